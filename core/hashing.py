@@ -1,0 +1,51 @@
+"""Content hashes: the identity of files, model folders and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from core.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_CHUNK_BYTES = 1 << 22
+
+
+def sha256_text(text: str) -> str:
+    """Return the hex SHA-256 of a string's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the hex SHA-256 of a JSON value, independent of key order."""
+    return sha256_text(json.dumps(value, sort_keys=True, ensure_ascii=False))
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes.
+
+    Raises:
+        DataError: the file does not exist.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file; check the path in the configuration") from None
+    return digest.hexdigest()
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files that make up a model (weights, tokenizer, configuration), sorted by name."""
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in _MODEL_SUFFIXES)
+
+
+def short(digest: str) -> str:
+    """Return the first twelve hex digits: enough to tell two hashes apart in a message."""
+    return digest[:12]

@@ -1,0 +1,182 @@
+"""The rows that stages exchange: frozen, typed, each with a key that is unique in its artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypedDict
+
+
+class Message(TypedDict):
+    """One chat message, in the form every chat template takes."""
+
+    role: str
+    content: str
+
+
+class Row(Protocol):
+    """What the store needs of a record: a key that is unique within its artifact."""
+
+    @property
+    def key(self) -> str:
+        """The row's identity: stable between runs with the same seed."""
+        ...
+
+
+def user(text: str) -> list[Message]:
+    """Return a conversation with one user turn."""
+    return [{"role": "user", "content": text}]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One instruction fine-tuning (IFT) example: a first turn and its best human reply."""
+
+    key: str
+    prompt: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One human-ranked reply. Rank 0 is the best; `score` and `justification` only if written."""
+
+    key: str
+    text: str
+    rank: int
+    score: float | None = None
+    justification: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPrompt:
+    """A prompt with two or more human-ranked replies, and the split it belongs to."""
+
+    key: str
+    prompt: str
+    replies: tuple[Reply, ...]
+    split: Literal["train", "eval"] = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeExample:
+    """One evaluation fine-tuning (EFT) example: what to judge and the judge's target words."""
+
+    key: str
+    prompt: str
+    response: str
+    target: str
+    score: float
+    source: Literal["written", "constructed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCall:
+    """One few-shot call that asks for new tasks: which examples it showed, and the words back."""
+
+    key: str
+    call: int
+    examples: tuple[str, ...]
+    text: str
+    tokens: int
+    finish: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A self-instructed prompt; `rejected` says why it was not kept, None if it was."""
+
+    key: str
+    text: str
+    rejected: str | None
+    call: int
+    similar_to: str | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the prompt passed every filter."""
+        return self.rejected is None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One answer sampled to be judged. `finish` is "stop", "length" or "too_long"."""
+
+    key: str
+    prompt_key: str
+    draw: int
+    text: str
+    tokens: int
+    finish: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """One judge reply about one candidate: a score in the rubric's range, or the reason why not.
+
+    Exactly one of `score` and `unparsed` is None.
+    """
+
+    key: str
+    subject_key: str
+    prompt_key: str
+    draw: int
+    reply: str
+    score: float | None
+    unparsed: str | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of comparing answers A and B of one prompt.
+
+    `winner` is "A", "B", "tie", or None when the judge's words could not be read in either order
+    or one of the orders; `unparsed` then says why.
+    """
+
+    key: str
+    prompt_key: str
+    a: str
+    b: str
+    winner: Literal["A", "B", "tie"] | None
+    unparsed: str | None = None
+    replies: tuple[str, ...] = ()
+
+    def swapped(self) -> Verdict:
+        """Return the same comparison seen from the other side."""
+        flipped: dict[str, Literal["A", "B", "tie"]] = {"A": "B", "B": "A", "tie": "tie"}
+        winner = flipped[self.winner] if self.winner is not None else None
+        return Verdict(
+            self.key, self.prompt_key, self.b, self.a, winner, self.unparsed, self.replies[::-1]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What became of one prompt: a preference pair, or the reason why it gave none.
+
+    `scores` holds each candidate's mean score in draw order (None: no reply could be read);
+    `chosen`, `rejected` and their scores are None unless `outcome` is "pair".
+    """
+
+    key: str
+    prompt: str
+    outcome: str
+    scores: tuple[float | None, ...]
+    draws_parsed: tuple[int, ...]
+    chosen_key: str | None = None
+    rejected_key: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    chosen_score: float | None = None
+    rejected_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One named number with the count behind it; `value` None when there is nothing to measure."""
+
+    key: str
+    value: float | None
+    n: int
+    detail: dict[str, float] | None = None

@@ -1,0 +1,220 @@
+"""The one file that names stages, artifacts and paths.
+
+iter0   model                                    M0, the base model
+        probe                                    how M0 judges the EFT evaluation split
+iter1   ift  ranked                              seed data
+        sft                                      the SFT baseline (IFT only)
+        eft_judgments  eft_constructed  eft      evaluation fine-tuning data
+        model                                    M1
+        probe                                    how M1 judges
+iter2+  prompt_calls  prompts                    self-instruction
+        candidates  judgments  health  pairs     AI feedback by M_{k-1}
+        model                                    M_k
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from core import records
+from core.errors import ConfigError
+
+
+class Stage(StrEnum):
+    """Every stage; the value is the artifact's name on disk and on the command line."""
+
+    BASE = "base"
+    IFT = "ift"
+    RANKED = "ranked"
+    SFT = "sft"
+    EFT_JUDGMENTS = "eft_judgments"
+    EFT_CONSTRUCTED = "eft_constructed"
+    EFT = "eft"
+    MODEL = "model"
+    PROBE = "probe"
+    PROMPT_CALLS = "prompt_calls"
+    PROMPTS = "prompts"
+    CANDIDATES = "candidates"
+    JUDGMENTS = "judgments"
+    HEALTH = "health"
+    PAIRS = "pairs"
+
+
+class Ref(NamedTuple):
+    """An artifact's address inside a run."""
+
+    iteration: int
+    stage: Stage
+
+    def __str__(self) -> str:
+        """Return the address as people write it: `iter2/pairs`."""
+        return f"iter{self.iteration}/{self.stage.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a stage makes: rows of `record`, or (record None) a model folder."""
+
+    title: str
+    record: type | None
+    sections: tuple[str, ...]
+
+
+SPECS: dict[Stage, Spec] = {
+    Stage.BASE: Spec("base model M0", None, ("model",)),
+    Stage.IFT: Spec("IFT examples", records.Example, ("ift",)),
+    Stage.RANKED: Spec("human-ranked replies", records.RankedPrompt, ("eft.source",)),
+    Stage.SFT: Spec("SFT baseline (IFT only)", None, ("sft",)),
+    Stage.EFT_JUDGMENTS: Spec(
+        "SFT baseline judges ranked replies",
+        records.Judgment,
+        ("eft.construction", "judge", "engine.dtype"),
+    ),
+    Stage.EFT_CONSTRUCTED: Spec(
+        "EFT examples by construction", records.JudgeExample, ("eft.selection", "judge.rubric")
+    ),
+    Stage.EFT: Spec(
+        "EFT training examples", records.JudgeExample, ("eft.selection", "judge.rubric")
+    ),
+    Stage.MODEL: Spec("model", None, ()),
+    Stage.PROBE: Spec(
+        "judge probe on the EFT evaluation split",
+        records.Judgment,
+        ("probe", "judge", "engine.dtype"),
+    ),
+    Stage.PROMPT_CALLS: Spec(
+        "prompt-writing calls", records.PromptCall, ("prompts", "engine.dtype")
+    ),
+    Stage.PROMPTS: Spec("self-instructed prompts", records.Prompt, ("prompts",)),
+    Stage.CANDIDATES: Spec("candidate answers", records.Candidate, ("candidates", "engine.dtype")),
+    Stage.JUDGMENTS: Spec("self-judgments", records.Judgment, ("judge", "engine.dtype")),
+    Stage.HEALTH: Spec("judge health", records.Measurement, ()),
+    Stage.PAIRS: Spec("preference pairs", records.LedgerRow, ("pairs",)),
+}
+
+_SEED_STAGES = (
+    Stage.IFT,
+    Stage.RANKED,
+    Stage.SFT,
+    Stage.EFT_JUDGMENTS,
+    Stage.EFT_CONSTRUCTED,
+    Stage.EFT,
+    Stage.MODEL,
+    Stage.PROBE,
+)
+_FEEDBACK_STAGES = (
+    Stage.PROMPT_CALLS,
+    Stage.PROMPTS,
+    Stage.CANDIDATES,
+    Stage.JUDGMENTS,
+    Stage.HEALTH,
+    Stage.PAIRS,
+    Stage.MODEL,
+)
+
+
+def stages_of(iteration: int) -> tuple[Stage, ...]:
+    """Return the stages of an iteration in the order they run."""
+    if iteration == 0:
+        return (Stage.BASE, Stage.PROBE)
+    return _SEED_STAGES if iteration == 1 else _FEEDBACK_STAGES
+
+
+def model_ref(iteration: int) -> Ref:
+    """Return where M_k lives; M0 is the base stage's artifact."""
+    return Ref(iteration, Stage.MODEL if iteration > 0 else Stage.BASE)
+
+
+SFT_BASELINE = Ref(1, Stage.SFT)
+
+
+def is_model(ref: Ref) -> bool:
+    """Whether the artifact is a model folder rather than rows."""
+    return SPECS[ref.stage].record is None
+
+
+def order_of(ref: Ref) -> tuple[int, int]:
+    """Return a sort key: position in the run, earlier stages first.
+
+    M0's probe reads iteration 1's ranked replies, so it runs, and is ordered, with M1's.
+    """
+    if ref == Ref(0, Stage.PROBE):
+        return (1, len(_SEED_STAGES))
+    return (ref.iteration, stages_of(ref.iteration).index(ref.stage))
+
+
+def parse_stage(name: str, iteration: int) -> Ref:
+    """Read a stage's name as given to `--redo`, optionally with its iteration (`iter1/eft`).
+
+    Raises:
+        ConfigError: no such stage in that iteration.
+    """
+    prefix, slash, stage = name.rpartition("/")
+    digits = prefix.removeprefix("iter")
+    if slash and not digits.isdigit():
+        message = f"--redo {name!r}: expected STAGE or iterK/STAGE, e.g. iter2/pairs"
+        raise ConfigError(message)
+    at = int(digits) if slash else iteration
+    allowed = [s.value for s in stages_of(at)]
+    if stage not in allowed:
+        message = f"--redo {name!r}: iteration {at} has no such stage; it has {', '.join(allowed)}"
+        raise ConfigError(message)
+    return Ref(at, Stage(stage))
+
+
+class Paths(NamedTuple):
+    """Where the files of one run lie."""
+
+    root: Path
+
+    def folder(self, ref: Ref) -> Path:
+        """Return the iteration's folder."""
+        return self.root / f"iter{ref.iteration}"
+
+    def artifact(self, ref: Ref) -> Path:
+        """Return the artifact itself: a model folder or a JSONL file."""
+        suffix = "" if is_model(ref) else ".jsonl"
+        return self.folder(ref) / f"{ref.stage.value}{suffix}"
+
+    def manifest(self, ref: Ref) -> Path:
+        """Return the manifest, whose existence makes the artifact exist."""
+        return self.folder(ref) / f"{ref.stage.value}.manifest.json"
+
+    def partial(self, ref: Ref) -> Path:
+        """Return the file that finished rows are appended to while a stage runs."""
+        return self.folder(ref) / f"{ref.stage.value}.partial.jsonl"
+
+    def work(self, ref: Ref) -> Path:
+        """Return the scratch folder of a training stage: checkpoints, kept until it is done."""
+        return self.folder(ref) / f"{ref.stage.value}.work"
+
+    def metrics(self, ref: Ref) -> Path:
+        """Return the per-step training log of a model stage."""
+        return self.folder(ref) / f"{ref.stage.value}.metrics.jsonl"
+
+    def verdicts(self, ref: Ref) -> Path:
+        """Return the checkpoint comparisons of a DPO stage (judged early stopping)."""
+        return self.folder(ref) / f"{ref.stage.value}.checkpoints.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """Return the resolved configuration of the last command."""
+        return self.root / "config.json"
+
+    @property
+    def calls(self) -> Path:
+        """Return the journal of engine calls: one line per sampled row."""
+        return self.root / "calls.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Return the file whose lock keeps two processes from working on one run."""
+        return self.root / ".lock"
+
+
+def project_root() -> Path:
+    """Return the checkout that holds the packages, `data/` and `configs/`."""
+    return Path(__file__).resolve().parent.parent

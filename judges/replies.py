@@ -1,0 +1,93 @@
+"""From a judge's words to a score or a verdict, or to the reason why there is none.
+
+Only the judge's own words are read, never the prompt: a "Score: 5" inside the judged answer must
+not count. An unreadable reply is never a 0, a tie or a loss.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+Reason = Literal[
+    "empty", "no_score", "out_of_range", "wrong_scale", "ambiguous", "cut_off", "prompt_too_long"
+]
+
+# "Score: 4", "**Score:** 4/5", "score : **3.5** out of 5", "Score: 4-5" (recognised, then refused).
+_SCORE = re.compile(
+    r"""\bscore\s*[*_`]*\s*:\s*[*_`]*\s*          # the word and its colon, Markdown marks around
+        (?P<value>[-+]?[0-9]+(?:\.[0-9]+)?)      # the number
+        (?![0-9]|[.][0-9]|[a-z])                 # ... whole: not the start of a longer word
+        (?:\s*[*_`]*\s*(?P<to>-|–|to\b|or\b)\s*[0-9])?       # "4-5", "3 or 4": two scores
+        (?:\s*[*_`]*\s*(?:/|out\s+of)\s*[*_`]*(?P<of>[0-9]+))?   # "/5", "out of 5"
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_RANK = re.compile(
+    r"""['"]model['"]\s*:\s*['"](?P<name>[^'"]+)['"]\s*,\s*['"]rank['"]\s*:\s*['"]?(?P<rank>[0-9]+)"""
+)
+
+
+class Score(NamedTuple):
+    """A score, or why there is none; exactly one of the two is None."""
+
+    value: float | None
+    unparsed: Reason | None
+
+
+class Preference(NamedTuple):
+    """Which of the two shown outputs is preferred (1 or 2), or why that cannot be read."""
+
+    preferred: Literal[1, 2] | None
+    unparsed: Reason | None
+
+
+def parse_score(  # noqa: PLR0911 - one return per reason
+    reply: str, *, low: float, high: float, cut: bool = False
+) -> Score:
+    """Read the last "Score: x" of a judge's reply.
+
+    The last one counts even when it is unusable: falling back to an earlier one would let a quoted
+    score win. A reply `cut` off by the token limit right behind a number is refused, because the
+    number may have had more digits.
+
+    Args:
+        reply: the judge's own words.
+        low: least valid score.
+        high: greatest valid score; also the only scale accepted in "4/5".
+        cut: whether the reply stopped for lack of tokens.
+    """
+    if not reply.strip():
+        return Score(None, "empty")
+    found = list(_SCORE.finditer(reply))
+    if not found:
+        return Score(None, "cut_off" if cut else "no_score")
+    last = found[-1]
+    if last["to"]:
+        return Score(None, "ambiguous")
+    if last["of"] and float(last["of"]) != high:
+        return Score(None, "wrong_scale")
+    value = float(last["value"])
+    if cut and not last["of"] and last.end() == len(reply.rstrip()):
+        return Score(None, "cut_off")
+    if not low <= value <= high:
+        return Score(None, "out_of_range")
+    return Score(value, None)
+
+
+def parse_ranking(reply: str, *, cut: bool = False) -> Preference:
+    """Read a reply to the AlpacaEval ranking prompt: which of model_1 and model_2 has rank 1.
+
+    The reply is searched, never executed. Both models must be ranked, once, with different ranks.
+    """
+    if not reply.strip():
+        return Preference(None, "empty")
+    found = [(match["name"], int(match["rank"])) for match in _RANK.finditer(reply)]
+    ranks = dict(found)
+    if not found:
+        return Preference(None, "cut_off" if cut else "no_score")
+    if set(ranks) != {"model_1", "model_2"} or len(found) != len(ranks):
+        return Preference(None, "cut_off" if cut and len(found) < 2 else "ambiguous")  # noqa: PLR2004
+    if set(ranks.values()) != {1, 2}:
+        return Preference(None, "out_of_range")
+    return Preference(1 if ranks["model_1"] == 1 else 2, None)

@@ -1,0 +1,35 @@
+"""The judge prompts, each in a Markdown file that names its source."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+_PLACEHOLDER = re.compile(r"(<INSTRUCTION_HERE>|<RESPONSE_HERE>)")
+_RANGES = {"additive": (0.0, 5.0), "li": (1.0, 5.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """A pointwise judge prompt and the range of its scores."""
+
+    name: str
+    template: str
+    low: float
+    high: float
+
+    def render(self, instruction: str, response: str) -> str:
+        """Fill in the two placeholders in one pass, so that text cannot smuggle in another."""
+        values = {"<INSTRUCTION_HERE>": instruction, "<RESPONSE_HERE>": response}
+        return "".join(values.get(part, part) for part in _PLACEHOLDER.split(self.template))
+
+
+@lru_cache(maxsize=4)
+def load_rubric(name: str) -> Rubric:
+    """Return a rubric by its file's name; the comment that names the source is not part of it."""
+    text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
+    template = re.sub(r"\A<!--.*?-->\n", "", text, flags=re.DOTALL).strip()
+    low, high = _RANGES[name]
+    return Rubric(name, template, low, high)

@@ -1,0 +1,101 @@
+"""The command line: `srlm-train --iter 2 --config configs/quickstart.toml`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from core.config import Config, load_config
+from core.errors import ConfigError, SrlmError, StorageError
+from core.progress import duration, say
+from core.stages import parse_stage
+from core.stages import stages_of as stages_of_iteration
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_STAGES = ", ".join(stage.value for k in (0, 1, 2) for stage in stages_of_iteration(k))
+
+
+@app.command(help="Run the self-rewarding loop up to M_ITER; what is done already is not repeated.")
+def train(
+    config: Annotated[Path, typer.Option(help="The run's TOML file.")],
+    iteration: Annotated[
+        int | None,
+        typer.Option("--iter", min=1, help="Make M_ITER (default: `iterations` in the TOML)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print stages, what exists and what would run.")
+    ] = False,
+    redo: Annotated[
+        str | None,
+        typer.Option(help=f"Rebuild STAGE or iterK/STAGE and all below. Stages: {_STAGES}."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override, e.g. --set dpo.beta=0.2.")
+    ] = None,
+) -> None:
+    """Parse the command line; everything heavy is imported after that."""
+    loaded = load_config(config, settings)
+    k = iteration or loaded.iterations
+    if dry_run:
+        from training.plan import plan, plan_table
+
+        _result().print(plan_table(loaded, k, plan(loaded, k)))
+        return
+    _train(loaded, k, redo)
+
+
+def _train(config: Config, k: int, redo: str | None) -> None:
+    from training.iterate import iterate
+    from training.run import open_run
+    from training.summary import models_made, summary_tables
+
+    began = time.monotonic()
+    with open_run(config) as run:
+        if redo:
+            run.remake(parse_stage(redo, k))
+        iterate(run, k)
+    out = _result()
+    for table in summary_tables(config, k):
+        out.print(table)
+    for name, folder in models_made(config, k):
+        out.print(f"{name}: {folder}", soft_wrap=True)
+    say(f"Done in {duration(time.monotonic() - began)}.")
+
+
+def _result() -> Console:
+    """Return the console for results: wide enough for a table when it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def main() -> None:
+    """Run the command; expected errors end in one line and their exit code."""
+    try:
+        app(standalone_mode=False)
+    except SrlmError as error:
+        _fail(str(error), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted; what was finished is kept, run the same command to go on", 130)
+    except OSError as error:
+        named = f"{error.filename or 'file'}: {error.strerror}"
+        _fail(str(StorageError(f"{named}; what was finished is kept")), 2)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's usage errors have it
+            raise
+        _fail(error.format_message(), ConfigError.exit_code)
+
+
+def _fail(message: str, code: int) -> None:
+    say(f"error: {' '.join(message.splitlines())}")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

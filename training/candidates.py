@@ -1,0 +1,89 @@
+"""Candidate answers: N draws from M_t for each new prompt (paper, section 3.1.3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from core.progress import track
+from core.records import Candidate, user
+from core.store import Built
+from engines.engine import Decoding, Request
+from judges.pointwise import Subject, judge_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.config import CandidatesSection, JudgeSection
+    from core.records import Prompt
+    from core.store import Partial
+    from engines.engine import Engine
+
+
+def sample_candidates(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    section: CandidatesSection,
+    *,
+    seed: int,
+    out: Partial,
+) -> Built:
+    """Sample `section.n` answers to each prompt."""
+    decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
+    requests = []
+    for prompt in prompts:
+        missing = tuple(d for d in range(section.n) if candidate_key(prompt.key, d) not in out.rows)
+        if missing:
+            requests.append(Request(prompt.key, user(prompt.text), missing))
+    with track("candidates", len(prompts) * section.n, resumed=len(out.rows)) as advance:
+        for sampled in engine.sample(requests, decoding):
+            out.add(
+                Candidate(
+                    candidate_key(sampled.key, sampled.draw),
+                    sampled.key,
+                    sampled.draw,
+                    sampled.text,
+                    sampled.tokens,
+                    sampled.finish,
+                )
+            )
+            advance(tokens=sampled.tokens)
+    finishes = Counter(f"finish_{c.finish}" for c in out.rows.values())
+    characters = sum(len(c.text) for c in out.rows.values())
+    return Built(
+        counts=dict(finishes),
+        facts={"mean_characters": characters / len(out.rows) if out.rows else None},
+        engine=engine.fingerprint,
+    )
+
+
+def candidate_key(prompt_key: str, draw: int) -> str:
+    """Return the key of one draw's candidate."""
+    return f"{prompt_key}/a{draw}"
+
+
+def judge_candidates(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    candidates: Sequence[Candidate],
+    section: JudgeSection,
+    *,
+    seed: int,
+    out: Partial,
+) -> Built:
+    """Judge each candidate `section.draws` times; one that was never sampled is not judged."""
+    texts = {prompt.key: prompt.text for prompt in prompts}
+    subjects = [
+        Subject(c.key, c.prompt_key, texts[c.prompt_key], c.text)
+        for c in candidates
+        if c.finish != "too_long"
+    ]
+    with track("judgments", len(subjects) * section.draws, resumed=len(out.rows)) as advance:
+        for judgment in judge_answers(engine, subjects, section, seed=seed, done=out.rows):
+            out.add(judgment)
+            advance(tokens=judgment.tokens)
+    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
+    parsed = len(out.rows) - sum(unparsed.values())
+    not_judged = len(candidates) - len(subjects)
+    counts = {"parsed": parsed, "candidates_not_judged": not_judged, **unparsed}
+    return Built(counts=counts, engine=engine.fingerprint)

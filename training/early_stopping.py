@@ -1,0 +1,276 @@
+"""Judged early stopping: is this checkpoint better than the one before it?
+
+The paper saves a checkpoint every 200 steps and lets an external judge compare its answers to 253
+validation prompts with the previous checkpoint's, in the AlpacaEval format. Comparisons of
+neighbours form a chain; adding up the log-odds of each one's win rate gives every checkpoint a
+Bradley-Terry strength relative to the first, and the strongest is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+from transformers import TrainerCallback
+
+from core import hashing, jsonl
+from core.append_log import AppendLog
+from core.progress import say, track
+from core.records import Judgment, Verdict, user
+from engines.engine import Decoding, Request
+from judges.pairwise import Comparison, compare
+from judges.pointwise import Subject, judge_answers, mean_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from core.config import EarlyStoppingSection, JudgeSection
+    from engines.engine import Engine
+
+# A win rate of 0 or 1 over a few prompts is no proof of infinite superiority.
+_LEAST_WIN_RATE = 0.02
+
+
+class Checkpoint(NamedTuple):
+    """A kept checkpoint: its optimiser step and a folder with its weights."""
+
+    step: int
+    folder: Path
+
+
+class ValidationPrompt(NamedTuple):
+    """A prompt that both checkpoints answer."""
+
+    key: str
+    text: str
+
+
+def win_rate(verdicts: Sequence[Verdict]) -> float | None:
+    """Return B's share of wins over A, a tie counting half; None without a readable verdict."""
+    points = {"A": 0.0, "tie": 0.5, "B": 1.0}
+    found = [points[v.winner] for v in verdicts if v.winner is not None]
+    return sum(found) / len(found) if found else None
+
+
+def strengths(win_rates: Sequence[float | None]) -> list[float]:
+    """Return each checkpoint's log-odds strength relative to the first (0).
+
+    `win_rates[i]` is checkpoint i+1's against checkpoint i; None (nothing readable) changes
+    nothing.
+    """
+    chain = [0.0]
+    for rate in win_rates:
+        if rate is None:
+            chain.append(chain[-1])
+            continue
+        clipped = min(max(rate, _LEAST_WIN_RATE), 1 - _LEAST_WIN_RATE)
+        chain.append(chain[-1] + math.log(clipped / (1 - clipped)))
+    return chain
+
+
+def best_of(chain: Sequence[float]) -> int:
+    """Return the place of the strongest checkpoint; of equals, the last."""
+    return max(range(len(chain)), key=lambda i: (chain[i], i))
+
+
+class CheckpointJudge:
+    """Answers validation prompts with each checkpoint and judges it against the previous one.
+
+    Everything it learns is appended row by row to `log`, so a killed run repeats nothing.
+    """
+
+    def __init__(
+        self,
+        section: EarlyStoppingSection,
+        judge: JudgeSection,
+        prompts: Sequence[ValidationPrompt],
+        *,
+        seed: int,
+        log: Path,
+        open_judge: Callable[[], Engine],
+        open_policy: Callable[[Path], Engine],
+    ) -> None:
+        """Keep the settings; engines are opened only when a checkpoint must be judged."""
+        self._section, self._judge_section = section, judge
+        self._prompts, self._seed, self._log = prompts, seed, log
+        self._open_judge, self._open_policy = open_judge, open_policy
+        self._work: Path | None = None
+
+    def callback(self, work: Path) -> TrainerCallback:
+        """Return the trainer's hook; checkpoints lie in `work`."""
+        self._work = work
+        return _JudgeOnSave(self, work)
+
+    def judge_checkpoint(self, folder: Path, step: int) -> bool:
+        """Judge one checkpoint unless that was done; return whether training should stop."""
+        with AppendLog(self._log) as log:
+            answers = self._answers(log, folder, step)
+            earlier = [s for s in self._steps(log) if s < step]
+            if earlier:
+                self._verdicts(log, earlier[-1], step, answers)
+            chain, steps = self._chain(log)
+        best = best_of(chain)
+        if steps[best] == step and self._work is not None:
+            _copy_model(folder, self._work / "best", step)
+        stop = len(steps) - 1 - best >= self._section.patience
+        if stop:
+            say(f"  early stopping at step {step}: step {steps[best]} is judged the best")
+        return stop
+
+    def wants_to_stop(self, checkpoint: Path | None) -> bool:
+        """Finish judging the checkpoint a killed run stopped at; return whether that ends it."""
+        if checkpoint is None:
+            return False
+        return self.judge_checkpoint(checkpoint, int(checkpoint.name.rpartition("-")[2]))
+
+    def best(self) -> Checkpoint | None:
+        """Return the strongest checkpoint judged so far."""
+        folder = self._work / "best" if self._work else None
+        if folder is None or not (folder / "step").is_file():
+            return None
+        return Checkpoint(int((folder / "step").read_text()), folder)
+
+    def _answers(self, log: AppendLog, folder: Path, step: int) -> dict[str, str]:
+        """Return the checkpoint's greedy answer to each validation prompt."""
+        found = {
+            line["prompt_key"]: line["text"]
+            for line in log.lines
+            if line["kind"] == "answer" and line["step"] == step
+        }
+        missing = [p for p in self._prompts if p.key not in found]
+        if missing:
+            engine = self._open_policy(folder)
+            decoding = Decoding(0.0, 1.0, self._section.max_new_tokens, self._seed)
+            requests = [Request(p.key, user(p.text)) for p in missing]
+            with track(f"validation answers, step {step}", len(self._prompts)) as advance:
+                for sampled in engine.sample(requests, decoding):
+                    text = sampled.text if sampled.finish != "too_long" else ""
+                    line = {"kind": "answer", "step": step, "prompt_key": sampled.key, "text": text}
+                    self._append(log, line)
+                    found[sampled.key] = text
+                    advance(tokens=sampled.tokens)
+        return found
+
+    def _verdicts(self, log: AppendLog, before: int, step: int, answers: dict[str, str]) -> None:
+        """Judge `step` (B) against `before` (A) on every prompt that both answered."""
+        earlier = {
+            line["prompt_key"]: line["text"]
+            for line in log.lines
+            if line["kind"] == "answer" and line["step"] == before
+        }
+        names = (f"step {before}", f"step {step}")
+        done = {
+            line["verdict"]["key"]
+            for line in log.lines
+            if line["kind"] == "verdict" and line["step"] == step
+        }
+        items = [
+            Comparison(p.key, p.text, *names, earlier[p.key], answers[p.key])
+            for p in self._prompts
+            if p.key not in done
+        ]
+        title = f"validation verdicts, step {step} against {before}"
+        with track(title, len(self._prompts), resumed=len(done)) as advance:
+            for verdict in self._compare(log, items, step):
+                record = json.loads(jsonl.encode(verdict))
+                self._append(log, {"kind": "verdict", "step": step, "verdict": record})
+                advance()
+
+    def _compare(self, log: AppendLog, items: Sequence[Comparison], step: int) -> Iterator[Verdict]:
+        if not items:
+            return
+        # Two checkpoints may answer alike; there is nothing to judge then.
+        for item in items:
+            if item.answer_a == item.answer_b:
+                yield Verdict(item.key, item.key, item.a, item.b, "tie")
+        items = [item for item in items if item.answer_a != item.answer_b]
+        if items and self._section.prompt == "alpaca_eval":
+            yield from compare(self._open_judge(), items, seed=self._seed)
+        elif items:
+            yield from self._compare_by_score(log, items, step)
+
+    def _compare_by_score(
+        self, log: AppendLog, items: Sequence[Comparison], step: int
+    ) -> Iterator[Verdict]:
+        """Score both answers with the pointwise rubric; the higher mean wins."""
+        subjects = [
+            Subject(f"{item.key}/{side}", item.key, item.prompt, answer)
+            for item in items
+            for side, answer in (("A", item.answer_a), ("B", item.answer_b))
+        ]
+        judgments: list[Judgment] = [
+            jsonl.decode(Judgment, line["judgment"], self._log, 0)
+            for line in log.lines
+            if line["kind"] == "judgment" and line["step"] == step
+        ]
+        done = {judgment.key for judgment in judgments}
+        for judgment in judge_answers(
+            self._open_judge(), subjects, self._judge_section, seed=self._seed, done=done
+        ):
+            record = json.loads(jsonl.encode(judgment))
+            self._append(log, {"kind": "judgment", "step": step, "judgment": record})
+            judgments.append(judgment)
+        means = mean_scores(judgments)
+        for item in items:
+            a, b = means[f"{item.key}/A"].mean, means[f"{item.key}/B"].mean
+            yield _by_score(item, a, b)
+
+    def _steps(self, log: AppendLog) -> list[int]:
+        return sorted({line["step"] for line in log.lines if line["kind"] == "answer"})
+
+    def _chain(self, log: AppendLog) -> tuple[list[float], list[int]]:
+        steps = self._steps(log)
+        rates = []
+        for step in steps[1:]:
+            verdicts = [
+                jsonl.decode(Verdict, line["verdict"], self._log, 0)
+                for line in log.lines
+                if line["kind"] == "verdict" and line["step"] == step
+            ]
+            rates.append(win_rate(verdicts))
+        return strengths(rates), steps
+
+    @staticmethod
+    def _append(log: AppendLog, line: dict[str, object]) -> None:
+        log.append(json.dumps(line, ensure_ascii=False))
+        log.lines.append(line)
+
+
+def _by_score(item: Comparison, a: float | None, b: float | None) -> Verdict:
+    if a is None or b is None:
+        return Verdict(item.key, item.key, item.a, item.b, None, "no_score")
+    winner = "tie" if a == b else ("A" if a > b else "B")
+    return Verdict(item.key, item.key, item.a, item.b, winner)  # type: ignore[arg-type]
+
+
+def _copy_model(source: Path, target: Path, step: int) -> None:
+    """Keep a checkpoint's weights under `target`, replacing an earlier one in one step."""
+    fresh = target.with_name("best.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for file in hashing.model_files(source):
+        # A link: the trainer may delete its own name for these weights, ours stays.
+        (fresh / file.name).hardlink_to(file)
+    (fresh / "step").write_text(str(step))
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.replace(target)
+
+
+class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
+    """Calls the judge whenever the trainer has written a checkpoint."""
+
+    def __init__(self, judge: CheckpointJudge, work: Path) -> None:
+        self._judge, self._work = judge, work
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> TrainerControl:
+        folder = self._work / f"checkpoint-{state.global_step}"
+        if self._judge.judge_checkpoint(folder, state.global_step):
+            control.should_training_stop = True
+        return control

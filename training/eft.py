@@ -1,0 +1,195 @@
+"""Evaluation fine-tuning (EFT) data: teaching the model to judge (paper, section 3.1.1).
+
+The paper's way: the SFT baseline judges replies that humans ranked, and its words are kept where
+its order agrees with theirs. The packaged sample also carries written justifications, because a
+135M-parameter baseline judges too poorly to yield much.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.progress import track
+from core.records import JudgeExample
+from core.store import Built
+from judges.pointwise import Subject, judge_answers, judgment_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from core.config import Config, EftSelectionSection
+    from core.records import Judgment, RankedPrompt, Reply
+    from core.store import Partial
+    from engines.engine import Engine
+
+
+def judge_ranked(
+    engine: Engine,
+    prompts: Sequence[RankedPrompt],
+    config: Config,
+    *,
+    draws: int,
+    title: str,
+    out: Partial,
+) -> Built:
+    """Judge every reply of the given prompts with the configured rubric."""
+    subjects = [Subject(r.key, p.key, p.prompt, r.text) for p in prompts for r in p.replies]
+    with track(title, len(subjects) * draws, resumed=len(out.rows)) as advance:
+        for judgment in judge_answers(
+            engine, subjects, config.judge, seed=config.seed, draws=draws, done=out.rows
+        ):
+            out.add(judgment)
+            advance(tokens=judgment.tokens)
+    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
+    parsed = len(out.rows) - sum(unparsed.values())
+    return Built(counts={"parsed": parsed, **unparsed}, engine=engine.fingerprint)
+
+
+def of_split(
+    prompts: Iterable[RankedPrompt], split: str, limit: int | None = None
+) -> list[RankedPrompt]:
+    """Return the prompts of one split, at most `limit`, in the order of their keys."""
+    return sorted((p for p in prompts if p.split == split), key=lambda p: p.key)[:limit]
+
+
+class Scored(NamedTuple):
+    """A ranked reply with the judgment chosen to stand for it."""
+
+    reply: Reply
+    judgment: Judgment
+
+
+def construct(
+    prompts: Sequence[RankedPrompt],
+    judgments: Sequence[Judgment],
+    section: EftSelectionSection,
+    *,
+    draws: int,
+    seed: int,
+    out: Partial,
+) -> Built:
+    """Write the judgments whose order agrees with the humans', with the reason for each drop.
+
+    Counts are per reply: kept and dropped ones add up to `replies`.
+    """
+    by_key = {judgment.key: judgment for judgment in judgments}
+    counts: Counter[str] = Counter(replies=sum(len(p.replies) for p in prompts))
+    agreeing = []
+    for prompt in prompts:
+        scored = [s for r in prompt.replies if (s := _first_readable(r, by_key, draws)) is not None]
+        counts["dropped_unparsed"] += len(prompt.replies) - len(scored)
+        if len(scored) < 2:  # noqa: PLR2004 - an order needs two
+            counts["dropped_fewer_than_two_scored"] += len(scored)
+        elif not agrees(scored, section.agreement):
+            counts["dropped_order_disagrees"] += len(scored)
+        else:
+            counts["prompts_agreeing"] += 1
+            agreeing += [
+                JudgeExample(
+                    f"{s.reply.key}/constructed",
+                    prompt.prompt,
+                    s.reply.text,
+                    s.judgment.reply.strip(),
+                    s.judgment.score or 0.0,
+                    "constructed",
+                )
+                for s in scored
+            ]
+    return _keep(agreeing, section, counts, seed=seed, out=out)
+
+
+def _first_readable(reply: Reply, by_key: dict[str, Judgment], draws: int) -> Scored | None:
+    for draw in range(draws):
+        judgment = by_key[judgment_key(reply.key, draw)]
+        if judgment.score is not None:
+            return Scored(reply, judgment)
+    return None
+
+
+def agrees(scored: Sequence[Scored], rule: str) -> bool:
+    """Whether scores order the replies as the humans did; equal human ranks are not compared.
+
+    "strict": each better rank scores higher. "no_inversion": none scores lower and not all are
+    equal.
+    """
+    best_first = defaultdict(list)
+    for item in scored:
+        best_first[item.reply.rank].append(item.judgment.score or 0.0)
+    groups = [best_first[rank] for rank in sorted(best_first)]
+    if len(groups) < 2:  # noqa: PLR2004 - an order needs two ranks
+        return False
+    if rule == "strict":
+        return all(min(better) > max(worse) for better, worse in pairwise(groups))
+    spread = max(map(max, groups)) > min(map(min, groups))
+    return spread and all(min(better) >= max(worse) for better, worse in pairwise(groups))
+
+
+def written(
+    prompts: Sequence[RankedPrompt], section: EftSelectionSection, *, seed: int, out: Partial
+) -> Built:
+    """Write the examples whose justification and score the source file carries."""
+    counts: Counter[str] = Counter(replies=sum(len(p.replies) for p in prompts))
+    examples = []
+    for prompt in prompts:
+        for reply in prompt.replies:
+            if reply.score is None or not reply.justification:
+                counts["dropped_no_written_score"] += 1
+                continue
+            target = f"{reply.justification.strip()}\n\nScore: {reply.score:g}"
+            key = f"{reply.key}/written"
+            examples.append(
+                JudgeExample(key, prompt.prompt, reply.text, target, reply.score, "written")
+            )
+    return _keep(examples, section, counts, seed=seed, out=out)
+
+
+def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:
+    """Take the constructed examples as they are for the training set."""
+    for example in examples:
+        if example.key not in out.rows:
+            out.add(example)
+    return Built(counts={"kept": len(examples)})
+
+
+def _keep(
+    examples: list[JudgeExample],
+    section: EftSelectionSection,
+    counts: Counter[str],
+    *,
+    seed: int,
+    out: Partial,
+) -> Built:
+    """Balance, cap and write the examples in a seeded order."""
+    random.Random(f"eft-order/{seed}").shuffle(examples)
+    kept = without_excess(examples) if section.balance_scores else examples
+    counts["dropped_most_common_score"] += len(examples) - len(kept)
+    limit = section.max_examples
+    if limit is not None and len(kept) > limit:
+        counts["dropped_over_max_examples"] += len(kept) - limit
+        kept = kept[:limit]
+    counts["kept"] = len(kept)
+    for example in kept:
+        if example.key not in out.rows:
+            out.add(example)
+    for score, count in sorted(Counter(example.score for example in kept).items()):
+        counts[f"score_{score:g}"] = count
+    return Built(counts=dict(counts))
+
+
+def without_excess(examples: Sequence[JudgeExample]) -> list[JudgeExample]:
+    """Drop examples of the most common score until it is as common as the second; keeps order."""
+    common = Counter(example.score for example in examples).most_common(2)
+    if len(common) < 2:  # noqa: PLR2004 - one score only: nothing to balance against
+        return list(examples)
+    (score, _), (_, allowed) = common
+    kept, seen = [], 0
+    for example in examples:
+        if example.score == score:
+            seen += 1
+            if seen > allowed:
+                continue
+        kept.append(example)
+    return kept

@@ -1,0 +1,86 @@
+"""From text to token ids with the loss mask: the same tokens in training as in sampling.
+
+The prompt is rendered by the chat template exactly as for sampling; the response is tokenised on
+its own and ended by the end-of-turn token. So the model is trained on what it will see, nothing is
+tokenised twice (no double BOS), and the end of turn is learnt even when the pad token is the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.errors import ModelError
+from core.records import user
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+_PROBE = "probe"
+
+
+class Encoded(NamedTuple):
+    """Prompt and response token ids; `cut` when the response lost its end to `max_length`."""
+
+    prompt_ids: list[int]
+    response_ids: list[int]
+    cut: bool
+
+    @property
+    def input_ids(self) -> list[int]:
+        """Return prompt and response in one sequence."""
+        return self.prompt_ids + self.response_ids
+
+    @property
+    def labels(self) -> list[int]:
+        """Return what each position must predict: the response, nothing on the prompt."""
+        return [IGNORED] * len(self.prompt_ids) + self.response_ids
+
+
+class Encoder:
+    """Encodes prompts and responses for one tokenizer."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> None:
+        """Find the token that ends the assistant's turn in this chat template.
+
+        Raises:
+            ModelError: the template does not end the assistant's turn with a stop token.
+        """
+        self._tokenizer = tokenizer
+        self.end_of_turn = _end_of_turn(tokenizer, stop_ids)
+
+    def encode(self, prompt: str, response: str, max_length: int) -> Encoded | None:
+        """Return the tokens, at most `max_length`; None if the prompt leaves no room for any.
+
+        A response that is too long is cut at its end and then has no end-of-turn token: the model
+        must not learn to stop there.
+        """
+        prompt_ids: list[int] = self._tokenizer.apply_chat_template(
+            user(prompt), add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        response_ids: list[int] = self._tokenizer(response, add_special_tokens=False).input_ids
+        response_ids = [*response_ids, self.end_of_turn]
+        room = max_length - len(prompt_ids)
+        if room < 1:
+            return None
+        return Encoded(prompt_ids, response_ids[:room], len(response_ids) > room)
+
+
+def _end_of_turn(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> int:
+    conversation = [*user("?"), {"role": "assistant", "content": _PROBE}]
+    whole: list[int] = tokenizer.apply_chat_template(conversation, tokenize=True, return_dict=False)
+    head: list[int] = tokenizer.apply_chat_template(
+        user("?"), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    after = (token for token in whole[len(head) :] if token in stop_ids)
+    found = next(after, None)
+    if found is None:
+        message = (
+            f"{tokenizer.name_or_path}: its chat template ends the assistant's turn with none of "
+            f"the stop tokens {sorted(stop_ids)}; a model trained on it would never stop. Set "
+            "eos_token_id in generation_config.json to the token that ends a turn"
+        )
+        raise ModelError(message)
+    return found

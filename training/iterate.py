@@ -1,0 +1,197 @@
+"""The self-rewarding loop: seed data → M1, then M_t → prompts → answers → judgments → M_{t+1}.
+
+Every step is an artifact that is made once; running this again goes on where it stopped.
+Source: Yuan et al., "Self-Rewarding Language Models", section 2 and figure 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.stages import SFT_BASELINE, Ref, Stage, model_ref
+from judges import health
+from training import candidates, eft, models, pairs, prompts, seed
+from training.open_assistant import source_hash
+from training.run import warn
+
+if TYPE_CHECKING:
+    from core.records import Prompt, RankedPrompt
+    from training.run import Run
+
+
+def iterate(run: Run, k: int) -> Ref:
+    """Make M_k and everything before it that is missing; return where it lies."""
+    make_seed(run)
+    make_m1(run)
+    for iteration in range(2, k + 1):
+        self_reward(run, iteration)
+    return model_ref(k)
+
+
+def make_seed(run: Run) -> None:
+    """M0, the IFT examples and the human-ranked replies (section 3.1.1)."""
+    config = run.config
+    ift, ranked = Ref(1, Stage.IFT), Ref(1, Stage.RANKED)
+    run.rows(
+        ift,
+        [],
+        lambda out: seed.select_ift(config, out),
+        sources=source_hash(config.ift.source, seed.IFT_SAMPLE),
+    )
+    run.rows(
+        ranked,
+        [ift],
+        lambda out: seed.select_ranked(config, run.read(ift), out),
+        sources=source_hash(config.eft.source.path, seed.EFT_SAMPLE),
+    )
+    models.make_base(run, ift)
+
+
+def make_m1(run: Run) -> None:
+    """The SFT baseline (IFT), EFT data, and M1 (IFT + EFT), with a look at how each judges."""
+    config = run.config
+    ift, ranked, examples = Ref(1, Stage.IFT), Ref(1, Stage.RANKED), Ref(1, Stage.EFT)
+    judged, built = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
+    selection, construction = config.eft.selection, config.eft.construction
+
+    models.train_baseline(run, ift)
+    if construction.enabled:
+        run.rows(
+            judged,
+            [ranked, SFT_BASELINE],
+            lambda out: eft.judge_ranked(
+                run.engine(SFT_BASELINE, judged),
+                training_prompts(run, ranked),
+                config,
+                draws=construction.draws,
+                title="the SFT baseline judges",
+                out=out,
+            ),
+        )
+        run.rows(
+            built,
+            [ranked, judged],
+            lambda out: eft.construct(
+                training_prompts(run, ranked),
+                run.read(judged),
+                selection,
+                draws=construction.draws,
+                seed=config.seed,
+                out=out,
+            ),
+        )
+    if selection.source == "constructed":
+        run.rows(examples, [built], lambda out: eft.adopt(run.read(built), out))
+    else:
+        run.rows(
+            examples,
+            [ranked],
+            lambda out: eft.written(
+                eft.of_split(run.read(ranked), "train"), selection, seed=config.seed, out=out
+            ),
+        )
+    models.train_m1(run, ift, examples)
+    if config.probe.enabled:
+        for k in (0, 1):
+            probe(run, k, ranked)
+
+
+def self_reward(run: Run, k: int) -> None:
+    """One iteration: M_{k-1} writes, answers and judges; DPO makes M_k (section 2.4)."""
+    config = run.config
+    model, ift = model_ref(k - 1), Ref(1, Stage.IFT)
+    judge = run.named_model(config.judge.model, k)
+    writer = models.prompt_writer(run, k)
+    calls, new = Ref(k, Stage.PROMPT_CALLS), Ref(k, Stage.PROMPTS)
+    answers, judged = Ref(k, Stage.CANDIDATES), Ref(k, Stage.JUDGMENTS)
+    measured, chosen = Ref(k, Stage.HEALTH), Ref(k, Stage.PAIRS)
+    earlier = [Ref(i, Stage.PROMPTS) for i in range(2, k)]
+
+    run.rows(
+        calls,
+        [ift, *writer.inputs, *earlier],
+        lambda out: prompts.ask(
+            writer.open(calls),
+            run.read(ift),
+            [p.text for e in earlier for p in kept(run, e)],
+            config.prompts,
+            seed=config.seed + k,
+            out=out,
+        ),
+        sources=writer.sources,
+        order=lambda call: call.call,
+    )
+    run.rows(
+        new,
+        [ift, calls, *earlier],
+        lambda out: prompts.filter_prompts(
+            run.read(calls),
+            run.read(ift),
+            [p.text for e in earlier for p in kept(run, e)],
+            config.prompts,
+            out,
+        ),
+        order=lambda prompt: (prompt.call, prompt.key),
+    )
+    run.rows(
+        answers,
+        [new, model],
+        lambda out: candidates.sample_candidates(
+            run.engine(model, answers), kept(run, new), config.candidates, seed=config.seed, out=out
+        ),
+    )
+    run.rows(
+        judged,
+        [new, answers, judge],
+        lambda out: candidates.judge_candidates(
+            run.engine(judge, judged),
+            kept(run, new),
+            run.read(answers),
+            config.judge,
+            seed=config.seed,
+            out=out,
+        ),
+    )
+    run.rows(
+        measured,
+        [answers, judged],
+        lambda out: health.write(
+            run.read(judged), {c.key: len(c.text) for c in run.read(answers)}, out
+        ),
+    )
+    warn(health.enforce(run.read(measured), config.health, str(measured)))
+    run.rows(
+        chosen,
+        [new, answers, judged],
+        lambda out: pairs.select_pairs(
+            kept(run, new), run.read(answers), run.read(judged), config.pairs, out
+        ),
+    )
+    models.improve(run, k, chosen)
+
+
+def probe(run: Run, k: int, ranked: Ref) -> None:
+    """Judge the EFT evaluation split with M_k: what did EFT teach?"""
+    ref, section = Ref(k, Stage.PROBE), run.config.probe
+    run.rows(
+        ref,
+        [ranked, model_ref(k)],
+        lambda out: eft.judge_ranked(
+            run.engine(model_ref(k), ref),
+            eft.of_split(run.read(ranked), "eval", section.max_prompts),
+            run.config,
+            draws=section.draws,
+            title=f"M{k} judges the EFT evaluation split",
+            out=out,
+        ),
+    )
+
+
+def kept(run: Run, prompts_ref: Ref) -> list[Prompt]:
+    """Return the prompts that passed the filter."""
+    return [prompt for prompt in run.read(prompts_ref) if prompt.kept]
+
+
+def training_prompts(run: Run, ranked: Ref) -> list[RankedPrompt]:
+    """Return the ranked prompts that construction may use."""
+    return eft.of_split(run.read(ranked), "train", run.config.eft.construction.max_prompts)

@@ -1,0 +1,231 @@
+"""The model stages: M0, the SFT baseline, M1, and M_k from AI feedback."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.errors import ConfigError
+from core.hashing import model_files, sha256_file, sha256_json
+from core.records import Example
+from core.stages import SFT_BASELINE, Ref, Stage, model_ref
+from core.store import Built
+from judges.pointwise import mean_scores
+from judges.rubrics import load_rubric
+from training import sft
+from training.open_assistant import read_threads, source_hash
+from training.seed import PROMPTS_SAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from engines.engine import Engine
+    from training.early_stopping import CheckpointJudge, ValidationPrompt
+    from training.run import Run, Training
+
+    _Rows = Callable[[], list[sft.SftRow]]
+    _Open = Callable[[Ref], Engine]
+
+
+def make_base(run: Run, ift: Ref) -> None:
+    """Put M0 into the run as safetensors."""
+    section = run.config.model
+    # Only the tiny test model is made from data: its tokenizer is trained on what it will read.
+    inputs = [ift] if section.base == "tiny" else []
+
+    def make(place: Training) -> tuple[Path, Built]:
+        from engines.embedded import materialise
+
+        rubric = load_rubric(run.config.judge.rubric).template
+        texts = [rubric, *(f"{e.prompt}\n{e.response}" for e in run.read(ift))] if inputs else []
+        target = place.work / "model"
+        origin = materialise(section, target, seed=run.config.seed, texts=texts)
+        return target, Built(facts={"origin": origin})
+
+    sections = ("judge.rubric",) if inputs else ()
+    run.model(model_ref(0), inputs, make, sections=sections, sources=_local_model(section.base))
+
+
+def _local_model(base: str) -> dict[str, str]:
+    folder = Path(base).expanduser()
+    if not folder.is_dir():
+        return {}
+    digests = {p.name: sha256_file(p) for p in model_files(folder)}
+    return {f"folder:{folder.name}": sha256_json(digests)}
+
+
+def train_baseline(run: Run, ift: Ref) -> None:
+    """Train the SFT baseline: M0 on IFT alone."""
+    _supervise(run, SFT_BASELINE, [ift], lambda: sft.ift_rows(run.read(ift)))
+
+
+def train_m1(run: Run, ift: Ref, examples: Ref) -> None:
+    """Train M1: M0 on IFT and EFT, or (ablation) on IFT alone."""
+    use_eft = run.config.m1.use_eft
+
+    def rows() -> list[sft.SftRow]:
+        judging = sft.eft_rows(run.read(examples), run.config.judge.rubric) if use_eft else []
+        return sft.ift_rows(run.read(ift)) + judging
+
+    _supervise(
+        run,
+        model_ref(1),
+        [ift, examples] if use_eft else [ift],
+        rows,
+        sections=("sft", "m1", "judge.rubric"),
+    )
+
+
+def _supervise(
+    run: Run, ref: Ref, inputs: Sequence[Ref], rows: _Rows, *, sections: Sequence[str] = ()
+) -> None:
+    base = model_ref(0)
+
+    def make(place: Training) -> tuple[Path, Built]:
+        return sft.train_sft(
+            run.store.model(base),
+            rows(),
+            run.config.sft,
+            models=run.config.model,
+            seed=run.config.seed,
+            device=place.device,
+            work=place.work,
+            metrics=place.metrics,
+            title=place.title,
+        )
+
+    run.model(ref, [base, *inputs], make, sections=sections)
+
+
+class Writer(NamedTuple):
+    """Who writes new prompts: the artifacts or files it depends on, and how to open it."""
+
+    inputs: list[Ref]
+    sources: dict[str, str]
+    open: _Open
+
+
+def prompt_writer(run: Run, k: int) -> Writer:
+    """Return the generator of new prompts: M0, M_{k-1}, or a model folder of its own."""
+    name = run.config.prompts.generator
+    if name in ("base", "self"):
+        ref = run.named_model(name, k)
+        return Writer([ref], {}, lambda stage: run.engine(ref, stage))
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        message = f"prompts.generator = {name!r}: no such folder; use 'base', 'self' or a folder"
+        raise ConfigError(message)
+    return Writer([], _local_model(name), lambda stage: run.engine_at(folder, stage))
+
+
+def improve(run: Run, k: int, pairs: Ref) -> None:
+    """Make M_k from iteration k's AI feedback, by DPO or by the positive-only ablation."""
+    if run.config.improvement.method == "positive_only":
+        _positive_only(run, k)
+    else:
+        _dpo(run, k, pairs)
+
+
+def _dpo(run: Run, k: int, pairs: Ref) -> None:
+    ref, previous, section = model_ref(k), model_ref(k - 1), run.config.dpo
+    reference = run.named_model(section.reference, k)
+    stopping = section.early_stopping
+    inputs = list(dict.fromkeys([pairs, previous, reference]))
+    sources: dict[str, str] = {}
+    if stopping.enabled:
+        inputs = list(dict.fromkeys([*inputs, run.named_model(stopping.judge, k)]))
+        sources = source_hash(stopping.validation, PROMPTS_SAMPLE)
+
+    def make(place: Training) -> tuple[Path, Built]:
+        from training.dpo import Start, train_dpo
+
+        start = Start(
+            run.store.model(previous),
+            None if reference == previous else run.store.model(reference),
+        )
+        return train_dpo(
+            start,
+            [row for row in run.read(pairs) if row.outcome == "pair"],
+            section,
+            models=run.config.model,
+            seed=run.config.seed,
+            device=place.device,
+            work=place.work,
+            metrics=place.metrics,
+            title=place.title,
+            judge=_checkpoint_judge(run, k, place.verdicts) if stopping.enabled else None,
+        )
+
+    run.model(
+        ref, inputs, make, sections=("dpo", "improvement", "judge", "engine.dtype"), sources=sources
+    )
+
+
+def _checkpoint_judge(run: Run, k: int, log: Path) -> CheckpointJudge:
+    from training.early_stopping import CheckpointJudge
+
+    stopping, stage = run.config.dpo.early_stopping, model_ref(k)
+    judge = run.named_model(stopping.judge, k)
+
+    def open_policy(folder: Path) -> Engine:
+        run.forget_engine(folder)
+        return run.engine_at(folder, stage)
+
+    return CheckpointJudge(
+        stopping,
+        run.config.judge,
+        validation_prompts(run),
+        seed=run.config.seed,
+        log=log,
+        open_judge=partial(run.engine, judge, stage),
+        open_policy=open_policy,
+    )
+
+
+def validation_prompts(run: Run) -> list[ValidationPrompt]:
+    """Return the prompts on which checkpoints are compared."""
+    from training.early_stopping import ValidationPrompt
+
+    stopping = run.config.dpo.early_stopping
+    threads = read_threads(stopping.validation, PROMPTS_SAMPLE, language=run.config.ift.language)
+    wanted = [t for t in threads if t.split in (None, "validation")]
+    return [ValidationPrompt(t.key, t.prompt) for t in wanted[: stopping.max_prompts]]
+
+
+def _positive_only(run: Run, k: int) -> None:
+    """Train M_k from M0 on the seed data plus every candidate judged perfect so far (section 3.2).
+
+    The paper's ablation: no preference pairs; replies scored 5 by all readable draws are added.
+    """
+    ift, examples = Ref(1, Stage.IFT), Ref(1, Stage.EFT)
+    feedback = [
+        Ref(i, stage)
+        for i in range(2, k + 1)
+        for stage in (Stage.PROMPTS, Stage.CANDIDATES, Stage.JUDGMENTS)
+    ]
+
+    def rows() -> list[sft.SftRow]:
+        rubric = run.config.judge.rubric
+        seed_rows = sft.ift_rows(run.read(ift)) + sft.eft_rows(run.read(examples), rubric)
+        return seed_rows + sft.ift_rows(e for i in range(2, k + 1) for e in perfect(run, i))
+
+    _supervise(
+        run,
+        model_ref(k),
+        [ift, examples, *feedback],
+        rows,
+        sections=("sft", "improvement", "judge.rubric"),
+    )
+
+
+def perfect(run: Run, k: int) -> list[Example]:
+    """Return iteration k's candidates whose mean score is the rubric's highest."""
+    best = load_rubric(run.config.judge.rubric).high
+    means = mean_scores(run.read(Ref(k, Stage.JUDGMENTS)))
+    texts = {p.key: p.text for p in run.read(Ref(k, Stage.PROMPTS))}
+    return [
+        Example(c.key, texts[c.prompt_key], c.text)
+        for c in run.read(Ref(k, Stage.CANDIDATES))
+        if c.key in means and means[c.key].mean == best
+    ]

@@ -1,0 +1,212 @@
+"""Reading Open Assistant data in each of the shapes people have it in.
+
+Message trees (one JSON object per tree), flat messages (the hub's rows, linked by parent_id), and
+question/answer/rank rows all become threads: a first-turn prompt with its direct replies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core import hashing
+from core.errors import ConfigError, DataError
+from core.jsonl import read_objects
+from core.records import Reply
+from core.stages import project_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_MAX_SCORE = 5.0
+
+SAMPLE = "sample"
+
+
+class Thread(NamedTuple):
+    """A first turn and its direct replies that were not deleted; `rank` None: not ranked.
+
+    `split` is "train", "eval" or whatever else the file says, None if it says nothing.
+    """
+
+    key: str
+    prompt: str
+    replies: tuple[RankedReply, ...]
+    split: str | None
+
+
+class RankedReply(NamedTuple):
+    """A reply as the source has it; `score` and `justification` only in the packaged sample."""
+
+    text: str
+    rank: int | None
+    score: float | None = None
+    justification: str | None = None
+
+
+def resolve(source: str, sample_file: str) -> Path | None:
+    """Return the file or folder a source names, None for a hub data set.
+
+    Raises:
+        ConfigError: it is neither an existing path nor a hub name.
+    """
+    if source == SAMPLE:
+        return project_root() / "data" / "sample" / sample_file
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if _HUB_NAME.fullmatch(source) and not source.startswith("."):
+        return None
+    message = f"{source}: no such file; give an existing path, 'sample', or a hub name (owner/name)"
+    raise ConfigError(message)
+
+
+def source_hash(source: str, sample_file: str) -> dict[str, str]:
+    """Return the source's name and content hash, for an artifact's key.
+
+    A hub data set is identified by its name alone: what was read is in the artifact itself.
+    """
+    path = resolve(source, sample_file)
+    if path is None:
+        return {f"hub:{source}": hashing.sha256_text(source)}
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return {f"file:{path.name}": hashing.sha256_json([hashing.sha256_file(f) for f in files])}
+    return {f"file:{path.name}": hashing.sha256_file(path)}
+
+
+def read_threads(source: str, sample_file: str, *, language: str) -> list[Thread]:
+    """Read every first turn in `language` with its replies, in the order of the source.
+
+    Raises:
+        DataError: a file is missing, or a line is not what its format says (named by line).
+        ConfigError: the source does not exist.
+    """
+    path = resolve(source, sample_file)
+    if path is None or path.is_dir():
+        rows: Iterable[tuple[int, dict[str, Any]]] = _hub_rows(
+            source if path is None else str(path)
+        )
+        return _from_messages(rows, Path(source), language)
+    rows = list(read_objects(path))
+    if not rows:
+        raise DataError(path, None, "the file is empty")
+    first = rows[0][1]
+    if "prompt" in first:
+        return list(_from_trees(rows, path, language))
+    if {"question", "answer", "rank"} <= first.keys():
+        return _from_answers(rows, path)
+    if {"message_id", "parent_id", "text"} <= first.keys():
+        return _from_messages(rows, path, language)
+    raise DataError(
+        path,
+        rows[0][0],
+        "not an Open Assistant row: expected a message tree ('prompt' with 'replies'), a flat "
+        "message ('message_id', 'parent_id', 'text') or question/answer/rank; "
+        f"found {sorted(first)}",
+    )
+
+
+def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    from datasets import load_dataset
+
+    try:
+        data = load_dataset(name, split="train")
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(name, None, f"cannot load the data set ({reason})") from error
+    yield from enumerate(data, start=1)
+
+
+def _from_trees(
+    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, language: str
+) -> Iterator[Thread]:
+    for line, row in rows:
+        root = row.get("prompt")
+        if not isinstance(root, dict):
+            raise DataError(path, line, "field 'prompt' is not a message object")
+        if root.get("deleted") or root.get("lang", language) != language:
+            continue
+        replies = [
+            _reply(reply, path, line)
+            for reply in root.get("replies") or []
+            if not reply.get("deleted") and reply.get("lang", language) == language
+        ]
+        key = row.get("message_tree_id") or root.get("message_id")
+        prompt = _text(root, path, line)
+        yield Thread(str(key or _text_key(prompt)), prompt, tuple(replies), row.get("split"))
+
+
+def _from_messages(
+    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, language: str
+) -> list[Thread]:
+    """Join flat messages; a reply's parent may come before or after it in the file."""
+    roots: dict[str, str] = {}
+    replies: dict[str, list[RankedReply]] = defaultdict(list)
+    for line, row in rows:
+        if row.get("deleted") or row.get("lang", language) != language:
+            continue
+        parent = row.get("parent_id")
+        if parent is None:
+            roots[str(row["message_id"])] = _text(row, path, line)
+        elif row.get("role") == "assistant":
+            replies[str(parent)].append(_reply(row, path, line))
+    return [Thread(key, text, tuple(replies[key]), None) for key, text in roots.items()]
+
+
+def _from_answers(rows: Iterable[tuple[int, dict[str, Any]]], path: Path) -> list[Thread]:
+    """Group question/answer/rank rows by question; these files name no language."""
+    grouped: dict[str, list[RankedReply]] = defaultdict(list)
+    for line, row in rows:
+        question = _text({"text": row.get("question")}, path, line)
+        grouped[question].append(_reply({**row, "text": row.get("answer")}, path, line))
+    return [Thread(_text_key(q), q, tuple(found), None) for q, found in grouped.items()]
+
+
+def _text(message: dict[str, Any], path: Path, line: int) -> str:
+    text = message.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(path, line, f"message text is {text!r}, expected a non-empty string")
+    return text
+
+
+def _reply(message: dict[str, Any], path: Path, line: int) -> RankedReply:
+    rank = message.get("rank")
+    if rank is not None and (isinstance(rank, bool) or not _is_whole(rank) or rank < 0):
+        raise DataError(path, line, f"rank {rank!r} is not a whole number from 0 (0 is the best)")
+    score = message.get("score")
+    if score is not None and not (
+        isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= _MAX_SCORE
+    ):
+        raise DataError(
+            path, line, f"score {score!r} is not in 0..5; see judges/rubrics/additive.md"
+        )
+    return RankedReply(
+        _text(message, path, line),
+        None if rank is None else int(rank),
+        None if score is None else float(score),
+        message.get("justification"),
+    )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def _text_key(text: str) -> str:
+    return hashing.short(hashing.sha256_text(text))
+
+
+def ranked_replies(thread: Thread) -> tuple[Reply, ...]:
+    """Return the replies that humans ranked, best first, keyed by thread and place."""
+    ranked = [
+        (reply, place) for place, reply in enumerate(thread.replies) if reply.rank is not None
+    ]
+    ranked.sort(key=lambda pair: (pair[0].rank, pair[1]))
+    return tuple(
+        Reply(f"{thread.key}/r{place}", r.text, r.rank or 0, r.score, r.justification)
+        for r, place in ranked
+    )

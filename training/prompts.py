@@ -1,0 +1,283 @@
+"""Self-instruction: the model writes its own training prompts (paper, section 3.1.3).
+
+Two stages, so that every rejected prompt can be followed to the words it came from: `ask` keeps the
+generator's raw replies, `filter_prompts` reads new tasks out of them and says for each why it was
+kept or not. The rules are Self-Instruct's (Wang et al. 2023, section 2.2 and its released code).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.progress import track
+from core.records import Prompt, PromptCall, user
+from core.store import Built
+from engines.engine import Decoding, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from core.config import PromptsSection
+    from core.records import Example, Message
+    from core.store import Partial
+    from engines.engine import Engine
+
+_NUMBERED = re.compile(
+    r"^\s*(?:\*\*)?(?:Task\s*)?(?P<number>\d{1,2})\s*[.:)](?:\*\*)?\s*", re.M | re.I
+)
+_KEYWORDS = re.compile(
+    r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b", re.IGNORECASE
+)
+_ROUNDING = 1e-9  # the bound must not be sharper than rouge-score's own arithmetic
+_OPENING = "Come up with a series of new and varied tasks. Each task is one request or question."
+
+
+class NewTask(NamedTuple):
+    """A task read out of a reply; `complete` is False when the reply was cut inside it."""
+
+    text: str
+    complete: bool
+
+
+def few_shot(
+    seeds: Sequence[str], generated: Sequence[str], section: PromptsSection, *, call: int, seed: int
+) -> list[str]:
+    """Return the examples one call shows: seeded, different for each call, shuffled.
+
+    Six from the seed data and two generated earlier (paper); seed examples stand in while there are
+    too few generated ones.
+    """
+    draw = random.Random(f"few-shot/{seed}/{call}")
+    own = draw.sample(list(generated), min(section.generated_examples, len(generated)))
+    wanted = section.seed_examples + section.generated_examples - len(own)
+    shown = draw.sample(list(seeds), min(wanted, len(seeds))) + own
+    draw.shuffle(shown)
+    return shown
+
+
+def task_messages(examples: Sequence[str]) -> list[Message]:
+    """Return the request for new tasks: numbered examples, and the number to go on with."""
+    listed = "\n".join(
+        f"Task {number}: {' '.join(text.split())}" for number, text in enumerate(examples, start=1)
+    )
+    first, last = len(examples) + 1, len(examples) + 3
+    return user(
+        f"{_OPENING} Here are {len(examples)} examples:\n\n{listed}\n\n"
+        f"Write three more tasks of other kinds, numbered Task {first} to Task {last}. "
+        "Write only the tasks, not their answers."
+    )
+
+
+def read_tasks(reply: str, *, first_number: int, cut: bool) -> list[NewTask]:
+    """Read the tasks out of a reply (never out of the prompt): numbered ones, or all of it as one.
+
+    Numbers below `first_number` are the examples said again; they are left in for the similarity
+    filter to reject by name, so that nothing disappears uncounted.
+    """
+    marks = list(_NUMBERED.finditer(reply))
+    pieces = []
+    head = reply[: marks[0].start()] if marks else reply
+    if not marks or (head.strip() and int(marks[0]["number"]) == first_number + 1):
+        # The reply continues "Task 9:" without repeating the number.
+        pieces.append(head)
+    ends = [mark.start() for mark in marks[1:]] + [len(reply)]
+    if marks:
+        pieces += [reply[m.end() : end] for m, end in zip(marks, ends, strict=True)]
+    texts = [" ".join(piece.split()).strip("*").strip() for piece in pieces]
+    last = len(texts) - 1
+    return [NewTask(t, not (cut and at == last)) for at, t in enumerate(texts) if t]
+
+
+def rule_broken(  # noqa: PLR0911 - one return per rule
+    text: str, section: PromptsSection
+) -> str | None:
+    """Return the Self-Instruct rule that a task breaks, None if it breaks none."""
+    words = len(text.split())
+    first = text[0]
+    if words < section.min_words:
+        return "too_short"
+    if words > section.max_words:
+        return "too_long"
+    if text.startswith("Write a program"):
+        return "starts_with_write_a_program"
+    if not first.isascii():
+        return "starts_with_non_ascii"
+    if not first.isalnum():
+        return "starts_with_punctuation"
+    if _KEYWORDS.search(text):
+        return "unsuitable_keyword"
+    return None
+
+
+class Pool:
+    """The texts that a new prompt must differ from: seeds and every prompt kept so far."""
+
+    def __init__(self, texts: Iterable[str], threshold: float) -> None:
+        """Tokenise the seeds once, as rouge-score does."""
+        self._threshold = threshold
+        self._texts = list(texts)
+        self._lengths = [len(_tokens(text)) for text in self._texts]
+
+    def add(self, text: str) -> None:
+        """Add a kept prompt."""
+        self._texts.append(text)
+        self._lengths.append(len(_tokens(text)))
+
+    def similar(self, text: str) -> str | None:
+        """Return the first text whose ROUGE-L F with `text` reaches the threshold, or None.
+
+        F is at most 2·min(m, n)/(m + n) for texts of m and n tokens, so most texts need no
+        alignment; the decision is rouge-score's own.
+        """
+        size = len(_tokens(text))
+        for other, length in zip(self._texts, self._lengths, strict=True):
+            if not size or not length:
+                continue
+            if 2 * min(size, length) / (size + length) < self._threshold - _ROUNDING:
+                continue
+            if rouge_l(other, text) >= self._threshold:
+                return other
+        return None
+
+
+@lru_cache(maxsize=65536)
+def _tokens(text: str) -> tuple[str, ...]:
+    from rouge_score.tokenize import tokenize
+
+    return tuple(tokenize(text, None))
+
+
+class _CachedTokenizer:
+    """rouge-score's default tokenizer, remembering what it has seen."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return lower-case word tokens, without stemming (Self-Instruct's setting)."""
+        return list(_tokens(text))
+
+
+def rouge_l(target: str, prediction: str) -> float:
+    """Return rouge-score's ROUGE-L F-measure in [0, 1]."""
+    return float(_scorer().score(target, prediction)["rougeL"].fmeasure)
+
+
+@lru_cache(maxsize=1)
+def _scorer():  # type: ignore[no-untyped-def]  # noqa: ANN202 - rouge-score is untyped
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=False, tokenizer=_CachedTokenizer())
+
+
+class PromptFilter:
+    """Turns calls into prompts, in call order: the one place that decides what is kept."""
+
+    def __init__(
+        self, seeds: Iterable[str], earlier: Iterable[str], section: PromptsSection
+    ) -> None:
+        """Start from the seed prompts and the prompts kept in earlier iterations."""
+        self._section = section
+        self._earlier = list(earlier)
+        self._pool = Pool([*seeds, *self._earlier], section.rouge_threshold)
+        self.kept: list[str] = []
+
+    @property
+    def generated(self) -> list[str]:
+        """Return every generated prompt that may serve as a few-shot example."""
+        return self._earlier + self.kept
+
+    def read(self, call: PromptCall) -> Iterator[Prompt]:
+        """Yield each task of one call with the decision on it."""
+        if call.finish == "too_long":
+            yield Prompt(f"c{call.call}/t0", "", "few_shot_prompt_too_long", call.call)
+            return
+        tasks = read_tasks(
+            call.text, first_number=len(call.examples) + 1, cut=call.finish == "length"
+        )
+        if not tasks:
+            yield Prompt(f"c{call.call}/t0", "", "empty_reply", call.call)
+        for place, task in enumerate(tasks):
+            key = f"c{call.call}/t{place}"
+            reason, similar = self._decide(task)
+            if reason is None:
+                self._pool.add(task.text)
+                self.kept.append(task.text)
+            yield Prompt(key, task.text, reason, call.call, similar)
+
+    def _decide(self, task: NewTask) -> tuple[str | None, str | None]:
+        if not task.complete:
+            return "cut_off", None
+        broken = rule_broken(task.text, self._section)
+        if broken:
+            return broken, None
+        similar = self._pool.similar(task.text)
+        if similar is not None:
+            return "similar_to_pool", similar
+        if len(self.kept) >= self._section.count:
+            return "over_count", None
+        return None, None
+
+
+def ask(
+    engine: Engine,
+    seeds: Sequence[Example],
+    earlier: Sequence[str],
+    section: PromptsSection,
+    *,
+    seed: int,
+    out: Partial,
+) -> Built:
+    """Call the generator until enough prompts pass the filter, or `max_calls` is reached.
+
+    Calls go out in rounds; within a round all see the same pool, so that the result does not depend
+    on which of them finishes first, nor on where a killed run was resumed.
+    """
+    decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
+    texts = [example.prompt for example in seeds]
+    chosen = PromptFilter(texts, earlier, section)
+    asked = 0
+    with track("prompts", section.count) as advance:
+        while asked < section.max_calls and len(chosen.kept) < section.count:
+            calls = range(asked, min(asked + section.calls_per_round, section.max_calls))
+            shown = {
+                f"c{call}": few_shot(texts, chosen.generated, section, call=call, seed=seed)
+                for call in calls
+            }
+            requests = [
+                Request(key, task_messages(examples))
+                for key, examples in shown.items()
+                if key not in out.rows
+            ]
+            for sampled in engine.sample(requests, decoding):
+                call = int(sampled.key[1:])
+                examples = tuple(shown[sampled.key])
+                out.add(
+                    PromptCall(
+                        sampled.key, call, examples, sampled.text, sampled.tokens, sampled.finish
+                    )
+                )
+            before = len(chosen.kept)
+            for call in calls:
+                list(chosen.read(out.rows[f"c{call}"]))
+            advance(len(chosen.kept) - before)
+            asked = calls.stop
+    return Built(counts={"calls": asked, "kept": len(chosen.kept)}, engine=engine.fingerprint)
+
+
+def filter_prompts(
+    calls: Sequence[PromptCall],
+    seeds: Sequence[Example],
+    earlier: Sequence[str],
+    section: PromptsSection,
+    out: Partial,
+) -> Built:
+    """Write every task found, kept or rejected with its reason; counts add up to the rows."""
+    chosen = PromptFilter([example.prompt for example in seeds], earlier, section)
+    for call in sorted(calls, key=lambda c: c.call):
+        for prompt in chosen.read(call):
+            if prompt.key not in out.rows:
+                out.add(prompt)
+    counts = Counter("kept" if p.kept else f"rejected_{p.rejected}" for p in out.rows.values())
+    return Built(counts=dict(counts))

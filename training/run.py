@@ -1,0 +1,240 @@
+"""One run: its artifacts, its engines, and the rule that nothing is made twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.append_log import AppendLog
+from core.errors import ConfigError, StageFailed
+from core.hashing import sha256_json
+from core.progress import duration, say
+from core.run_lock import locked
+from core.stages import SFT_BASELINE, SPECS, Ref, model_ref, stages_of
+from core.store import Built, Key, Store, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from core.config import Config
+    from core.store import Partial
+    from engines.engine import Continuation, Decoding, Engine, Logprob, Request, Sampled
+
+
+class Training(NamedTuple):
+    """What a training stage needs to know about where it runs."""
+
+    work: Path
+    metrics: Path
+    verdicts: Path
+    device: str
+    title: str
+
+
+class Run:
+    """Makes the artifacts of one run folder. Use inside `with open_run(config)`."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the run; nothing is loaded."""
+        self.config = config
+        self.store = Store(config.folder)
+        self._engines: dict[Path, Engine] = {}
+
+    def key(
+        self, ref: Ref, inputs: Sequence[Ref], sections: Sequence[str], sources: dict[str, str]
+    ) -> Key:
+        """Return what the artifact depends on: contents of its inputs, settings, seed."""
+        hashes = {str(i): self.store.manifest(i).sha256 for i in inputs} | sources
+        return Key(
+            hashes, self.config.plain(*SPECS[ref.stage].sections, *sections), self.config.seed
+        )
+
+    def rows(
+        self,
+        ref: Ref,
+        inputs: Sequence[Ref],
+        make: Callable[[Partial], Built],
+        *,
+        sources: dict[str, str] | None = None,
+        order: Callable[[Any], Any] = lambda row: row.key,
+    ) -> Ref:
+        """Make a row artifact unless it is there already, continuing an unfinished one.
+
+        Raises:
+            StaleArtifact: it is there but was made from something else.
+        """
+        key = self.key(ref, inputs, (), sources or {})
+        if self.store.is_current(ref, key):
+            return ref
+        began = time.monotonic()
+        say(f"{ref}: {SPECS[ref.stage].title}")
+        with self.store.begin(ref, key) as out:
+            if out.rows:
+                say(f"  {len(out.rows)} rows are there already")
+            manifest = out.commit(order, make(out))
+        counts = ", ".join(f"{n.replace('_', ' ')} {c}" for n, c in manifest.counts.items())
+        say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}: {counts}")
+        return ref
+
+    def model(
+        self,
+        ref: Ref,
+        inputs: Sequence[Ref],
+        make: Callable[[Training], tuple[Path, Built]],
+        *,
+        sections: Sequence[str] = (),
+        sources: dict[str, str] | None = None,
+    ) -> Ref:
+        """Make a model artifact unless it is there already, going on from its last checkpoint.
+
+        Raises:
+            StaleArtifact: it is there but was made from something else.
+        """
+        key = self.key(ref, inputs, sections, sources or {})
+        if self.store.is_current(ref, key):
+            return ref
+        began = time.monotonic()
+        name = SPECS[ref.stage].title if ref.stage.value != "model" else f"M{ref.iteration}"
+        say(f"{ref}: {name}")
+        self._engines.clear()  # training needs the memory
+        paths = self.store.paths
+        place = Training(
+            self.store.begin_model(ref, key),
+            paths.metrics(ref),
+            paths.verdicts(ref),
+            self._device(),
+            name,
+        )
+        built, result = make(place)
+        manifest = self.store.commit_model(ref, key, built, result)
+        say(f"  {name} done in {duration(time.monotonic() - began)} ({manifest.sha256[:12]})")
+        return ref
+
+    def _device(self) -> str:
+        if self.config.engine.device != "auto":
+            return self.config.engine.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def read(self, ref: Ref) -> list[Any]:
+        """Return a complete artifact's rows."""
+        return self.store.read(ref)
+
+    def engine(self, model: Ref, stage: Ref) -> Engine:
+        """Return the engine over a model artifact; its calls are journalled as `stage`'s."""
+        self.store.verify(model)
+        manifest = self.store.manifest(model)
+        return self.engine_at(self.store.model(model), stage, weights_sha256=manifest.sha256)
+
+    def engine_at(self, folder: Path, stage: Ref, *, weights_sha256: str | None = None) -> Engine:
+        """Return the engine over a model folder, keeping the two used last in memory."""
+        if folder not in self._engines:
+            from engines.hf import HFEngine
+
+            while len(self._engines) > 1:
+                self._engines.pop(next(iter(self._engines)))
+            self._engines[folder] = HFEngine(
+                folder,
+                self.config.engine,
+                weights_sha256=weights_sha256,
+                trust_remote_code=self.config.model.trust_remote_code,
+            )
+        return Journalled(self._engines[folder], self.store.paths.calls, stage)
+
+    def forget_engine(self, folder: Path) -> None:
+        """Drop an engine whose folder is about to change or go."""
+        self._engines.pop(folder, None)
+
+    def remake(self, ref: Ref) -> None:
+        """Remove an artifact and all that may depend on it, so that it is made again."""
+        following = [
+            Ref(k, stage) for k in range(self._last_iteration() + 1) for stage in stages_of(k)
+        ]
+        gone = self.store.remove_from(ref, following)
+        say(f"removed: {', '.join(map(str, gone)) or 'nothing was there'}")
+
+    def _last_iteration(self) -> int:
+        there = [
+            int(p.name.removeprefix("iter"))
+            for p in self.store.paths.root.glob("iter*")
+            if p.name.removeprefix("iter").isdigit()
+        ]
+        return max([self.config.iterations, *there])
+
+    def named_model(self, name: str, k: int) -> Ref:
+        """Return the model artifact that a setting names, as seen from iteration k.
+
+        Raises:
+            ConfigError: the name means nothing here.
+        """
+        known = {
+            "self": model_ref(k - 1),
+            "previous": model_ref(k - 1),
+            "base": model_ref(0),
+            "sft": SFT_BASELINE,
+            "m1": model_ref(1),
+        }
+        if name not in known:
+            message = f"{name!r} names no model of this run; use one of {', '.join(known)}"
+            raise ConfigError(message)
+        return known[name]
+
+
+@contextmanager
+def open_run(config: Config) -> Iterator[Run]:
+    """Lock the run's folder and write its resolved configuration there.
+
+    Raises:
+        RunLocked: another process is working on it.
+    """
+    run = Run(config)
+    with locked(run.store.paths.lock):
+        text = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
+        path = run.store.paths.config
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)
+        yield run
+
+
+class Journalled:
+    """An engine that notes each row it hands out: the proof that nothing was asked for twice."""
+
+    def __init__(self, engine: Engine, journal: Path, stage: Ref) -> None:
+        """Wrap `engine`; lines go to `journal` under the name of `stage`."""
+        self._engine, self._journal, self._stage = engine, journal, str(stage)
+        self.fingerprint = engine.fingerprint
+
+    def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
+        """Pass rows on, writing one line for each."""
+        if not requests:
+            return
+        engine_key = sha256_json(self.fingerprint)[:12]
+        with AppendLog(self._journal) as log:
+            for sampled in self._engine.sample(requests, decoding):
+                line = {
+                    "stage": self._stage,
+                    "key": sampled.key,
+                    "draw": sampled.draw,
+                    "tokens": sampled.tokens,
+                    "finish": sampled.finish,
+                    "engine": engine_key,
+                }
+                log.append(json.dumps(line))
+                yield sampled
+
+    def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
+        """Pass the call on."""
+        return self._engine.score(requests)
+
+
+def warn(problems: Sequence[str]) -> None:
+    """Print problems that the configuration says to live with."""
+    for problem in problems:
+        say(f"  warning: {problem}")
+
+
+__all__ = ["Run", "StageFailed", "Training", "open_run", "warn"]
