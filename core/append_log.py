@@ -35,9 +35,13 @@ class AppendLog:
             end = data.rfind(b"\n") + 1
             for number, line in enumerate(data[:end].splitlines(), start=1):
                 try:
-                    self.lines.append(dict(json.loads(line)))
-                except (ValueError, TypeError) as error:
+                    value = json.loads(line)
+                except ValueError as error:
                     raise DataError(self._path, number, f"damaged line ({error})") from None
+                if not isinstance(value, dict):
+                    what = f"damaged line (expected a JSON object, found {type(value).__name__})"
+                    raise DataError(self._path, number, what)
+                self.lines.append(value)
             self._file = self._path.open("r+b" if data else "wb")
             self._file.truncate(end)
             self._file.seek(end)
@@ -50,7 +54,8 @@ class AppendLog:
         trace: TracebackType | None,
     ) -> None:
         """Close the file; what was appended stays."""
-        self._file.close()
+        with disk_errors_named(self._path):  # closing writes again what a full disk refused
+            self._file.close()
 
     def append(self, text: str) -> None:
         """Append one encoded JSON object; it survives a kill of this process from here on."""

@@ -232,8 +232,6 @@ class JudgeSection(Section):
 
     rubric: Literal["additive", "li"] = "additive"
     """"additive": the paper's 5-point prompt (0..5); "li": the prompt of Figure 7 (1..5)."""
-    model: Literal["self", "sft"] = "self"
-    """Who judges candidates: M_{k-1} itself, or the SFT baseline (IFT-only judge)."""
     draws: Count = 3
     """Judgments averaged per candidate (paper: 3)."""
     temperature: NonNegative = 0.7
@@ -330,6 +328,8 @@ class DpoSection(OptimiserSection):
 class ImprovementSection(Section):
     """How AI feedback becomes the next model."""
 
+    judge: Literal["self", "sft"] = "self"
+    """Who judges candidates: M_{k-1} itself, or the SFT baseline (a judge trained on IFT only)."""
     method: Literal["dpo", "positive_only"] = "dpo"
     """"dpo": preference pairs; "positive_only": the paper's ablation, M_k = SFT of M0 on the seed
     data plus every candidate with a perfect mean score."""

@@ -93,14 +93,16 @@ def disk_errors_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _DISK_ERRNOS:
-            raise
-        raise StorageError(_disk_message(path, error.strerror or str(error))) from error
+    except SrlmError:  # named already, by the one who knew the path best
+        raise
     except Exception as error:
-        if "No space left" not in str(error) and "os error 28" not in str(error):
+        if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
+            reason = error.strerror or str(error)
+        elif "No space left" in str(error) or "os error 28" in str(error):
+            reason = "No space left on device"  # also of an OSError that carries words only
+        else:
             raise
-        raise StorageError(_disk_message(path, "No space left on device")) from error
+        raise StorageError(_disk_message(path, reason)) from error
 
 
 def _disk_message(path: Path, reason: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +37,11 @@ def decode(record_type: type[R], raw: object, path: Path, line: int) -> R:
     Raises:
         DataError: a field is missing, unknown or of the wrong type.
     """
+    known = {field.name for field in fields(record_type)}  # type: ignore[arg-type]
+    if unknown := sorted(set(raw) - known if isinstance(raw, dict) else ()):
+        raise DataError(
+            path, line, f"{unknown[0]}: unknown field (expected a {record_type.__name__})"
+        )
     try:
         decoded: R = _adapter(record_type).validate_python(raw)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -62,9 +67,14 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not raw.strip():
                 continue
             try:
-                value = json.loads(raw)
+                value = json.loads(raw.decode("utf-8-sig"))
+                if b"\\ud" in raw.lower():  # half a surrogate pair is legal JSON but not UTF-8
+                    json.dumps(value, ensure_ascii=False).encode()
             except UnicodeDecodeError as error:
                 raise DataError(path, number, f"not UTF-8 at byte {error.start}") from None
+            except UnicodeEncodeError as error:
+                half = ascii(error.object[error.start])
+                raise DataError(path, number, f"{half} is half a character (surrogate)") from None
             except json.JSONDecodeError as error:
                 raise DataError(
                     path, number, f"not valid JSON: {error.msg} at column {error.colno}"

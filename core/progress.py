@@ -42,7 +42,7 @@ def say(message: str) -> None:
 
 def duration(seconds: float) -> str:
     """Return seconds as people read them: `8.4 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 60:  # noqa: PLR2004 - seconds in a minute
+    if round(seconds, 1) < 60:  # noqa: PLR2004 - seconds in a minute
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:  # noqa: PLR2004 - minutes in an hour

@@ -63,6 +63,9 @@ class Spec:
     sections: tuple[str, ...]
 
 
+# The settings that decide what one judge reply says; how many are drawn belongs to each stage.
+HOW_JUDGED = ("judge.rubric", "judge.temperature", "judge.top_p", "judge.max_new_tokens")
+
 SPECS: dict[Stage, Spec] = {
     Stage.BASE: Spec("base model M0", None, ("model",)),
     Stage.IFT: Spec("IFT examples", records.Example, ("ift",)),
@@ -71,7 +74,7 @@ SPECS: dict[Stage, Spec] = {
     Stage.EFT_JUDGMENTS: Spec(
         "SFT baseline judges ranked replies",
         records.Judgment,
-        ("eft.construction", "judge", "engine.dtype"),
+        ("eft.construction", *HOW_JUDGED, "engine.dtype"),
     ),
     Stage.EFT_CONSTRUCTED: Spec(
         "EFT examples by construction", records.JudgeExample, ("eft.selection", "judge.rubric")
@@ -83,14 +86,18 @@ SPECS: dict[Stage, Spec] = {
     Stage.PROBE: Spec(
         "judge probe on the EFT evaluation split",
         records.Judgment,
-        ("probe", "judge", "engine.dtype"),
+        ("probe", *HOW_JUDGED, "engine.dtype"),
     ),
     Stage.PROMPT_CALLS: Spec(
         "prompt-writing calls", records.PromptCall, ("prompts", "engine.dtype")
     ),
     Stage.PROMPTS: Spec("self-instructed prompts", records.Prompt, ("prompts",)),
     Stage.CANDIDATES: Spec("candidate answers", records.Candidate, ("candidates", "engine.dtype")),
-    Stage.JUDGMENTS: Spec("self-judgments", records.Judgment, ("judge", "engine.dtype")),
+    Stage.JUDGMENTS: Spec(
+        "self-judgments",
+        records.Judgment,
+        (*HOW_JUDGED, "judge.draws", "improvement.judge", "engine.dtype"),
+    ),
     Stage.HEALTH: Spec("judge health", records.Measurement, ()),
     Stage.PAIRS: Spec("preference pairs", records.LedgerRow, ("pairs",)),
 }
@@ -154,7 +161,7 @@ def parse_stage(name: str, iteration: int) -> Ref:
     """
     prefix, slash, stage = name.rpartition("/")
     digits = prefix.removeprefix("iter")
-    if slash and not digits.isdigit():
+    if slash and not digits.isdecimal():
         message = f"--redo {name!r}: expected STAGE or iterK/STAGE, e.g. iter2/pairs"
         raise ConfigError(message)
     at = int(digits) if slash else iteration

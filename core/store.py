@@ -318,14 +318,28 @@ class Partial:
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Load the rows of an earlier run, or write the header of a new file."""
+        """Load the rows of an earlier run, or write the header of a new file.
+
+        Raises:
+            DataError: the file was damaged otherwise than by a kill.
+        """
         self._log.__enter__()
+        try:
+            self._load()
+        except BaseException:
+            self._log.__exit__(None, None, None)
+            raise
+        return self
+
+    def _load(self) -> None:
         if not self._log.lines:
             self._log.append(_header(self._key))
+        elif _read_header(json.dumps(self._log.lines[0]).encode()) is None:
+            what = f"not the header of a partial file; rebuild with --redo {self._ref}"
+            raise DataError(self._path, 1, what)
         for number, raw in enumerate(self._log.lines[1:], start=2):
             row: Row = jsonl.decode(self._record, raw, self._path, number)
             self.rows[row.key] = row
-        return self
 
     def __exit__(
         self,

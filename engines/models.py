@@ -103,6 +103,27 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     return tokenizer
 
 
+def check_usable(folder: Path, *, trust_remote_code: bool = False) -> None:
+    """Check, without loading the weights, that a folder can be sampled from and trained.
+
+    Raises:
+        ModelError: no chat template, or a weights file whose header does not fit its size.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    check_folder(folder)
+    load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    for weights in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(weights, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            message = (
+                f"{weights}: not a readable safetensors file ({error}); copy or download it again"
+            )
+            raise ModelError(message) from error
+
+
 def context_length(model: PreTrainedModel) -> int:
     """Return how many tokens the model was built for."""
     return int(model.config.get_text_config().max_position_embeddings)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from core.records import Judgment
     from core.store import Partial
 
+# Two or three answers correlate perfectly by chance; ten at 0.8 do not (p = 0.005).
+_LEAST_FOR_CORRELATION = 10
+
 
 def write(judgments: Sequence[Judgment], lengths: Mapping[str, int], out: Partial) -> Built:
     """Write the measurements of a set of judgments; see `measure`."""
@@ -44,7 +47,7 @@ def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[M
     """
     scores = [j.score for j in judgments if j.score is not None]
     reasons = Counter(j.unparsed for j in judgments if j.unparsed is not None)
-    histogram = Counter(round(score) for score in scores)
+    histogram = Counter(math.floor(score + 0.5) for score in scores)
     means = {k: m.mean for k, m in mean_scores(judgments).items() if m.mean is not None}
     by_prompt = defaultdict(list)
     prompt_of = {j.subject_key: j.prompt_key for j in judgments}
@@ -111,7 +114,7 @@ def _length_correlation(means: Mapping[str, float], lengths: Mapping[str, int]) 
 
 def problems(measured: Sequence[Measurement], limits: HealthSection) -> list[str]:
     """Return one sentence per limit that is broken; empty when the judge is healthy."""
-    value = {m.key: m.value for m in measured}
+    value, n = {m.key: m.value for m in measured}, {m.key: m.n for m in measured}
     found = []
     parse_rate = value["parse_rate"]
     if parse_rate is None or parse_rate < limits.min_parse_rate:
@@ -132,8 +135,9 @@ def problems(measured: Sequence[Measurement], limits: HealthSection) -> list[str
             f"tied prompts: {ties:.1%} (limit {limits.max_tie_rate:.0%}); "
             "raise judge.draws or candidates.n"
         )
-    length = value["length_correlation"]
-    if length is not None and abs(length) > limits.max_length_correlation:
+    length, answers = value["length_correlation"], n["length_correlation"]
+    enough = answers >= _LEAST_FOR_CORRELATION
+    if enough and length is not None and abs(length) > limits.max_length_correlation:
         found.append(
             f"correlation of score with length {length:+.2f} "
             f"(limit ±{limits.max_length_correlation:g}): the judge rewards length, not quality"

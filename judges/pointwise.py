@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,5 +94,5 @@ def mean_scores(judgments: Iterable[Judgment]) -> dict[str, MeanScore]:
     means = {}
     for key, count in draws.items():
         found = scores.get(key, [])
-        means[key] = MeanScore(sum(found) / len(found) if found else None, len(found), count)
+        means[key] = MeanScore(math.fsum(found) / len(found) if found else None, len(found), count)
     return means

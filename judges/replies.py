@@ -13,13 +13,20 @@ Reason = Literal[
     "empty", "no_score", "out_of_range", "wrong_scale", "ambiguous", "cut_off", "prompt_too_long"
 ]
 
-# "Score: 4", "**Score:** 4/5", "score : **3.5** out of 5", "Score: 4-5" (recognised, then refused).
+# Read: "Score: 4", "**Score:** 4/5", "score : **3.5** out of 5". Recognised so that they count as
+# the last score, then refused: "Score: 3-4", "Score: 1+1+1", "Score: four", "Score: <points>",
+# "Score:" at the end. A colon followed by other words ("the score: a fair one") is prose.
 _SCORE = re.compile(
-    r"""\bscore\s*[*_`]*\s*:\s*[*_`]*\s*          # the word and its colon, Markdown marks around
-        (?P<value>[-+]?[0-9]+(?:\.[0-9]+)?)      # the number
-        (?![0-9]|[.][0-9]|[a-z])                 # ... whole: not the start of a longer word
-        (?:\s*[*_`]*\s*(?P<to>-|–|to\b|or\b)\s*[0-9])?       # "4-5", "3 or 4": two scores
-        (?:\s*[*_`]*\s*(?:/|out\s+of)\s*[*_`]*(?P<of>[0-9]+))?   # "/5", "out of 5"
+    r"""(?<![^\W_])(?<![^\W_]_)score[*_`\s]*:       # the word and its colon, Markdown marks around
+        (?:(?:[*_`]|[^\S\n])*+                      # ... on one line with the number, or above it,
+          |[*_`\s]*\n[*_`\s]*+(?![0-9]+[.)][^\S\n]))  # ... but not above a list: "1. Relevant"
+        (?:
+            (?P<value>[-+]?[0-9]+(?:\.[0-9]+)?)     # the number
+            (?![^\W_]|[.,_][0-9])                   # ... whole: not the start of something longer
+            (?:[*_`\s]*(?:/|out\s+of)[*_`\s]*(?P<of>[0-9]+(?:\.[0-9]+)?))?       # "/5", "out of 5"
+            (?P<more>[*_`]*[^\S\n]*(?:[-–—~+=]|to\b|or\b)[^\S\n]*[*_`]*[0-9])?  # "-4", "or 4"
+          |(?=[^\w\n]{0,3}[0-9]|<|(?:zero|one|two|three|four|five)\b|\Z)         # not a number
+        )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -60,15 +67,15 @@ def parse_score(  # noqa: PLR0911 - one return per reason
     if not reply.strip():
         return Score(None, "empty")
     found = list(_SCORE.finditer(reply))
-    if not found:
+    if not found or found[-1]["value"] is None:
         return Score(None, "cut_off" if cut else "no_score")
     last = found[-1]
-    if last["to"]:
+    if last["more"]:
         return Score(None, "ambiguous")
     if last["of"] and float(last["of"]) != high:
         return Score(None, "wrong_scale")
     value = float(last["value"])
-    if cut and not last["of"] and last.end() == len(reply.rstrip()):
+    if cut and not last["of"] and last.end() == len(reply.rstrip().rstrip(".,")):
         return Score(None, "cut_off")
     if not low <= value <= high:
         return Score(None, "out_of_range")
@@ -82,12 +89,12 @@ def parse_ranking(reply: str, *, cut: bool = False) -> Preference:
     """
     if not reply.strip():
         return Preference(None, "empty")
-    found = [(match["name"], int(match["rank"])) for match in _RANK.finditer(reply)]
+    found = [(match["name"], match["rank"]) for match in _RANK.finditer(reply)]
     ranks = dict(found)
     if not found:
         return Preference(None, "cut_off" if cut else "no_score")
     if set(ranks) != {"model_1", "model_2"} or len(found) != len(ranks):
         return Preference(None, "cut_off" if cut and len(found) < 2 else "ambiguous")  # noqa: PLR2004
-    if set(ranks.values()) != {1, 2}:
+    if set(ranks.values()) != {"1", "2"}:
         return Preference(None, "out_of_range")
-    return Preference(1 if ranks["model_1"] == 1 else 2, None)
+    return Preference(1 if ranks["model_1"] == "1" else 2, None)

@@ -49,10 +49,10 @@ def sample_candidates(
             )
             advance(tokens=sampled.tokens)
     finishes = Counter(f"finish_{c.finish}" for c in out.rows.values())
-    characters = sum(len(c.text) for c in out.rows.values())
+    lengths = [len(c.text) for c in out.rows.values() if c.finish != "too_long"]
     return Built(
         counts=dict(finishes),
-        facts={"mean_characters": characters / len(out.rows) if out.rows else None},
+        facts={"mean_characters": sum(lengths) / len(lengths) if lengths else None},
         engine=engine.fingerprint,
     )
 

@@ -110,8 +110,7 @@ def train_dpo(
     reference = None
     if start.reference:
         reference = load_model(start.reference, torch.float32, trust_remote_code=trust)
-    dropout = trl_loop.apply_dropout(model, section.dropout)
-    trl_loop.learn_padding_embedding(model)
+    dropout = trl_loop.prepare(model, dropout=section.dropout)
     stopping = section.early_stopping
     every = stopping.every_steps if judge else section.checkpoint_steps
     callbacks: list[TrainerCallback] = [

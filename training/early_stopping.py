@@ -8,6 +8,7 @@ Bradley-Terry strength relative to the first, and the strongest is kept.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # A win rate of 0 or 1 over a few prompts is no proof of infinite superiority.
 _LEAST_WIN_RATE = 0.02
+_DECIMALS = 9  # strengths carry rounding: a win rate of 0.4 and then 0.6 must cancel out
 
 
 class Checkpoint(NamedTuple):
@@ -75,7 +77,7 @@ def strengths(win_rates: Sequence[float | None]) -> list[float]:
 
 def best_of(chain: Sequence[float]) -> int:
     """Return the place of the strongest checkpoint; of equals, the last."""
-    return max(range(len(chain)), key=lambda i: (chain[i], i))
+    return max(range(len(chain)), key=lambda i: (round(chain[i], _DECIMALS), i))
 
 
 class CheckpointJudge:
@@ -135,8 +137,8 @@ class CheckpointJudge:
             return None
         return Checkpoint(int((folder / "step").read_text()), folder)
 
-    def _answers(self, log: AppendLog, folder: Path, step: int) -> dict[str, str]:
-        """Return the checkpoint's greedy answer to each validation prompt."""
+    def _answers(self, log: AppendLog, folder: Path, step: int) -> dict[str, str | None]:
+        """Return the checkpoint's greedy answer to each validation prompt, None if too long."""
         found = {
             line["prompt_key"]: line["text"]
             for line in log.lines
@@ -149,15 +151,17 @@ class CheckpointJudge:
             requests = [Request(p.key, user(p.text)) for p in missing]
             with track(f"validation answers, step {step}", len(self._prompts)) as advance:
                 for sampled in engine.sample(requests, decoding):
-                    text = sampled.text if sampled.finish != "too_long" else ""
+                    text = sampled.text if sampled.finish != "too_long" else None
                     line = {"kind": "answer", "step": step, "prompt_key": sampled.key, "text": text}
                     self._append(log, line)
                     found[sampled.key] = text
                     advance(tokens=sampled.tokens)
         return found
 
-    def _verdicts(self, log: AppendLog, before: int, step: int, answers: dict[str, str]) -> None:
-        """Judge `step` (B) against `before` (A) on every prompt that both answered."""
+    def _verdicts(
+        self, log: AppendLog, before: int, step: int, answers: dict[str, str | None]
+    ) -> None:
+        """Judge `step` (B) against `before` (A); no verdict where one of them could not answer."""
         earlier = {
             line["prompt_key"]: line["text"]
             for line in log.lines
@@ -169,14 +173,19 @@ class CheckpointJudge:
             for line in log.lines
             if line["kind"] == "verdict" and line["step"] == step
         }
-        items = [
-            Comparison(p.key, p.text, *names, earlier[p.key], answers[p.key])
-            for p in self._prompts
-            if p.key not in done
-        ]
+        items, unanswered = [], []
+        for prompt in self._prompts:
+            key = f"step{step}/{prompt.key}"  # the journal shows each question once a checkpoint
+            a, b = earlier[prompt.key], answers[prompt.key]
+            if key in done:
+                continue
+            if a is None or b is None:
+                unanswered.append(Verdict(key, prompt.key, *names, None, "prompt_too_long"))
+            else:
+                items.append(Comparison(key, prompt.text, *names, a, b))
         title = f"validation verdicts, step {step} against {before}"
         with track(title, len(self._prompts), resumed=len(done)) as advance:
-            for verdict in self._compare(log, items, step):
+            for verdict in itertools.chain(unanswered, self._compare(log, items, step)):
                 record = json.loads(jsonl.encode(verdict))
                 self._append(log, {"kind": "verdict", "step": step, "verdict": record})
                 advance()

@@ -100,7 +100,7 @@ def self_reward(run: Run, k: int) -> None:
     """One iteration: M_{k-1} writes, answers and judges; DPO makes M_k (section 2.4)."""
     config = run.config
     model, ift = model_ref(k - 1), Ref(1, Stage.IFT)
-    judge = run.named_model(config.judge.model, k)
+    judge = run.named_model(config.improvement.judge, k)
     writer = models.prompt_writer(run, k)
     calls, new = Ref(k, Stage.PROMPT_CALLS), Ref(k, Stage.PROMPTS)
     answers, judged = Ref(k, Stage.CANDIDATES), Ref(k, Stage.JUDGMENTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.errors import ConfigError
 from core.hashing import model_files, sha256_file, sha256_json
 from core.records import Example
-from core.stages import SFT_BASELINE, Ref, Stage, model_ref
+from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
 from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
@@ -36,11 +37,14 @@ def make_base(run: Run, ift: Ref) -> None:
 
     def make(place: Training) -> tuple[Path, Built]:
         from engines.embedded import materialise
+        from engines.models import check_usable
 
         rubric = load_rubric(run.config.judge.rubric).template
         texts = [rubric, *(f"{e.prompt}\n{e.response}" for e in run.read(ift))] if inputs else []
         target = place.work / "model"
+        shutil.rmtree(target, ignore_errors=True)  # what a killed run may have left
         origin = materialise(section, target, seed=run.config.seed, texts=texts)
+        check_usable(target, trust_remote_code=section.trust_remote_code)
         return target, Built(facts={"origin": origin})
 
     sections = ("judge.rubric",) if inputs else ()
@@ -158,7 +162,11 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         )
 
     run.model(
-        ref, inputs, make, sections=("dpo", "improvement", "judge", "engine.dtype"), sources=sources
+        ref,
+        inputs,
+        make,
+        sections=("dpo", "improvement", *HOW_JUDGED, "engine.dtype"),
+        sources=sources,
     )
 
 

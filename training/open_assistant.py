@@ -99,7 +99,7 @@ def read_threads(source: str, sample_file: str, *, language: str) -> list[Thread
         return list(_from_trees(rows, path, language))
     if {"question", "answer", "rank"} <= first.keys():
         return _from_answers(rows, path)
-    if {"message_id", "parent_id", "text"} <= first.keys():
+    if {"message_id", "text"} <= first.keys():
         return _from_messages(rows, path, language)
     raise DataError(
         path,
@@ -130,9 +130,12 @@ def _from_trees(
             raise DataError(path, line, "field 'prompt' is not a message object")
         if root.get("deleted") or root.get("lang", language) != language:
             continue
+        messages = root.get("replies") or []
+        if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+            raise DataError(path, line, "field 'replies' is not a list of message objects")
         replies = [
             _reply(reply, path, line)
-            for reply in root.get("replies") or []
+            for reply in messages
             if not reply.get("deleted") and reply.get("lang", language) == language
         ]
         key = row.get("message_tree_id") or root.get("message_id")
@@ -143,13 +146,18 @@ def _from_trees(
 def _from_messages(
     rows: Iterable[tuple[int, dict[str, Any]]], path: Path, language: str
 ) -> list[Thread]:
-    """Join flat messages; a reply's parent may come before or after it in the file."""
+    """Join flat messages; a reply's parent may come before or after it in the file.
+
+    A message without a parent, null or left out (exports without nulls), is a first turn.
+    """
     roots: dict[str, str] = {}
     replies: dict[str, list[RankedReply]] = defaultdict(list)
     for line, row in rows:
         if row.get("deleted") or row.get("lang", language) != language:
             continue
         parent = row.get("parent_id")
+        if row.get("message_id") is None:
+            raise DataError(path, line, "field 'message_id' is missing: not a flat message")
         if parent is None:
             roots[str(row["message_id"])] = _text(row, path, line)
         elif row.get("role") == "assistant":

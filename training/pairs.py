@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.store import Partial
 
 _NO_SCORE = MeanScore(None, 0, 0)
+_ROUNDING = 1e-9  # means of draws carry it: 7/3 - 4/3 comes out above 1
 
 
 class Scored(NamedTuple):
@@ -105,7 +106,7 @@ def _why_not(candidates: Sequence[Candidate], scored: Sequence[Scored]) -> str:
 
 def _outcome(choice: Choice, section: PairsSection) -> str:
     chosen, rejected = choice
-    if chosen.score - rejected.score <= section.min_margin:
+    if chosen.score - rejected.score <= section.min_margin + _ROUNDING:
         return "tie"
     if chosen.candidate.text.strip() == rejected.candidate.text.strip():
         return "identical_answers"
@@ -126,10 +127,8 @@ def choose(scored: Sequence[Scored], section: PairsSection) -> Choice:
         worst = next(item for item in scored if item.score == low)
         return Choice(best, worst)
     rho = section.rho
-    # The band's edges carry rounding: at rho = 0 the maximum itself must be inside.
-    edge = 1e-9
-    top = [item for item in scored if item.score >= (1 - rho) * high + rho * low - edge]
-    bottom = [item for item in scored if item.score <= (1 - rho) * low + rho * high + edge]
+    top = [item for item in scored if item.score >= (1 - rho) * high + rho * low - _ROUNDING]
+    bottom = [item for item in scored if item.score <= (1 - rho) * low + rho * high + _ROUNDING]
     return Choice(
         min(top, key=lambda item: len(item.candidate.text)),
         max(bottom, key=lambda item: len(item.candidate.text)),

@@ -49,7 +49,7 @@ def _row(config: Config, store: Store, ref: Ref) -> PlanRow:
             return PlanRow(ref, "altered", None, None)
         return PlanRow(ref, "done", store.manifest(ref).rows, None)
     rows, per_row = _bounds(config, ref)
-    tokens = rows * per_row if rows is not None and per_row is not None else None
+    tokens = 0 if per_row == 0 else None if rows is None or per_row is None else rows * per_row
     return PlanRow(ref, _unfinished(store.paths, ref), rows, tokens)
 
 
@@ -57,7 +57,8 @@ def _unfinished(paths: Paths, ref: Ref) -> str:
     partial = paths.partial(ref)
     if partial.is_file():
         with partial.open("rb") as file:
-            finished = sum(1 for _ in file) - 1
+            # The first line is the header; one torn by the kill has no line break.
+            finished = sum(line.endswith(b"\n") for line in file) - 1
         return f"resumes after {max(0, finished)} rows"
     if any(paths.work(ref).glob("checkpoint-*")):
         return "resumes from a checkpoint"
@@ -77,13 +78,13 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
         Stage.IFT: (config.ift.max_examples, 0),
         Stage.EFT: (config.eft.selection.max_examples, 0),
         Stage.PROMPT_CALLS: (prompts.max_calls, prompts.max_new_tokens),
-        Stage.PROMPTS: (prompts.count, 0),
+        Stage.PROMPTS: (None, 0),  # rejected ones are rows too
         Stage.CANDIDATES: (prompts.count * n, config.candidates.max_new_tokens),
         Stage.JUDGMENTS: (prompts.count * n * judge.draws, judge.max_new_tokens),
         Stage.PAIRS: (prompts.count, 0),
         Stage.HEALTH: (6, 0),
     }
-    if ref.stage is Stage.MODEL and ref.iteration > 1:
+    if ref.stage is Stage.MODEL and ref.iteration > 1 and config.improvement.method == "dpo":
         return prompts.count, None
     return known.get(ref.stage, (None, None))
 

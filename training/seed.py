@@ -27,12 +27,15 @@ def select_ift(config: Config, out: Partial) -> Built:
         DataError: the source has no usable example.
     """
     section = config.ift
-    usable, counts = [], Counter[str]()
+    usable, counts, seen = [], Counter[str](), set[str]()
     for thread in read_threads(section.source, IFT_SAMPLE, language=section.language):
         best = next((reply for reply in thread.replies if reply.rank == 0), None)
         if best is None:
             counts["dropped_no_rank_0_reply"] += 1
+        elif thread.prompt.strip() in seen:
+            counts["dropped_repeated_prompt"] += 1
         else:
+            seen.add(thread.prompt.strip())
             usable.append(Example(thread.key, thread.prompt, best.text))
     if not usable:
         raise DataError(
@@ -57,14 +60,17 @@ def select_ranked(config: Config, ift: list[Example], out: Partial) -> Built:
     """
     section = config.eft.source
     taken = {example.prompt.strip() for example in ift}
-    usable, counts = [], Counter[str]()
+    usable, counts, seen = [], Counter[str](), set[str]()
     for thread in read_threads(section.path, EFT_SAMPLE, language=section.language):
         replies = ranked_replies(thread)
         if len(replies) < section.min_replies:
             counts["dropped_too_few_ranked_replies"] += 1
         elif thread.prompt.strip() in taken:
             counts["dropped_also_in_ift"] += 1
+        elif thread.prompt.strip() in seen:
+            counts["dropped_repeated_prompt"] += 1
         else:
+            seen.add(thread.prompt.strip())
             usable.append((thread, replies))
     if not usable:
         raise DataError(

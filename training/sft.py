@@ -90,8 +90,7 @@ def train_sft(
         raise NothingToTrain(
             f"{title}: none of {len(rows)} rows fits sft.max_length = {section.max_length} tokens"
         )
-    dropout = trl_loop.apply_dropout(model, section.dropout)
-    trl_loop.learn_padding_embedding(model)
+    dropout = trl_loop.prepare(model, dropout=section.dropout)
     data = [{"input_ids": e.input_ids, "labels": e.labels} for e in encoded]
     trainer = SFTTrainer(
         model=model,

@@ -96,6 +96,17 @@ def dropout_fields(config: object) -> list[str]:
     return [name for name in _DROPOUT_FIELDS if hasattr(config, name)]
 
 
+def prepare(model: PreTrainedModel, *, dropout: float) -> list[str]:
+    """Make a loaded model ready for a TRL trainer; return the names of the dropouts it has.
+
+    The pad token's embedding is made to learn: where pad = eos it is the end of turn's too, and
+    torch would give it no gradient.
+    """
+    score_labelled_positions_only()
+    model.get_input_embeddings().padding_idx = None
+    return apply_dropout(model, dropout)
+
+
 def apply_dropout(model: PreTrainedModel, probability: float) -> list[str]:
     """Set every dropout the architecture has; return their names (Llama: attention_dropout only).
 
@@ -113,11 +124,6 @@ def apply_dropout(model: PreTrainedModel, probability: float) -> list[str]:
         if isinstance(module, torch.nn.Dropout):
             module.p = probability
     return names
-
-
-def learn_padding_embedding(model: PreTrainedModel) -> None:
-    """Let the pad token's embedding get gradients: where pad = eos it is the end of turn's too."""
-    model.get_input_embeddings().padding_idx = None
 
 
 def last_checkpoint(work: Path) -> Path | None:
@@ -198,6 +204,27 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break  # torn by a kill; the step is trained, and logged, again
     return found
+
+
+def score_labelled_positions_only() -> None:
+    """Make TRL leave out, on the CPU too, the positions that no label asks for.
+
+    Off GPUs TRL computes the vocabulary's logits at every position, prompt and padding included,
+    because on some accelerators a changing number of positions means compiling again. A CPU does
+    not compile; there it only costs time (measured: 2.4 times on judging examples, whose prompts
+    are nine tenths of the tokens). Loss and gradients are the same.
+    """
+    from trl.trainer import utils
+
+    on_gpu = utils._use_triton  # noqa: SLF001 - no public setting decides this
+    if getattr(on_gpu, "srlm", False):
+        return
+
+    def compact(device: torch.device) -> bool:
+        return device.type == "cpu" or bool(on_gpu(device))
+
+    compact.srlm = True  # type: ignore[attr-defined]
+    utils._use_triton = compact  # noqa: SLF001
 
 
 def run(trainer: Trainer, work: Path) -> float:

@@ -1,0 +1,331 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from core.config import Config, load_config
+from core.errors import ConfigError
+from core.stages import SPECS, project_root
+
+SHIPPED = sorted((project_root() / "configs").glob("*.toml"))
+
+WriteToml = Callable[[str], Path]
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> WriteToml:
+    def write(text: str) -> Path:
+        path = tmp_path / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def message_of(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, list(overrides))
+    return str(caught.value)
+
+
+def with_set(path: Path, *overrides: str) -> Config:
+    return load_config(path, list(overrides))
+
+
+# ----- shipped files and defaults
+
+
+def test_the_configurations_the_readme_names_are_shipped() -> None:
+    assert {"quickstart.toml", "smoke.toml"} <= {path.name for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_configuration_loads_under_a_run_name_of_its_own(path: Path) -> None:
+    # A shared name would mix the artifacts of two configurations in one folder.
+    names = [load_config(other).run for other in SHIPPED]
+    assert names.count(load_config(path).run) == 1
+
+
+def test_an_empty_file_is_the_default_configuration(toml: WriteToml) -> None:
+    assert load_config(toml("")) == Config()
+
+
+# Yuan et al., arXiv 2401.10020 v3: sections 2.4 and 3.1; the filters are Self-Instruct's.
+PAPER = {
+    "iterations": 3,  # M1, M2, M3
+    "ift.max_examples": 3200,
+    "ift.language": "en",
+    "eft.selection.source": "constructed",
+    "eft.selection.max_examples": 1630,
+    "eft.selection.balance_scores": True,  # "part of the most common score (4) discarded"
+    "m1.use_eft": True,
+    "sft.lr": 5.5e-6,
+    "sft.lr_min": 1.1e-6,
+    "sft.batch_size": 16,
+    "sft.dropout": 0.1,
+    "prompts.generator": "base",  # a fixed model, not the one in training
+    "prompts.seed_examples": 6,  # 8-shot: 6 from IFT ...
+    "prompts.generated_examples": 2,  # ... and 2 generated
+    "prompts.temperature": 0.6,
+    "prompts.top_p": 0.9,
+    "prompts.rouge_threshold": 0.7,
+    "prompts.min_words": 4,  # "drop <= 3 words"
+    "prompts.max_words": 150,  # "or > 150 words"
+    "candidates.n": 4,
+    "candidates.temperature": 0.7,
+    "candidates.top_p": 0.9,
+    "judge.rubric": "additive",
+    "judge.model": "self",
+    "judge.draws": 3,
+    "judge.temperature": 0.7,  # "same decoding" as the candidates
+    "judge.top_p": 0.9,
+    "pairs.choice": "best_worst",
+    "pairs.rho": 0.0,
+    "pairs.min_margin": 0.0,  # "dropped if equal": only a difference of 0 is a tie
+    "improvement.method": "dpo",
+    "dpo.lr": 1e-6,
+    "dpo.lr_min": 1e-7,
+    "dpo.batch_size": 16,
+    "dpo.dropout": 0.1,
+    "dpo.beta": 0.1,
+    "dpo.reference": "previous",
+    "dpo.early_stopping.every_steps": 200,
+    "dpo.early_stopping.max_prompts": 253,
+    "dpo.early_stopping.prompt": "alpaca_eval",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), PAPER.items())
+def test_a_default_is_the_papers_value(name: str, value: object) -> None:
+    assert Config().section(name) == value
+
+
+def test_the_default_share_of_evaluation_prompts_is_the_papers_to_within_a_percent() -> None:
+    # 541 of 1,630 + 541 = 2,171 examples: 24.92 %.
+    assert Config().eft.source.eval_share == pytest.approx(541 / 2171, rel=0.01)
+
+
+# ----- what is wrong is named
+
+
+def test_an_unknown_key_is_named_with_the_known_ones_beside_it(toml: WriteToml) -> None:
+    path = toml("[pairs]\nmargin = 1\n")
+    assert message_of(path) == (
+        f"{path}: unknown key 'pairs.margin'; known there: choice, min_margin, rho"
+    )
+
+
+def test_an_unknown_key_deep_down_is_named_by_its_whole_path(toml: WriteToml) -> None:
+    message = message_of(toml("[eft.construction]\ndraw = 2\n"))
+    assert "unknown key 'eft.construction.draw'" in message
+    assert message.endswith("known there: draws, enabled, max_prompts")
+
+
+def test_an_unknown_section_is_named_with_the_known_sections_and_a_second_error_is_counted(
+    toml: WriteToml,
+) -> None:
+    message = message_of(toml("sede = 1\n[dpoo]\nbeta = 0.1\n"))
+    assert "unknown key 'sede'" in message
+    assert "candidates, dpo, eft, engine" in message
+    assert message.endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize(
+    ("override", "where"),
+    [
+        ("dpo.beta=0", "dpo.beta = 0: Input should be greater than 0"),
+        ("candidates.n=1", "candidates.n = 1: Input should be greater than or equal to 2"),
+        ("prompts.top_p=1.1", "prompts.top_p = 1.1: Input should be less than or equal to 1"),
+        ("sft.dropout=1.0", "sft.dropout = 1.0: Input should be less than 1"),
+        ("judge.rubric=seven", 'judge.rubric = "seven": Input should be'),
+        ("seed=-1", "seed = -1: Input should be greater than or equal to 0"),
+        ("run=../elsewhere", 'run = "../elsewhere": String should match pattern'),
+        ("sft.lr=fast", 'sft.lr = "fast": Input should be a valid number'),
+        ("dpo=0.1", "dpo = 0.1: Input should be a valid dictionary"),
+        ("sft.lr=nan", "sft.lr = NaN: Input should be greater than 0"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_was_found(
+    toml: WriteToml, override: str, where: str
+) -> None:
+    path = toml("")
+    assert message_of(path, override).startswith(f"{path}: {where}")
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "", ".hidden", "-rf", "a b"], ids=repr)
+def test_a_run_name_is_a_single_plain_folder_name(toml: WriteToml, name: str) -> None:
+    assert "run = " in message_of(toml(f'run = "{name}"'))
+
+
+def test_a_missing_file_is_named_with_the_shipped_ones(tmp_path: Path) -> None:
+    message = message_of(tmp_path / "quikstart.toml")
+    assert message.startswith(f"{tmp_path / 'quikstart.toml'}: no such configuration file")
+    assert "quickstart.toml, smoke.toml" in message
+
+
+def test_a_file_that_is_not_toml_is_named_with_the_line(toml: WriteToml) -> None:
+    path = toml("seed = 1\nrun = [\n")
+    assert message_of(path).startswith(f"{path}: not valid TOML: ")
+    assert "line 2" in message_of(toml("seed = 1\nrun = \n"))
+
+
+def test_a_file_that_is_not_utf8_is_not_toml(tmp_path: Path) -> None:
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b'run = "\xe9"\n')
+    assert message_of(path).startswith(f"{path}: not valid TOML: ")
+
+
+# ----- --set
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("dpo.beta=0.2", "dpo.beta", 0.2),
+        ("dpo.lr=2e-5", "dpo.lr", 2e-5),
+        ("candidates.n=8", "candidates.n", 8),
+        ("m1.use_eft=false", "m1.use_eft", False),
+        ("model.base=tiny", "model.base", "tiny"),  # a bare word
+        ('model.base="tiny"', "model.base", "tiny"),  # TOML syntax
+        ("model.base=/data/llama 2/70b", "model.base", "/data/llama 2/70b"),
+        ("model.base=org/name=v2", "model.base", "org/name=v2"),  # only the first = divides
+        (" pairs.min_margin = 0.5 ", "pairs.min_margin", 0.5),
+        ("dpo.early_stopping.every_steps=5", "dpo.early_stopping.every_steps", 5),
+        ("eft.selection.source=written", "eft.selection.source", "written"),
+        ("ift.source=", "ift.source", ""),
+    ],
+)
+def test_a_setting_on_the_command_line_is_toml_or_a_bare_word(
+    toml: WriteToml, override: str, name: str, value: object
+) -> None:
+    found = with_set(toml(""), override).section(name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_setting_replaces_one_value_and_leaves_its_neighbours(toml: WriteToml) -> None:
+    path = toml("seed = 7\n[dpo]\nbeta = 0.3\nlr = 1e-5\n")
+    assert with_set(path, "dpo.beta=0.2") == Config.model_validate(
+        {"seed": 7, "dpo": {"beta": 0.2, "lr": 1e-5}}
+    )
+
+
+def test_the_last_of_two_settings_of_one_name_counts(toml: WriteToml) -> None:
+    assert with_set(toml("seed = 1"), "seed=2", "seed=3").seed == 3
+
+
+@pytest.mark.parametrize("override", ["dpo.beta", "=0.2", "", " = 1"])
+def test_a_setting_without_name_or_value_is_refused_with_an_example(
+    toml: WriteToml, override: str
+) -> None:
+    assert message_of(toml(""), override) == (
+        f"--set {override!r}: expected name=value, e.g. --set dpo.beta=0.2"
+    )
+
+
+def test_a_setting_below_a_plain_value_is_refused(toml: WriteToml) -> None:
+    assert message_of(toml("[dpo]\nbeta = 0.1\n"), "dpo.beta.x=1") == (
+        "--set 'dpo.beta.x=1': 'beta' is a value, not a section"
+    )
+
+
+def test_a_misspelt_setting_is_an_unknown_key(toml: WriteToml) -> None:
+    assert "unknown key 'dpo.betta'" in message_of(toml(""), "dpo.betta=0.2")
+
+
+# ----- rules between values
+
+
+def test_a_batch_must_be_a_whole_number_of_micro_batches(toml: WriteToml) -> None:
+    # 16 = 3 * 5 + 1; and 16 sequences are no multiple of 32.
+    for section in ("sft", "dpo"):
+        for micro in (3, 32):
+            assert f"batch_size 16 is not a multiple of micro_batch_size {micro}" in message_of(
+                toml(""), f"{section}.micro_batch_size={micro}"
+            )
+    assert with_set(toml(""), "sft.micro_batch_size=16").sft.micro_batch_size == 16
+
+
+def test_rho_needs_the_choice_that_reads_it_and_stays_below_half(toml: WriteToml) -> None:
+    path = toml("")
+    assert "rho is set but choice is not 'length_controlled'" in message_of(path, "pairs.rho=0.2")
+    chosen = "pairs.choice=length_controlled"
+    assert with_set(path, chosen, "pairs.rho=0.2").pairs.rho == 0.2
+    # From one half on, the best band and the worst band meet.
+    assert "Input should be less than 0.5" in message_of(path, chosen, "pairs.rho=0.5")
+
+
+def test_a_configuration_cannot_be_changed_after_loading() -> None:
+    config = Config()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 1  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        config.dpo.beta = 0.2  # type: ignore[misc]
+    assert (config.seed, config.dpo.beta) == (0, 0.1)
+
+
+# ----- what artifacts depend on
+
+
+def test_the_named_sections_come_out_as_plain_values_and_no_others() -> None:
+    assert Config().plain("pairs", "engine.dtype") == {
+        "pairs": {"choice": "best_worst", "rho": 0.0, "min_margin": 0.0},
+        "engine.dtype": "bfloat16",
+    }
+
+
+def test_every_section_a_stage_reads_exists() -> None:
+    for spec in SPECS.values():
+        assert list(Config().plain(*spec.sections)) == list(spec.sections)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "engine.device=cpu",
+        "engine.max_batch_rows=1",
+        "health.action=warn",
+        "out_dir=/elsewhere",
+        "run=other",
+        "iterations=1",
+    ],
+)
+def test_where_and_how_far_a_run_goes_is_no_part_of_any_artifacts_key(
+    toml: WriteToml, override: str
+) -> None:
+    changed = with_set(toml(""), override)
+    assert changed != Config()
+    for spec in SPECS.values():
+        assert changed.plain(*spec.sections) == Config().plain(*spec.sections)
+
+
+@pytest.mark.parametrize(
+    ("override", "readers"),
+    [
+        ("judge.rubric=li", {"eft_judgments", "eft_constructed", "eft", "probe", "judgments"}),
+        ("judge.draws=5", {"eft_judgments", "probe", "judgments"}),
+        ("probe.draws=2", {"probe"}),
+        ("eft.construction.draws=2", {"eft_judgments"}),
+        ("eft.selection.agreement=no_inversion", {"eft_constructed", "eft"}),
+        ("eft.source.min_replies=3", {"ranked"}),
+        ("candidates.n=8", {"candidates"}),
+        ("pairs.min_margin=1", {"pairs"}),
+        ("prompts.count=9", {"prompt_calls", "prompts"}),
+        ("sft.lr=1e-4", {"sft"}),  # M1 reads it too, by the loop's own word
+    ],
+)
+def test_a_change_concerns_exactly_the_stages_that_read_it(
+    toml: WriteToml, override: str, readers: set[str]
+) -> None:
+    changed = with_set(toml(""), override)
+    differ = {
+        stage.value
+        for stage, spec in SPECS.items()
+        if changed.plain(*spec.sections) != Config().plain(*spec.sections)
+    }
+    assert differ == readers
+
+
+def test_a_run_lies_in_its_folder_under_out_dir(toml: WriteToml) -> None:
+    assert with_set(toml(""), "out_dir=/data/runs", "run=mine").folder == Path("/data/runs/mine")

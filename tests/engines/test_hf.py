@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from core.config import EngineSection
+from core.errors import ModelError
+from core.records import Message, user
+from engines.attention import GROUPED, reserved_cache
+from engines.engine import Continuation, Decoding, Engine, Request, Sampled
+from engines.hf import HFEngine
+from engines.models import load_model, load_tokenizer
+
+FP32 = EngineSection(device="cpu", dtype="float32", max_batch_rows=8)
+PROMPTS = ["Hi", "The quick brown fox", "Say something long about dogs and foxes.", "Score?"]
+WARM = Decoding(temperature=1.0, top_p=0.9, max_new_tokens=12, seed=3)
+GREEDY = Decoding(temperature=0.0, top_p=1.0, max_new_tokens=12, seed=3)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny: Path) -> HFEngine:
+    return HFEngine(tiny, FP32)
+
+
+def requests(draws: tuple[int, ...] = (0,)) -> list[Request]:
+    return [Request(f"p{i}", user(text), draws) for i, text in enumerate(PROMPTS)]
+
+
+def texts(engine: Engine, asked: list[Request], decoding: Decoding) -> dict[tuple[str, int], str]:
+    return {(s.key, s.draw): s.text for s in engine.sample(asked, decoding)}
+
+
+def reference_greedy(folder: Path, messages: list[Message], new_tokens: int) -> str:
+    """Greedy decoding one prompt at a time, without cache, padding or batch."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    start = len(ids)
+    for _ in range(new_tokens):
+        with torch.inference_mode():
+            following = int(model(torch.tensor([ids])).logits[0, -1].argmax())
+        if following == tokenizer.eos_token_id:
+            break
+        ids.append(following)
+    return str(tokenizer.decode(ids[start:], skip_special_tokens=True))
+
+
+def test_the_engine_follows_the_protocol(engine: HFEngine) -> None:
+    assert isinstance(engine, Engine)
+
+
+def test_greedy_batch_equals_one_prompt_at_a_time_without_cache(
+    engine: HFEngine, tiny: Path
+) -> None:
+    found = texts(engine, requests(), GREEDY)
+    for i, text in enumerate(PROMPTS):
+        assert found[f"p{i}", 0] == reference_greedy(tiny, user(text), 12)
+
+
+def test_a_draw_does_not_depend_on_its_neighbours_order_or_batch_size(
+    engine: HFEngine, tiny: Path
+) -> None:
+    together = texts(engine, requests((0, 1, 2)), WARM)
+    backwards = texts(engine, requests((0, 1, 2))[::-1], WARM)
+    alone = HFEngine(tiny, EngineSection(device="cpu", dtype="float32", max_batch_rows=1))
+    assert together == backwards == texts(alone, requests((0, 1, 2)), WARM)
+
+
+def test_asking_for_one_missing_draw_gives_the_same_text_as_asking_for_all(
+    engine: HFEngine,
+) -> None:
+    everything = texts(engine, requests((0, 1, 2)), WARM)
+    only = texts(engine, [Request("p1", user(PROMPTS[1]), (2,))], WARM)
+    assert only == {("p1", 2): everything["p1", 2]}
+
+
+def test_draws_differ_and_another_seed_differs(engine: HFEngine) -> None:
+    asked = [Request("p", user(PROMPTS[1]), (0, 1, 2, 3))]
+    first = texts(engine, asked, WARM)
+    assert len(set(first.values())) > 1
+    assert texts(engine, asked, Decoding(1.0, 0.9, 12, seed=4)) != first
+
+
+def test_every_wanted_draw_comes_once_and_counts_its_tokens(engine: HFEngine) -> None:
+    out = list(engine.sample(requests((0, 3)), WARM))
+    assert sorted((s.key, s.draw) for s in out) == [(f"p{i}", d) for i in range(4) for d in (0, 3)]
+    for sampled in out:
+        assert sampled.finish in ("stop", "length")
+        assert sampled.tokens == 12 if sampled.finish == "length" else sampled.tokens <= 12
+
+
+def ends_at_once(tiny: Path, target: Path) -> Path:
+    """A copy of the tiny model that always says "end of turn": its head row is far the largest."""
+    shutil.copytree(tiny, target)
+    model = load_model(target, torch.float32)
+    tokenizer = load_tokenizer(target)
+    with torch.no_grad():
+        head = model.get_output_embeddings().weight
+        head.zero_()
+        model.base_model.norm.weight.zero_()
+    model.generation_config.eos_token_id = [tokenizer.pad_token_id, tokenizer.eos_token_id]
+    model.save_pretrained(target)
+    return target
+
+
+def test_sampling_stops_at_any_configured_end_token_and_leaves_it_out(
+    tiny: Path, tmp_path: Path
+) -> None:
+    # All logits are 0, greedy takes id 0, the pad token, which generation_config names as an end.
+    out = list(HFEngine(ends_at_once(tiny, tmp_path / "m"), FP32).sample(requests(), GREEDY))
+    assert [(s.text, s.tokens, s.finish) for s in out] == [("", 1, "stop")] * 4
+
+
+def test_a_prompt_without_room_for_an_answer_is_an_outcome_not_a_crash(engine: HFEngine) -> None:
+    long = Request("long", user("fox " * 5000), (0, 1))
+    out = list(engine.sample([long, *requests()], WARM))
+    skipped = [s for s in out if s.key == "long"]
+    assert skipped == [Sampled("long", d, "", 0, "too_long") for d in (0, 1)]
+    assert len(out) == 6
+
+
+def test_the_reply_never_contains_the_prompt(engine: HFEngine) -> None:
+    canary = "xylophone quartz Score: 5"
+    for sampled in engine.sample([Request("p", user(canary), (0, 1))], WARM):
+        assert "xylophone quartz" not in sampled.text
+
+
+def test_scores_equal_a_direct_computation_token_by_token(engine: HFEngine, tiny: Path) -> None:
+    model = load_model(tiny, torch.float32)
+    tokenizer = load_tokenizer(tiny)
+    cases = [("The quick", " brown fox"), ("Hi", " there"), ("The lazy ", "dog."), ("", "fox")]
+    found = engine.score([Continuation(*case) for case in cases])
+    for (context, continuation), got in zip(cases, found, strict=True):
+        whole = tokenizer(context + continuation).input_ids
+        known = len(tokenizer(context.rstrip()).input_ids)
+        if not context:
+            whole, known = [tokenizer.eos_token_id, *whole], 1
+        with torch.inference_mode():
+            logps = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+        # The token at place t is predicted at place t - 1: a shift by one, derived here by hand.
+        expected = sum(float(logps[t - 1, whole[t]]) for t in range(known, len(whole)))
+        assert got.total == pytest.approx(expected, abs=1e-4)
+        assert got.tokens == len(whole) - known
+
+
+def test_scores_come_back_in_the_order_asked(engine: HFEngine) -> None:
+    asked = [Continuation("The quick brown fox jumps", " over"), Continuation("Hi", " there")]
+    assert engine.score(asked) == engine.score(asked[::-1])[::-1]
+
+
+def test_reserved_cache_and_grouped_attention_change_nothing(tiny: Path) -> None:
+    plain = load_model(tiny, torch.float32, attention="sdpa")
+    ours = load_model(tiny, torch.float32, attention=GROUPED)
+    ids = torch.randint(5, 200, (3, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[0, :4] = 0
+    position = (mask.cumsum(1) - 1).clamp(min=0)
+    caches = DynamicCache(config=plain.config), reserved_cache(ours.config, 12)
+    logits = []
+    with torch.inference_mode():
+        for model, cache in zip((plain, ours), caches, strict=True):
+            model(ids, attention_mask=mask, position_ids=position, past_key_values=cache)
+            cache.batch_select_indices(torch.tensor([0, 2]))
+            following = torch.tensor([[7], [9]])
+            grown = torch.cat([mask[[0, 2]], torch.ones(2, 1, dtype=torch.long)], dim=1)
+            at = position[[0, 2], -1:] + 1
+            logits.append(
+                model(
+                    following, attention_mask=grown, position_ids=at, past_key_values=cache
+                ).logits
+            )
+    assert torch.allclose(logits[0], logits[1], atol=1e-5)
+
+
+def test_the_fingerprint_changes_with_a_weight_byte_and_with_the_dtype(
+    tiny: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    assert HFEngine(copy, FP32).fingerprint == HFEngine(tiny, FP32).fingerprint
+    bf16 = EngineSection(device="cpu", dtype="bfloat16")
+    assert HFEngine(tiny, bf16).fingerprint != HFEngine(tiny, FP32).fingerprint
+    weights = copy / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert HFEngine(copy, FP32).fingerprint != HFEngine(tiny, FP32).fingerprint
+
+
+def test_the_chat_template_comes_from_the_tokenizer_not_from_the_models_name(
+    tiny: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "llama-2-70b-chat"  # a name that guessing would misread
+    shutil.copytree(tiny, folder)
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}Q: {{ m['content'] }}\nA:{% endfor %}"
+    )
+    tokenizer = load_tokenizer(folder)
+    ids = HFEngine(folder, FP32).render(user("Hi"))
+    assert tokenizer.decode(ids) == "Q: Hi\nA:"
+
+
+def test_a_model_without_chat_template_is_refused_with_the_remedy(
+    tiny: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bare"
+    shutil.copytree(tiny, folder)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match=r"bare: .*no chat template.*model\.chat_template"):
+        HFEngine(folder, FP32)
+
+
+def test_corrupt_weights_are_refused_by_name(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "corrupt"
+    shutil.copytree(tiny, folder)
+    (folder / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(ModelError, match=r"corrupt: cannot load the weights .*damaged"):
+        HFEngine(folder, FP32)
+
+
+def test_pickled_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="only pickled weights"):
+        HFEngine(folder, FP32)

@@ -1,0 +1,48 @@
+"""Running the whole loop in tests: the smoke configuration in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+
+SMOKE = ROOT / "configs" / "smoke.toml"
+
+
+def command(out_dir: Path, *extra: str, config: Path = SMOKE) -> list[str]:
+    """The command that people run."""
+    return [
+        sys.executable, "-m", "training", "--config", str(config),
+        "--set", f"out_dir={out_dir}", *extra,
+    ]  # fmt: skip
+
+
+def run(
+    out_dir: Path, *extra: str, config: Path = SMOKE, timeout_s: float = 900
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        command(out_dir, *extra, config=config),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def manifests(run_folder: Path) -> dict[str, dict[str, Any]]:
+    """Every finished artifact's manifest by its address."""
+    found = [json.loads(p.read_text()) for p in run_folder.glob("iter*/*.manifest.json")]
+    return {manifest["artifact"]: manifest for manifest in found}
+
+
+def calls(run_folder: Path) -> list[tuple[str, str, int, str]]:
+    """Every row an engine handed out: stage, key, draw, engine."""
+    lines = (run_folder / "calls.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [(r["stage"], r["key"], r["draw"], r["engine"]) for r in rows]
