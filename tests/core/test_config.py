@@ -76,7 +76,7 @@ PAPER = {
     "candidates.temperature": 0.7,
     "candidates.top_p": 0.9,
     "judge.rubric": "additive",
-    "judge.model": "self",
+    "improvement.judge": "self",
     "judge.draws": 3,
     "judge.temperature": 0.7,  # "same decoding" as the candidates
     "judge.top_p": 0.9,
@@ -304,7 +304,9 @@ def test_where_and_how_far_a_run_goes_is_no_part_of_any_artifacts_key(
     ("override", "readers"),
     [
         ("judge.rubric=li", {"eft_judgments", "eft_constructed", "eft", "probe", "judgments"}),
-        ("judge.draws=5", {"eft_judgments", "probe", "judgments"}),
+        ("judge.temperature=0", {"eft_judgments", "probe", "judgments"}),
+        ("judge.draws=5", {"judgments"}),  # the other two have draws of their own
+        ("improvement.judge=sft", {"judgments"}),
         ("probe.draws=2", {"probe"}),
         ("eft.construction.draws=2", {"eft_judgments"}),
         ("eft.selection.agreement=no_inversion", {"eft_constructed", "eft"}),

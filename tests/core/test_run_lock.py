@@ -96,11 +96,13 @@ def test_programs_started_by_the_holder_do_not_keep_the_lock(tmp_path: Path) -> 
     # A helper that outlives the run (a server, say) must not lock people out.
     path = tmp_path / ".lock"
     with locked(path):
-        command = [sys.executable, "-c", "import time; time.sleep(60)"]
-        helper = subprocess.Popen(command, close_fds=False)
+        command = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+        helper = subprocess.Popen(command, close_fds=False, stdout=subprocess.PIPE, text=True)
     try:
+        assert helper.stdout is not None
+        assert helper.stdout.readline() == "up\n"  # files are closed once the program runs
         with locked(path):
             assert helper.poll() is None
     finally:
         helper.kill()
-        helper.wait()
+        helper.communicate()

@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
@@ -291,6 +291,7 @@ def test_texts_without_a_word_are_similar_to_nothing() -> None:
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12).map(" ".join)
 
 
+@settings(deadline=None)
 @given(
     pool=st.lists(WORDS, max_size=5),
     text=WORDS,

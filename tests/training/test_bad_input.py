@@ -1,0 +1,150 @@
+"""What people get wrong: one line naming place and remedy, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import loop
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Check the manner of refusal: exit code 2, one error line with these words, no traceback."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert done.stderr.splitlines()[-1] == errors[0]
+    for word in words:
+        assert word in errors[0]
+
+
+def finished(out_dir: Path) -> set[str]:
+    """Artifacts that exist; everything else must be scratch that no reader takes for finished."""
+    run = out_dir / "smoke"
+    names = set(loop.manifests(run)) if run.exists() else set()
+    for artifact in run.glob("iter*/*.jsonl"):
+        if not artifact.name.endswith((".partial.jsonl", ".metrics.jsonl", ".checkpoints.jsonl")):
+            assert f"{artifact.parent.name}/{artifact.stem}" in names
+    return names
+
+
+def rows(path: Path, *lines: object) -> Path:
+    path.write_text("".join(x if isinstance(x, str) else json.dumps(x) + "\n" for x in lines))
+    return path
+
+
+GOOD = {"question": "Why?", "answer": "Because.", "rank": 0}
+
+
+def test_a_missing_configuration_names_those_that_exist(tmp_path: Path) -> None:
+    done = loop.run(tmp_path, config=tmp_path / "nowhere.toml")
+    refused(done, "nowhere.toml: no such configuration file", "smoke.toml", "quickstart.toml")
+
+
+def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    refused(
+        loop.run(tmp_path, "--set", "dpo.betta=0.2"),
+        "unknown key 'dpo.betta'",
+        "beta",
+        "smoke.toml",
+    )
+
+
+def test_a_value_out_of_range_is_named(tmp_path: Path) -> None:
+    refused(loop.run(tmp_path, "--set", "candidates.n=1"), "candidates.n = 1", "greater than")
+
+
+def test_an_unknown_stage_to_redo_is_answered_with_the_stages(tmp_path: Path) -> None:
+    refused(loop.run(tmp_path, "--iter", "2", "--redo", "pears"), "'pears'", "pairs", "judgments")
+
+
+def test_an_unknown_option_is_one_line(tmp_path: Path) -> None:
+    refused(loop.run(tmp_path, "--nonsense"), "--nonsense")
+
+
+def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
+    done = loop.run(tmp_path, "--set", "ift.source=./nowhere.jsonl")
+    refused(done, "nowhere.jsonl: no such file")
+    assert finished(tmp_path) == set()
+
+
+def test_bad_json_is_named_by_line(tmp_path: Path) -> None:
+    source = rows(tmp_path / "seed.jsonl", GOOD, GOOD, '{"question": "Why?", \n')
+    refused(loop.run(tmp_path, "--set", f"ift.source={source}"), f"{source}:3: not valid JSON")
+    assert finished(tmp_path) == set()
+
+
+def test_a_score_out_of_range_is_named_by_line_with_the_rubric(tmp_path: Path) -> None:
+    replies = [
+        {"text": "a", "rank": 0, "score": 5, "justification": "x"},
+        {"text": "b", "rank": 1, "score": 6, "justification": "x"},
+    ]
+    tree = {"prompt": {"text": "Why?", "replies": replies}}
+    source = rows(tmp_path / "eft.jsonl", tree)
+    done = loop.run(tmp_path, "--set", f"eft.source.path={source}")
+    refused(done, f"{source}:1: score 6 is not in 0..5", "judges/rubrics/additive.md")
+    assert finished(tmp_path) == {"iter1/ift"}
+
+
+@pytest.fixture
+def model(tiny: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    return folder
+
+
+def test_a_corrupt_weights_file_is_named(model: Path, tmp_path: Path) -> None:
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    done = loop.run(tmp_path, "--set", f"model.base={model}")
+    refused(done, "model.safetensors: not a readable safetensors file", "again")
+    assert "iter0/base" not in finished(tmp_path)
+
+
+def test_a_model_without_chat_template_is_refused_before_anything_is_trained(
+    model: Path, tmp_path: Path
+) -> None:
+    (model / "chat_template.jinja").unlink()
+    done = loop.run(tmp_path, "--set", f"model.base={model}")
+    refused(done, "no chat template", "model.chat_template")
+    assert "iter0/base" not in finished(tmp_path)
+
+
+def test_a_model_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    done = loop.run(tmp_path, "--set", "model.base=./nowhere")
+    refused(done, "model.base = './nowhere'", "embedded")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_what_was_finished_stays(small_disk: Path) -> None:
+    done = loop.run(small_disk)
+    refused(done, str(small_disk), "No space left on device", "free space")
+    assert {"iter1/ift"} <= finished(small_disk) < {"iter1/ift", "iter1/ranked", "iter1/sft"}
+
+
+def test_a_second_process_on_the_same_run_is_told_so(tmp_path: Path) -> None:
+    from core.run_lock import locked
+
+    with locked(tmp_path / "smoke" / ".lock"):
+        refused(loop.run(tmp_path), "another process", "smoke")

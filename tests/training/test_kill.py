@@ -1,0 +1,76 @@
+"""kill -9 at random moments in every stage: nothing finished is lost, nothing is asked twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from core.stages import Paths, Ref, is_model, order_of, stages_of
+from tests import loop
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+_LEAST_KILLS = 20
+_START_TIMEOUT_S = 240
+
+
+def stages_in_order() -> list[Ref]:
+    return sorted((Ref(k, s) for k in range(4) for s in stages_of(k)), key=order_of)
+
+
+def has_begun(paths: Paths, ref: Ref) -> bool:
+    scratch = paths.work(ref) / "key.json" if is_model(ref) else paths.partial(ref)
+    return scratch.exists() or paths.manifest(ref).exists()
+
+
+def kill_inside(out_dir: Path, ref: Ref, delay_s: float) -> bool:
+    """Start the loop, kill it `delay_s` after `ref` begins; False if it ended by itself first."""
+    paths = Paths(out_dir / "smoke")
+    log = (out_dir / "killed.log").open("ab")
+    with log, subprocess.Popen(loop.command(out_dir), cwd=ROOT, stdout=log, stderr=log) as process:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not has_begun(paths, ref) and process.poll() is None:
+            assert time.monotonic() < deadline, f"{ref} did not begin"
+            time.sleep(0.0005)
+        time.sleep(delay_s)
+        if process.poll() is not None:
+            return False
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    return True
+
+
+def test_a_run_killed_at_least_twenty_times_ends_like_an_uninterrupted_one(
+    smoke_run: Path, tmp_path: Path
+) -> None:
+    draw = random.Random(20260101)
+    whole = loop.manifests(smoke_run)
+    killed_in: list[str] = []
+    for ref in stages_in_order():
+        # Anywhere between the stage's first moment and, for long ones, most of its time.
+        seconds = whole[str(ref)]["seconds"]
+        if kill_inside(tmp_path, ref, draw.uniform(0, 0.8 * seconds)):
+            killed_in.append(str(ref))
+    last = loop.run(tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert len(killed_in) >= _LEAST_KILLS, killed_in
+    assert {"iter1/sft", "iter1/model", "iter2/judgments", "iter3/model"} <= set(killed_in)
+
+    resumed = loop.manifests(tmp_path / "smoke")
+    assert resumed.keys() == whole.keys()
+    for name, manifest in whole.items():
+        # The hash of an artifact is that of its bytes: rows, or every weight of every tensor.
+        assert resumed[name]["sha256"] == manifest["sha256"], name
+        assert resumed[name]["counts"] == manifest["counts"], name
+
+    calls = loop.calls(tmp_path / "smoke")
+    assert len(calls) == len(set(calls))
+    asked = {call[:3] for call in loop.calls(smoke_run)}
+    assert {call[:3] for call in calls} == asked
