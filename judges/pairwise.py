@@ -18,7 +18,7 @@ from engines.engine import Decoding, Request
 from judges.replies import parse_ranking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from engines.engine import Engine, Sampled
 
@@ -29,7 +29,11 @@ _MAX_REPLY_TOKENS = 100  # the annotator's own setting: a ranking of two is abou
 
 
 class Comparison(NamedTuple):
-    """Two answers to the same prompt, and the names of who gave them."""
+    """Two answers to the same prompt, and the names of who gave them.
+
+    `key` names the comparison; `prompt_key` the prompt, where one prompt is compared more than once
+    (empty: the same as `key`).
+    """
 
     key: str
     prompt: str
@@ -37,36 +41,50 @@ class Comparison(NamedTuple):
     b: str
     answer_a: str
     answer_b: str
+    prompt_key: str = ""
 
     def swapped(self) -> Comparison:
         """Return the same comparison with the sides exchanged."""
-        return Comparison(self.key, self.prompt, self.b, self.a, self.answer_b, self.answer_a)
+        return self._replace(a=self.b, b=self.a, answer_a=self.answer_b, answer_b=self.answer_a)
 
 
 def compare(engine: Engine, items: Sequence[Comparison], *, seed: int) -> Iterator[Verdict]:
-    """Yield a verdict per item once both of its orders have been judged; greedy decoding."""
-    requests = []
-    for item in items:
-        requests.append(Request(f"{item.key}/ab", ranking_messages(item)))
-        requests.append(Request(f"{item.key}/ba", ranking_messages(item.swapped())))
-    by_key = {item.key: item for item in items}
+    """Yield a verdict per item once both of its orders have been judged."""
     waiting: dict[str, Verdict] = {}
-    for sampled in engine.sample(requests, Decoding(0.0, 1.0, _MAX_REPLY_TOKENS, seed)):
-        key, _, order = sampled.key.rpartition("/")
-        item = by_key[key] if order == "ab" else by_key[key].swapped()
-        verdict = _read(item, sampled)
-        if order == "ba":
-            verdict = verdict.swapped()
+    for verdict in judge_orders(engine, items, seed=seed):
+        key = item_key(verdict)
         other = waiting.pop(key, None)
         if other is None:
             waiting[key] = verdict
         else:
-            first, second = (other, verdict) if order == "ba" else (verdict, other)
-            yield combine(first, second)
+            yield combine(*sorted((other, verdict), key=lambda v: v.key))
+
+
+def judge_orders(
+    engine: Engine, items: Sequence[Comparison], *, seed: int, done: Collection[str] = ()
+) -> Iterator[Verdict]:
+    """Yield each order's verdict by itself, seen from A's side, leaving out the keys in `done`.
+
+    Keys end in "/ab" where A was shown first and in "/ba" where B was. Decoding is greedy. For
+    callers that keep every paid reply; `combine` makes one verdict of the two.
+    """
+    shown = {}
+    for item in items:
+        shown[f"{item.key}/ab"] = item
+        shown[f"{item.key}/ba"] = item.swapped()
+    requests = [Request(k, ranking_messages(i)) for k, i in shown.items() if k not in done]
+    for sampled in engine.sample(requests, Decoding(0.0, 1.0, _MAX_REPLY_TOKENS, seed)):
+        verdict = _read(shown[sampled.key], sampled)
+        yield verdict if sampled.key.endswith("/ab") else verdict.swapped()
+
+
+def item_key(verdict: Verdict) -> str:
+    """Return the comparison that one order's verdict belongs to."""
+    return verdict.key.removesuffix("/ab").removesuffix("/ba")
 
 
 def combine(ab: Verdict, ba: Verdict) -> Verdict:
-    """Join the two orders' verdicts, both seen from A's side: disagreement is a tie.
+    """Join the two orders' verdicts of `judge_orders`: disagreement is a tie.
 
     If either order could not be read there is no verdict: half a comparison carries the position
     bias that judging both orders is there to remove.
@@ -75,7 +93,7 @@ def combine(ab: Verdict, ba: Verdict) -> Verdict:
     unparsed = ab.unparsed or ba.unparsed
     agreed = ab.winner if ab.winner == ba.winner else "tie"
     winner = None if unparsed else agreed
-    return Verdict(ab.key, ab.prompt_key, ab.a, ab.b, winner, unparsed, replies)
+    return Verdict(item_key(ab), ab.prompt_key, ab.a, ab.b, winner, unparsed, replies)
 
 
 def ranking_messages(item: Comparison) -> list[Message]:
@@ -92,11 +110,12 @@ def ranking_messages(item: Comparison) -> list[Message]:
 
 
 def _read(item: Comparison, sampled: Sampled) -> Verdict:
+    names = (sampled.key, item.prompt_key or item.key, item.a, item.b)
     if sampled.finish == "too_long":
-        return Verdict(item.key, item.key, item.a, item.b, None, "prompt_too_long", ("",))
+        return Verdict(*names, None, "prompt_too_long", ("",))
     choice = parse_ranking(sampled.text, cut=sampled.finish == "length")
     winner = None if choice.preferred is None else _SHOWN[choice.preferred]
-    return Verdict(item.key, item.key, item.a, item.b, winner, choice.unparsed, (sampled.text,))
+    return Verdict(*names, winner, choice.unparsed, (sampled.text,))
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from transformers import TrainerCallback
 
@@ -21,7 +21,7 @@ from core.append_log import AppendLog
 from core.progress import say, track
 from core.records import Judgment, Verdict, user
 from engines.engine import Decoding, Request
-from judges.pairwise import Comparison, compare
+from judges.pairwise import Comparison, combine, judge_orders
 from judges.pointwise import Subject, judge_answers, mean_scores
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
     from core.config import EarlyStoppingSection, JudgeSection
+    from core.records import Row
     from engines.engine import Engine
+
+_Kept = TypeVar("_Kept")
 
 # A win rate of 0 or 1 over a few prompts is no proof of infinite superiority.
 _LEAST_WIN_RATE = 0.02
@@ -168,65 +171,70 @@ class CheckpointJudge:
             if line["kind"] == "answer" and line["step"] == before
         }
         names = (f"step {before}", f"step {step}")
-        done = {
-            line["verdict"]["key"]
-            for line in log.lines
-            if line["kind"] == "verdict" and line["step"] == step
-        }
+        done = {verdict.key for verdict in self._kept(log, "verdict", Verdict, step)}
         items, unanswered = [], []
         for prompt in self._prompts:
-            key = f"step{step}/{prompt.key}"  # the journal shows each question once a checkpoint
+            key = f"step{step}/{prompt.key}"  # the same prompt is compared at every checkpoint
             a, b = earlier[prompt.key], answers[prompt.key]
             if key in done:
                 continue
             if a is None or b is None:
                 unanswered.append(Verdict(key, prompt.key, *names, None, "prompt_too_long"))
             else:
-                items.append(Comparison(key, prompt.text, *names, a, b))
+                items.append(Comparison(key, prompt.text, *names, a, b, prompt.key))
         title = f"validation verdicts, step {step} against {before}"
         with track(title, len(self._prompts), resumed=len(done)) as advance:
-            for verdict in itertools.chain(unanswered, self._compare(log, items, step)):
-                record = json.loads(jsonl.encode(verdict))
-                self._append(log, {"kind": "verdict", "step": step, "verdict": record})
+            for verdict in itertools.chain(unanswered, self._compare(log, items, before, step)):
+                self._keep(log, "verdict", step, verdict)
                 advance()
 
-    def _compare(self, log: AppendLog, items: Sequence[Comparison], step: int) -> Iterator[Verdict]:
-        if not items:
-            return
+    def _compare(
+        self, log: AppendLog, items: Sequence[Comparison], before: int, step: int
+    ) -> Iterator[Verdict]:
         # Two checkpoints may answer alike; there is nothing to judge then.
         for item in items:
             if item.answer_a == item.answer_b:
-                yield Verdict(item.key, item.key, item.a, item.b, "tie")
+                yield Verdict(item.key, item.prompt_key, item.a, item.b, "tie")
         items = [item for item in items if item.answer_a != item.answer_b]
         if items and self._section.prompt == "alpaca_eval":
-            yield from compare(self._open_judge(), items, seed=self._seed)
+            yield from self._compare_by_ranking(log, items, step)
         elif items:
-            yield from self._compare_by_score(log, items, step)
+            yield from self._compare_by_score(log, items, before, step)
 
-    def _compare_by_score(
+    def _compare_by_ranking(
         self, log: AppendLog, items: Sequence[Comparison], step: int
     ) -> Iterator[Verdict]:
-        """Score both answers with the pointwise rubric; the higher mean wins."""
+        """Show both answers in both orders; each order's reply is kept as soon as it is there."""
+        orders = {v.key: v for v in self._kept(log, "order", Verdict, step)}
+        for verdict in judge_orders(self._open_judge(), items, seed=self._seed, done=orders):
+            self._keep(log, "order", step, verdict)
+            orders[verdict.key] = verdict
+        for item in items:
+            yield combine(orders[f"{item.key}/ab"], orders[f"{item.key}/ba"])
+
+    def _compare_by_score(
+        self, log: AppendLog, items: Sequence[Comparison], before: int, step: int
+    ) -> Iterator[Verdict]:
+        """Score both answers with the pointwise rubric; the higher mean wins.
+
+        The earlier checkpoint's scores are mostly there already, from when it was the newer one.
+        """
         subjects = [
-            Subject(f"{item.key}/{side}", item.key, item.prompt, answer)
+            Subject(f"step{at}/answer/{item.prompt_key}", item.prompt_key, item.prompt, answer)
             for item in items
-            for side, answer in (("A", item.answer_a), ("B", item.answer_b))
+            for at, answer in ((before, item.answer_a), (step, item.answer_b))
         ]
-        judgments: list[Judgment] = [
-            jsonl.decode(Judgment, line["judgment"], self._log, 0)
-            for line in log.lines
-            if line["kind"] == "judgment" and line["step"] == step
-        ]
+        judgments = self._kept(log, "judgment", Judgment)
         done = {judgment.key for judgment in judgments}
         for judgment in judge_answers(
             self._open_judge(), subjects, self._judge_section, seed=self._seed, done=done
         ):
-            record = json.loads(jsonl.encode(judgment))
-            self._append(log, {"kind": "judgment", "step": step, "judgment": record})
+            self._keep(log, "judgment", step, judgment)
             judgments.append(judgment)
         means = mean_scores(judgments)
         for item in items:
-            a, b = means[f"{item.key}/A"].mean, means[f"{item.key}/B"].mean
+            a = means[f"step{before}/answer/{item.prompt_key}"].mean
+            b = means[f"step{step}/answer/{item.prompt_key}"].mean
             yield _by_score(item, a, b)
 
     def _steps(self, log: AppendLog) -> list[int]:
@@ -236,13 +244,22 @@ class CheckpointJudge:
         steps = self._steps(log)
         rates = []
         for step in steps[1:]:
-            verdicts = [
-                jsonl.decode(Verdict, line["verdict"], self._log, 0)
-                for line in log.lines
-                if line["kind"] == "verdict" and line["step"] == step
-            ]
+            verdicts = self._kept(log, "verdict", Verdict, step)
             rates.append(win_rate(verdicts))
         return strengths(rates), steps
+
+    def _keep(self, log: AppendLog, kind: str, step: int, row: Row) -> None:
+        self._append(log, {"kind": kind, "step": step, kind: json.loads(jsonl.encode(row))})
+
+    def _kept(
+        self, log: AppendLog, kind: str, record: type[_Kept], step: int | None = None
+    ) -> list[_Kept]:
+        """Return the rows of one kind, of one checkpoint or of all."""
+        return [
+            jsonl.decode(record, line[kind], self._log, number)
+            for number, line in enumerate(log.lines, start=1)
+            if line["kind"] == kind and step in (None, line["step"])
+        ]
 
     @staticmethod
     def _append(log: AppendLog, line: dict[str, object]) -> None:
@@ -252,9 +269,9 @@ class CheckpointJudge:
 
 def _by_score(item: Comparison, a: float | None, b: float | None) -> Verdict:
     if a is None or b is None:
-        return Verdict(item.key, item.key, item.a, item.b, None, "no_score")
+        return Verdict(item.key, item.prompt_key, item.a, item.b, None, "no_score")
     winner = "tie" if a == b else ("A" if a > b else "B")
-    return Verdict(item.key, item.key, item.a, item.b, winner)  # type: ignore[arg-type]
+    return Verdict(item.key, item.prompt_key, item.a, item.b, winner)  # type: ignore[arg-type]
 
 
 def _copy_model(source: Path, target: Path, step: int) -> None:
