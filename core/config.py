@@ -169,7 +169,7 @@ class OptimiserSection(Section):
 
 
 class SftSection(OptimiserSection):
-    """Supervised fine-tuning of the SFT baseline and of M1 (section 3.1.2)."""
+    """Supervised fine-tuning of the SFT baseline and of M1 (section 3.1.3)."""
 
     lr: Rate = 5.5e-6
     """Peak learning rate (paper: 5.5e-6, for 70B; small models need far more)."""
@@ -270,7 +270,7 @@ class HealthSection(Section):
 
 
 class PairsSection(Section):
-    """Choosing preference pairs (section 2.4)."""
+    """Choosing preference pairs (section 2.3)."""
 
     choice: Literal["best_worst", "length_controlled"] = "best_worst"
     """"best_worst": highest against lowest score (paper); "length_controlled": Meta-Rewarding's
@@ -290,7 +290,7 @@ class PairsSection(Section):
 class EarlyStoppingSection(Section):
     """Judged early stopping: each checkpoint's answers against the previous checkpoint's."""
 
-    enabled: bool = False
+    enabled: bool = True
     """Compare checkpoints on the validation prompts and keep the best."""
     judge: Literal["self", "base", "sft"] | str = "self"
     """Who compares: M_{k-1}, M0, the SFT baseline, or a model folder (paper: an external model)."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
 _PLAIN_INTERVAL_S = 15.0
+_LEAST_SHARE_TO_JUDGE = 0.1
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -106,10 +107,12 @@ def _plain(
         if now - last < _PLAIN_INTERVAL_S or done >= total:
             return
         last = now
-        per_row = (now - began) / max(1, done - resumed)
         rate = f", {spent / (now - began):.0f} tokens/s" if spent else ""
-        left = duration(per_row * (total - done))
-        say(f"  {title}: {done}/{total}{rate}, about {left} left")
+        # Rows of a batch finish together: the first few say nothing about the time left.
+        enough = done - resumed >= _LEAST_SHARE_TO_JUDGE * (total - resumed)
+        per_row = (now - began) / max(1, done - resumed)
+        left = f", about {duration(per_row * (total - done))} left" if enough else ""
+        say(f"  {title}: {done}/{total}{rate}{left}")
         sys.stderr.flush()
 
     yield advance

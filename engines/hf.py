@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # Finished rows are taken out of the batch when this share of it is done: each time costs a copy.
 _COMPACT_SHARE = 0.125
 _SCORE_BATCH_TOKENS = 8192
+# A shorter common beginning is not worth a forward pass of its own.
+_LEAST_SHARED_TOKENS = 64
 
 
 class _Row(NamedTuple):
@@ -156,32 +158,48 @@ class HFEngine:
     def _prefill(
         self, rows: list[_Row], new_tokens: int
     ) -> tuple[Cache, torch.Tensor, torch.Tensor]:
-        """Run each distinct prompt once, left-padded; then give every draw its own copy."""
+        """Run each distinct prompt once, left-padded; then give every draw its own copy.
+
+        What all prompts begin with (a judge's rubric) is run once for all of them; the padding then
+        lies between that prefix and each prompt's own tokens, masked out as everywhere.
+        """
         distinct: dict[str, int] = {}
+        prompts: list[list[int]] = []
         for row in rows:
-            distinct.setdefault(row.request.key, len(distinct))
-        first = {row.request.key: row.prompt_ids for row in rows}
-        width = max(len(ids) for ids in first.values())
-        pad = self._tokenizer.pad_token_id
-        ids = torch.full((len(first), width), pad, device=self._device)
-        mask = torch.zeros_like(ids)
-        for key, at in distinct.items():
-            tokens = torch.tensor(first[key], device=self._device)
-            ids[at, width - len(tokens) :] = tokens
-            mask[at, width - len(tokens) :] = 1
-        cache = attention.reserved_cache(self._model.config, width + new_tokens)
+            if row.request.key not in distinct:
+                distinct[row.request.key] = len(prompts)
+                prompts.append(row.prompt_ids)
+        shared = _common_prefix(prompts)
+        ids, mask = self._pad_left([prompt[shared:] for prompt in prompts])
+        cache = attention.reserved_cache(self._model.config, shared + ids.shape[1] + new_tokens)
+        if shared:
+            prefix = torch.tensor([prompts[0][:shared]], device=self._device)
+            self._model.base_model(input_ids=prefix, past_key_values=cache, use_cache=True)
+            cache.batch_select_indices(torch.zeros(len(prompts), dtype=torch.long).to(self._device))
+            mask = torch.cat([mask.new_ones(len(prompts), shared), mask], dim=1)
+        position = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
         logits = self._model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+            position_ids=position,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
         copies = torch.tensor([distinct[row.request.key] for row in rows], device=self._device)
-        if len(first) < len(rows):
+        if len(prompts) < len(rows):
             cache.batch_select_indices(copies)
         return cache, mask[copies], logits[copies]
+
+    def _pad_left(self, sequences: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and attention mask, shape (rows, longest)."""
+        width = max(map(len, sequences))
+        ids = torch.full((len(sequences), width), self._tokenizer.pad_token_id, device=self._device)
+        mask = torch.zeros_like(ids)
+        for at, sequence in enumerate(sequences):
+            ids[at, width - len(sequence) :] = torch.tensor(sequence, device=self._device)
+            mask[at, width - len(sequence) :] = 1
+        return ids, mask
 
     def _finished(self, row: _Row, ids: list[int], *, stopped: bool) -> Sampled:
         text = self._tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
@@ -236,6 +254,16 @@ class HFEngine:
             greedy = bool((logps.argmax(dim=-1) == wanted).all())
             results.append(Logprob(total, len(target), greedy))
         return results
+
+
+def _common_prefix(prompts: list[list[int]]) -> int:
+    """Return how many tokens all prompts begin with (0 if too few); each keeps one of its own."""
+    if len(prompts) < 2:  # noqa: PLR2004 - nobody to share with
+        return 0
+    low, high = min(prompts), max(prompts)
+    limit = min(map(len, prompts)) - 1
+    length = next((i for i in range(limit) if low[i] != high[i]), limit)
+    return length if length >= _LEAST_SHARED_TOKENS else 0
 
 
 def _pick_device(name: str) -> torch.device:

@@ -1,6 +1,6 @@
 """Comparing two answers of one prompt, in both presentation orders.
 
-Disagreement between the orders is a tie (paper, section 3.2: head-to-head evaluation). The words
+Disagreement between the orders is a tie (paper, section 3.1.2). The words
 sent are those of the alpaca-eval package's `alpaca_eval_gpt4` annotator, read from the package.
 """
 

@@ -1,4 +1,4 @@
-"""Preference pairs, and a ledger that says for every prompt what became of it (section 2.4)."""
+"""Preference pairs, and a ledger that says for every prompt what became of it (section 2.3)."""
 
 from __future__ import annotations
 

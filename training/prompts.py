@@ -1,4 +1,4 @@
-"""Self-instruction: the model writes its own training prompts (paper, section 3.1.3).
+"""Self-instruction: the model writes its own training prompts (paper, section 2.2).
 
 Two stages, so that every rejected prompt can be followed to the words it came from: `ask` keeps the
 generator's raw replies, `filter_prompts` reads new tasks out of them and says for each why it was

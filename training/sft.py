@@ -1,4 +1,4 @@
-"""Supervised fine-tuning by TRL: the SFT baseline and M1 (paper, section 3.1.2)."""
+"""Supervised fine-tuning by TRL: the SFT baseline and M1 (paper, section 3.1.3)."""
 
 from __future__ import annotations
 

@@ -90,6 +90,7 @@ PAPER = {
     "dpo.dropout": 0.1,
     "dpo.beta": 0.1,
     "dpo.reference": "previous",
+    "dpo.early_stopping.enabled": True,
     "dpo.early_stopping.every_steps": 200,
     "dpo.early_stopping.max_prompts": 253,
     "dpo.early_stopping.prompt": "alpaca_eval",

@@ -63,6 +63,25 @@ def test_greedy_batch_equals_one_prompt_at_a_time_without_cache(
         assert found[f"p{i}", 0] == reference_greedy(tiny, user(text), 12)
 
 
+def test_a_shared_beginning_is_run_once_and_changes_nothing(engine: HFEngine, tiny: Path) -> None:
+    # 300 common tokens, like a rubric, then endings of different length: prefix, then padding.
+    rubric = "fox " * 300
+    endings = ["a", "The lazy dog jumps over the quick brown fox.", "bb cc dd"]
+    asked = [Request(f"p{i}", user(rubric + text)) for i, text in enumerate(endings)]
+    found = texts(engine, asked, GREEDY)
+    for i, text in enumerate(endings):
+        assert found[f"p{i}", 0] == reference_greedy(tiny, user(rubric + text), 12)
+
+
+def test_prompts_that_are_each_others_beginning_are_not_shared_away(
+    engine: HFEngine, tiny: Path
+) -> None:
+    same = [Request("a", user("fox " * 200)), Request("b", user("fox " * 200))]
+    found = texts(engine, same, GREEDY)
+    expected = reference_greedy(tiny, user("fox " * 200), 12)
+    assert found == {("a", 0): expected, ("b", 0): expected}
+
+
 def test_a_draw_does_not_depend_on_its_neighbours_order_or_batch_size(
     engine: HFEngine, tiny: Path
 ) -> None:

@@ -1,0 +1,298 @@
+"""Bugs that others have shipped, planted one at a time in a copy: a test must fail each time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+_COPIED = ("core", "engines", "judges", "training", "tests", "configs", "data", "pyproject.toml")
+
+
+class Plant(NamedTuple):
+    """A bug, the file and words it changes, and the test that must notice."""
+
+    bug: str
+    file: str
+    right: str
+    wrong: str
+    noticed_by: str
+
+
+PLANTS = [
+    Plant(
+        "the first score of a reply counts, not the last",
+        "judges/replies.py",
+        "last = found[-1]",
+        "last = found[0]",
+        "judges/test_replies.py",
+    ),
+    Plant(
+        "an unparsed reply becomes a score of 0",
+        "judges/replies.py",
+        'return Score(None, "cut_off" if cut else "no_score")',
+        "return Score(0.0, None)",
+        "judges/test_replies.py",
+    ),
+    Plant(
+        "scores outside the rubric's range are accepted",
+        "judges/replies.py",
+        "if not low <= value <= high:",
+        "if False:",
+        "judges/test_replies.py",
+    ),
+    Plant(
+        "a prompt too long for the judge is read as if answered",
+        "judges/pointwise.py",
+        'if sampled.finish == "too_long":',
+        "if False:",
+        "judges/test_pointwise.py",
+    ),
+    Plant(
+        "unreadable draws count as zero in the mean",
+        "judges/pointwise.py",
+        "math.fsum(found) / len(found)",
+        "math.fsum(found) / count",
+        "judges/test_pointwise.py",
+    ),
+    Plant(
+        "orders that disagree are no tie",
+        "judges/pairwise.py",
+        'agreed = ab.winner if ab.winner == ba.winner else "tie"',
+        "agreed = ab.winner",
+        "judges/test_pairwise.py",
+    ),
+    Plant(
+        "an unhealthy judge does not stop the run",
+        "judges/health.py",
+        'if found and limits.action == "stop":',
+        "if False:",
+        "judges/test_health.py",
+    ),
+    Plant(
+        "tied candidates make a pair",
+        "training/pairs.py",
+        "<= section.min_margin + _ROUNDING",
+        "< section.min_margin",
+        "training/test_pairs.py",
+    ),
+    Plant(
+        "best and worst are exchanged",
+        "training/pairs.py",
+        "return Choice(best, worst)",
+        "return Choice(worst, best)",
+        "training/test_pairs.py",
+    ),
+    Plant(
+        "an unscored candidate counts as 0",
+        "training/pairs.py",
+        "Scored(c, m.mean) for c, m in zip(ordered, found, strict=True) if m.mean is not None",
+        "Scored(c, m.mean or 0.0) for c, m in zip(ordered, found, strict=True)",
+        "training/test_pairs.py",
+    ),
+    Plant(
+        "new tasks are read from prompt and completion",
+        "training/prompts.py",
+        "            call.text, first_number",
+        '            "\\n".join(call.examples) + "\\n" + call.text, first_number',
+        "training/test_prompts.py",
+    ),
+    Plant(
+        "the few-shot template grows with every generated prompt",
+        "training/prompts.py",
+        "own = draw.sample(list(generated), min(section.generated_examples, len(generated)))",
+        "own = list(generated)",
+        "training/test_prompts.py",
+    ),
+    Plant(
+        "only exact repetitions are similar",
+        "training/prompts.py",
+        "if rouge_l(other, text) >= self._threshold:",
+        "if other == text:",
+        "training/test_prompts.py",
+    ),
+    Plant(
+        "kept prompts do not join the pool",
+        "training/prompts.py",
+        "                self._pool.add(task.text)\n",
+        "",
+        "training/test_prompts.py",
+    ),
+    Plant(
+        "SFT loss falls on the prompt too",
+        "training/encoding.py",
+        "[IGNORED] * len(self.prompt_ids) + self.response_ids",
+        "self.prompt_ids + self.response_ids",
+        "training/test_encoding.py",
+    ),
+    Plant(
+        "SFT loss falls on the prompt only",
+        "training/encoding.py",
+        "[IGNORED] * len(self.prompt_ids) + self.response_ids",
+        "self.prompt_ids + [IGNORED] * len(self.response_ids)",
+        "training/test_encoding.py",
+    ),
+    Plant(
+        "the end of turn gets no loss",
+        "training/encoding.py",
+        "response_ids = [*response_ids, self.end_of_turn]",
+        "response_ids = [*response_ids]",
+        "training/test_encoding.py",
+    ),
+    Plant(
+        "pad = eos is masked out of the labels",
+        "training/encoding.py",
+        "[IGNORED] * len(self.prompt_ids) + self.response_ids",
+        "[IGNORED] * len(self.prompt_ids) + [*self.response_ids[:-1], IGNORED]",
+        "training/test_encoding.py",
+    ),
+    Plant(
+        "the rendered prompt is tokenised again with special tokens",
+        "training/encoding.py",
+        "        response_ids: list[int]",
+        "        prompt_ids = self._tokenizer(self._tokenizer.decode(prompt_ids)).input_ids\n"
+        "        response_ids: list[int]",
+        "training/test_encoding.py",
+    ),
+    Plant(
+        "truncation may remove the whole response",
+        "training/encoding.py",
+        "        if room < 1:\n            return None\n",
+        "        room = max(room, 0)\n",
+        "training/test_encoding.py",
+    ),
+    Plant(
+        "the pad token's embedding, which is the end of turn's, never learns",
+        "training/trl_loop.py",
+        "    model.get_input_embeddings().padding_idx = None\n",
+        "",
+        "training/test_sft.py::test_the_pad_tokens_embedding_learns_because_it_may_be_the_end_of_turn",
+    ),
+    Plant(
+        "a half-written checkpoint is resumed from",
+        "training/trl_loop.py",
+        "        if (folder / _COMPLETE).is_file():",
+        "        if folder.is_dir():",
+        "training/test_sft.py::test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights",
+    ),
+    Plant(
+        "DPO prefers the rejected answer (the sign)",
+        "training/dpo.py",
+        "        chosen, rejected = lengths.chunk(2)\n",
+        "        chosen, rejected = lengths.chunk(2)\n        self.beta = -abs(self.beta)\n",
+        "training/test_dpo.py",
+    ),
+    Plant(
+        "DPO's chosen and rejected answers are exchanged",
+        "training/dpo.py",
+        '"chosen_ids": chosen.response_ids',
+        '"chosen_ids": rejected.response_ids',
+        "training/test_dpo.py",
+    ),
+    Plant(
+        "DPO's log-probabilities are off by one place (the shift)",
+        "training/dpo.py",
+        "        chosen, rejected = lengths.chunk(2)\n",
+        "        chosen, rejected = lengths.chunk(2)\n"
+        '        inputs["completion_mask"] = inputs["completion_mask"].roll(1, dims=1)\n',
+        "training/test_dpo.py",
+    ),
+    Plant(
+        "DPO's log-probabilities include the prompt (the mask)",
+        "training/dpo.py",
+        "        chosen, rejected = lengths.chunk(2)\n",
+        "        chosen, rejected = lengths.chunk(2)\n"
+        '        inputs["completion_mask"] = inputs["attention_mask"]\n',
+        "training/test_dpo.py",
+    ),
+    Plant(
+        "TRL switches dropout off",
+        "training/dpo.py",
+        "disable_dropout=False",
+        "disable_dropout=True",
+        "training/test_dpo.py::test_dropout_stays_on_for_dpo_but_not_for_the_reference",
+    ),
+    Plant(
+        "the reference is another model than the one that made the data",
+        "training/models.py",
+        "reference = run.named_model(section.reference, k)",
+        "reference = model_ref(0)",
+        "training/test_models.py",
+    ),
+    Plant(
+        "padding is attended to in a batch",
+        "engines/hf.py",
+        "            mask[at, width - len(sequence) :] = 1\n",
+        "            mask[at] = 1\n",
+        "engines/test_hf.py::test_greedy_batch_equals_one_prompt_at_a_time_without_cache",
+    ),
+    Plant(
+        "the cache key is the model's name",
+        "engines/hf.py",
+        "digest = weights_sha256 or",
+        "digest = folder.name or",
+        "engines/test_hf.py::test_the_fingerprint_changes_with_a_weight_byte_and_with_the_dtype",
+    ),
+    Plant(
+        "draws share their random numbers with the batch",
+        "engines/hf.py",
+        "[draw_seed(decoding, row.request.messages, row.draw) for row in rows]",
+        "[decoding.seed + at for at, row in enumerate(rows)]",
+        "engines/test_hf.py::test_a_draw_does_not_depend_on_its_neighbours_order_or_batch_size",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project to plant bugs in."""
+    folder = tmp_path_factory.mktemp("planted")
+    for name in _COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "test_planted_bugs.py")
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def run_tests(folder: Path, selected: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SRLM_SHARED": os.environ.get("SRLM_SHARED", str(ROOT.parent / "shared")),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{selected}"],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=[plant.bug for plant in PLANTS])
+def test_a_planted_bug_makes_a_test_fail(plant: Plant, copy: Path) -> None:
+    path = copy / plant.file
+    right = path.read_text()
+    assert right.count(plant.right) == 1, f"{plant.file} no longer holds {plant.right!r} once"
+    path.write_text(right.replace(plant.right, plant.wrong))
+    try:
+        done = run_tests(copy, plant.noticed_by)
+    finally:
+        path.write_text(right)
+    # 1: tests ran and one failed. Anything else (0: not noticed; 2: did not even import) is wrong.
+    assert done.returncode == 1, done.stdout[-2000:]
+    assert " failed" in done.stdout
