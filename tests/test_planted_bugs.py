@@ -272,10 +272,11 @@ def run_tests(folder: Path, selected: str) -> subprocess.CompletedProcess[str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "SRLM_SHARED": os.environ.get("SRLM_SHARED", str(ROOT.parent / "shared")),
     }
+    outer = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{selected}"],
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**outer, **environment},
         capture_output=True,
         text=True,
         timeout=600,

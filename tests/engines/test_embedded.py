@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config import EngineSection, ModelSection
+from core.errors import ConfigError, ModelError
+from core.hashing import sha256_file
+from core.records import user
+from engines.embedded import embedded_folder, make_tiny, materialise
+from engines.engine import Continuation, Decoding, Request
+from engines.hf import HFEngine
+from engines.models import check_folder, check_usable, load_tokenizer
+
+TEXTS = ["The quick brown fox jumps over the lazy dog."]
+
+
+def test_the_tiny_model_is_the_same_for_the_same_seed_and_another_for_another(
+    tmp_path: Path,
+) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        make_tiny(tmp_path / name, TEXTS, seed=seed)
+    digest = {name: sha256_file(tmp_path / name / "model.safetensors") for name in "abc"}
+    assert digest["a"] == digest["b"] != digest["c"]
+    tokenizers = {(tmp_path / name / "tokenizer.json").read_bytes() for name in "abc"}
+    assert len(tokenizers) == 1
+
+
+def test_a_local_folder_becomes_m0_without_copying_its_weights(tiny: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m0"
+    origin = materialise(ModelSection(base=str(tiny)), target, seed=0, texts=[])
+    assert origin == f"local folder {tiny.resolve()}"
+    weights = target / "model.safetensors"
+    assert weights.is_symlink()
+    assert weights.resolve() == (tiny / "model.safetensors").resolve()
+    check_usable(target)
+
+
+def test_a_chat_template_can_be_given_to_a_base_model_without_one(
+    tiny: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    materialise(ModelSection(base=str(tiny)), base, seed=0, texts=[])
+    (base / "chat_template.jinja").unlink()
+    template = tmp_path / "llama2.jinja"
+    template.write_text("{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}")
+    target = tmp_path / "m0"
+    section = ModelSection(base=str(base), chat_template=str(template))
+    materialise(section, target, seed=0, texts=[])
+    rendered = load_tokenizer(target).apply_chat_template(user("Hi"), tokenize=False)
+    assert rendered == "[INST] Hi [/INST]"
+    missing = ModelSection(base=str(base), chat_template=str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match=r"model\.chat_template = .*nowhere: no such file"):
+        materialise(missing, tmp_path / "m1", seed=0, texts=[])
+
+
+def test_a_hub_model_that_cannot_be_reached_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    section = ModelSection(base="nobody/nothing-at-all")
+    with pytest.raises(ModelError, match="'nobody/nothing-at-all': cannot be downloaded"):
+        materialise(section, tmp_path / "m0", seed=0, texts=[])
+
+
+def test_folders_that_are_no_models_are_refused_by_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model folder"):
+        check_folder(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        check_folder(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"no \*\.safetensors files"):
+        check_folder(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_embedded_model_knows_what_a_language_model_knows(tmp_path: Path) -> None:
+    target = tmp_path / "m0"
+    origin = materialise(ModelSection(), target, seed=0, texts=[])
+    assert "Apache-2.0" in origin
+    # A copy, not a link: nothing done to a run reaches the cache that other runs share.
+    assert not (target / "model.safetensors").is_symlink()
+    assert sha256_file(target / "model.safetensors") == sha256_file(
+        embedded_folder() / "model.safetensors"
+    )
+    engine = HFEngine(target, EngineSection(device="cpu", dtype="bfloat16"))
+    right, wrong = engine.score(
+        [
+            Continuation("The capital of France is", " Paris"),
+            Continuation("The capital of France is", " Berlin"),
+        ]
+    )
+    assert right.total > wrong.total
+    assert right.greedy
+    asked = [Request("q", user("What is the capital of France?"))]
+    (answer,) = engine.sample(asked, Decoding(0.0, 1.0, 24, seed=0))
+    assert "Paris" in answer.text
