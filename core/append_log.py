@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 class AppendLog:
     """Use as a context manager: reads what is there, then appends.
 
-    `lines` holds the objects found on opening, in order.
+    `lines` holds the objects found on opening, in order (none with `read=False`, for logs that are
+    only added to).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read: bool = True) -> None:
         """Name the file; nothing is opened yet."""
-        self._path = path
+        self._path, self._read = path, read
         self.lines: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
@@ -33,7 +34,8 @@ class AppendLog:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             data = self._path.read_bytes() if self._path.exists() else b""
             end = data.rfind(b"\n") + 1
-            for number, line in enumerate(data[:end].splitlines(), start=1):
+            lines = data[:end].splitlines() if self._read else []
+            for number, line in enumerate(lines, start=1):
                 try:
                     value = json.loads(line)
                 except ValueError as error:

@@ -122,6 +122,12 @@ class EftSection(Section):
     construction: EftConstructionSection = EftConstructionSection()
     selection: EftSelectionSection = EftSelectionSection()
 
+    @model_validator(mode="after")
+    def _constructed_is_constructed(self) -> EftSection:
+        if self.selection.source == "constructed" and not self.construction.enabled:
+            raise ValueError("selection.source is 'constructed' but construction.enabled is false")
+        return self
+
 
 class OptimiserSection(Section):
     """What SFT and DPO training share."""
@@ -292,8 +298,9 @@ class EarlyStoppingSection(Section):
 
     enabled: bool = True
     """Compare checkpoints on the validation prompts and keep the best."""
-    judge: Literal["self", "base", "sft"] | str = "self"
-    """Who compares: M_{k-1}, M0, the SFT baseline, or a model folder (paper: an external model)."""
+    judge: str = "self"
+    """Who compares: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), or a model folder (paper:
+    an external model)."""
     prompt: Literal["alpaca_eval", "pointwise"] = "alpaca_eval"
     """"alpaca_eval": the AlpacaEval ranking prompt in both orders (paper); "pointwise": the higher
     mean score under `judge.rubric` wins, for judges too small to follow a ranking prompt."""

@@ -8,7 +8,6 @@ SrlmError                 exit code 2, printed as one line without a traceback
 ├── StaleArtifact         an artifact was made from other inputs or settings
 ├── RunLocked             another process is working on the same run
 ├── StorageError          the disk refused a write (full, read-only)
-├── PromptTooLong         one request does not fit the model's context (never fatal to a stage)
 └── StageFailed           exit code 1: the work was done and its result says stop
     ├── UnhealthyJudge    the judge's scores are too poor to build preference pairs from
     └── NothingToTrain    every row of a training set was dropped
@@ -61,10 +60,6 @@ class RunLocked(SrlmError):
 
 class StorageError(SrlmError):
     """The disk refused a write."""
-
-
-class PromptTooLong(SrlmError):
-    """A prompt leaves no room for an answer in the model's context window."""
 
 
 class StageFailed(SrlmError):

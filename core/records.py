@@ -29,11 +29,15 @@ def user(text: str) -> list[Message]:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One instruction fine-tuning (IFT) example: a first turn and its best human reply."""
+    """One instruction fine-tuning (IFT) example: a first turn and its best human reply.
+
+    `ended` is False for a sampled response that the token limit cut: it has no end to learn.
+    """
 
     key: str
     prompt: str
     response: str
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Candidate:
 class Judgment:
     """One judge reply about one candidate: a score in the rubric's range, or the reason why not.
 
-    Exactly one of `score` and `unparsed` is None.
+    Exactly one of `score` and `unparsed` is None. `cut`: the reply stopped for lack of tokens.
     """
 
     key: str
@@ -124,6 +128,7 @@ class Judgment:
     score: float | None
     unparsed: str | None
     tokens: int
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,8 @@ class LedgerRow:
     """What became of one prompt: a preference pair, or the reason why it gave none.
 
     `scores` holds each candidate's mean score in draw order (None: no reply could be read);
-    `chosen`, `rejected` and their scores are None unless `outcome` is "pair".
+    `chosen`, `rejected` and their scores are None unless `outcome` is "pair"; `chosen_ended` and
+    `rejected_ended` are False for answers that the token limit cut.
     """
 
     key: str
@@ -170,6 +176,8 @@ class LedgerRow:
     rejected: str | None = None
     chosen_score: float | None = None
     rejected_score: float | None = None
+    chosen_ended: bool = True
+    rejected_ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ HOW_JUDGED = ("judge.rubric", "judge.temperature", "judge.top_p", "judge.max_new
 
 SPECS: dict[Stage, Spec] = {
     Stage.BASE: Spec("base model M0", None, ("model",)),
-    Stage.IFT: Spec("IFT examples", records.Example, ("ift",)),
+    # Which prompts IFT may take depends on whether EFT reads the same source.
+    Stage.IFT: Spec("IFT examples", records.Example, ("ift", "eft.source.path")),
     Stage.RANKED: Spec("human-ranked replies", records.RankedPrompt, ("eft.source",)),
     Stage.SFT: Spec("SFT baseline (IFT only)", None, ("sft",)),
     Stage.EFT_JUDGMENTS: Spec(
@@ -215,6 +216,11 @@ class Paths(NamedTuple):
     def calls(self) -> Path:
         """Return the journal of engine calls: one line per sampled row."""
         return self.root / "calls.jsonl"
+
+    @property
+    def redo(self) -> Path:
+        """Return the note of a --redo that has not been finished: repeating it removes nothing."""
+        return self.root / "redo.json"
 
     @property
     def lock(self) -> Path:

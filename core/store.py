@@ -202,17 +202,27 @@ class Store:
         self.manifest(ref)
         return self.paths.artifact(ref)
 
-    def remove_from(self, first: Ref, refs: Iterable[Ref]) -> list[Ref]:
-        """Remove `first` and every artifact of `refs` that comes after it; return what was there.
+    def dependents(self, first: Ref, refs: Iterable[Ref]) -> list[Ref]:
+        """Return `first` and those of `refs`, finished or begun, that were made from it."""
+        gone = [first]
+        for ref in sorted(refs, key=order_of):
+            if ref == first:
+                continue
+            key = self.manifest(ref).key if self.exists(ref) else self._partial_key(ref)
+            if key and any(str(other) in key.inputs for other in gone):
+                gone.append(ref)
+        return gone
 
-        The manifest goes first, so a kill in between leaves nothing that looks complete.
+    def remove(self, refs: Iterable[Ref]) -> list[Ref]:
+        """Remove artifacts, finished or begun; return those of which something was there.
+
+        Later ones go first and manifests before files, so a kill in between leaves nothing that
+        looks complete and nothing whose inputs are gone.
         """
         gone = []
-        for ref in sorted({first, *refs}, key=order_of):
-            if order_of(ref) < order_of(first):
-                continue
+        for ref in sorted(refs, key=order_of, reverse=True):
             files = (self.paths.partial(ref), self.paths.metrics(ref), self.paths.verdicts(ref))
-            found = self.exists(ref) or any(f.exists() for f in files)
+            found = self.exists(ref) or any(f.exists() for f in (*files, self.paths.work(ref)))
             self.paths.manifest(ref).unlink(missing_ok=True)
             for file in files:
                 file.unlink(missing_ok=True)
@@ -223,7 +233,7 @@ class Store:
                 self.paths.artifact(ref).unlink(missing_ok=True)
             if found:
                 gone.append(ref)
-        return gone
+        return gone[::-1]
 
     def begin(self, ref: Ref, key: Key) -> Partial:
         """Open the partial file of a row stage, keeping the rows of an earlier, killed run."""

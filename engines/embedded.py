@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ _TINY_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 _TINY_VOCABULARY = 1024
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def materialise(section: ModelSection, target: Path, *, seed: int, texts: list[str]) -> str:
@@ -165,7 +167,7 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
         check_folder(local)
         _fill(local, target, copy_weights=False)
         return f"local folder {local.resolve()}"
-    if section.base.count("/") != 1 or section.base.startswith((".", "/", "~")):
+    if not _HUB_NAME.fullmatch(section.base):
         message = (
             f"model.base = {section.base!r}: no such folder, and not a hub name (owner/name); "
             "use 'embedded' for the model that comes with this project"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from jinja2 import TemplateError
 
 from core import hashing
 from engines import attention
@@ -79,9 +80,22 @@ class HFEngine:
         self.fingerprint = f"transformers/{section.dtype}/{self._device.type}/{digest}"
 
     def render(self, messages: Sequence[Message]) -> list[int]:
-        """Return the prompt's token ids: chat template, ready for the assistant's turn."""
+        """Return the prompt's token ids: chat template, ready for the assistant's turn.
+
+        Some templates refuse a system turn; its text then opens the user's turn.
+        """
+        turns = list(messages)
+        try:
+            return self._apply_template(turns)
+        except TemplateError:
+            if len(turns) < 2 or turns[0]["role"] != "system":  # noqa: PLR2004 - system and user
+                raise
+        text = f"{turns[0]['content']}\n\n{turns[1]['content']}"
+        return self._apply_template([{"role": "user", "content": text}, *turns[2:]])
+
+    def _apply_template(self, messages: list[Message]) -> list[int]:
         ids: list[int] = self._tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
+            messages, add_generation_prompt=True, tokenize=True, return_dict=False
         )
         return ids
 
@@ -229,10 +243,12 @@ class HFEngine:
         """
         context = request.context.rstrip()
         moved = request.context[len(context) :]
+        if not context:
+            text = moved + request.continuation
+            ids = self._tokenizer(text, add_special_tokens=False).input_ids
+            return [self._tokenizer.eos_token_id], ids
         whole = self._tokenizer(context + moved + request.continuation).input_ids
-        known = self._tokenizer(context).input_ids if context else []
-        if not known:
-            return [self._tokenizer.eos_token_id], whole
+        known = self._tokenizer(context).input_ids
         return whole[: len(known)], whole[len(known) :]
 
     def _score_batch(self, pairs: list[tuple[list[int], list[int]]]) -> list[Logprob]:

@@ -65,11 +65,13 @@ def load_model(
         )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        message = (
-            f"{folder}: cannot load the weights ({reason}); the file is damaged or incomplete: "
-            "make or download it again, then --redo the stage that made it"
-        )
-        raise ModelError(message) from error
+        remedy = ""
+        if isinstance(error, SafetensorError) or "size mismatch" in str(error):
+            remedy = (
+                "; the file is damaged or incomplete: make or download it again, then --redo the "
+                "stage that made it"
+            )
+        raise ModelError(f"{folder}: cannot load the weights ({reason}){remedy}") from error
     return model.eval()
 
 
@@ -109,10 +111,15 @@ def check_usable(folder: Path, *, trust_remote_code: bool = False) -> None:
     Raises:
         ModelError: no chat template, or a weights file whose header does not fit its size.
     """
+    from jinja2 import TemplateError
     from safetensors import SafetensorError, safe_open
 
     check_folder(folder)
-    load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tokenize=False)
+    except TemplateError as error:
+        raise ModelError(f"{folder}: its chat template does not render ({error})") from error
     for weights in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(weights, framework="pt"):

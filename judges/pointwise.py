@@ -80,6 +80,7 @@ def read_judgment(sampled: Sampled, subject: Subject, rubric: Rubric) -> Judgmen
         score=score.value,
         unparsed=score.unparsed,
         tokens=sampled.tokens,
+        cut=sampled.finish == "length",
     )
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tests.conftest import ROOT
 
@@ -41,8 +41,12 @@ def manifests(run_folder: Path) -> dict[str, dict[str, Any]]:
     return {manifest["artifact"]: manifest for manifest in found}
 
 
-def calls(run_folder: Path) -> list[tuple[str, str, int, str]]:
+Call: TypeAlias = tuple[str, str, int, str]
+
+
+def calls(run_folder: Path) -> list[Call]:
     """Every row an engine handed out: stage, key, draw, engine."""
-    lines = (run_folder / "calls.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
+    path = run_folder / "calls.jsonl"
+    text = path.read_text() if path.exists() else ""
+    rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return [(r["stage"], r["key"], r["draw"], r["engine"]) for r in rows]

@@ -18,7 +18,7 @@ from core.stages import stages_of as stages_of_iteration
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-_STAGES = ", ".join(stage.value for k in (0, 1, 2) for stage in stages_of_iteration(k))
+_STAGES = ", ".join(dict.fromkeys(s.value for k in (0, 1, 2) for s in stages_of_iteration(k)))
 
 
 @app.command(help="Run the self-rewarding loop up to M_ITER; what is done already is not repeated.")
@@ -60,6 +60,7 @@ def _train(config: Config, k: int, redo: str | None) -> None:
         if redo:
             run.remake(parse_stage(redo, k))
         iterate(run, k)
+        run.remade()
     out = _result()
     for table in summary_tables(config, k):
         out.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +39,7 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc]
     """TRL's DPOTrainer over pairs that are tokenised already, logging response lengths as well.
 
     TRL would render and tokenise the conversations itself, and include what the chat template puts
-    behind the end of turn; ours are the tokens that sampling produced (training/encoding.py).
+    behind the end of turn, which sampling never produces (training/encoding.py).
     """
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
@@ -57,14 +58,22 @@ def encode_pairs(
     encoder: Encoder, pairs: Sequence[LedgerRow], max_length: int
 ) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
     """Return the encoded pairs, and how many were cut or dropped for their length."""
-    rows, counts = [], Counter(pairs=len(pairs), cut_response=0, dropped_prompt_too_long=0)
+    rows = []
+    counts = Counter(
+        pairs=len(pairs), cut_response=0, without_end_of_turn=0, dropped_prompt_too_long=0
+    )
     for pair in pairs:
-        chosen = encoder.encode(pair.prompt, pair.chosen or "", max_length)
-        rejected = encoder.encode(pair.prompt, pair.rejected or "", max_length)
+        chosen = encoder.encode(pair.prompt, pair.chosen or "", max_length, ended=pair.chosen_ended)
+        rejected = encoder.encode(
+            pair.prompt, pair.rejected or "", max_length, ended=pair.rejected_ended
+        )
         if chosen is None or rejected is None:
             counts["dropped_prompt_too_long"] += 1
             continue
         counts["cut_response"] += chosen.cut + rejected.cut
+        counts["without_end_of_turn"] += (chosen.cut or not pair.chosen_ended) + (
+            rejected.cut or not pair.rejected_ended
+        )
         rows.append(
             {
                 "prompt_ids": chosen.prompt_ids,
@@ -112,7 +121,8 @@ def train_dpo(
         reference = load_model(start.reference, torch.float32, trust_remote_code=trust)
     dropout = trl_loop.prepare(model, dropout=section.dropout)
     stopping = section.early_stopping
-    every = stopping.every_steps if judge else section.checkpoint_steps
+    # Checkpoints serve two ends: going on after a kill, and being compared.
+    every = math.gcd(section.checkpoint_steps, stopping.every_steps if judge else 0)
     callbacks: list[TrainerCallback] = [
         trl_loop.CompleteMark(),
         trl_loop.StepLog(metrics, title),
@@ -146,6 +156,7 @@ def train_dpo(
     if judge is None or not judge.wants_to_stop(trl_loop.last_checkpoint(work)):
         trl_loop.run(trainer, work)
     trained = trainer.model
+    steps = trl_loop.step_of(trl_loop.last_checkpoint(work))
     best = judge.best() if judge else None
     if best is not None:
         trained = load_model(best.folder, torch.float32, trust_remote_code=trust)
@@ -153,14 +164,16 @@ def train_dpo(
     trl_loop.save(
         trained, tokenizer, built, dtype=getattr(torch, section.save_dtype), dropout=dropout
     )
+    kept_step = best.step if best else steps
+    counts |= judge.counts() if judge else {}
     facts = {
-        "steps": trainer.state.global_step,
-        "kept_step": best.step if best else trainer.state.global_step,
+        "steps": steps,
+        "kept_step": kept_step,
         "beta": section.beta,
         "reference": section.reference,
         "dropout_requested": section.dropout,
         "dropout_applied_to": dropout,
-        "last": trl_loop.metrics_summary(metrics),
+        "at_kept_step": trl_loop.metrics_at(metrics, kept_step),
     }
     return built, Built(
         rows=len(rows), counts=counts, facts=facts, seconds=time.monotonic() - began

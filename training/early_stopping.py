@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from transformers import TrainerCallback
@@ -127,11 +128,34 @@ class CheckpointJudge:
             say(f"  early stopping at step {step}: step {steps[best]} is judged the best")
         return stop
 
+    def is_judged_at(self, step: int) -> bool:
+        """Whether a checkpoint of this step takes part in the comparison (the last one always)."""
+        return step % self._section.every_steps == 0
+
+    def counts(self) -> dict[str, int]:
+        """Return how many verdicts there are of each kind, for the manifest."""
+        with AppendLog(self._log) as log:
+            verdicts = self._kept(log, "verdict", Verdict)
+        names = {
+            "A": "verdicts_earlier_better",
+            "B": "verdicts_later_better",
+            "tie": "verdicts_tie",
+        }
+        found = Counter(names.get(v.winner or "", "verdicts_unparsed") for v in verdicts)
+        if verdicts and found["verdicts_unparsed"] > len(verdicts) / 2:
+            say(
+                f"  warning: {found['verdicts_unparsed']} of {len(verdicts)} comparisons of "
+                "checkpoints could not be read; dpo.early_stopping.prompt = 'pointwise' may suit "
+                "this judge better"
+            )
+        return {"validation_prompts": len(self._prompts), **found}
+
     def wants_to_stop(self, checkpoint: Path | None) -> bool:
         """Finish judging the checkpoint a killed run stopped at; return whether that ends it."""
-        if checkpoint is None:
+        step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        if checkpoint is None or not self.is_judged_at(step):
             return False
-        return self.judge_checkpoint(checkpoint, int(checkpoint.name.rpartition("-")[2]))
+        return self.judge_checkpoint(checkpoint, step)
 
     def best(self) -> Checkpoint | None:
         """Return the strongest checkpoint judged so far."""
@@ -296,7 +320,16 @@ class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> TrainerControl:
-        folder = self._work / f"checkpoint-{state.global_step}"
-        if self._judge.judge_checkpoint(folder, state.global_step):
+        step = state.global_step
+        folder = self._work / f"checkpoint-{step}"
+        if self._judge.is_judged_at(step) and self._judge.judge_checkpoint(folder, step):
             control.should_training_stop = True
         return control
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Judge the last checkpoint, wherever it falls; nothing to do if that is done."""
+        folder = self._work / f"checkpoint-{state.global_step}"
+        if folder.is_dir():
+            self._judge.judge_checkpoint(folder, state.global_step)

@@ -104,7 +104,7 @@ def construct(
 def _first_readable(reply: Reply, by_key: dict[str, Judgment], draws: int) -> Scored | None:
     for draw in range(draws):
         judgment = by_key[judgment_key(reply.key, draw)]
-        if judgment.score is not None:
+        if judgment.score is not None and not judgment.cut:  # a cut reply has no end to learn
             return Scored(reply, judgment)
     return None
 

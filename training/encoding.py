@@ -1,8 +1,9 @@
-"""From text to token ids with the loss mask: the same tokens in training as in sampling.
+"""From text to token ids with the loss mask.
 
-The prompt is rendered by the chat template exactly as for sampling; the response is tokenised on
-its own and ended by the end-of-turn token. So the model is trained on what it will see, nothing is
-tokenised twice (no double BOS), and the end of turn is learnt even when the pad token is the same.
+The prompt is rendered by the chat template exactly as for sampling; the response's text is
+tokenised on its own and ended by the end-of-turn token. So the model is trained on what it will
+see, nothing is tokenised twice (no double BOS), and the end of turn is learnt even when the pad
+token is the same.
 """
 
 from __future__ import annotations
@@ -51,19 +52,23 @@ class Encoder:
         self._tokenizer = tokenizer
         self.end_of_turn = _end_of_turn(tokenizer, stop_ids)
 
-    def encode(self, prompt: str, response: str, max_length: int) -> Encoded | None:
-        """Return the tokens, at most `max_length`; None if the prompt leaves no room for any.
+    def encode(
+        self, prompt: str, response: str, max_length: int, *, ended: bool = True
+    ) -> Encoded | None:
+        """Return the tokens, at most `max_length`; None if there is no room for any response token.
 
-        A response that is too long is cut at its end and then has no end-of-turn token: the model
-        must not learn to stop there.
+        A response that is too long is cut at its end and then has no end-of-turn token, nor has one
+        that the token limit had cut when it was sampled (not `ended`): the model must not learn to
+        stop there.
         """
         prompt_ids: list[int] = self._tokenizer.apply_chat_template(
             user(prompt), add_generation_prompt=True, tokenize=True, return_dict=False
         )
         response_ids: list[int] = self._tokenizer(response, add_special_tokens=False).input_ids
-        response_ids = [*response_ids, self.end_of_turn]
+        if ended:
+            response_ids = [*response_ids, self.end_of_turn]
         room = max_length - len(prompt_ids)
-        if room < 1:
+        if room < 1 or not response_ids:
             return None
         return Encoded(prompt_ids, response_ids[:room], len(response_ids) > room)
 

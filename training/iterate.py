@@ -12,6 +12,7 @@ from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges import health
 from training import candidates, eft, models, pairs, prompts, seed
 from training.open_assistant import source_hash
+from training.preflight import check_settings
 from training.run import warn
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def iterate(run: Run, k: int) -> Ref:
     """Make M_k and everything before it that is missing; return where it lies."""
+    check_settings(run, k)
     make_seed(run)
     make_m1(run)
     for iteration in range(2, k + 1):

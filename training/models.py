@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.errors import ConfigError
+from core.errors import ConfigError, NothingToTrain
 from core.hashing import model_files, sha256_file, sha256_json
 from core.records import Example
 from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
@@ -16,11 +16,13 @@ from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
 from training import sft
 from training.open_assistant import read_threads, source_hash
+from training.run import MODEL_NAMES
 from training.seed import PROMPTS_SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from core.config import Config
     from engines.engine import Engine
     from training.early_stopping import CheckpointJudge, ValidationPrompt
     from training.run import Run, Training
@@ -48,7 +50,11 @@ def make_base(run: Run, ift: Ref) -> None:
         return target, Built(facts={"origin": origin})
 
     sections = ("judge.rubric",) if inputs else ()
-    run.model(model_ref(0), inputs, make, sections=sections, sources=_local_model(section.base))
+    sources = _local_model(section.base)
+    if section.chat_template:
+        template = Path(section.chat_template)
+        sources[f"template:{template.name}"] = sha256_file(template)
+    run.model(model_ref(0), inputs, make, sections=sections, sources=sources)
 
 
 def _local_model(base: str) -> dict[str, str]:
@@ -70,6 +76,12 @@ def train_m1(run: Run, ift: Ref, examples: Ref) -> None:
 
     def rows() -> list[sft.SftRow]:
         judging = sft.eft_rows(run.read(examples), run.config.judge.rubric) if use_eft else []
+        if use_eft and not judging:
+            raise NothingToTrain(
+                "M1: no EFT example was kept (the counts of iter1/eft_constructed say why). Use a "
+                "stronger baseline, written examples (eft.selection.source = 'written'), or train "
+                "M1 without them (m1.use_eft = false)"
+            )
         return sft.ift_rows(run.read(ift)) + judging
 
     _supervise(
@@ -102,25 +114,33 @@ def _supervise(
     run.model(ref, [base, *inputs], make, sections=sections)
 
 
-class Writer(NamedTuple):
-    """Who writes new prompts: the artifacts or files it depends on, and how to open it."""
+class Source(NamedTuple):
+    """A model that a setting names: the artifacts or files it depends on, and how to open it."""
 
     inputs: list[Ref]
     sources: dict[str, str]
     open: _Open
 
 
-def prompt_writer(run: Run, k: int) -> Writer:
-    """Return the generator of new prompts: M0, M_{k-1}, or a model folder of its own."""
-    name = run.config.prompts.generator
-    if name in ("base", "self"):
+def named_source(run: Run, setting: str, name: str, k: int) -> Source:
+    """Return the model of this run, or the model folder, that a setting names in iteration k.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if name in MODEL_NAMES:
         ref = run.named_model(name, k)
-        return Writer([ref], {}, lambda stage: run.engine(ref, stage))
+        return Source([ref], {}, lambda stage: run.engine(ref, stage))
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        message = f"prompts.generator = {name!r}: no such folder; use 'base', 'self' or a folder"
+        message = f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
         raise ConfigError(message)
-    return Writer([], _local_model(name), lambda stage: run.engine_at(folder, stage))
+    return Source([], _local_model(name), lambda stage: run.engine_at(folder, stage))
+
+
+def prompt_writer(run: Run, k: int) -> Source:
+    """Return the generator of new prompts."""
+    return named_source(run, "prompts.generator", run.config.prompts.generator, k)
 
 
 def improve(run: Run, k: int, pairs: Ref) -> None:
@@ -138,8 +158,9 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
     inputs = list(dict.fromkeys([pairs, previous, reference]))
     sources: dict[str, str] = {}
     if stopping.enabled:
-        inputs = list(dict.fromkeys([*inputs, run.named_model(stopping.judge, k)]))
-        sources = source_hash(stopping.validation, PROMPTS_SAMPLE)
+        judge = named_source(run, "dpo.early_stopping.judge", stopping.judge, k)
+        inputs = list(dict.fromkeys([*inputs, *judge.inputs]))
+        sources = judge.sources | source_hash(stopping.validation, PROMPTS_SAMPLE)
 
     def make(place: Training) -> tuple[Path, Built]:
         from training.dpo import Start, train_dpo
@@ -174,7 +195,7 @@ def _checkpoint_judge(run: Run, k: int, log: Path) -> CheckpointJudge:
     from training.early_stopping import CheckpointJudge
 
     stopping, stage = run.config.dpo.early_stopping, model_ref(k)
-    judge = run.named_model(stopping.judge, k)
+    judge = named_source(run, "dpo.early_stopping.judge", stopping.judge, k)
 
     def open_policy(folder: Path) -> Engine:
         run.forget_engine(folder)
@@ -183,21 +204,31 @@ def _checkpoint_judge(run: Run, k: int, log: Path) -> CheckpointJudge:
     return CheckpointJudge(
         stopping,
         run.config.judge,
-        validation_prompts(run),
+        validation_prompts(run.config),
         seed=run.config.seed,
         log=log,
-        open_judge=partial(run.engine, judge, stage),
+        open_judge=partial(judge.open, stage),
         open_policy=open_policy,
     )
 
 
-def validation_prompts(run: Run) -> list[ValidationPrompt]:
-    """Return the prompts on which checkpoints are compared."""
+def validation_prompts(config: Config) -> list[ValidationPrompt]:
+    """Return the prompts on which checkpoints are compared.
+
+    Raises:
+        ConfigError: there are none.
+    """
     from training.early_stopping import ValidationPrompt
 
-    stopping = run.config.dpo.early_stopping
-    threads = read_threads(stopping.validation, PROMPTS_SAMPLE, language=run.config.ift.language)
+    stopping, language = config.dpo.early_stopping, config.ift.language
+    threads = read_threads(stopping.validation, PROMPTS_SAMPLE, language=language)
     wanted = [t for t in threads if t.split in (None, "validation")]
+    if not wanted:
+        message = (
+            f"dpo.early_stopping.validation = {stopping.validation!r}: no validation prompt in "
+            f"{language!r}; name a file of prompts, or set dpo.early_stopping.enabled = false"
+        )
+        raise ConfigError(message)
     return [ValidationPrompt(t.key, t.prompt) for t in wanted[: stopping.max_prompts]]
 
 
@@ -215,7 +246,8 @@ def _positive_only(run: Run, k: int) -> None:
 
     def rows() -> list[sft.SftRow]:
         rubric = run.config.judge.rubric
-        seed_rows = sft.ift_rows(run.read(ift)) + sft.eft_rows(run.read(examples), rubric)
+        judging = sft.eft_rows(run.read(examples), rubric) if run.config.m1.use_eft else []
+        seed_rows = sft.ift_rows(run.read(ift)) + judging
         return seed_rows + sft.ift_rows(e for i in range(2, k + 1) for e in perfect(run, i))
 
     _supervise(
@@ -223,7 +255,7 @@ def _positive_only(run: Run, k: int) -> None:
         model_ref(k),
         [ift, examples, *feedback],
         rows,
-        sections=("sft", "improvement", "judge.rubric"),
+        sections=("sft", "m1", "improvement", "judge.rubric"),
     )
 
 
@@ -233,7 +265,7 @@ def perfect(run: Run, k: int) -> list[Example]:
     means = mean_scores(run.read(Ref(k, Stage.JUDGMENTS)))
     texts = {p.key: p.text for p in run.read(Ref(k, Stage.PROMPTS))}
     return [
-        Example(c.key, texts[c.prompt_key], c.text)
+        Example(c.key, texts[c.prompt_key], c.text, c.finish == "stop")
         for c in run.read(Ref(k, Stage.CANDIDATES))
         if c.key in means and means[c.key].mean == best
     ]

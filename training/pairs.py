@@ -93,6 +93,8 @@ def ledger_row(
         rejected.candidate.text,
         chosen.score,
         rejected.score,
+        chosen.candidate.finish == "stop",
+        rejected.candidate.finish == "stop",
     )
 
 

@@ -120,24 +120,27 @@ class Pool:
         """Tokenise the seeds once, as rouge-score does."""
         self._threshold = threshold
         self._texts = list(texts)
-        self._lengths = [len(_tokens(text)) for text in self._texts]
+        self._words = [Counter(_tokens(text)) for text in self._texts]
 
     def add(self, text: str) -> None:
         """Add a kept prompt."""
         self._texts.append(text)
-        self._lengths.append(len(_tokens(text)))
+        self._words.append(Counter(_tokens(text)))
 
     def similar(self, text: str) -> str | None:
         """Return the first text whose ROUGE-L F with `text` reaches the threshold, or None.
 
-        F is at most 2·min(m, n)/(m + n) for texts of m and n tokens, so most texts need no
-        alignment; the decision is rouge-score's own.
+        A common subsequence is no longer than the words in common, counted with repetition, so F
+        is at most 2·common/(m + n) for texts of m and n tokens and most texts need no alignment;
+        the decision is rouge-score's own.
         """
-        size = len(_tokens(text))
-        for other, length in zip(self._texts, self._lengths, strict=True):
-            if not size or not length:
+        words = Counter(_tokens(text))
+        size = words.total()
+        for other, theirs in zip(self._texts, self._words, strict=True):
+            if not size or not theirs:
                 continue
-            if 2 * min(size, length) / (size + length) < self._threshold - _ROUNDING:
+            limit = (self._threshold - _ROUNDING) * (size + theirs.total()) / 2
+            if min(size, theirs.total()) < limit or (words & theirs).total() < limit:
                 continue
             if rouge_l(other, text) >= self._threshold:
                 return other

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.append_log import AppendLog
-from core.errors import ConfigError, StageFailed
-from core.hashing import sha256_json
+from core.errors import ConfigError
+from core.hashing import sha256_json, sha256_text
 from core.progress import duration, say
 from core.run_lock import locked
 from core.stages import SFT_BASELINE, SPECS, Ref, model_ref, stages_of
 from core.store import Built, Key, Store, write_atomically
+from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from core.config import Config
     from core.store import Partial
     from engines.engine import Continuation, Decoding, Engine, Logprob, Request, Sampled
+
+
+MODEL_NAMES = ("self", "previous", "base", "sft", "m1")
 
 
 class Training(NamedTuple):
@@ -48,9 +52,11 @@ class Run:
     ) -> Key:
         """Return what the artifact depends on: contents of its inputs, settings, seed."""
         hashes = {str(i): self.store.manifest(i).sha256 for i in inputs} | sources
-        return Key(
-            hashes, self.config.plain(*SPECS[ref.stage].sections, *sections), self.config.seed
-        )
+        read = (*SPECS[ref.stage].sections, *sections)
+        if "judge.rubric" in read:
+            rubric = load_rubric(self.config.judge.rubric)
+            hashes[f"rubric:{rubric.name}"] = sha256_text(rubric.template)
+        return Key(hashes, self.config.plain(*read), self.config.seed)
 
     def rows(
         self,
@@ -132,30 +138,45 @@ class Run:
 
     def engine_at(self, folder: Path, stage: Ref, *, weights_sha256: str | None = None) -> Engine:
         """Return the engine over a model folder, keeping the two used last in memory."""
-        if folder not in self._engines:
+        engine = self._engines.pop(folder, None)
+        if engine is None:
             from engines.hf import HFEngine
 
             while len(self._engines) > 1:
-                self._engines.pop(next(iter(self._engines)))
-            self._engines[folder] = HFEngine(
+                self._engines.pop(next(iter(self._engines)))  # the one used longest ago
+            engine = HFEngine(
                 folder,
                 self.config.engine,
                 weights_sha256=weights_sha256,
                 trust_remote_code=self.config.model.trust_remote_code,
             )
-        return Journalled(self._engines[folder], self.store.paths.calls, stage)
+        self._engines[folder] = engine
+        return Journalled(engine, self.store.paths.calls, stage)
 
     def forget_engine(self, folder: Path) -> None:
         """Drop an engine whose folder is about to change or go."""
         self._engines.pop(folder, None)
 
     def remake(self, ref: Ref) -> None:
-        """Remove an artifact and all that may depend on it, so that it is made again."""
-        following = [
+        """Remove an artifact and all that was made from it, so that it is made again.
+
+        Repeating the command of a redo that was killed goes on with it and removes nothing.
+        """
+        note = {"redo": str(ref), "config": self.config.model_dump(mode="json")}
+        path = self.store.paths.redo
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) == note:
+            say(f"going on with the unfinished --redo {ref}")
+            return
+        everything = [
             Ref(k, stage) for k in range(self._last_iteration() + 1) for stage in stages_of(k)
         ]
-        gone = self.store.remove_from(ref, following)
+        gone = self.store.remove(self.store.dependents(ref, everything))
+        write_atomically(path, json.dumps(note) + "\n")
         say(f"removed: {', '.join(map(str, gone)) or 'nothing was there'}")
+
+    def remade(self) -> None:
+        """Note that everything asked for is there."""
+        self.store.paths.redo.unlink(missing_ok=True)
 
     def _last_iteration(self) -> int:
         there = [
@@ -171,13 +192,13 @@ class Run:
         Raises:
             ConfigError: the name means nothing here.
         """
-        known = {
-            "self": model_ref(k - 1),
-            "previous": model_ref(k - 1),
-            "base": model_ref(0),
-            "sft": SFT_BASELINE,
-            "m1": model_ref(1),
-        }
+        known = dict(
+            zip(
+                MODEL_NAMES,
+                (model_ref(k - 1), model_ref(k - 1), model_ref(0), SFT_BASELINE, model_ref(1)),
+                strict=True,
+            )
+        )
         if name not in known:
             message = f"{name!r} names no model of this run; use one of {', '.join(known)}"
             raise ConfigError(message)
@@ -213,7 +234,7 @@ class Journalled:
         if not requests:
             return
         engine_key = sha256_json(self.fingerprint)[:12]
-        with AppendLog(self._journal) as log:
+        with AppendLog(self._journal, read=False) as log:
             for sampled in self._engine.sample(requests, decoding):
                 line = {
                     "stage": self._stage,
@@ -235,6 +256,3 @@ def warn(problems: Sequence[str]) -> None:
     """Print problems that the configuration says to live with."""
     for problem in problems:
         say(f"  warning: {problem}")
-
-
-__all__ = ["Run", "StageFailed", "Training", "open_run", "warn"]

@@ -24,11 +24,12 @@ class SftRow(NamedTuple):
 
     prompt: str
     response: str
+    ended: bool = True
 
 
 def ift_rows(examples: Iterable[Example]) -> list[SftRow]:
     """Return instruction-following rows."""
-    return [SftRow(e.prompt, e.response) for e in examples]
+    return [SftRow(e.prompt, e.response, e.ended) for e in examples]
 
 
 def eft_rows(examples: Iterable[JudgeExample], rubric_name: str) -> list[SftRow]:
@@ -41,13 +42,17 @@ def encode_rows(
     encoder: Encoder, rows: Sequence[SftRow], max_length: int
 ) -> tuple[list[Encoded], dict[str, int]]:
     """Return the encoded rows, and how many were cut or dropped for their length."""
-    encoded, counts = [], Counter(rows=len(rows), cut_response=0, dropped_prompt_too_long=0)
+    encoded = []
+    counts = Counter(
+        rows=len(rows), cut_response=0, without_end_of_turn=0, dropped_prompt_too_long=0
+    )
     for row in rows:
-        item = encoder.encode(row.prompt, row.response, max_length)
+        item = encoder.encode(row.prompt, row.response, max_length, ended=row.ended)
         if item is None:
             counts["dropped_prompt_too_long"] += 1
             continue
         counts["cut_response"] += item.cut
+        counts["without_end_of_turn"] += item.cut or not row.ended
         encoded.append(item)
     return encoded, dict(counts)
 
@@ -112,19 +117,19 @@ def train_sft(
         processing_class=tokenizer,
         callbacks=[trl_loop.CompleteMark(), trl_loop.StepLog(metrics, title)],
     )
-    mean_loss = trl_loop.run(trainer, work)
+    trl_loop.run(trainer, work)
     built = work / "model"
     trl_loop.save(
         trainer.model, tokenizer, built, dtype=getattr(torch, section.save_dtype), dropout=dropout
     )
     facts = {
         "steps": trainer.state.global_step,
-        "mean_loss": mean_loss,
+        "mean_loss": trl_loop.mean_loss(metrics),
         "dropout_requested": section.dropout,
         "dropout_applied_to": dropout,
         "loss_tokens": sum(len(e.response_ids) for e in encoded),
         "tokens": sum(len(e.input_ids) for e in encoded),
-        "last": trl_loop.metrics_summary(metrics),
+        "last": trl_loop.metrics_at(metrics, trainer.state.global_step),
     }
     return built, Built(
         rows=len(encoded), counts=counts, facts=facts, seconds=time.monotonic() - began

@@ -36,7 +36,7 @@ def iteration_row(store: Store, k: int) -> IterationRow:
     prompts, answers = _find(store, k, Stage.PROMPTS), _find(store, k, Stage.CANDIDATES)
     judged, pairs = _find(store, k, Stage.JUDGMENTS), _find(store, k, Stage.PAIRS)
     model = _find(store, k, Stage.MODEL)
-    last: dict[str, float] = model.facts.get("last", {}) if model else {}
+    last: dict[str, float] = model.facts.get("at_kept_step", {}) if model else {}
     kept = prompts.counts.get("kept", 0) if prompts else None
     return IterationRow(
         model=f"M{k}",
@@ -71,7 +71,8 @@ def _mean_score(store: Store, ref: Ref) -> float | None:
 def summary_tables(config: Config, k: int) -> list[Table]:
     """Return the seed-data table and the iteration table of a run up to M_k."""
     store = Store(config.folder)
-    return [_seed_table(store), _iteration_table(store, k)]
+    tables = [_seed_table(store)]
+    return [*tables, _iteration_table(store, k)] if k > 1 else tables
 
 
 def _seed_table(store: Store) -> Table:
@@ -110,7 +111,8 @@ def _iteration_table(store: Store, k: int) -> Table:
     table = Table(
         title="Iterations (M_k is trained on what M_{k-1} wrote, answered and judged)",
         title_justify="left",
-        caption="DPO accuracy and margin: last step. Length: mean characters of the candidates.",
+        caption="DPO accuracy and margin: training batch of the step that was kept. "
+        "Length: mean characters of the candidates.",
         caption_justify="left",
     )
     columns = (

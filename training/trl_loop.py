@@ -11,6 +11,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from core.errors import disk_errors_named
 from core.progress import Advance, say, track
+from core.store import write_atomically
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -137,9 +138,9 @@ def last_checkpoint(work: Path) -> Path | None:
     return max(complete, key=step_of, default=None)
 
 
-def step_of(checkpoint: Path) -> int:
-    """Return the optimiser step a checkpoint folder is named after."""
-    return int(checkpoint.name.rpartition("-")[2])
+def step_of(checkpoint: Path | None) -> int:
+    """Return the optimiser step a checkpoint folder is named after, 0 for none."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 class StepLog(TrainerCallback):  # type: ignore[misc]
@@ -156,7 +157,7 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Forget lines of steps that a kill undid; open the bar."""
         kept = [line for line in _lines(self._path) if line["step"] <= state.global_step]
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._bar = track(self._title, state.max_steps, resumed=state.global_step)
         self._advance = self._bar.__enter__()
 
@@ -227,15 +228,14 @@ def score_labelled_positions_only() -> None:
     utils._use_triton = compact  # noqa: SLF001
 
 
-def run(trainer: Trainer, work: Path) -> float:
-    """Train from the last complete checkpoint or the beginning; return the mean loss."""
+def run(trainer: Trainer, work: Path) -> None:
+    """Train from the last complete checkpoint or the beginning."""
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(work)
     if checkpoint:
         say(f"  resuming from step {step_of(checkpoint)}")
     with disk_errors_named(work):
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return float(result.training_loss)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
 def save(
@@ -255,7 +255,12 @@ def save(
         tokenizer.save_pretrained(folder)
 
 
-def metrics_summary(path: Path) -> dict[str, float]:
-    """Return the last step's metrics, for the manifest; empty when nothing was logged."""
-    lines = _lines(path)
-    return {k: v for k, v in lines[-1].items() if isinstance(v, int | float)} if lines else {}
+def metrics_at(path: Path, step: int) -> dict[str, float]:
+    """Return one step's metrics, for the manifest; empty when it was not logged."""
+    return next(({**line} for line in _lines(path) if line["step"] == step), {})
+
+
+def mean_loss(path: Path) -> float | None:
+    """Return the mean over all steps' losses, those before a kill included; None without steps."""
+    losses = [line["loss"] for line in _lines(path)]
+    return sum(losses) / len(losses) if losses else None

@@ -108,7 +108,6 @@ def test_expected_errors_end_with_code_2_and_a_stage_that_says_stop_with_1() -> 
         "StaleArtifact": 2,
         "RunLocked": 2,
         "StorageError": 2,
-        "PromptTooLong": 2,
         "StageFailed": 1,
         "UnhealthyJudge": 1,
         "NothingToTrain": 1,

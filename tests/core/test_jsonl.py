@@ -131,7 +131,9 @@ def test_records_come_back_with_their_nested_types(tmp_path: Path) -> None:
 
 def test_text_is_kept_readable_and_on_one_line() -> None:
     line = jsonl.encode(Example("k", "naïve\nquestion", "réponse"))
-    assert line == '{"key": "k", "prompt": "naïve\\nquestion", "response": "réponse"}'
+    assert line == (
+        '{"key": "k", "prompt": "naïve\\nquestion", "response": "réponse", "ended": true}'
+    )
 
 
 @given(

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from core import hashing, jsonl
 from core.errors import DataError, MissingArtifact, StaleArtifact, StorageError
-from core.records import Example, Judgment, LedgerRow, Row
-from core.stages import Ref, Stage, order_of, stages_of
+from core.records import Example, Judgment, LedgerRow, RankedPrompt, Row
+from core.stages import Ref, Stage, stages_of
 from core.store import Built, Key, Manifest, Store
 
 JUDGMENTS = Ref(2, Stage.JUDGMENTS)
@@ -524,45 +524,39 @@ def test_a_model_folder_left_without_a_manifest_is_replaced_whole(store: Store) 
 # ----- removing
 
 
-def test_removing_a_stage_removes_it_and_what_follows_and_nothing_before(store: Store) -> None:
+def made_from(store: Store, ref: Ref, row: Row, *inputs: Ref) -> None:
+    key = Key({str(i): store.manifest(i).sha256 for i in inputs}, {}, 0)
+    with store.begin(ref, key) as out:
+        out.add(row)
+        out.commit(by_key, Built())
+
+
+def test_dependents_are_what_was_made_from_it_directly_or_not_and_nothing_else(
+    store: Store,
+) -> None:
     refs = [Ref(k, stage) for k in range(3) for stage in stages_of(k)]
-    made = [
-        Ref(0, Stage.BASE),
-        Ref(1, Stage.IFT),
-        Ref(1, Stage.MODEL),
-        Ref(0, Stage.PROBE),
-        Ref(2, Stage.JUDGMENTS),
-        Ref(2, Stage.PAIRS),
-        Ref(2, Stage.MODEL),
-    ]
-    row_of: dict[Stage, Row] = {
-        Stage.IFT: Example("i", "p", "r"),
-        Stage.PROBE: judgment(0),
-        Stage.JUDGMENTS: judgment(0),
-        Stage.PAIRS: LedgerRow("p", "prompt", "tie", (4.0, None), (3, 0)),
-    }
-    for ref in made:
-        if ref.stage in row_of:
-            with store.begin(ref, KEY) as out:
-                out.add(row_of[ref.stage])
-                out.commit(by_key, Built())
-        else:
-            make_model(store, ref)
-    kept = {str(ref): store.manifest(ref) for ref in made[:5]}
+    ift, ranked, probe = Ref(1, Stage.IFT), Ref(1, Stage.RANKED), Ref(0, Stage.PROBE)
+    judged, pairs = Ref(2, Stage.JUDGMENTS), Ref(2, Stage.PAIRS)
+    ledger = LedgerRow("p", "prompt", "tie", (4.0, None), (3, 0))
+    made_from(store, ift, Example("i", "p", "r"))
+    made_from(store, ranked, RankedPrompt("q", "p", ()), ift)
+    made_from(store, probe, judgment(0), ranked)
+    made_from(store, judged, judgment(0), ift)
+    made_from(store, pairs, ledger, judged)
+    # M2 has only been begun: its key is in its scratch folder.
+    model = Ref(2, Stage.MODEL)
+    store.begin_model(model, Key({str(pairs): store.manifest(pairs).sha256}, {}, 0))
+    # A leaf has no dependents; a probe is read by nobody, although it comes before M2.
+    assert store.dependents(probe, refs) == [probe]
+    assert store.dependents(ranked, refs) == [ranked, probe]
+    assert store.dependents(judged, refs) == [judged, pairs, model]
+    assert set(store.dependents(ift, refs)) == {ift, ranked, probe, judged, pairs, model}
 
-    gone = store.remove_from(Ref(2, Stage.PAIRS), refs)
-
-    assert gone == [Ref(2, Stage.PAIRS), Ref(2, Stage.MODEL)]
-    assert [ref for ref in made if store.exists(ref)] == made[:5]
-    assert {str(ref): store.manifest(ref) for ref in made[:5]} == kept
-    assert not store.paths.artifact(Ref(2, Stage.PAIRS)).exists()
-    assert not store.paths.artifact(Ref(2, Stage.MODEL)).exists()
-    for ref in made[:5]:
+    gone = store.remove(store.dependents(judged, refs))
+    assert gone == [judged, pairs, model]
+    assert [ref for ref in refs if store.exists(ref)] == [probe, ift, ranked]
+    for ref in (ift, ranked, probe):
         store.verify(ref, rehash=True)
-
-    # M0's probe is ordered with iteration 1's seed data, which it judges: it goes with it.
-    assert store.remove_from(Ref(1, Stage.MODEL), refs) == sorted(made[2:5], key=order_of)
-    assert [ref for ref in made if store.exists(ref)] == made[:2]
 
 
 def test_removing_clears_partial_rows_scratch_folders_and_logs(store: Store) -> None:
@@ -571,7 +565,7 @@ def test_removing_clears_partial_rows_scratch_folders_and_logs(store: Store) -> 
     log, verdicts = store.paths.metrics(MODEL), store.paths.verdicts(MODEL)
     log.touch()
     verdicts.touch()
-    assert store.remove_from(JUDGMENTS, [MODEL]) == [JUDGMENTS, MODEL]
+    assert set(store.remove([JUDGMENTS, MODEL])) == {JUDGMENTS, MODEL}
     for path in (partial, work, log, verdicts):
         assert not path.exists()
     assert not store.is_current(JUDGMENTS, OTHER_KEY)  # other settings may begin now
@@ -580,14 +574,15 @@ def test_removing_clears_partial_rows_scratch_folders_and_logs(store: Store) -> 
 
 def test_removing_what_is_not_there_removes_nothing(store: Store) -> None:
     make(store, [judgment(0)])
-    assert store.remove_from(Ref(2, Stage.PAIRS), [JUDGMENTS, MODEL]) == []
+    assert store.remove([Ref(2, Stage.PAIRS)]) == []
     assert store.is_current(JUDGMENTS, KEY)
 
 
 def test_an_artifact_with_a_damaged_manifest_can_be_removed_and_made_again(store: Store) -> None:
     make(store, [judgment(0)])
     store.paths.manifest(JUDGMENTS).write_text("{")
-    assert store.remove_from(JUDGMENTS, []) == [JUDGMENTS]
+    assert store.dependents(JUDGMENTS, [JUDGMENTS]) == [JUDGMENTS]
+    assert store.remove([JUDGMENTS]) == [JUDGMENTS]
     make(store, [judgment(1)])
     assert store.read(JUDGMENTS) == [judgment(1)]
 

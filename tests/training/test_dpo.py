@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -215,11 +216,23 @@ def test_pairs_are_encoded_with_one_prompt_and_both_ends_of_turn(tiny: Path) -> 
     tokenizer = load_tokenizer(tiny)
     encoder = Encoder(tokenizer, stop_ids(load_model(tiny, torch.float32), tokenizer))
     rows, counts = encode_pairs(encoder, [*PAIRS, pair("fox " * 300, "a", "b")], 128)
-    assert counts == {"pairs": 3, "cut_response": 0, "dropped_prompt_too_long": 1}
+    assert counts["pairs"] == 3
+    assert counts["dropped_prompt_too_long"] == 1
+    assert counts["cut_response"] == counts["without_end_of_turn"] == 0
     for row, source in zip(rows, PAIRS, strict=True):
         assert tokenizer.decode(row["chosen_ids"]) == f"{source.chosen}<|end|>"
         assert tokenizer.decode(row["rejected_ids"]) == f"{source.rejected}<|end|>"
         assert tokenizer.decode(row["prompt_ids"]).endswith("<|assistant|>\n")
+
+
+def test_an_answer_cut_by_the_token_limit_does_not_learn_to_stop_there(tiny: Path) -> None:
+    tokenizer = load_tokenizer(tiny)
+    encoder = Encoder(tokenizer, stop_ids(load_model(tiny, torch.float32), tokenizer))
+    cut = replace(PAIRS[0], chosen_ended=False)
+    (row,), counts = encode_pairs(encoder, [cut], 128)
+    assert tokenizer.decode(row["chosen_ids"]) == cut.chosen
+    assert tokenizer.decode(row["rejected_ids"]) == f"{cut.rejected}<|end|>"
+    assert counts["without_end_of_turn"] == 1
 
 
 def test_no_pairs_is_an_explained_stop(tiny: Path, tmp_path: Path) -> None:

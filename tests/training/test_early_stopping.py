@@ -163,6 +163,7 @@ def rig(
     judge: Reply | None = None,
     draws: int = 2,
     patience: int = 1,
+    every_steps: int = 1,
     dies_after: int = 10**9,
 ) -> Rig:
     """Return a run whose step `s` gives answers worth `worth[s]` (None: prompt too long)."""
@@ -185,7 +186,11 @@ def rig(
         step_now[0] = int(path.name.rpartition("-")[2])
         return Recording(path.name, mortal, asked)
 
-    section = EarlyStoppingSection(enabled=True, prompt=prompt, patience=patience)  # type: ignore[arg-type]
+    section = EarlyStoppingSection(
+        prompt=prompt,  # type: ignore[arg-type]
+        patience=patience,
+        every_steps=every_steps,
+    )
     built = CheckpointJudge(
         section,
         JudgeSection(draws=draws),
@@ -419,6 +424,23 @@ def test_a_torn_last_line_costs_only_its_own_answer(tmp_path: Path) -> None:
 
 
 # --- Inside the trainer
+
+
+def test_only_every_nth_checkpoint_and_the_last_one_are_judged(tmp_path: Path) -> None:
+    # Saved at 2, 4, 5; compared every 4 steps: 4, and at the end 5. The one at 2 is for resuming.
+    run = rig(tmp_path, {2: 1, 4: 1, 5: 2}, every_steps=4)
+    hook = run.judge.callback(tmp_path)
+    for step in (2, 4, 5):
+        checkpoint(tmp_path, step)
+        hook.on_save(None, TrainerState(global_step=step), TrainerControl())
+    assert {name for name, *_ in run.asked} == {"checkpoint-4"}
+    hook.on_train_end(None, TrainerState(global_step=5), TrainerControl())
+    assert {name for name, *_ in run.asked} == {"checkpoint-4", "checkpoint-5", "judge"}
+    asked = len(run.asked)
+    hook.on_train_end(None, TrainerState(global_step=5), TrainerControl())
+    assert len(run.asked) == asked
+    assert run.judge.counts() == {"validation_prompts": 3, "verdicts_later_better": 3}
+    assert not run.judge.wants_to_stop(tmp_path / "checkpoint-2")
 
 
 def test_the_trainers_hook_judges_what_was_saved_and_stops_the_training(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,14 @@ def test_a_run_killed_at_least_twenty_times_ends_like_an_uninterrupted_one(
     draw = random.Random(20260101)
     whole = loop.manifests(smoke_run)
     killed_in: list[str] = []
+    in_flight: set[loop.Call] = set()
     for ref in stages_in_order():
         # Anywhere between the stage's first moment and, for long ones, most of its time.
         seconds = whole[str(ref)]["seconds"]
         if kill_inside(tmp_path, ref, draw.uniform(0, 0.8 * seconds)):
             killed_in.append(str(ref))
+            # The last row handed out may have been lost between the engine and the artifact.
+            in_flight |= set(loop.calls(tmp_path / "smoke")[-1:])
     last = loop.run(tmp_path)
     assert last.returncode == 0, last.stderr
     assert len(killed_in) >= _LEAST_KILLS, killed_in
@@ -69,8 +73,11 @@ def test_a_run_killed_at_least_twenty_times_ends_like_an_uninterrupted_one(
         # The hash of an artifact is that of its bytes: rows, or every weight of every tensor.
         assert resumed[name]["sha256"] == manifest["sha256"], name
         assert resumed[name]["counts"] == manifest["counts"], name
+        assert resumed[name]["facts"] == manifest["facts"], name
 
     calls = loop.calls(tmp_path / "smoke")
-    assert len(calls) == len(set(calls))
+    repeated = {call for call, times in Counter(calls).items() if times > 1}
+    assert repeated <= in_flight
+    assert len(calls) - len(set(calls)) <= 1  # a window of microseconds; seen: none
     asked = {call[:3] for call in loop.calls(smoke_run)}
     assert {call[:3] for call in calls} == asked

@@ -102,5 +102,5 @@ def test_prompts_are_written_by_m0_the_last_model_or_a_folder(tmp_path: Path, ti
 
 def test_validation_prompts_are_those_of_the_validation_split(tmp_path: Path) -> None:
     run = run_of(tmp_path, "dpo.early_stopping.max_prompts=253")
-    assert len(models.validation_prompts(run)) == 20
-    assert len(models.validation_prompts(run_of(tmp_path))) == 4
+    assert len(models.validation_prompts(run.config)) == 20
+    assert len(models.validation_prompts(run_of(tmp_path).config)) == 4

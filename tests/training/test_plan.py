@@ -133,7 +133,10 @@ def test_killed_training_resumes_from_a_checkpoint_if_there_is_one(tmp_path: Pat
 def test_what_the_configuration_leaves_out_is_off(tmp_path: Path) -> None:
     without = config(
         tmp_path,
-        eft=EftSection(construction=EftConstructionSection(enabled=False)),
+        eft=EftSection(
+            construction=EftConstructionSection(enabled=False),
+            selection=EftSelectionSection(source="written"),
+        ),
         probe=ProbeSection(enabled=False),
     )
     off = {name for name, row in rows_of(without).items() if row.state == "off"}

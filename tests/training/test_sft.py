@@ -105,7 +105,7 @@ def test_the_trained_model_answers_and_stops(tiny: Path, tmp_path: Path) -> None
     for sampled in engine.sample(asked, Decoding(0.0, 1.0, 40, 0)):
         # The end of turn got loss: without it the model would run on to 40 tokens.
         assert sampled.finish == "stop"
-        assert sampled.text == dict(ROWS[:2])[sampled.key]
+        assert sampled.text == {row.prompt: row.response for row in ROWS}[sampled.key]
 
 
 def test_padding_gets_no_loss_where_pad_is_eos(tiny: Path, tmp_path: Path) -> None:
@@ -209,7 +209,12 @@ def test_rows_without_room_are_counted_and_none_left_is_an_error(
     _, built = train(
         tiny, tmp_path / "w", rows=rows, section=SECTION.model_copy(update={"max_length": 60})
     )
-    assert built.counts == {"rows": 3, "cut_response": 0, "dropped_prompt_too_long": 1}
+    assert built.counts == {
+        "rows": 3,
+        "cut_response": 0,
+        "without_end_of_turn": 0,
+        "dropped_prompt_too_long": 1,
+    }
     with pytest.raises(NothingToTrain, match=r"none of 1 rows fits sft\.max_length = 60"):
         train(
             tiny,

@@ -65,7 +65,7 @@ def run(tmp_path: Path) -> Path:
     ledger = [LedgerRow("a", "A?", "pair", (4.0, 1.0), (3, 3)), LedgerRow("b", "B?", "tie", (), ())]
     put(folder, Ref(2, Stage.PAIRS), ledger, counts={"pair": 1, "tie": 1})
     last = {"rewards/accuracies": 0.75, "rewards/margins": 0.0421, "loss": 0.6}
-    put_model(folder, model_ref(2), last=last)
+    put_model(folder, model_ref(2), at_kept_step=last)
     return folder
 
 

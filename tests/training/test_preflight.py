@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.config import load_config
+from core.errors import ConfigError, SrlmError
+from tests.conftest import ROOT
+from training.preflight import check_settings
+from training.run import Run
+
+
+def check(tmp_path: Path, *settings: str, k: int = 3) -> None:
+    config = load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}", *settings])
+    check_settings(Run(config), k)
+
+
+def test_the_shipped_settings_pass(tmp_path: Path) -> None:
+    check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("ift.source=./nowhere.jsonl", "nowhere.jsonl: no such file"),
+        ("eft.source.path=./nowhere.jsonl", "nowhere.jsonl: no such file"),
+        ("model.chat_template=./nowhere.jinja", "model.chat_template = ./nowhere.jinja"),
+        ("engine.device=cuda", "no CUDA device here"),
+        ("prompts.generator=nobody", "prompts.generator = 'nobody': no such folder"),
+        ("dpo.early_stopping.judge=nobody", "dpo.early_stopping.judge = 'nobody'"),
+        ("dpo.early_stopping.validation=./nowhere.jsonl", "nowhere.jsonl: no such file"),
+    ],
+)
+def test_what_a_late_stage_will_need_is_asked_for_before_the_first(
+    tmp_path: Path, setting: str, words: str
+) -> None:
+    with pytest.raises(SrlmError, match=words):
+        check(tmp_path, setting)
+
+
+def test_validation_prompts_in_no_language_of_the_run_are_an_error_not_an_empty_comparison(
+    tmp_path: Path,
+) -> None:
+    # The packaged sample is English.
+    with pytest.raises(ConfigError, match="no validation prompt in 'de'"):
+        check(tmp_path, "ift.language=de")
+
+
+def test_a_run_to_m1_does_not_ask_for_what_only_later_iterations_use(tmp_path: Path) -> None:
+    check(tmp_path, "prompts.generator=nobody", "ift.language=de", k=1)
+
+
+def test_an_unfinished_redo_is_gone_on_with_and_a_finished_one_done_again(tmp_path: Path) -> None:
+    from core.stages import Ref, Stage
+    from core.store import Built, Key
+
+    config = load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}"])
+    run, ref = Run(config), Ref(1, Stage.IFT)
+
+    def make() -> None:
+        with run.store.begin(ref, Key({}, {}, 0)) as out:
+            out.commit(lambda row: row.key, Built())
+
+    make()
+    run.remake(ref)
+    assert not run.store.exists(ref)
+    make()
+    run.remake(ref)  # the same command again, after a kill: what was made since stays
+    assert run.store.exists(ref)
+    run.remade()
+    run.remake(ref)
+    assert not run.store.exists(ref)
+    make()
+    # Other settings are another redo.
+    other = Run(load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}", "seed=9"]))
+    other.remake(ref)
+    assert not run.store.exists(ref)
+    assert json.loads(run.store.paths.redo.read_text())["redo"] == "iter1/ift"

@@ -1,0 +1,41 @@
+"""Finding out before hours of work that a setting cannot be honoured at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import ConfigError
+from training.models import named_source, validation_prompts
+from training.open_assistant import resolve
+from training.seed import EFT_SAMPLE, IFT_SAMPLE
+
+if TYPE_CHECKING:
+    from training.run import Run
+
+
+def check_settings(run: Run, k: int) -> None:
+    """Check everything that later stages of a run up to M_k will ask for.
+
+    Raises:
+        ConfigError: a file, folder, device or named model does not exist.
+        DataError: the validation prompts cannot be read.
+    """
+    config = run.config
+    resolve(config.ift.source, IFT_SAMPLE)
+    resolve(config.eft.source.path, EFT_SAMPLE)
+    template = config.model.chat_template
+    if template and not Path(template).is_file():
+        raise ConfigError(f"model.chat_template = {template}: no such file")
+    if config.engine.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError("engine.device = 'cuda': no CUDA device here; use 'auto' or 'cpu'")
+    if k < 2:  # noqa: PLR2004 - M1 asks for no more
+        return
+    named_source(run, "prompts.generator", config.prompts.generator, k)
+    stopping = config.dpo.early_stopping
+    if stopping.enabled and config.improvement.method == "dpo":
+        named_source(run, "dpo.early_stopping.judge", stopping.judge, k)
+        validation_prompts(config)
