@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from core.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")
 _CHUNK_BYTES = 1 << 22
 
 
@@ -41,8 +42,32 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_folder(files: Sequence[Path], cache: Path) -> str:
+    """Return the hash of some files' names and contents, hashing only those changed since.
+
+    `cache` remembers size, modification time and hash by path: a base model of 140 GB is not read
+    again each time a command starts.
+    """
+    known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
+    found = {}
+    for file in files:
+        stat = file.stat()
+        stamp = [stat.st_size, stat.st_mtime_ns]
+        entry = known.get(str(file.resolve()))
+        digest = entry[2] if entry and entry[:2] == stamp else sha256_file(file)
+        known[str(file.resolve())] = [*stamp, digest]
+        found[file.name] = digest
+    text = json.dumps(known, indent=1)
+    if not cache.is_file() or cache.read_text(encoding="utf-8") != text:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        fresh = cache.with_suffix(".tmp")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(cache)
+    return sha256_json(found)
+
+
 def model_files(folder: Path) -> list[Path]:
-    """Return the files that make up a model (weights, tokenizer, configuration), sorted by name."""
+    """Return the files that make up a model (weights, tokenizer, settings, code), by name."""
     return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in _MODEL_SUFFIXES)
 
 

@@ -223,6 +223,11 @@ class Paths(NamedTuple):
         return self.root / "redo.json"
 
     @property
+    def digests(self) -> Path:
+        """Return the remembered hashes of model folders outside the run."""
+        return self.root / "digests.json"
+
+    @property
     def lock(self) -> Path:
         """Return the file whose lock keeps two processes from working on one run."""
         return self.root / ".lock"

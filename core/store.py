@@ -350,6 +350,7 @@ class Partial:
         for number, raw in enumerate(self._log.lines[1:], start=2):
             row: Row = jsonl.decode(self._record, raw, self._path, number)
             self.rows[row.key] = row
+        self._log.lines.clear()  # the rows are enough
 
     def __exit__(
         self,

@@ -27,6 +27,7 @@ _TINY_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 _TINY_VOCABULARY = 1024
+_HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -180,7 +181,7 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
         folder = snapshot_download(
             section.base,
             revision=section.revision,
-            allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"],
+            allow_patterns=[*_HUB_FILES, *(["*.py"] if section.trust_remote_code else [])],
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]

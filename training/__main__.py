@@ -45,7 +45,8 @@ def train(
     if dry_run:
         from training.plan import plan, plan_table
 
-        _result().print(plan_table(loaded, k, plan(loaded, k)))
+        again = parse_stage(redo, k) if redo else None
+        _result().print(plan_table(loaded, k, plan(loaded, k, again)))
         return
     _train(loaded, k, redo)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ConfigError, NothingToTrain
-from core.hashing import model_files, sha256_file, sha256_json
+from core.hashing import model_files, sha256_file, sha256_folder
 from core.records import Example
 from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
@@ -50,19 +50,19 @@ def make_base(run: Run, ift: Ref) -> None:
         return target, Built(facts={"origin": origin})
 
     sections = ("judge.rubric",) if inputs else ()
-    sources = _local_model(section.base)
+    sources = _local_model(run, section.base)
     if section.chat_template:
         template = Path(section.chat_template)
         sources[f"template:{template.name}"] = sha256_file(template)
     run.model(model_ref(0), inputs, make, sections=sections, sources=sources)
 
 
-def _local_model(base: str) -> dict[str, str]:
+def _local_model(run: Run, base: str) -> dict[str, str]:
+    """Return a model folder's name and content hash for a key; nothing if it is not a folder."""
     folder = Path(base).expanduser()
     if not folder.is_dir():
         return {}
-    digests = {p.name: sha256_file(p) for p in model_files(folder)}
-    return {f"folder:{folder.name}": sha256_json(digests)}
+    return {f"folder:{folder.name}": sha256_folder(model_files(folder), run.store.paths.digests)}
 
 
 def train_baseline(run: Run, ift: Ref) -> None:
@@ -135,7 +135,9 @@ def named_source(run: Run, setting: str, name: str, k: int) -> Source:
     if not folder.is_dir():
         message = f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
         raise ConfigError(message)
-    return Source([], _local_model(name), lambda stage: run.engine_at(folder, stage))
+    sources = _local_model(run, name)
+    (digest,) = sources.values()
+    return Source([], sources, lambda stage: run.engine_at(folder, stage, weights_sha256=digest))
 
 
 def prompt_writer(run: Run, k: int) -> Source:

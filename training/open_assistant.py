@@ -7,7 +7,7 @@ question/answer/rank rows all become threads: a first-turn prompt with its direc
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,29 +78,34 @@ def source_hash(source: str, sample_file: str) -> dict[str, str]:
     return {f"file:{path.name}": hashing.sha256_file(path)}
 
 
-def read_threads(source: str, sample_file: str, *, language: str) -> list[Thread]:
+def read_threads(
+    source: str, sample_file: str, *, language: str, skipped: Counter[str] | None = None
+) -> list[Thread]:
     """Read every first turn in `language` with its replies, in the order of the source.
+
+    Messages that are left out are counted in `skipped` by reason.
 
     Raises:
         DataError: a file is missing, or a line is not what its format says (named by line).
         ConfigError: the source does not exist.
     """
+    skipped = Counter() if skipped is None else skipped
     path = resolve(source, sample_file)
     if path is None or path.is_dir():
         rows: Iterable[tuple[int, dict[str, Any]]] = _hub_rows(
             source if path is None else str(path)
         )
-        return _from_messages(rows, Path(source), language)
+        return _from_messages(rows, Path(source), language, skipped)
     rows = list(read_objects(path))
     if not rows:
         raise DataError(path, None, "the file is empty")
     first = rows[0][1]
     if "prompt" in first:
-        return list(_from_trees(rows, path, language))
+        return list(_from_trees(rows, path, language, skipped))
     if {"question", "answer", "rank"} <= first.keys():
         return _from_answers(rows, path)
     if {"message_id", "text"} <= first.keys():
-        return _from_messages(rows, path, language)
+        return _from_messages(rows, path, language, skipped)
     raise DataError(
         path,
         rows[0][0],
@@ -122,13 +127,13 @@ def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _from_trees(
-    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, language: str
+    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, language: str, skipped: Counter[str]
 ) -> Iterator[Thread]:
     for line, row in rows:
         root = row.get("prompt")
         if not isinstance(root, dict):
             raise DataError(path, line, "field 'prompt' is not a message object")
-        if root.get("deleted") or root.get("lang", language) != language:
+        if _is_left_out(root, language, skipped):
             continue
         messages = root.get("replies") or []
         if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
@@ -136,7 +141,7 @@ def _from_trees(
         replies = [
             _reply(reply, path, line)
             for reply in messages
-            if not reply.get("deleted") and reply.get("lang", language) == language
+            if not _is_left_out(reply, language, skipped)
         ]
         key = row.get("message_tree_id") or root.get("message_id")
         prompt = _text(root, path, line)
@@ -144,7 +149,7 @@ def _from_trees(
 
 
 def _from_messages(
-    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, language: str
+    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, language: str, skipped: Counter[str]
 ) -> list[Thread]:
     """Join flat messages; a reply's parent may come before or after it in the file.
 
@@ -153,7 +158,7 @@ def _from_messages(
     roots: dict[str, str] = {}
     replies: dict[str, list[RankedReply]] = defaultdict(list)
     for line, row in rows:
-        if row.get("deleted") or row.get("lang", language) != language:
+        if _is_left_out(row, language, skipped):
             continue
         parent = row.get("parent_id")
         if row.get("message_id") is None:
@@ -172,6 +177,16 @@ def _from_answers(rows: Iterable[tuple[int, dict[str, Any]]], path: Path) -> lis
         question = _text({"text": row.get("question")}, path, line)
         grouped[question].append(_reply({**row, "text": row.get("answer")}, path, line))
     return [Thread(_text_key(q), q, tuple(found), None) for q, found in grouped.items()]
+
+
+def _is_left_out(message: dict[str, Any], language: str, skipped: Counter[str]) -> bool:
+    if message.get("deleted"):
+        skipped["skipped_deleted_messages"] += 1
+        return True
+    if message.get("lang", language) != language:
+        skipped["skipped_messages_in_other_languages"] += 1
+        return True
+    return False
 
 
 def _text(message: dict[str, Any], path: Path, line: int) -> str:

@@ -6,6 +6,7 @@ the most that may be generated. Training tokens are not known before the data is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
@@ -27,22 +28,31 @@ class PlanRow(NamedTuple):
     tokens: int | None
 
 
-def plan(config: Config, k: int) -> list[PlanRow]:
+def plan(config: Config, k: int, redo: Ref | None = None) -> list[PlanRow]:
     """Return the stages up to M_k in the order they run.
 
-    States: "done", "altered" (its files changed), "resumes" (rows or checkpoints of a killed run
-    are there), "runs", "off" (the configuration leaves it out). Whether a done artifact is stale
-    is decided when its stage is reached, because its inputs' contents must be known.
+    States: "done", "stale: …" (made with other settings, named), "altered" (its files changed),
+    "redo" (what `--redo` would rebuild), "resumes" (rows or checkpoints of a killed run are
+    there), "runs", "off" (the configuration leaves it out). A change in what a source file or an
+    earlier artifact holds is found only when its stage is reached.
     """
     store = Store(config.folder)
     refs = [Ref(i, stage) for i in range(k + 1) for stage in stages_of(i)]
-    return [_row(config, store, ref) for ref in sorted(refs, key=order_of)]
+    again = store.dependents(redo, refs) if redo else []
+    return [_row(config, store, ref, again) for ref in sorted(refs, key=order_of)]
 
 
-def _row(config: Config, store: Store, ref: Ref) -> PlanRow:
+def _row(config: Config, store: Store, ref: Ref, again: list[Ref]) -> PlanRow:
     if _is_off(config, ref):
         return PlanRow(ref, "off", None, None)
+    if ref in again and store.exists(ref):
+        rows, per_row = _bounds(config, ref)
+        return PlanRow(ref, "redo", rows, rows * per_row if rows and per_row else per_row)
     if store.exists(ref):
+        made = store.manifest(ref).key
+        now = replace(made, config=config.plain(*made.config), seed=config.seed)
+        if changed := made.difference(now):
+            return PlanRow(ref, f"stale: {changed}", None, None)
         try:
             store.verify(ref)
         except StaleArtifact:

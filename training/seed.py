@@ -28,7 +28,9 @@ def select_ift(config: Config, out: Partial) -> Built:
     """
     section = config.ift
     usable, counts, seen = [], Counter[str](), set[str]()
-    for thread in read_threads(section.source, IFT_SAMPLE, language=section.language):
+    for thread in read_threads(
+        section.source, IFT_SAMPLE, language=section.language, skipped=counts
+    ):
         best = next((reply for reply in thread.replies if reply.rank == 0), None)
         if best is None:
             counts["dropped_no_rank_0_reply"] += 1
@@ -61,7 +63,7 @@ def select_ranked(config: Config, ift: list[Example], out: Partial) -> Built:
     section = config.eft.source
     taken = {example.prompt.strip() for example in ift}
     usable, counts, seen = [], Counter[str](), set[str]()
-    for thread in read_threads(section.path, EFT_SAMPLE, language=section.language):
+    for thread in read_threads(section.path, EFT_SAMPLE, language=section.language, skipped=counts):
         replies = ranked_replies(thread)
         if len(replies) < section.min_replies:
             counts["dropped_too_few_ranked_replies"] += 1
@@ -74,7 +76,10 @@ def select_ranked(config: Config, ift: list[Example], out: Partial) -> Built:
             usable.append((thread, replies))
     if not usable:
         raise DataError(
-            section.path, None, f"no prompt has {section.min_replies} or more ranked replies"
+            section.path,
+            None,
+            f"no prompt is left that has {section.min_replies} or more ranked replies "
+            f"({', '.join(f'{name} {count}' for name, count in counts.items())})",
         )
     random.Random(f"eft/{config.seed}").shuffle(usable)
     if section.max_prompts is not None:

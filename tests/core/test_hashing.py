@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,26 @@ def test_a_model_is_its_weights_tokenizer_and_settings_but_no_checkpoint_or_subf
 
 def test_a_short_hash_is_the_first_twelve_digits() -> None:
     assert hashing.short(ABC) == "ba7816bf8f01"
+
+
+def test_a_folders_hash_is_of_its_contents_and_unchanged_files_are_not_read_again(
+    tmp_path: Path,
+) -> None:
+    folder, cache = tmp_path / "m", tmp_path / "digests.json"
+    folder.mkdir()
+    (folder / "a.json").write_text("one")
+    weights = folder / "w.safetensors"
+    weights.write_text("two")
+    files = hashing.model_files(folder)
+    first = hashing.sha256_folder(files, cache)
+    assert hashing.sha256_folder(files, cache) == first
+    # Same size and time, other bytes: trusted, which shows that the file was not read.
+    stamp = weights.stat()
+    weights.write_text("owt")
+    os.utime(weights, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert hashing.sha256_folder(files, cache) == first
+    # A new time: read, and another hash.
+    os.utime(weights, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+    second = hashing.sha256_folder(files, cache)
+    assert second != first
+    assert second == hashing.sha256_folder(files, tmp_path / "other_cache.json")

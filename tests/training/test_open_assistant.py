@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -338,3 +340,21 @@ def test_the_real_answer_file_gives_2293_prompts_with_548_ranked_ones() -> None:
     assert len(threads) == 2293
     assert sum(len(ranked_replies(thread)) >= 2 for thread in threads) == 548
     assert sum(len(thread.replies) for thread in threads) == 3032
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+    messages = [
+        {"message_id": "a", "parent_id": None, "text": "Why?", "role": "prompter", "lang": "en"},
+        {"message_id": "b", "parent_id": "a", "text": "x", "role": "assistant", "lang": "en",
+         "rank": 0, "deleted": True},
+        {"message_id": "c", "parent_id": "a", "text": "y", "role": "assistant", "lang": "de",
+         "rank": 1},
+        {"message_id": "d", "parent_id": None, "text": "Warum?", "role": "prompter", "lang": "de"},
+    ]  # fmt: skip
+    path = tmp_path / "flat.jsonl"
+    path.write_text("".join(json.dumps(m) + "\n" for m in messages))
+    skipped: Counter[str] = Counter()
+    (thread,) = read_threads(str(path), "", language="en", skipped=skipped)
+    assert thread.replies == ()
+    # b was deleted; c and d are German.
+    assert skipped == {"skipped_deleted_messages": 1, "skipped_messages_in_other_languages": 2}

@@ -14,12 +14,13 @@ from core.config import (
     IftSection,
     ImprovementSection,
     JudgeSection,
+    PairsSection,
     ProbeSection,
     PromptsSection,
 )
 from core.records import Example, Prompt
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
-from core.store import Built, Store
+from core.store import Built, Key, Store
 from tests.training.making import KEY, interrupted, made
 from training.plan import PlanRow, plan, plan_table
 
@@ -210,3 +211,27 @@ def test_the_table_shows_states_and_bounds_as_people_read_them(tmp_path: Path) -
 
 def cells_of(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("│")] if line.count("│") > 3 else []
+
+
+def test_a_stage_made_with_other_settings_is_shown_as_stale(tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    ref = Ref(2, Stage.PAIRS)
+    settings = config(tmp_path)
+    key = Key({}, settings.plain("pairs"), settings.seed)
+    with store.begin(ref, key) as out:
+        out.commit(lambda row: row.key, Built())
+    assert rows_of(settings)["iter2/pairs"].state == "done"
+    other = config(tmp_path, pairs=PairsSection(min_margin=0.5))
+    assert rows_of(other)["iter2/pairs"].state == "stale: pairs.min_margin was 0.0, is 0.5"
+
+
+def test_what_a_redo_would_rebuild_is_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    settings = config(tmp_path)
+    judged, pairs = Ref(2, Stage.JUDGMENTS), Ref(2, Stage.PAIRS)
+    for ref, inputs in ((judged, {}), (pairs, {str(judged): "x"})):
+        with store.begin(ref, Key(inputs, {}, settings.seed)) as out:
+            out.commit(lambda row: row.key, Built())
+    states = {str(row.ref): row.state for row in plan(settings, 2, redo=judged)}
+    assert states["iter2/judgments"] == states["iter2/pairs"] == "redo"
+    assert store.exists(pairs)  # a plan removes nothing

@@ -175,7 +175,9 @@ def test_a_source_without_usable_prompts_is_an_error_that_says_why(tmp_path: Pat
     path = write_jsonl(tmp_path / "trees.jsonl", [tree("t1", "One?", [("a", None)])])
     with pytest.raises(DataError, match=r"trees\.jsonl: no first turn in 'en' has a rank-0 reply"):
         ift_of(tmp_path, config(path, "other"))
-    with pytest.raises(DataError, match=r"trees\.jsonl: no prompt has 2 or more ranked replies"):
+    with pytest.raises(
+        DataError, match=r"no prompt is left .* 2 or more .*\(dropped_too_few_ranked_replies 1\)"
+    ):
         ranked_of(tmp_path, config("other", path))
 
 
