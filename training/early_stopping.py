@@ -329,7 +329,8 @@ class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Judge the last checkpoint, wherever it falls; nothing to do if that is done."""
-        folder = self._work / f"checkpoint-{state.global_step}"
-        if folder.is_dir():
-            self._judge.judge_checkpoint(folder, state.global_step)
+        """Judge the last checkpoint too if it falls between two that are compared."""
+        step = state.global_step
+        folder = self._work / f"checkpoint-{step}"
+        if folder.is_dir() and not self._judge.is_judged_at(step):
+            self._judge.judge_checkpoint(folder, step)
