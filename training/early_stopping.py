@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from core.config import EarlyStoppingSection, JudgeSection
     from core.records import Row
     from engines.engine import Engine
+    from training.validation import ValidationPrompt
 
 _Kept = TypeVar("_Kept")
 
@@ -47,13 +48,6 @@ class Checkpoint(NamedTuple):
 
     step: int
     folder: Path
-
-
-class ValidationPrompt(NamedTuple):
-    """A prompt that both checkpoints answer."""
-
-    key: str
-    text: str
 
 
 def win_rate(verdicts: Sequence[Verdict]) -> float | None:

@@ -15,16 +15,16 @@ from core.store import Built
 from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
 from training import sft
-from training.open_assistant import read_threads, source_hash
+from training.open_assistant import source_hash
 from training.run import MODEL_NAMES
 from training.seed import PROMPTS_SAMPLE
+from training.validation import validation_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from core.config import Config
     from engines.engine import Engine
-    from training.early_stopping import CheckpointJudge, ValidationPrompt
+    from training.early_stopping import CheckpointJudge
     from training.run import Run, Training
 
     _Rows = Callable[[], list[sft.SftRow]]
@@ -212,26 +212,6 @@ def _checkpoint_judge(run: Run, k: int, log: Path) -> CheckpointJudge:
         open_judge=partial(judge.open, stage),
         open_policy=open_policy,
     )
-
-
-def validation_prompts(config: Config) -> list[ValidationPrompt]:
-    """Return the prompts on which checkpoints are compared.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    from training.early_stopping import ValidationPrompt
-
-    stopping, language = config.dpo.early_stopping, config.ift.language
-    threads = read_threads(stopping.validation, PROMPTS_SAMPLE, language=language)
-    wanted = [t for t in threads if t.split in (None, "validation")]
-    if not wanted:
-        message = (
-            f"dpo.early_stopping.validation = {stopping.validation!r}: no validation prompt in "
-            f"{language!r}; name a file of prompts, or set dpo.early_stopping.enabled = false"
-        )
-        raise ConfigError(message)
-    return [ValidationPrompt(t.key, t.prompt) for t in wanted[: stopping.max_prompts]]
 
 
 def _positive_only(run: Run, k: int) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
-from training.models import named_source, validation_prompts
+from training.models import named_source
 from training.open_assistant import resolve
 from training.seed import EFT_SAMPLE, IFT_SAMPLE
+from training.validation import validation_prompts
 
 if TYPE_CHECKING:
     from training.run import Run

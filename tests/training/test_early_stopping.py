@@ -17,11 +17,11 @@ from engines.scripted import ScriptedEngine
 from tests.training.making import Killed, dying_after
 from training.early_stopping import (
     CheckpointJudge,
-    ValidationPrompt,
     best_of,
     strengths,
     win_rate,
 )
+from training.validation import ValidationPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

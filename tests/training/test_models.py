@@ -11,6 +11,7 @@ from core.stages import Ref, Stage, model_ref
 from tests.conftest import ROOT
 from training import models
 from training.run import Run
+from training.validation import validation_prompts
 
 
 class Made(NamedTuple):
@@ -102,5 +103,5 @@ def test_prompts_are_written_by_m0_the_last_model_or_a_folder(tmp_path: Path, ti
 
 def test_validation_prompts_are_those_of_the_validation_split(tmp_path: Path) -> None:
     run = run_of(tmp_path, "dpo.early_stopping.max_prompts=253")
-    assert len(models.validation_prompts(run.config)) == 20
-    assert len(models.validation_prompts(run_of(tmp_path).config)) == 4
+    assert len(validation_prompts(run.config)) == 20
+    assert len(validation_prompts(run_of(tmp_path).config)) == 4
