@@ -166,7 +166,7 @@ PLANTS = [
     Plant(
         "truncation may remove the whole response",
         "training/encoding.py",
-        "        if room < 1:\n            return None\n",
+        "        if room < 1 or not response_ids:\n            return None\n",
         "        room = max(room, 0)\n",
         "training/test_encoding.py",
     ),
@@ -215,11 +215,25 @@ PLANTS = [
         "training/test_dpo.py",
     ),
     Plant(
+        "an answer cut by the token limit learns to stop there",
+        "training/dpo.py",
+        "ended=pair.chosen_ended",
+        "ended=True",
+        "training/test_dpo.py::test_an_answer_cut_by_the_token_limit_does_not_learn_to_stop_there",
+    ),
+    Plant(
+        "DPO trains without the configured dropout",
+        "training/dpo.py",
+        "trl_loop.prepare(model, dropout=section.dropout)",
+        "trl_loop.prepare(model, dropout=0.0)",
+        "training/test_dpo.py::test_dropout_stays_on_for_dpo_but_not_for_the_reference",
+    ),
+    Plant(
         "TRL switches dropout off",
         "training/dpo.py",
         "disable_dropout=False",
         "disable_dropout=True",
-        "training/test_dpo.py::test_dropout_stays_on_for_dpo_but_not_for_the_reference",
+        "training/test_dpo.py::test_trl_does_not_switch_off_dropout_modules",
     ),
     Plant(
         "the reference is another model than the one that made the data",

@@ -198,6 +198,35 @@ def test_dropout_stays_on_for_dpo_but_not_for_the_reference(tiny: Path, tmp_path
     assert reference == pytest.approx(expected, abs=1e-2)
 
 
+@pytest.fixture
+def with_dropout_modules(tiny: Path, tmp_path: Path) -> Path:
+    """A tiny GPT-2 with the tiny model's tokenizer: unlike Llama it has nn.Dropout modules."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = load_tokenizer(tiny)
+    ends = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.eos_token_id}
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, **ends)
+    folder = tmp_path / "gpt2"
+    torch.manual_seed(0)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_trl_does_not_switch_off_dropout_modules(
+    with_dropout_modules: Path, tmp_path: Path
+) -> None:
+    # TRL's own default sets every nn.Dropout to 0; the first loss would then be log 2 exactly.
+    # (Llama has none of them: there TRL's switch does nothing, whatever it is set to.)
+    section = SECTION.model_copy(update={"dropout": 0.5})
+    _, built = train(Start(with_dropout_modules, None), tmp_path / "w", section=section)
+    assert set(built.facts["dropout_applied_to"]) == {"embd_pdrop", "resid_pdrop", "attn_pdrop"}
+    assert abs(steps(tmp_path / "w")[0]["loss"] - math.log(2)) > 1e-3
+    none = SECTION.model_copy(update={"dropout": 0.0})
+    train(Start(with_dropout_modules, None), tmp_path / "v", section=none)
+    assert steps(tmp_path / "v")[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+
+
 def test_the_learning_rate_decays_linearly_or_by_cosine_to_its_minimum(
     tiny: Path, tmp_path: Path
 ) -> None:

@@ -101,6 +101,15 @@ def test_prompts_are_written_by_m0_the_last_model_or_a_folder(tmp_path: Path, ti
         models.prompt_writer(run_of(tmp_path, "prompts.generator=nobody"), 3)
 
 
+def test_checkpoints_may_be_judged_by_a_model_folder_of_its_own(tmp_path: Path, tiny: Path) -> None:
+    run = run_of(tmp_path, f"dpo.early_stopping.judge={tiny}")
+    models.improve(run, 3, PAIRS_3)
+    assert run.made[0].inputs == [PAIRS_3, model_ref(2)]
+    source = models.named_source(run, "dpo.early_stopping.judge", str(tiny), 3)
+    # Its contents are part of the key, so another judge is another result.
+    assert list(source.sources) == ["folder:tiny"]
+
+
 def test_validation_prompts_are_those_of_the_validation_split(tmp_path: Path) -> None:
     run = run_of(tmp_path, "dpo.early_stopping.max_prompts=253")
     assert len(validation_prompts(run.config)) == 20
