@@ -12,23 +12,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.errors import ConfigError
+from core.evaluation_config import EvaluationSection
+from core.sections import Count, NonNegative, Probability, Rate, Section, Share, Tally
 from core.stages import project_root
-
-Probability = Annotated[float, Field(gt=0.0, le=1.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Tally = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: no unknown keys, no changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelSection(Section):
@@ -367,6 +356,7 @@ class Config(Section):
     pairs: PairsSection = PairsSection()
     improvement: ImprovementSection = ImprovementSection()
     dpo: DpoSection = DpoSection()
+    evaluation: EvaluationSection = EvaluationSection()
 
     @property
     def folder(self) -> Path:

@@ -8,9 +8,13 @@ SrlmError                 exit code 2, printed as one line without a traceback
 ├── StaleArtifact         an artifact was made from other inputs or settings
 ├── RunLocked             another process is working on the same run
 ├── StorageError          the disk refused a write (full, read-only)
+├── NotRecorded           replaying a cassette: a request that it does not hold
 └── StageFailed           exit code 1: the work was done and its result says stop
     ├── UnhealthyJudge    the judge's scores are too poor to build preference pairs from
-    └── NothingToTrain    every row of a training set was dropped
+    ├── NothingToTrain    every row of a training set was dropped
+    ├── JudgeFailed       requests to a judge failed after all retries; the others are kept
+    ├── BudgetSpent       the money limit is reached; what was paid for is kept
+    └── EvaluationFailed  one or more benchmarks failed; the others are done
 """
 
 from __future__ import annotations
@@ -74,6 +78,22 @@ class UnhealthyJudge(StageFailed):
 
 class NothingToTrain(StageFailed):
     """Every row of a training set was dropped, so there is nothing to train on."""
+
+
+class NotRecorded(SrlmError):
+    """A cassette being replayed does not hold the reply that is asked for."""
+
+
+class JudgeFailed(StageFailed):
+    """Requests to a judge failed after all retries; the replies that came are kept."""
+
+
+class BudgetSpent(StageFailed):
+    """Another request would go over the money limit; what was paid for is kept."""
+
+
+class EvaluationFailed(StageFailed):
+    """One or more benchmarks failed; the others are done."""
 
 
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 
 class Message(TypedDict):
@@ -188,3 +188,119 @@ class Measurement:
     value: float | None
     n: int
     detail: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A model's answer to one turn of a benchmark prompt. `finish` as for `Candidate`."""
+
+    key: str
+    prompt_key: str
+    prompt: str
+    text: str
+    tokens: int
+    finish: str
+    turn: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One AlpacaEval comparison of a model's answer (output_2) with the reference's (output_1).
+
+    `preference` in [1, 2] (2: the model is preferred, 1.5: a draw), or None and `missing` says why.
+    `raw_completion` is the judge's reply as the annotator package keeps it (JSON text).
+    """
+
+    key: str
+    instruction: str
+    output_1: str
+    output_2: str
+    generator_1: str
+    generator_2: str
+    annotator: str
+    preference: float | None
+    missing: str | None
+    raw_completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnJudgment:
+    """One MT-Bench grade of one turn; exactly one of `score` (1..10) and `unparsed` is None.
+
+    `judge_prompt` is FastChat's name of the prompt ("single-math-v1-multi-turn").
+    """
+
+    key: str
+    question_id: int
+    category: str
+    turn: int
+    draw: int
+    model: str
+    judge: str
+    judge_prompt: str
+    user_prompt: str
+    reply: str
+    score: float | None
+    unparsed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a judge says of an instruction: one of 20 categories, complexity 1..10, answer length.
+
+    A field that could not be read is None, and `unparsed` says why.
+    """
+
+    key: str
+    category: str | None
+    complexity: int | None
+    length: str | None
+    unparsed: str | None
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScore:
+    """One benchmark item: its metrics (`acc`, `acc_norm`, `exact_match`), and what led to them."""
+
+    key: str
+    task: str
+    item: str
+    metrics: dict[str, float]
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A generated prompt that overlaps with an evaluation item.
+
+    `kind` "ngram": `overlap` counts shared n-grams; "rouge": `overlap` is ROUGE-L F in [0, 1].
+    """
+
+    key: str
+    prompt_key: str
+    prompt: str
+    benchmark: str
+    item: str
+    text: str
+    kind: Literal["ngram", "rouge"]
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number of a benchmark: value, 95 % interval, the items behind it and those without one.
+
+    `value` is None when there is nothing to measure; `reason` then says why. `missing` counts items
+    left out (unparsed, failed, absent); `detail` breaks the number down.
+    """
+
+    key: str
+    value: float | None
+    n: int
+    missing: int = 0
+    low: float | None = None
+    high: float | None = None
+    stderr: float | None = None
+    reason: str | None = None
+    detail: dict[str, Any] | None = None

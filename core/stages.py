@@ -10,6 +10,10 @@ iter1   ift  ranked                              seed data
 iter2+  prompt_calls  prompts                    self-instruction
         candidates  judgments  health  pairs     AI feedback by M_{k-1}
         model                                    M_k
+
+eval/<whose>/                                    evaluation: `whose` is a path such as M2/mt_bench,
+        answers  annotations  tags  ...          M2/nlp/arc_easy or head_to_head/M2-M1
+        scores                                   the numbers of that benchmark
 """
 
 from __future__ import annotations
@@ -41,17 +45,43 @@ class Stage(StrEnum):
     JUDGMENTS = "judgments"
     HEALTH = "health"
     PAIRS = "pairs"
+    # Evaluation. What each holds depends on the benchmark, which is part of `Ref.whose`.
+    ANSWERS = "answers"
+    ANNOTATIONS = "annotations"
+    TAGS = "tags"
+    TURN_JUDGMENTS = "turn_judgments"
+    RANKED_JUDGMENTS = "ranked_judgments"
+    EXTERNAL_JUDGMENTS = "external_judgments"
+    VERDICTS = "verdicts"
+    ITEMS = "items"
+    FLAGS = "flags"
+    SCORES = "scores"
 
 
 class Ref(NamedTuple):
-    """An artifact's address inside a run."""
+    """An artifact's address inside a run.
+
+    Training artifacts belong to an iteration. Evaluation artifacts have `whose` (a relative path,
+    see the module's docstring) and iteration 0.
+    """
 
     iteration: int
     stage: Stage
+    whose: str = ""
+
+    @property
+    def place(self) -> str:
+        """Return the folder below the run's."""
+        return f"eval/{self.whose}" if self.whose else f"iter{self.iteration}"
 
     def __str__(self) -> str:
-        """Return the address as people write it: `iter2/pairs`."""
-        return f"iter{self.iteration}/{self.stage.value}"
+        """Return the address as people write it: `iter2/pairs`, `eval/M2/mt_bench/scores`."""
+        return f"{self.place}/{self.stage.value}"
+
+
+def evaluation_ref(whose: str, stage: Stage) -> Ref:
+    """Return the address of an evaluation artifact."""
+    return Ref(0, stage, whose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +131,17 @@ SPECS: dict[Stage, Spec] = {
     ),
     Stage.HEALTH: Spec("judge health", records.Measurement, ()),
     Stage.PAIRS: Spec("preference pairs", records.LedgerRow, ("pairs",)),
+    # Which settings an evaluation artifact depends on is said by its benchmark (evaluation/).
+    Stage.ANSWERS: Spec("answers", records.Generation, ()),
+    Stage.ANNOTATIONS: Spec("AlpacaEval annotations", records.Annotation, ()),
+    Stage.TAGS: Spec("instruction tags", records.Tag, ()),
+    Stage.TURN_JUDGMENTS: Spec("MT-Bench judgments", records.TurnJudgment, ()),
+    Stage.RANKED_JUDGMENTS: Spec("judgments of ranked replies", records.Judgment, ()),
+    Stage.EXTERNAL_JUDGMENTS: Spec("the external judge's judgments", records.Judgment, ()),
+    Stage.VERDICTS: Spec("verdicts", records.Verdict, ()),
+    Stage.ITEMS: Spec("items", records.ItemScore, ()),
+    Stage.FLAGS: Spec("overlaps with evaluation items", records.Flag, ()),
+    Stage.SCORES: Spec("scores", records.Score, ()),
 }
 
 _SEED_STAGES = (
@@ -122,6 +163,19 @@ _FEEDBACK_STAGES = (
     Stage.PAIRS,
     Stage.MODEL,
 )
+EVALUATION_STAGES = (
+    Stage.ANSWERS,
+    Stage.ANNOTATIONS,
+    Stage.TAGS,
+    Stage.TURN_JUDGMENTS,
+    Stage.RANKED_JUDGMENTS,
+    Stage.EXTERNAL_JUDGMENTS,
+    Stage.VERDICTS,
+    Stage.ITEMS,
+    Stage.FLAGS,
+    Stage.SCORES,
+)
+_AFTER_TRAINING = 1_000_000
 
 
 def stages_of(iteration: int) -> tuple[Stage, ...]:
@@ -147,8 +201,11 @@ def is_model(ref: Ref) -> bool:
 def order_of(ref: Ref) -> tuple[int, int]:
     """Return a sort key: position in the run, earlier stages first.
 
-    M0's probe reads iteration 1's ranked replies, so it runs, and is ordered, with M1's.
+    M0's probe reads iteration 1's ranked replies, so it runs, and is ordered, with M1's. Evaluation
+    comes after all training.
     """
+    if ref.whose:
+        return (_AFTER_TRAINING, EVALUATION_STAGES.index(ref.stage))
     if ref == Ref(0, Stage.PROBE):
         return (1, len(_SEED_STAGES))
     return (ref.iteration, stages_of(ref.iteration).index(ref.stage))
@@ -179,8 +236,8 @@ class Paths(NamedTuple):
     root: Path
 
     def folder(self, ref: Ref) -> Path:
-        """Return the iteration's folder."""
-        return self.root / f"iter{ref.iteration}"
+        """Return the folder an artifact lies in."""
+        return self.root / ref.place
 
     def artifact(self, ref: Ref) -> Path:
         """Return the artifact itself: a model folder or a JSONL file."""
@@ -216,6 +273,11 @@ class Paths(NamedTuple):
     def calls(self) -> Path:
         """Return the journal of engine calls: one line per sampled row."""
         return self.root / "calls.jsonl"
+
+    @property
+    def cassette(self) -> Path:
+        """Return the record of every judge request and reply."""
+        return self.root / "eval" / "cassette.sqlite"
 
     @property
     def redo(self) -> Path:

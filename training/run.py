@@ -7,13 +7,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.append_log import AppendLog
 from core.errors import ConfigError
-from core.hashing import sha256_json, sha256_text
+from core.hashing import sha256_text
+from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import duration, say
-from core.run_lock import locked
 from core.stages import SFT_BASELINE, SPECS, Ref, model_ref, stages_of
 from core.store import Built, Key, Store, write_atomically
+from engines.pool import EnginePool
 from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from core.config import Config
     from core.store import Partial
-    from engines.engine import Continuation, Decoding, Engine, Logprob, Request, Sampled
+    from engines.engine import Engine
 
 
 MODEL_NAMES = ("self", "previous", "base", "sft", "m1")
@@ -45,18 +45,17 @@ class Run:
         """Open the run; nothing is loaded."""
         self.config = config
         self.store = Store(config.folder)
-        self._engines: dict[Path, Engine] = {}
+        self._engines = EnginePool(config, self.store)
 
     def key(
         self, ref: Ref, inputs: Sequence[Ref], sections: Sequence[str], sources: dict[str, str]
     ) -> Key:
         """Return what the artifact depends on: contents of its inputs, settings, seed."""
-        hashes = {str(i): self.store.manifest(i).sha256 for i in inputs} | sources
         read = (*SPECS[ref.stage].sections, *sections)
         if "judge.rubric" in read:
             rubric = load_rubric(self.config.judge.rubric)
-            hashes[f"rubric:{rubric.name}"] = sha256_text(rubric.template)
-        return Key(hashes, self.config.plain(*read), self.config.seed)
+            sources = sources | {f"rubric:{rubric.name}": sha256_text(rubric.template)}
+        return artifact_key(self.store, self.config, inputs, read, sources)
 
     def rows(
         self,
@@ -65,24 +64,14 @@ class Run:
         make: Callable[[Partial], Built],
         *,
         sources: dict[str, str] | None = None,
-        order: Callable[[Any], Any] = lambda row: row.key,
+        order: Callable[[Any], Any] = by_key,
     ) -> Ref:
         """Make a row artifact unless it is there already, continuing an unfinished one.
 
         Raises:
             StaleArtifact: it is there but was made from something else.
         """
-        key = self.key(ref, inputs, (), sources or {})
-        if self.store.is_current(ref, key):
-            return ref
-        began = time.monotonic()
-        say(f"{ref}: {SPECS[ref.stage].title}")
-        with self.store.begin(ref, key) as out:
-            if out.rows:
-                say(f"  {len(out.rows)} rows are there already")
-            manifest = out.commit(order, make(out))
-        counts = ", ".join(f"{n.replace('_', ' ')} {c}" for n, c in manifest.counts.items())
-        say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}: {counts}")
+        make_rows(self.store, ref, self.key(ref, inputs, (), sources or {}), make, order=order)
         return ref
 
     def model(
@@ -132,30 +121,15 @@ class Run:
 
     def engine(self, model: Ref, stage: Ref) -> Engine:
         """Return the engine over a model artifact; its calls are journalled as `stage`'s."""
-        self.store.verify(model)
-        manifest = self.store.manifest(model)
-        return self.engine_at(self.store.model(model), stage, weights_sha256=manifest.sha256)
+        return self._engines.model(model, stage)
 
     def engine_at(self, folder: Path, stage: Ref, *, weights_sha256: str | None = None) -> Engine:
         """Return the engine over a model folder, keeping the two used last in memory."""
-        engine = self._engines.pop(folder, None)
-        if engine is None:
-            from engines.hf import HFEngine
-
-            while len(self._engines) > 1:
-                self._engines.pop(next(iter(self._engines)))  # the one used longest ago
-            engine = HFEngine(
-                folder,
-                self.config.engine,
-                weights_sha256=weights_sha256,
-                trust_remote_code=self.config.model.trust_remote_code,
-            )
-        self._engines[folder] = engine
-        return Journalled(engine, self.store.paths.calls, stage)
+        return self._engines.folder(folder, stage, weights_sha256=weights_sha256)
 
     def forget_engine(self, folder: Path) -> None:
         """Drop an engine whose folder is about to change or go."""
-        self._engines.pop(folder, None)
+        self._engines.forget(folder)
 
     def remake(self, ref: Ref) -> None:
         """Remove an artifact and all that was made from it, so that it is made again.
@@ -212,44 +186,8 @@ def open_run(config: Config) -> Iterator[Run]:
     Raises:
         RunLocked: another process is working on it.
     """
-    run = Run(config)
-    with locked(run.store.paths.lock):
-        text = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
-        path = run.store.paths.config
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_atomically(path, text)
-        yield run
-
-
-class Journalled:
-    """An engine that notes each row it hands out: the proof that nothing was asked for twice."""
-
-    def __init__(self, engine: Engine, journal: Path, stage: Ref) -> None:
-        """Wrap `engine`; lines go to `journal` under the name of `stage`."""
-        self._engine, self._journal, self._stage = engine, journal, str(stage)
-        self.fingerprint = engine.fingerprint
-
-    def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
-        """Pass rows on, writing one line for each."""
-        if not requests:
-            return
-        engine_key = sha256_json(self.fingerprint)[:12]
-        with AppendLog(self._journal, read=False) as log:
-            for sampled in self._engine.sample(requests, decoding):
-                line = {
-                    "stage": self._stage,
-                    "key": sampled.key,
-                    "draw": sampled.draw,
-                    "tokens": sampled.tokens,
-                    "finish": sampled.finish,
-                    "engine": engine_key,
-                }
-                log.append(json.dumps(line))
-                yield sampled
-
-    def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
-        """Pass the call on."""
-        return self._engine.score(requests)
+    with locked_run(config):
+        yield Run(config)
 
 
 def warn(problems: Sequence[str]) -> None:

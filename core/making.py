@@ -1,0 +1,85 @@
+"""The rule that nothing is made twice, for artifacts of rows."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from core.progress import duration, say
+from core.run_lock import locked
+from core.stages import SPECS, Ref
+from core.store import Built, Key, Store, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from core.config import Config
+    from core.store import Manifest, Partial
+
+
+def by_key(row: Any) -> Any:
+    """Sort rows by their key."""
+    return row.key
+
+
+def artifact_key(
+    store: Store,
+    config: Config,
+    inputs: Sequence[Ref],
+    sections: Sequence[str],
+    sources: dict[str, str],
+) -> Key:
+    """Return what an artifact depends on: contents of its inputs, settings, seed.
+
+    Raises:
+        MissingArtifact: an input has not been made.
+    """
+    hashes = {str(i): store.manifest(i).sha256 for i in inputs} | sources
+    return Key(hashes, config.plain(*sections), config.seed)
+
+
+def make_rows(
+    store: Store,
+    ref: Ref,
+    key: Key,
+    make: Callable[[Partial], Built],
+    *,
+    order: Callable[[Any], Any] = by_key,
+) -> Manifest | None:
+    """Make a row artifact unless it is there already, continuing an unfinished one.
+
+    Returns its manifest if it was made now, None if there was nothing to do.
+
+    Raises:
+        StaleArtifact: it is there but was made from something else.
+    """
+    if store.is_current(ref, key):
+        return None
+    began = time.monotonic()
+    say(f"{ref}: {SPECS[ref.stage].title}")
+    with store.begin(ref, key) as out:
+        if out.rows:
+            say(f"  {len(out.rows)} rows are there already")
+        manifest = out.commit(order, make(out))
+    counts = ", ".join(f"{n.replace('_', ' ')} {c}" for n, c in manifest.counts.items())
+    said = f": {counts}" if counts else ""
+    say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}{said}")
+    return manifest
+
+
+@contextmanager
+def locked_run(config: Config) -> Iterator[Store]:
+    """Lock the run's folder and write its resolved configuration there.
+
+    Raises:
+        RunLocked: another process is working on it.
+    """
+    store = Store(config.folder)
+    with locked(store.paths.lock):
+        text = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
+        path = store.paths.config
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)
+        yield store

@@ -1,0 +1,96 @@
+"""The engines of a run: loaded when first used, the two used last kept, every call journalled."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from core.append_log import AppendLog
+from core.hashing import sha256_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from core.config import Config
+    from core.stages import Ref
+    from core.store import Store
+    from engines.engine import Continuation, Decoding, Engine, Logprob, Request, Sampled
+
+_KEPT = 2
+
+
+class EnginePool:
+    """Opens engines over model folders."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        """Load nothing yet."""
+        self._config, self._store = config, store
+        self._engines: dict[Path, Engine] = {}
+
+    def model(self, model: Ref, stage: Ref) -> Engine:
+        """Return the engine over a model artifact; its calls are journalled as `stage`'s.
+
+        Raises:
+            MissingArtifact: the model has not been made.
+            StaleArtifact: its files were altered.
+        """
+        self._store.verify(model)
+        manifest = self._store.manifest(model)
+        return self.folder(self._store.model(model), stage, weights_sha256=manifest.sha256)
+
+    def folder(self, folder: Path, stage: Ref, *, weights_sha256: str | None = None) -> Engine:
+        """Return the engine over a model folder."""
+        engine = self._engines.pop(folder, None)
+        if engine is None:
+            from engines.hf import HFEngine
+
+            while len(self._engines) >= _KEPT:
+                self._engines.pop(next(iter(self._engines)))  # the one used longest ago
+            engine = HFEngine(
+                folder,
+                self._config.engine,
+                weights_sha256=weights_sha256,
+                trust_remote_code=self._config.model.trust_remote_code,
+            )
+        self._engines[folder] = engine
+        return Journalled(engine, self._store.paths.calls, stage)
+
+    def forget(self, folder: Path) -> None:
+        """Drop an engine whose folder is about to change or go."""
+        self._engines.pop(folder, None)
+
+    def clear(self) -> None:
+        """Drop all engines: something else needs the memory."""
+        self._engines.clear()
+
+
+class Journalled:
+    """An engine that notes each row it hands out: the proof that nothing was asked for twice."""
+
+    def __init__(self, engine: Engine, journal: Path, stage: Ref) -> None:
+        """Wrap `engine`; lines go to `journal` under the name of `stage`."""
+        self._engine, self._journal, self._stage = engine, journal, str(stage)
+        self.fingerprint = engine.fingerprint
+
+    def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
+        """Pass rows on, writing one line for each."""
+        if not requests:
+            return
+        engine_key = sha256_json(self.fingerprint)[:12]
+        with AppendLog(self._journal, read=False) as log:
+            for sampled in self._engine.sample(requests, decoding):
+                line = {
+                    "stage": self._stage,
+                    "key": sampled.key,
+                    "draw": sampled.draw,
+                    "tokens": sampled.tokens,
+                    "finish": sampled.finish,
+                    "engine": engine_key,
+                }
+                log.append(json.dumps(line))
+                yield sampled
+
+    def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
+        """Pass the call on."""
+        return self._engine.score(requests)

@@ -1,0 +1,111 @@
+"""Asking a judge: one request, one reply, and the protocol that every judge implements.
+
+A judge is an OpenAI-compatible server, a local engine, or a recording of either. What comes back is
+words or the reason why there are none; reading a score or a verdict out of the words is somebody
+else's work (judges/replies.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from core.errors import JudgeFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from core.records import Message
+
+ReplyFinish = Literal["stop", "length", "too_long", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to a judge.
+
+    `key` names it among its neighbours and is no part of its identity; `draw` is: two draws of one
+    conversation are two requests. `weigh` lists single tokens whose probabilities as the first
+    token of the reply are wanted ("m", "M"); an API returns its `top_logprobs` most probable tokens
+    instead.
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    draw: int = 0
+    weigh: tuple[str, ...] = ()
+    top_logprobs: int = 0
+
+    def identity(self, judge: str) -> dict[str, Any]:
+        """Return everything that decides the reply, as a JSON value: the cassette's key."""
+        return {
+            "judge": judge,
+            "messages": [[m["role"], m["content"]] for m in self.messages],
+            "max_new_tokens": self.max_new_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "draw": self.draw,
+            "weigh": list(self.weigh),
+            "top_logprobs": self.top_logprobs,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back.
+
+    `finish`: "stop"; "length" (cut by the token limit); "too_long" (the prompt does not fit,
+    nothing was asked); "refused" (a content filter or the model's own refusal field); "failed" (no
+    answer after all retries: `failure` says why; never recorded, so that it is asked again).
+    `logprobs` has the OpenAI form: {"content": [{"token", "logprob", "top_logprobs": [...]}]}.
+    `model` is who the server says answered.
+    """
+
+    key: str
+    text: str
+    finish: ReplyFinish
+    tokens_in: int = 0
+    tokens_out: int = 0
+    logprobs: dict[str, Any] | None = None
+    model: str = ""
+    failure: str | None = None
+    seconds: float = 0.0
+
+
+class Judge(Protocol):
+    """Whoever judges."""
+
+    @property
+    def name(self) -> str:
+        """Who judges, for tables and verdicts: "gpt-4-1106-preview", "M1"."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What decides the replies besides the request: model and server, or an engine's key."""
+        ...
+
+    def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        """Yield one reply per request, as they come, in no particular order."""
+        ...
+
+
+def settle_failures(failures: Sequence[Reply], total: int, *, allowed_share: float) -> None:
+    """Accept failed requests up to `allowed_share` of `total`; more stop the stage.
+
+    Raises:
+        JudgeFailed: too many. What was answered is kept, and the same command asks again for the
+            rest only.
+    """
+    if len(failures) <= allowed_share * total:
+        return
+    first = failures[0]
+    message = (
+        f"{len(failures)} of {total} judge requests failed after all retries (first: {first.key}: "
+        f"{first.failure}). The replies that came are kept: run the same command to ask for the "
+        "rest, or accept missing rows with evaluation.judge.allowed_failures"
+    )
+    raise JudgeFailed(message)
