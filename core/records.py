@@ -192,7 +192,11 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A model's answer to one turn of a benchmark prompt. `finish` as for `Candidate`."""
+    """A model's answer to one turn of a benchmark prompt.
+
+    `finish` as for `Candidate`; also "not_asked" (a second turn without an answer to the first) and
+    "failed" (an imported answer that says it is none).
+    """
 
     key: str
     prompt_key: str

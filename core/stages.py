@@ -275,6 +275,11 @@ class Paths(NamedTuple):
         return self.root / "calls.jsonl"
 
     @property
+    def generations(self) -> Path:
+        """Return the cache of benchmark generations."""
+        return self.root / "eval" / "generations.sqlite"
+
+    @property
     def cassette(self) -> Path:
         """Return the record of every judge request and reply."""
         return self.root / "eval" / "cassette.sqlite"

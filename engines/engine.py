@@ -17,24 +17,32 @@ Finish = Literal["stop", "length", "too_long"]
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How to sample. Temperature 0 is greedy; `top_p` is the nucleus mass in (0, 1]."""
+    """How to sample. Temperature 0 is greedy; `top_p` is the nucleus mass in (0, 1].
+
+    `stop` lists strings that end a draw, like the end of turn; the text is cut before the first of
+    them. `truncate`: a prompt too long for the context window loses its beginning, as in lm-eval,
+    where otherwise it comes back as "too_long".
+    """
 
     temperature: float
     top_p: float
     max_new_tokens: int
     seed: int
+    stop: tuple[str, ...] = ()
+    truncate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A conversation to continue, and which of its draws are wanted.
 
+    `messages` as a string is raw text: it is continued as it stands, without a chat template.
     `key` names the request in the reply. `draws` are indices, not a count, so that a resumed stage
     can ask for exactly the draws it lacks; all of them share one prefill.
     """
 
     key: str
-    messages: Sequence[Message]
+    messages: Sequence[Message] | str
     draws: tuple[int, ...] = (0,)
 
 
@@ -43,8 +51,9 @@ class Sampled:
     """One finished draw.
 
     `text` is the new text only, without the end-of-turn token; `tokens` counts what was generated.
-    `finish` is "stop" (end of turn), "length" (`max_new_tokens` or the context window is used up)
-    or "too_long": the prompt leaves no room for `max_new_tokens`, nothing was sampled.
+    `finish` is "stop" (end of turn or a stop string), "length" (`max_new_tokens` or the context
+    window is used up) or "too_long": the prompt leaves no room for `max_new_tokens`, nothing was
+    sampled.
     """
 
     key: str
@@ -56,9 +65,15 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A text whose probability is wanted after a context; both are raw text, no chat template."""
+    """A text whose probability is wanted after a context.
 
-    context: str
+    A context that is a string is raw text, without a chat template, and the tokens are those of the
+    whole text. A context that is a conversation is rendered with the chat template up to where the
+    assistant's turn begins; the continuation, tokenised on its own, is what the assistant says.
+    A context too long for the window loses its beginning.
+    """
+
+    context: str | tuple[Message, ...]
     continuation: str
 
 
@@ -95,7 +110,7 @@ class Engine(Protocol):
         ...
 
 
-def draw_seed(decoding: Decoding, messages: Sequence[Message], draw: int) -> int:
-    """Return the 128-bit seed of one draw: a hash of the seed, the conversation and the index."""
-    plain = [[m["role"], m["content"]] for m in messages]
+def draw_seed(decoding: Decoding, messages: Sequence[Message] | str, draw: int) -> int:
+    """Return the 128-bit seed of one draw: a hash of the seed, the prompt and the index."""
+    plain = messages if isinstance(messages, str) else [[m["role"], m["content"]] for m in messages]
     return int(sha256_text(f"{decoding.seed}/{sha256_json(plain)}/{draw}")[:32], 16)

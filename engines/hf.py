@@ -13,13 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jinja2 import TemplateError
 
 from core import hashing
 from engines import attention
-from engines.engine import Logprob, Sampled, draw_seed
+from engines.engine import Sampled, draw_seed
 from engines.models import context_length, load_model, load_tokenizer, stop_ids
+from engines.prompting import Prompter
 from engines.sampling import nucleus_sample, uniforms
+from engines.scoring import common_prefix, score_pairs
+from engines.stopping import StopStrings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,13 +31,10 @@ if TYPE_CHECKING:
 
     from core.config import EngineSection
     from core.records import Message
-    from engines.engine import Continuation, Decoding, Finish, Request
+    from engines.engine import Continuation, Decoding, Finish, Logprob, Request
 
 # Finished rows are taken out of the batch when this share of it is done: each time costs a copy.
 _COMPACT_SHARE = 0.125
-_SCORE_BATCH_TOKENS = 8192
-# A shorter common beginning is not worth a forward pass of its own.
-_LEAST_SHARED_TOKENS = 64
 
 
 class _Row(NamedTuple):
@@ -72,6 +71,7 @@ class HFEngine:
             trust_remote_code=trust_remote_code,
         ).to(self._device)
         self._section = section
+        self._prompter = Prompter(self._tokenizer)
         self._stop = stop_ids(self._model, self._tokenizer)
         self._context = context_length(self._model)
         digest = weights_sha256 or hashing.sha256_json(
@@ -79,31 +79,18 @@ class HFEngine:
         )
         self.fingerprint = f"transformers/{section.dtype}/{self._device.type}/{digest}"
 
-    def render(self, messages: Sequence[Message]) -> list[int]:
-        """Return the prompt's token ids: chat template, ready for the assistant's turn.
-
-        Some templates refuse a system turn; its text then opens the user's turn.
-        """
-        turns = list(messages)
-        try:
-            return self._apply_template(turns)
-        except TemplateError:
-            if len(turns) < 2 or turns[0]["role"] != "system":  # noqa: PLR2004 - system and user
-                raise
-        text = f"{turns[0]['content']}\n\n{turns[1]['content']}"
-        return self._apply_template([{"role": "user", "content": text}, *turns[2:]])
-
-    def _apply_template(self, messages: list[Message]) -> list[int]:
-        ids: list[int] = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return ids
+    def render(self, prompt: Sequence[Message] | str) -> list[int]:
+        """Return a prompt's token ids: a conversation up to the assistant's turn, or raw text."""
+        return self._prompter.render(prompt)
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield draws as they finish; see `Engine.sample`."""
         rows: list[_Row] = []
+        room = self._context - decoding.max_new_tokens
         for request in requests:
             ids = self.render(request.messages)
+            if decoding.truncate and room > 0:
+                ids = ids[-room:]
             if len(ids) + decoding.max_new_tokens > self._context:
                 yield from (Sampled(request.key, d, "", 0, "too_long") for d in request.draws)
                 continue
@@ -130,6 +117,7 @@ class HFEngine:
             [draw_seed(decoding, row.request.messages, row.draw) for row in rows],
             decoding.max_new_tokens,
         )
+        strings = StopStrings(self._tokenizer, decoding.stop)
         active = list(range(len(rows)))  # batch position -> row
         finished: set[int] = set()
         new_ids: list[list[int]] = [[] for _ in rows]
@@ -145,10 +133,11 @@ class HFEngine:
                 if row in finished:
                     continue
                 new_ids[row].append(token_id)
-                stopped = token_id in self._stop
-                if stopped or step + 1 == decoding.max_new_tokens:
+                ended = token_id in self._stop
+                last = step + 1 == decoding.max_new_tokens
+                if ended or last or strings.reached(new_ids[row]):
                     finished.add(row)
-                    yield self._finished(rows[row], new_ids[row], stopped=stopped)
+                    yield _finished(rows[row], new_ids[row], strings, ended=ended)
                     mask[at] = 0
                     mask[at, -1] = 1  # a fully masked row would turn into NaN
             waiting = [at for at, row in enumerate(active) if row not in finished]
@@ -183,7 +172,7 @@ class HFEngine:
             if row.request.key not in distinct:
                 distinct[row.request.key] = len(prompts)
                 prompts.append(row.prompt_ids)
-        shared = _common_prefix(prompts)
+        shared = common_prefix(prompts)
         ids, mask = self._pad_left([prompt[shared:] for prompt in prompts])
         cache = attention.reserved_cache(self._model.config, shared + ids.shape[1] + new_tokens)
         if shared:
@@ -215,71 +204,22 @@ class HFEngine:
             mask[at, width - len(sequence) :] = 1
         return ids, mask
 
-    def _finished(self, row: _Row, ids: list[int], *, stopped: bool) -> Sampled:
-        text = self._tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
-        finish: Finish = "stop" if stopped else "length"
-        return Sampled(row.request.key, row.draw, text, len(ids), finish)
-
     @torch.inference_mode()
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
-        """Return log-probabilities, longest requests first in memory, results in order given."""
-        pairs = [self._encode_pair(request) for request in requests]
-        order = sorted(range(len(pairs)), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
-        results: dict[int, Logprob] = {}
-        start = 0
-        while start < len(order):
-            width = sum(map(len, pairs[order[start]]))
-            count = max(1, _SCORE_BATCH_TOKENS // width)
-            chunk = order[start : start + count]
-            results |= zip(chunk, self._score_batch([pairs[i] for i in chunk]), strict=True)
-            start += count
-        return [results[i] for i in range(len(pairs))]
-
-    def _encode_pair(self, request: Continuation) -> tuple[list[int], list[int]]:
-        """Tokenise context and continuation so that they join as the whole text would.
-
-        Spaces at the end of the context belong to the continuation's first token; an empty context
-        is replaced by one end-of-text token, as lm-eval does.
-        """
-        context = request.context.rstrip()
-        moved = request.context[len(context) :]
-        if not context:
-            text = moved + request.continuation
-            ids = self._tokenizer(text, add_special_tokens=False).input_ids
-            return [self._tokenizer.eos_token_id], ids
-        whole = self._tokenizer(context + moved + request.continuation).input_ids
-        known = self._tokenizer(context).input_ids
-        return whole[: len(known)], whole[len(known) :]
-
-    def _score_batch(self, pairs: list[tuple[list[int], list[int]]]) -> list[Logprob]:
-        sequences = [(context + target)[:-1] for context, target in pairs]
-        width = max(map(len, sequences))
-        ids = torch.full((len(pairs), width), self._tokenizer.pad_token_id, device=self._device)
-        mask = torch.zeros_like(ids)
-        for at, sequence in enumerate(sequences):
-            ids[at, : len(sequence)] = torch.tensor(sequence, device=self._device)
-            mask[at, : len(sequence)] = 1
-        hidden = self._model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
-        head = self._model.get_output_embeddings()
-        results = []
-        for at, (context, target) in enumerate(pairs):
-            states = hidden[at, len(context) - 1 : len(context) - 1 + len(target)]
-            logps = torch.log_softmax(head(states).float(), dim=-1)
-            wanted = torch.tensor(target, device=self._device)
-            total = float(logps.gather(1, wanted[:, None]).sum())
-            greedy = bool((logps.argmax(dim=-1) == wanted).all())
-            results.append(Logprob(total, len(target), greedy))
-        return results
+        """Return one result per request, in order; see engines/scoring.py for what is shared."""
+        pairs = self._prompter.pairs(requests)
+        return score_pairs(
+            self._model,
+            pairs,
+            window=self._context,
+            cache_tokens=self._section.max_batch_tokens,
+        )
 
 
-def _common_prefix(prompts: list[list[int]]) -> int:
-    """Return how many tokens all prompts begin with (0 if too few); each keeps one of its own."""
-    if len(prompts) < 2:  # noqa: PLR2004 - nobody to share with
-        return 0
-    low, high = min(prompts), max(prompts)
-    limit = min(map(len, prompts)) - 1
-    length = next((i for i in range(limit) if low[i] != high[i]), limit)
-    return length if length >= _LEAST_SHARED_TOKENS else 0
+def _finished(row: _Row, ids: list[int], strings: StopStrings, *, ended: bool) -> Sampled:
+    text, cut = strings.cut(ids[:-1] if ended else ids)
+    finish: Finish = "stop" if ended or cut else "length"
+    return Sampled(row.request.key, row.draw, text, len(ids), finish)
 
 
 def _pick_device(name: str) -> torch.device:

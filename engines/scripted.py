@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from core.records import Message
 from engines.engine import Logprob, Sampled
+from engines.stopping import cut_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,8 @@ Reply: TypeAlias = Callable[[Sequence[Message], int], str | None]
 
 class ScriptedEngine:
     """Answers with `reply(messages, draw)`; a reply of None plays a prompt that is too long.
+
+    A raw prompt reaches the script as one message of the role "text".
 
     `calls` counts the draws handed out, so a test can show that nothing was asked twice.
     """
@@ -37,12 +40,16 @@ class ScriptedEngine:
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield the scripted replies in order of request and draw."""
         for request in requests:
+            messages = request.messages
+            if isinstance(messages, str):
+                messages = [{"role": "text", "content": messages}]
             for draw in request.draws:
                 self.calls.append((request.key, draw))
-                text = self._reply(request.messages, draw)
+                text = self._reply(messages, draw)
                 if text is None:
                     yield Sampled(request.key, draw, "", 0, "too_long")
                     continue
+                text, _ = cut_at_stop(text, decoding.stop)
                 words = text.split()
                 cut = len(words) > decoding.max_new_tokens
                 shown = " ".join(words[: decoding.max_new_tokens]) if cut else text

@@ -60,7 +60,9 @@ class Reply:
     `finish`: "stop"; "length" (cut by the token limit); "too_long" (the prompt does not fit,
     nothing was asked); "refused" (a content filter or the model's own refusal field); "failed" (no
     answer after all retries: `failure` says why; never recorded, so that it is asked again).
-    `logprobs` has the OpenAI form: {"content": [{"token", "logprob", "top_logprobs": [...]}]}.
+    `tokens_in` and `tokens_out` are what the server counts, malformed replies that were asked again
+    included: what is billed. `logprobs` has the OpenAI form:
+    {"content": [{"token", "logprob", "top_logprobs": [...]}]}.
     `model` is who the server says answered.
     """
 
@@ -91,6 +93,19 @@ class Judge(Protocol):
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
         """Yield one reply per request, as they come, in no particular order."""
         ...
+
+
+def unique_keys(asks: Sequence[Ask]) -> None:
+    """Check that each ask of one call can be told from the others by its key.
+
+    Raises:
+        ValueError: two have the same key.
+    """
+    seen: set[str] = set()
+    for ask in asks:
+        if ask.key in seen:
+            raise ValueError(f"two asks have the key {ask.key!r}: keys must be unique in one call")
+        seen.add(ask.key)
 
 
 def settle_failures(failures: Sequence[Reply], total: int, *, allowed_share: float) -> None:

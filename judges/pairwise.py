@@ -1,31 +1,22 @@
 """Comparing two answers of one prompt, in both presentation orders.
 
-Disagreement between the orders is a tie (paper, section 3.1.2). The words
-sent are those of the alpaca-eval package's `alpaca_eval_gpt4` annotator, read from the package.
+Disagreement between the orders is a tie (paper, section 3.1.2). What the judge is shown and how its
+reply is read is a `PairPrompt` (judges/pair_prompts.py).
 """
 
 from __future__ import annotations
 
-import importlib.util
-import re
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from core.errors import ConfigError
 from core.records import Message, Verdict
-from engines.engine import Decoding, Request
-from judges.replies import parse_ranking
+from judges.asking import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from engines.engine import Engine, Sampled
+    from judges.asking import Judge, Reply
 
-_TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)\n?<\|im_end\|>", re.DOTALL)
-_SHOWN: dict[int, Literal["A", "B"]] = {1: "A", 2: "B"}
-_FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")
-_MAX_REPLY_TOKENS = 100  # the annotator's own setting: a ranking of two is about 60 tokens
+Winner = Literal["A", "B", "tie"]
 
 
 class Comparison(NamedTuple):
@@ -48,34 +39,65 @@ class Comparison(NamedTuple):
         return self._replace(a=self.b, b=self.a, answer_a=self.answer_b, answer_b=self.answer_a)
 
 
-def compare(engine: Engine, items: Sequence[Comparison], *, seed: int) -> Iterator[Verdict]:
-    """Yield a verdict per item once both of its orders have been judged."""
-    waiting: dict[str, Verdict] = {}
-    for verdict in judge_orders(engine, items, seed=seed):
-        key = item_key(verdict)
-        other = waiting.pop(key, None)
-        if other is None:
-            waiting[key] = verdict
-        else:
-            yield combine(*sorted((other, verdict), key=lambda v: v.key))
+class Read(NamedTuple):
+    """What a reply says of the two answers as shown ("A" is the first), or why that is unclear."""
+
+    winner: Winner | None
+    unparsed: str | None
+
+
+class PairPrompt(NamedTuple):
+    """How two answers are shown to a judge and its reply is read.
+
+    `weigh`: the reply is one token, of these the more probable; empty: the reply is words.
+    """
+
+    name: str
+    messages: Callable[[Comparison], list[Message]]
+    read: Callable[[Reply], Read]
+    max_new_tokens: int
+    weigh: tuple[str, ...] = ()
 
 
 def judge_orders(
-    engine: Engine, items: Sequence[Comparison], *, seed: int, done: Collection[str] = ()
+    judge: Judge,
+    items: Sequence[Comparison],
+    prompt: PairPrompt,
+    *,
+    done: Collection[str] = (),
+    failures: list[Reply],
 ) -> Iterator[Verdict]:
     """Yield each order's verdict by itself, seen from A's side, leaving out the keys in `done`.
 
-    Keys end in "/ab" where A was shown first and in "/ba" where B was. Decoding is greedy. For
-    callers that keep every paid reply; `combine` makes one verdict of the two.
+    Keys end in "/ab" where A was shown first and in "/ba" where B was; `combine` makes one verdict
+    of the two. Decoding is greedy. Requests that failed for good are appended to `failures` and
+    yield nothing.
     """
     shown = {}
     for item in items:
         shown[f"{item.key}/ab"] = item
         shown[f"{item.key}/ba"] = item.swapped()
-    requests = [Request(k, ranking_messages(i)) for k, i in shown.items() if k not in done]
-    for sampled in engine.sample(requests, Decoding(0.0, 1.0, _MAX_REPLY_TOKENS, seed)):
-        verdict = _read(shown[sampled.key], sampled)
-        yield verdict if sampled.key.endswith("/ab") else verdict.swapped()
+    asks = [
+        Ask(key, tuple(prompt.messages(item)), prompt.max_new_tokens, weigh=prompt.weigh)
+        for key, item in shown.items()
+        if key not in done
+    ]
+    for reply in judge.ask(asks):
+        if reply.finish == "failed":
+            failures.append(reply)
+            continue
+        verdict = _verdict(shown[reply.key], reply, prompt)
+        yield verdict if reply.key.endswith("/ab") else verdict.swapped()
+
+
+def _verdict(item: Comparison, reply: Reply, prompt: PairPrompt) -> Verdict:
+    if reply.finish in ("too_long", "refused"):
+        reason = "prompt_too_long" if reply.finish == "too_long" else "refused"
+        read = Read(None, reason)
+    else:
+        read = prompt.read(reply)
+    names = (reply.key, item.prompt_key or item.key, item.a, item.b)
+    return Verdict(*names, read.winner, read.unparsed, (reply.text,))
 
 
 def item_key(verdict: Verdict) -> str:
@@ -96,34 +118,15 @@ def combine(ab: Verdict, ba: Verdict) -> Verdict:
     return Verdict(item_key(ab), ab.prompt_key, ab.a, ab.b, winner, unparsed, replies)
 
 
-def ranking_messages(item: Comparison) -> list[Message]:
-    """Return the AlpacaEval ranking prompt with A shown first; fields are filled in one pass."""
-    values = {
-        "{instruction}": item.prompt,
-        "{output_1}": item.answer_a,
-        "{output_2}": item.answer_b,
-    }
-    return [
-        {"role": role, "content": "".join(values.get(p, p) for p in _FIELD.split(content))}
-        for role, content in _ranking_template()
-    ]
+def combine_all(orders: Mapping[str, Verdict]) -> list[Verdict]:
+    """Join verdicts by single order, keyed by their keys, into one per comparison.
 
-
-def _read(item: Comparison, sampled: Sampled) -> Verdict:
-    names = (sampled.key, item.prompt_key or item.key, item.a, item.b)
-    if sampled.finish == "too_long":
-        return Verdict(*names, None, "prompt_too_long", ("",))
-    choice = parse_ranking(sampled.text, cut=sampled.finish == "length")
-    winner = None if choice.preferred is None else _SHOWN[choice.preferred]
-    return Verdict(*names, winner, choice.unparsed, (sampled.text,))
-
-
-@lru_cache(maxsize=1)
-def _ranking_template() -> tuple[tuple[str, str], ...]:
-    spec = importlib.util.find_spec("alpaca_eval")
-    if spec is None or not spec.submodule_search_locations:
-        message = "the AlpacaEval prompt is read from the package alpaca-eval: run `make setup`"
-        raise ConfigError(message)
-    folder = Path(spec.submodule_search_locations[0]) / "evaluators_configs" / "alpaca_eval_gpt4"
-    text = (folder / "alpaca_eval.txt").read_text(encoding="utf-8")
-    return tuple(_TURN.findall(text))
+    A verdict under a key without order (identical or absent answers need no judge) stands as it is.
+    """
+    joined = []
+    for key, verdict in sorted(orders.items()):
+        if key.endswith("/ab"):
+            joined.append(combine(verdict, orders[f"{item_key(verdict)}/ba"]))
+        elif not key.endswith("/ba"):
+            joined.append(verdict)
+    return joined

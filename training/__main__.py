@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from core.command import run_command
 from core.config import Config, load_config
-from core.errors import ConfigError, SrlmError, StorageError
 from core.progress import duration, say
 from core.stages import parse_stage
 from core.stages import stages_of as stages_of_iteration
@@ -76,27 +76,8 @@ def _result() -> Console:
 
 
 def main() -> None:
-    """Run the command; expected errors end in one line and their exit code."""
-    try:
-        app(standalone_mode=False)
-    except SrlmError as error:
-        _fail(str(error), error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; what was finished is kept, run the same command to go on", 130)
-    except OSError as error:
-        named = f"{error.filename or 'file'}: {error.strerror}"
-        _fail(str(StorageError(f"{named}; what was finished is kept")), 2)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # click's usage errors have it
-            raise
-        _fail(error.format_message(), ConfigError.exit_code)
-
-
-def _fail(message: str, code: int) -> None:
-    say(f"error: {' '.join(message.splitlines())}")
-    sys.exit(code)
+    """Run the command; see `core.command`."""
+    run_command(app)
 
 
 if __name__ == "__main__":

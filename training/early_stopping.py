@@ -22,6 +22,8 @@ from core.append_log import AppendLog
 from core.progress import say, track
 from core.records import Judgment, Verdict, user
 from engines.engine import Decoding, Request
+from judges.local_judge import LocalJudge
+from judges.pair_prompts import pair_prompt
 from judges.pairwise import Comparison, combine, judge_orders
 from judges.pointwise import Subject, judge_answers, mean_scores
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from core.config import EarlyStoppingSection, JudgeSection
     from core.records import Row
     from engines.engine import Engine
+    from judges.asking import Reply
     from training.validation import ValidationPrompt
 
 _Kept = TypeVar("_Kept")
@@ -224,7 +227,11 @@ class CheckpointJudge:
     ) -> Iterator[Verdict]:
         """Show both answers in both orders; each order's reply is kept as soon as it is there."""
         orders = {v.key: v for v in self._kept(log, "order", Verdict, step)}
-        for verdict in judge_orders(self._open_judge(), items, seed=self._seed, done=orders):
+        judge = LocalJudge(self._open_judge(), self._section.judge, seed=self._seed)
+        failures: list[Reply] = []  # a local judge never fails
+        for verdict in judge_orders(
+            judge, items, pair_prompt("alpaca_eval"), done=orders, failures=failures
+        ):
             self._keep(log, "order", step, verdict)
             orders[verdict.key] = verdict
         for item in items:

@@ -12,47 +12,16 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.progress import track
 from core.records import JudgeExample
 from core.store import Built
-from judges.pointwise import Subject, judge_answers, judgment_key
+from judges.pointwise import judgment_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from core.config import Config, EftSelectionSection
+    from core.config import EftSelectionSection
     from core.records import Judgment, RankedPrompt, Reply
     from core.store import Partial
-    from engines.engine import Engine
-
-
-def judge_ranked(
-    engine: Engine,
-    prompts: Sequence[RankedPrompt],
-    config: Config,
-    *,
-    draws: int,
-    title: str,
-    out: Partial,
-) -> Built:
-    """Judge every reply of the given prompts with the configured rubric."""
-    subjects = [Subject(r.key, p.key, p.prompt, r.text) for p in prompts for r in p.replies]
-    with track(title, len(subjects) * draws, resumed=len(out.rows)) as advance:
-        for judgment in judge_answers(
-            engine, subjects, config.judge, seed=config.seed, draws=draws, done=out.rows
-        ):
-            out.add(judgment)
-            advance(tokens=judgment.tokens)
-    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
-    parsed = len(out.rows) - sum(unparsed.values())
-    return Built(counts={"parsed": parsed, **unparsed}, engine=engine.fingerprint)
-
-
-def of_split(
-    prompts: Iterable[RankedPrompt], split: str, limit: int | None = None
-) -> list[RankedPrompt]:
-    """Return the prompts of one split, at most `limit`, in the order of their keys."""
-    return sorted((p for p in prompts if p.split == split), key=lambda p: p.key)[:limit]
 
 
 class Scored(NamedTuple):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges import health
+from judges.ranked_replies import judge_ranked, of_split
 from training import candidates, eft, models, pairs, prompts, seed
 from training.open_assistant import source_hash
 from training.preflight import check_settings
@@ -61,11 +62,12 @@ def make_m1(run: Run) -> None:
         run.rows(
             judged,
             [ranked, SFT_BASELINE],
-            lambda out: eft.judge_ranked(
+            lambda out: judge_ranked(
                 run.engine(SFT_BASELINE, judged),
                 training_prompts(run, ranked),
-                config,
+                config.judge,
                 draws=construction.draws,
+                seed=config.seed,
                 title="the SFT baseline judges",
                 out=out,
             ),
@@ -89,7 +91,7 @@ def make_m1(run: Run) -> None:
             examples,
             [ranked],
             lambda out: eft.written(
-                eft.of_split(run.read(ranked), "train"), selection, seed=config.seed, out=out
+                of_split(run.read(ranked), "train"), selection, seed=config.seed, out=out
             ),
         )
     models.train_m1(run, ift, examples)
@@ -178,11 +180,12 @@ def probe(run: Run, k: int, ranked: Ref) -> None:
     run.rows(
         ref,
         [ranked, model_ref(k)],
-        lambda out: eft.judge_ranked(
+        lambda out: judge_ranked(
             run.engine(model_ref(k), ref),
-            eft.of_split(run.read(ranked), "eval", section.max_prompts),
-            run.config,
+            of_split(run.read(ranked), "eval", section.max_prompts),
+            run.config.judge,
             draws=section.draws,
+            seed=run.config.seed,
             title=f"M{k} judges the EFT evaluation split",
             out=out,
         ),
@@ -196,4 +199,4 @@ def kept(run: Run, prompts_ref: Ref) -> list[Prompt]:
 
 def training_prompts(run: Run, ranked: Ref) -> list[RankedPrompt]:
     """Return the ranked prompts that construction may use."""
-    return eft.of_split(run.read(ranked), "train", run.config.eft.construction.max_prompts)
+    return of_split(run.read(ranked), "train", run.config.eft.construction.max_prompts)

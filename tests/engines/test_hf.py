@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from core.config import EngineSection
 from core.errors import ModelError
 from core.records import Message, user
 from engines.attention import GROUPED, reserved_cache
-from engines.engine import Continuation, Decoding, Engine, Request, Sampled
+from engines.engine import Continuation, Decoding, Engine, Request, Sampled, draw_seed
 from engines.hf import HFEngine
 from engines.models import load_model, load_tokenizer
 
@@ -144,6 +145,56 @@ def test_a_prompt_without_room_for_an_answer_is_an_outcome_not_a_crash(engine: H
     assert len(out) == 6
 
 
+def test_a_long_prompt_may_lose_its_beginning_instead(engine: HFEngine, tiny: Path) -> None:
+    # The window holds 4,096 tokens, 12 of them new: the last 4,084 of the prompt stay.
+    text = "Hi " + "fox " * 5000
+    tokenizer = load_tokenizer(tiny)
+    kept = tokenizer.decode(tokenizer(text).input_ids[-4084:])
+    cut = Decoding(0.0, 1.0, 12, seed=3, truncate=True)
+    (found,) = engine.sample([Request("p", text)], cut)
+    assert found.finish != "too_long"
+    (whole,) = engine.sample([Request("p", kept)], GREEDY)
+    assert found == whole
+
+
+def test_a_raw_prompt_is_continued_without_a_template(engine: HFEngine, tiny: Path) -> None:
+    model, tokenizer = load_model(tiny, torch.float32), load_tokenizer(tiny)
+    ids = tokenizer("The quick brown").input_ids
+    start = len(ids)
+    while len(ids) < start + 12 and ids[-1] != tokenizer.eos_token_id:
+        with torch.inference_mode():
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    expected = tokenizer.decode(ids[start:], skip_special_tokens=True)
+    raw = [Request("raw", "The quick brown"), Request("other", "Hi")]
+    assert texts(engine, raw, GREEDY)["raw", 0] == expected
+    assert texts(engine, [Request("raw", user("The quick brown"))], GREEDY)["raw", 0] != expected
+
+
+def test_a_stop_string_ends_a_draw_and_is_not_part_of_its_text(engine: HFEngine) -> None:
+    asked = requests((0, 1, 2, 3))
+    whole = texts(engine, asked, Decoding(1.0, 0.9, 60, seed=3))
+    seen = Counter(char for text in whole.values() for char in text if char.isascii())
+    ((char, _),) = seen.most_common(1)
+    decoding = Decoding(1.0, 0.9, 60, seed=3, stop=("never said", char))
+    found = list(engine.sample(asked, decoding))
+    for sampled in found:
+        full = whole[sampled.key, sampled.draw]
+        assert sampled.text == full.split(char)[0]
+        assert sampled.finish == "stop" or char not in full
+    cut = [s for s in found if char in whole[s.key, s.draw]]
+    assert len(cut) > 1
+    assert min(s.tokens for s in cut) < 60  # not decoded to the end and cut afterwards
+
+
+def test_the_seeds_of_conversations_never_move() -> None:
+    # Computed with the first released version: sha256 of "3/<sha256 of the messages>/2".
+    expected = 172634776209098441874523827788900132627
+    assert draw_seed(Decoding(0.7, 0.9, 5, seed=3), user("Hi"), 2) == expected
+    raw = draw_seed(Decoding(0.7, 0.9, 5, seed=3), "Hi", 2)
+    assert raw != expected
+    assert raw != draw_seed(Decoding(0.7, 0.9, 5, seed=3), "Ho", 2)
+
+
 def test_the_reply_never_contains_the_prompt(engine: HFEngine) -> None:
     canary = "xylophone quartz Score: 5"
     for sampled in engine.sample([Request("p", user(canary), (0, 1))], WARM):
@@ -166,6 +217,37 @@ def test_scores_equal_a_direct_computation_token_by_token(engine: HFEngine, tiny
         expected = sum(float(logps[t - 1, whole[t]]) for t in range(known, len(whole)))
         assert got.total == pytest.approx(expected, abs=1e-4)
         assert got.tokens == len(whole) - known
+
+
+def test_a_reply_is_scored_after_the_conversation_as_the_template_renders_it(
+    engine: HFEngine, tiny: Path
+) -> None:
+    model, tokenizer = load_model(tiny, torch.float32), load_tokenizer(tiny)
+    context = tuple(user("Which is better?"))
+    known = tokenizer.apply_chat_template(
+        list(context), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    asked = [Continuation(context, text) for text in ("m", "M", " the fox")]
+    for request, found in zip(asked, engine.score(asked), strict=True):
+        target = tokenizer(request.continuation, add_special_tokens=False).input_ids
+        with torch.inference_mode():
+            logps = model(torch.tensor([known + target])).logits[0].log_softmax(-1)
+        places = enumerate(target, start=len(known) - 1)
+        assert found.total == pytest.approx(sum(float(logps[at, t]) for at, t in places), abs=1e-4)
+        assert found.tokens == len(target)
+
+
+def test_a_batch_scores_as_its_requests_alone(engine: HFEngine) -> None:
+    header = "The quick brown fox jumps over the lazy dog. " * 30
+    asked = [
+        Continuation(context, continuation)
+        for context in (header + "Dog:", header + "The fox", "Hi", "", "The lazy ")
+        for continuation in (" dog", " fox jumps over", " x")
+    ]
+    for request, together in zip(asked, engine.score(asked), strict=True):
+        (alone,) = engine.score([request])
+        assert together.total == pytest.approx(alone.total, abs=1e-5 * max(1, alone.tokens))
+        assert together[1:] == alone[1:]
 
 
 def test_scores_come_back_in_the_order_asked(engine: HFEngine) -> None:

@@ -91,6 +91,21 @@ def test_an_empty_reply_is_a_reply_and_not_a_prompt_that_is_too_long() -> None:
     assert only == Sampled("a", 0, "", 0, "stop")
 
 
+def test_a_raw_prompt_reaches_the_script_as_one_message_of_text() -> None:
+    engine = ScriptedEngine(lambda messages, draw: f"{messages[0]['role']}: {len(messages)}")
+    (only,) = engine.sample([Request("a", "Q: x")], decoding())
+    assert only.text == "text: 1"
+    (echoed,) = ScriptedEngine(echo).sample([Request("a", "Q: x")], decoding())
+    assert echoed.text == "Q: x 0"
+
+
+def test_a_stop_string_cuts_the_scripts_reply_before_its_words_are_counted() -> None:
+    engine = ScriptedEngine(lambda messages, draw: "one two\nthree four")
+    stopping = Decoding(0.0, 1.0, 2, seed=0, stop=("\n", "four"))
+    (only,) = engine.sample([Request("a", user("x"))], stopping)
+    assert only == Sampled("a", 0, "one two", 2, "stop")
+
+
 def test_no_requests_give_no_draws() -> None:
     engine = ScriptedEngine(echo)
     assert list(engine.sample([], decoding())) == []

@@ -10,8 +10,11 @@ from core.errors import ConfigError
 from core.records import Verdict
 from engines.engine import Decoding, Sampled
 from engines.scripted import ScriptedEngine
-from judges import pairwise
-from judges.pairwise import Comparison, combine, compare, ranking_messages
+from judges import pair_prompts
+from judges.asking import Ask, Reply
+from judges.local_judge import LocalJudge
+from judges.pair_prompts import pair_prompt, ranking_messages, read_token, token_messages
+from judges.pairwise import Comparison, combine, combine_all, judge_orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +47,21 @@ def says(ab: str | None, ba: str | None) -> ScriptedEngine:
     )
 
 
+def orders(engine: ScriptedEngine, items: Sequence[Comparison], seed: int = 0) -> Iterator[Verdict]:
+    """Yield the verdict of each order, as the engine's words come."""
+    failures: list[Reply] = []
+    judge = LocalJudge(engine, "scripted", seed=seed)
+    yield from judge_orders(judge, items, pair_prompt("alpaca_eval"), failures=failures)
+    assert failures == []
+
+
+def compare(engine: ScriptedEngine, items: Sequence[Comparison], seed: int = 0) -> list[Verdict]:
+    """Judge both orders and join them."""
+    return combine_all({verdict.key: verdict for verdict in orders(engine, items, seed)})
+
+
 def only(engine: ScriptedEngine, item: Comparison = ITEM) -> Verdict:
-    (verdict,) = compare(engine, [item], seed=0)
+    (verdict,) = compare(engine, [item])
     return verdict
 
 
@@ -61,7 +77,7 @@ class ShuffledEngine(ScriptedEngine):
 
 def test_both_orders_of_every_comparison_are_asked_once() -> None:
     engine = prefers("4")
-    list(compare(engine, [ITEM, ITEM._replace(key="p1")], seed=0))
+    compare(engine, [ITEM, ITEM._replace(key="p1")])
     assert sorted(engine.calls) == [("p0/ab", 0), ("p0/ba", 0), ("p1/ab", 0), ("p1/ba", 0)]
 
 
@@ -91,7 +107,7 @@ def test_orders_that_disagree_are_a_tie() -> None:
 def test_a_judge_that_looks_only_at_the_position_never_names_a_winner(favourite: str) -> None:
     engine = ScriptedEngine(lambda messages, draw: favourite)
     items = [ITEM._replace(key=f"p{n}", answer_a=f"answer {n}") for n in range(5)]
-    assert [v.winner for v in compare(engine, items, seed=0)] == ["tie"] * 5
+    assert [v.winner for v in compare(engine, items)] == ["tie"] * 5
 
 
 def test_a_judge_of_content_gives_the_same_winner_when_the_sides_are_exchanged() -> None:
@@ -142,28 +158,95 @@ def test_verdicts_do_not_depend_on_the_order_in_which_the_engine_answers() -> No
         Comparison("p1", "Q", "m2", "m1", "5", "4"),
         Comparison("p/2", "Q", "m2", "m1", "4", "4"),  # first in both orders: a tie
     ]
-    plain = {v.key: v for v in compare(ScriptedEngine(reply), items, seed=0)}
-    shuffled = {v.key: v for v in compare(ShuffledEngine(reply), items, seed=0)}
+    plain = {v.key: v for v in compare(ScriptedEngine(reply), items)}
+    shuffled = {v.key: v for v in compare(ShuffledEngine(reply), items)}
     assert {key: v.winner for key, v in plain.items()} == {"p0": "A", "p1": "B", "p/2": "tie"}
     assert shuffled == plain
 
 
-def test_a_verdict_comes_out_as_soon_as_its_two_orders_are_in() -> None:
+def test_an_orders_verdict_comes_out_as_soon_as_it_is_in() -> None:
     engine = prefers("4")
-    verdicts = compare(engine, [ITEM, ITEM._replace(key="p1")], seed=0)
-    assert next(verdicts).key == "p0"
-    assert engine.calls == [("p0/ab", 0), ("p0/ba", 0)]
+    verdicts = orders(engine, [ITEM, ITEM._replace(key="p1")])
+    assert next(verdicts).key == "p0/ab"
+    assert engine.calls == [("p0/ab", 0)]
+
+
+def test_orders_that_are_there_already_are_not_asked_again() -> None:
+    engine, failures = prefers("4"), list[Reply]()
+    judge = LocalJudge(engine, "scripted", seed=0)
+    prompt = pair_prompt("alpaca_eval")
+    list(judge_orders(judge, [ITEM], prompt, done={"p0/ab"}, failures=failures))
+    assert engine.calls == [("p0/ba", 0)]
+
+
+class FailsOnce:
+    """A judge whose second request fails for good, and whose third is refused."""
+
+    name = identity = "fails-once"
+
+    def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        for at, ask in enumerate(asks):
+            if at == 1:
+                yield Reply(ask.key, "", "failed", failure="HTTP 500 six times")
+            elif at == 2:
+                yield Reply(ask.key, "", "refused")
+            else:
+                yield Reply(ask.key, FIRST, "stop")
+
+
+def test_a_failed_request_is_no_verdict_at_all_and_a_refusal_is_an_unread_one() -> None:
+    failures: list[Reply] = []
+    items = [ITEM, ITEM._replace(key="p1")]
+    prompt = pair_prompt("alpaca_eval")
+    found = {v.key: v for v in judge_orders(FailsOnce(), items, prompt, failures=failures)}
+    assert [(reply.key, reply.failure) for reply in failures] == [("p0/ba", "HTTP 500 six times")]
+    assert found.keys() == {"p0/ab", "p1/ab", "p1/ba"}
+    assert (found["p1/ab"].winner, found["p1/ab"].unparsed) == (None, "refused")
+
+
+def test_a_verdict_that_needed_no_judge_stands_as_it_is() -> None:
+    same = Verdict("p9", "p9", "m2", "m1", "tie")
+    one = Verdict("p0/ab", "p0", "m2", "m1", "A", None, ("x",))
+    two = Verdict("p0/ba", "p0", "m2", "m1", "A", None, ("y",))
+    joined = combine_all({v.key: v for v in (same, two, one)})
+    assert [(v.key, v.winner) for v in joined] == [("p0", "A"), ("p9", "tie")]
+
+
+def token_reply(**logprobs: float) -> Reply:
+    top = [{"token": token, "logprob": value} for token, value in logprobs.items()]
+    content = [{"token": top[0]["token"], "logprob": 0.0, "top_logprobs": top}] if top else []
+    return Reply("p0/ab", "", "length", logprobs={"content": content})
+
+
+def test_the_more_probable_of_the_two_tokens_wins_and_equal_ones_tie() -> None:
+    assert read_token(token_reply(m=-0.1, M=-2.4)) == ("A", None)
+    assert read_token(token_reply(M=-0.1, m=-2.4)) == ("B", None)
+    assert read_token(token_reply(m=-0.7, M=-0.7)) == ("tie", None)
+    # An API lists the five most probable tokens only: the absent one is less probable than those.
+    assert read_token(token_reply(M=-0.1, X=-3.0)) == ("B", None)
+
+
+def test_a_reply_without_either_token_is_unread() -> None:
+    assert read_token(token_reply(X=-0.1)) == (None, "no_score")
+    assert read_token(token_reply()) == (None, "no_score")
+    assert read_token(Reply("p0/ab", "m", "stop")) == (None, "no_score")
+
+
+def test_the_token_prompt_shows_a_as_m_and_b_as_capital_m() -> None:
+    content = token_messages(ITEM)[-1]["content"]
+    first, second = content.index('"model_identifier": "m"'), content.index('"M"')
+    assert first < content.index("It is 4.") < second < content.index("It is 5.")
 
 
 def test_nothing_to_compare_gives_no_verdicts() -> None:
     engine = prefers("4")
-    assert list(compare(engine, [], seed=0)) == []
+    assert compare(engine, []) == []
     assert engine.calls == []
 
 
 def test_the_comparison_is_greedy_with_the_annotators_100_tokens() -> None:
     engine = ShuffledEngine(lambda messages, draw: FIRST)
-    list(compare(engine, [ITEM], seed=7))
+    compare(engine, [ITEM], seed=7)
     assert engine.asked == Decoding(temperature=0.0, top_p=1.0, max_new_tokens=100, seed=7)
 
 
@@ -268,4 +351,4 @@ def test_a_judge_that_quotes_an_injected_ranking_gives_no_verdict() -> None:
 def test_without_the_package_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="alpaca-eval: run `make setup`"):
-        pairwise._ranking_template.__wrapped__()
+        pair_prompts._turns.__wrapped__("alpaca_eval_gpt4/alpaca_eval.txt")

@@ -1,0 +1,38 @@
+"""What every command line shares: one line per error, exit codes that mean something."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from core.errors import ConfigError, SrlmError, StorageError
+from core.progress import say
+
+
+def run_command(app: typer.Typer) -> None:
+    """Run a command line; expected errors end in one line and their exit code.
+
+    0 done; 1 the work was done and says stop; 2 a wrong input, setting or usage, or a full disk;
+    130 interrupted.
+    """
+    try:
+        app(standalone_mode=False)
+    except SrlmError as error:
+        _fail(str(error), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted; what was finished is kept, run the same command to go on", 130)
+    except OSError as error:
+        named = f"{error.filename or 'file'}: {error.strerror}"
+        _fail(str(StorageError(f"{named}; what was finished is kept")), 2)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's usage errors have it
+            raise
+        _fail(error.format_message(), ConfigError.exit_code)
+
+
+def _fail(message: str, code: int) -> None:
+    say(f"error: {' '.join(message.splitlines())}")
+    sys.exit(code)

@@ -1,0 +1,200 @@
+"""The command line: `srlm-eval run` evaluates a run; the other commands check a file of yours."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from core.command import run_command
+from core.config import load_config
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Evaluate the models of a run, or check a file. Results go to stdout, the rest to stderr.",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override, e.g. --set evaluation.nlp.limit=50.")
+]
+RunConfig = Annotated[Path, typer.Option(help="The run's TOML file.")]
+
+
+@app.command()
+def run(
+    config: RunConfig,
+    models: Annotated[
+        str | None, typer.Option(help="Only these, e.g. M1,M2 (default: evaluation.models).")
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Only these benchmarks, e.g. nlp,mt_bench (evaluation.benchmarks)."),
+    ] = None,
+    redo: Annotated[
+        str | None,
+        typer.Option(help="Rebuild what matches, e.g. mt_bench, M2, M2/nlp/piqa, or 'stale'."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run and what the judge may cost.")
+    ] = False,
+    settings: Settings = None,
+) -> None:
+    """Run every benchmark on every model of a run; what is done already is not repeated."""
+    chosen = list(settings or [])
+    if models is not None:
+        chosen.append(f"evaluation.models={json.dumps(models.split(','))}")
+    if only is not None:
+        chosen.append(f"evaluation.benchmarks={json.dumps(only.split(','))}")
+    loaded = load_config(config, chosen)
+    if dry_run:
+        from evaluation.plan import plan_table
+
+        _result().print(plan_table(loaded))
+        return
+    from evaluation.evaluate import evaluate
+    from evaluation.suite import raise_failures
+    from evaluation.summary import notes, results_tables
+
+    outcomes = evaluate(loaded, redo=redo)
+    out = _result()
+    for table in results_tables(outcomes):
+        out.print(table)
+    for line in notes(outcomes, loaded.evaluation):
+        out.print(line, soft_wrap=True, markup=False)
+    raise_failures(outcomes)
+
+
+@app.command("alpaca-eval")
+def alpaca_eval(
+    annotations: Annotated[Path, typer.Option(help="Annotation file of AlpacaEval (.gz or not).")],
+    length_control_data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with df_gamed.csv and instruction_difficulty.csv."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Win rate, discrete and length-controlled, of recorded AlpacaEval annotations."""
+    from evaluation.alpaca_scores import report
+
+    data = str(length_control_data) if length_control_data is not None else None
+    _print(report(annotations, data), as_json=as_json)
+
+
+@app.command("mt-bench")
+def mt_bench(
+    judgments: Annotated[Path, typer.Option(help="FastChat's judgment file (.gz or not).")],
+    as_json: AsJson = False,
+) -> None:
+    """Scores per model of recorded MT-Bench judgments."""
+    from evaluation.fastchat_files import report
+
+    _print(report(judgments), as_json=as_json)
+
+
+@app.command()
+def agreement(
+    ranked: Annotated[Path, typer.Option(help="Replies with human ranks and judge scores.")],
+    as_json: AsJson = False,
+) -> None:
+    """Agreement of scores with human rankings: the five metrics of the paper's Table 4."""
+    from evaluation.ranked_files import report
+
+    _print(report(ranked), as_json=as_json)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Option("--a", help="Per-item scores of one model.")],
+    b: Annotated[Path, typer.Option("--b", help="Per-item scores of the other.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two models item by item: difference, interval and paired test per metric."""
+    from evaluation.score_files import report
+
+    _print(report(a, b), as_json=as_json)
+
+
+@app.command("parse-judgments")
+def parse_judgments(
+    file: Annotated[Path, typer.Option(help="JSONL; `response` holds a judge's words.")],
+    form: Annotated[
+        str, typer.Option(help="What to read: additive, li, rating, ranking or pair.")
+    ] = "additive",
+    as_json: AsJson = False,
+) -> None:
+    """Read every judge reply of a file: the score, or the reason why there is none."""
+    from evaluation.reply_files import FORMS, report
+
+    known = next((f for f in FORMS if f == form), None)
+    if known is None:
+        message = f"--form {form!r}: expected one of {', '.join(FORMS)}"
+        raise ConfigError(message)
+    _print(report(file, known), as_json=as_json)
+
+
+@app.command()
+def nlp(
+    model: Annotated[Path, typer.Option(help="Model folder (safetensors).")],
+    data_dir: Annotated[
+        str | None, typer.Option(help="Folder of JSONL in the hub's schema, or 'sample'.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="lm-eval's names, e.g. piqa,mmlu (default: all nine).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items per task.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    as_json: AsJson = False,
+) -> None:
+    """Run NLP benchmarks through lm-eval on a model folder."""
+    from evaluation.nlp import report
+
+    wanted = tasks.split(",") if tasks else None
+    _print(report(model, data_dir, wanted, limit, dtype), as_json=as_json)
+
+
+def _print(found: Any, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    for name, value in _flat(found):
+        _result().print(f"{name:<48} {value}", markup=False)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every number of a nested report under its dotted name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for at, inner in enumerate(value, start=1):
+            yield from _flat(inner, f"{name}.{at}" if name else str(at))
+    elif isinstance(value, float):
+        yield name, f"{value:.4f}"
+    else:
+        yield name, "–" if value is None else str(value)
+
+
+def _result() -> Console:
+    """Return the console for results: wide enough for a table when it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def main() -> None:
+    """Run the command; see `core.command`."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""An annotator of the alpaca-eval package, one reply at a time.
+
+The package owns prompt, presentation order, parser and processors, and is called for each; only
+sending the requests is ours, so that any judge can answer and every paid reply is kept at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import re
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.errors import ConfigError
+from judges.asking import Ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from core.records import Message
+    from judges.asking import Reply
+
+ORDER_SEED = 0  # of the presentation order: the package's default, with which all files are made
+DRAW = 1.5
+_FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")
+_TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", re.DOTALL)
+# What the package's decoder uses where a configuration says nothing (decoders/openai.py).
+_DEFAULTS = {"max_tokens": 2048, "temperature": 0.7, "top_p": 1.0}
+_LENGTHS = ("max_tokens", "max_tokens_to_sample", "max_new_tokens")
+# Settings of the package's own client: who is asked and how fast is the judge's business here.
+_CLIENT = {
+    "model_name", "price_per_token", "requires_chatml", "is_chatml_prompt", "is_chat", "num_procs",
+    "client_kwargs", "client_function_name", "model_kwargs", "batch_size", "is_strip", "logprobs",
+}  # fmt: skip
+_COMPLETIONS = ("completions", "completions_all")
+
+
+class Comparison(NamedTuple):
+    """The reference's answer (`output_1`) and the model's (`output_2`) to one instruction."""
+
+    key: str
+    instruction: str
+    output_1: str
+    output_2: str
+
+
+class Outcome(NamedTuple):
+    """A preference in [1, 2] for output_2, or None and why; `raw` is the reply as JSON text."""
+
+    preference: float | None
+    missing: str | None
+    raw: str
+
+
+class PackageAnnotator:
+    """One annotator configuration of the package: comparisons → requests, replies → outcomes."""
+
+    def __init__(self, name: str) -> None:
+        """Load the configuration.
+
+        Raises:
+            ConfigError: there is none of that name, or it needs what a `Judge` cannot give
+                (functions, biased tokens, several comparisons in one prompt, no chat format).
+        """
+        self.name = name
+        with package_contained():
+            from alpaca_eval.annotators import SinglePairwiseAnnotator
+            from alpaca_eval.constants import EVALUATORS_CONFIG_DIR
+
+            settings = _settings(EVALUATORS_CONFIG_DIR, name)
+            self._sampling = _sampling(name, settings.pop("completions_kwargs", {}))
+            self._single = SinglePairwiseAnnotator(
+                **settings | {"fn_completions": _never_called},
+                seed=ORDER_SEED,
+                base_dir=EVALUATORS_CONFIG_DIR,
+                annotation_column="preference",
+                completion_column="preference_raw_completion",
+            )
+        self._template = _turns(name, self._single.prompt_template)
+        if self._single.batch_size != 1 or self._single.completion_key not in _COMPLETIONS:
+            raise ConfigError(f"annotator {name!r}: several comparisons in one prompt: unsupported")
+        self._frame: Any = None
+
+    def asks(self, comparisons: Sequence[Comparison]) -> list[Ask]:
+        """Return one request per comparison, in the presentation order the package's seed draws.
+
+        Fields are filled in one pass and into the chat messages, not into the text before it is
+        split: an answer that holds "{output_1}" or "<|im_end|>" reaches the judge as it is. For all
+        other answers the request is the package's own.
+        """
+        import pandas as pd
+
+        if not comparisons:
+            return []
+        frame = pd.DataFrame(comparisons, dtype=object).set_index("key")
+        with package_contained():
+            # Nothing public lies between the order and the reply. It also shuffles: harmless here.
+            self._frame = self._single._preprocess(frame)  # noqa: SLF001
+        return [self._ask(item.key) for item in comparisons]
+
+    def read(self, reply: Reply) -> Outcome:
+        """Parse a reply to a request of the last `asks` with the package's parser.
+
+        Nothing but a preference in [1, 2] comes back as one; a 0 is a draw.
+        """
+        if reply.finish in ("refused", "too_long", "failed"):
+            return Outcome(None, reply.finish, "")
+        completion = self._completion(reply)
+        raw = json.dumps(completion, ensure_ascii=False)
+        if self._single.completion_key == "completions_all" and reply.logprobs is None:
+            return Outcome(None, "no_logprobs", raw)
+        with package_contained():
+            parsed, _ = self._single._parse_completions([completion])  # noqa: SLF001
+            value = _number(parsed[0])
+            if value is None:
+                return Outcome(None, "unparsed", raw)
+            value = DRAW if value == 0 else value  # 0 would become 3 where the order was switched
+            if not 1 <= value <= 2:  # noqa: PLR2004 - the package's range
+                return Outcome(None, "out_of_range", raw)
+            row = self._frame.loc[[reply.key]].assign(
+                preference=value, preference_raw_completion=[completion]
+            )
+            found = self._single._postprocess(row)  # noqa: SLF001 - undoes the switch
+        return Outcome(float(found["preference"].iloc[0]), None, raw)
+
+    def _ask(self, key: str) -> Ask:
+        shown = self._frame.loc[key]
+        values = {f"{{{field}}}": shown[field] for field in Comparison._fields[1:]}
+        messages = tuple(_filled(role, parts, values) for role, parts in self._template)
+        return Ask(key=key, messages=messages, **self._sampling, weigh=self._weighed())
+
+    def _weighed(self) -> tuple[str, ...]:
+        """Return the tokens whose probabilities are the verdict: only where it is the first one."""
+        settings = self._single.fn_completion_parser.keywords
+        first = self._sampling["max_new_tokens"] == 1
+        return tuple(settings.get("denominator_tokens", ())) if first else ()
+
+    def _completion(self, reply: Reply) -> Any:
+        text = reply.text or " "  # as the package's decoder: its parsers refuse empty text
+        if self._single.completion_key == "completions":
+            return text
+        return {
+            "finish_reason": reply.finish,
+            "index": 0,
+            "logprobs": reply.logprobs,
+            "message": {"content": reply.text, "role": "assistant"},
+            "text": text,
+            "total_tokens": reply.tokens_in + reply.tokens_out,
+        }
+
+
+@contextmanager
+def package_contained() -> Iterator[None]:
+    """Undo what the package does to the whole process, which is to log and to warn.
+
+    It sets the root logger's level on import, where it also warns of its own use of pkg_resources,
+    and logs a traceback for every reply it cannot parse; such replies are counted here instead.
+    """
+    root, disabled = logging.getLogger(), logging.root.manager.disable
+    level = root.level
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.setLevel(level)
+
+
+def _settings(folder: Path, name: str) -> dict[str, Any]:
+    from alpaca_eval.utils import load_configs
+
+    known = sorted(path.parent.name for path in folder.glob("*/configs.yaml"))
+    if name not in known:
+        near = ", ".join(difflib.get_close_matches(name, known, n=3)) or ", ".join(known[:5])
+        message = f"evaluation.alpaca_eval.annotator = {name!r}: the package has none; near: {near}"
+        raise ConfigError(message)
+    found = load_configs(folder / name)
+    if len(found) != 1:
+        message = f"annotator {name!r} is a pool of {len(found)}: judges are never mixed in a table"
+        raise ConfigError(message)
+    return dict(next(iter(found.values())))
+
+
+def _sampling(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    given = dict(settings)
+    length = next((given.pop(k) for k in _LENGTHS if k in given), _DEFAULTS["max_tokens"])
+    found = {
+        "max_new_tokens": length,
+        "temperature": given.pop("temperature", _DEFAULTS["temperature"]),
+        "top_p": given.pop("top_p", _DEFAULTS["top_p"]),
+        "top_logprobs": given.pop("top_logprobs", 0),
+    }
+    if unknown := sorted(given.keys() - _CLIENT):
+        message = f"annotator {name!r} needs {', '.join(unknown)}, which judges here cannot do"
+        raise ConfigError(message)
+    return found
+
+
+def _turns(name: str, template: str) -> list[tuple[str, list[str]]]:
+    turns = _TURN.findall(template)
+    if not template.strip().startswith("<|im_start|>") or not turns:
+        raise ConfigError(f"annotator {name!r}: its prompt is not in chat format")
+    return [(role, _FIELD.split(content.strip())) for role, content in turns]
+
+
+def _filled(role: str, parts: Sequence[str], values: Mapping[str, str]) -> Message:
+    return {"role": role, "content": "".join(values.get(part, part) for part in parts).strip()}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return None if value != value else float(value)  # noqa: PLR0124 - NaN, of whatever float type
+
+
+def _never_called(*_: object, **__: object) -> dict[str, list[Any]]:
+    raise AssertionError("requests go through the judge")

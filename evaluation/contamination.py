@@ -1,0 +1,235 @@
+"""Generated training prompts against every evaluation item: was the exam in the textbook?
+
+Two kinds of overlap: a run of words in common, and ROUGE-L as in the self-instruction filter, which
+also finds paraphrases.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from core.progress import track
+from core.records import Flag, Score
+from core.store import Built
+from evaluation.intervals import wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from core.evaluation_config import ContaminationSection
+    from core.store import Partial
+
+LEAST_WORDS = 4  # fewer are no evidence: "tell me more" is in everything
+_WORD = re.compile(r"[^\W_]+")
+_ROUNDING = 1e-9  # the bound must not be sharper than rouge-score's own arithmetic
+_PROMPTS_AT_ONCE = 256
+
+Gram = tuple[str, ...]
+
+
+class EvaluationItem(NamedTuple):
+    """One item of an evaluation set: which set, its name there, and the words a model is shown."""
+
+    benchmark: str
+    item: str
+    text: str
+
+
+class Overlap(NamedTuple):
+    """Places of a prompt and an item in their lists, and how much they share."""
+
+    prompt: int
+    item: int
+    amount: float
+
+
+def find_overlaps(
+    prompts: Sequence[tuple[str, str]],
+    items: Sequence[EvaluationItem],
+    section: ContaminationSection,
+    out: Partial,
+) -> Built:
+    """Write a flag for each prompt (key, text) and item that overlap, by kind.
+
+    "ngram": they share `section.ngram` words in a row, or the shorter one has fewer words than that
+    (but at least four) and lies in the other as a whole. "rouge": ROUGE-L F reaches the threshold.
+    Counts: prompts, items, prompts flagged at all and per benchmark.
+    """
+    found = {
+        "ngram": shared_ngrams([text for _, text in prompts], [i.text for i in items], section),
+        "rouge": similar_texts([text for _, text in prompts], [i.text for i in items], section),
+    }
+    for kind, overlaps in found.items():
+        for overlap in overlaps:
+            (key, text), item = prompts[overlap.prompt], items[overlap.item]
+            flag = f"{key}/{kind}/{item.benchmark}/{item.item}"
+            if flag not in out.rows:
+                out.add(Flag(flag, key, text, *item, kind, overlap.amount))  # type: ignore[arg-type]
+    flags = out.rows.values()
+    flagged = Counter(where for where, _ in {(flag.benchmark, flag.prompt_key) for flag in flags})
+    counts = {
+        "prompts": len(prompts),
+        "items": len(items),
+        "flagged": len({flag.prompt_key for flag in flags}),
+    }
+    names = dict.fromkeys(item.benchmark for item in items)
+    return Built(counts=counts | {f"flagged_{name}": flagged[name] for name in names})
+
+
+def scores(flags: Sequence[Flag], prompts: int) -> list[Score]:
+    """Return the % of `prompts` generated prompts that are flagged, at all and by each kind.
+
+    `detail` counts flagged prompts per benchmark. Wilson intervals.
+    """
+    named = {"flagged": list(flags)}
+    named |= {kind: [f for f in flags if f.kind == kind] for kind in ("ngram", "rouge")}
+    out = []
+    for name, found in named.items():
+        per_benchmark = Counter(where for where, _ in {(f.benchmark, f.prompt_key) for f in found})
+        flagged = len({flag.prompt_key for flag in found})
+        detail = dict(sorted(per_benchmark.items()))
+        interval = wilson(flagged, prompts)
+        if interval is None:
+            out.append(Score(name, None, 0, reason="no prompts", detail=detail))
+            continue
+        low, high = 100 * interval.low, 100 * interval.high
+        out.append(Score(name, 100 * flagged / prompts, prompts, 0, low, high, detail=detail))
+    return out
+
+
+def words(text: str) -> Gram:
+    """Return a text's words: letters and digits of any script, in one case and Unicode form."""
+    return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def shared_ngrams(
+    prompts: Sequence[str], items: Sequence[str], section: ContaminationSection
+) -> Iterator[Overlap]:
+    """Yield pairs that share n words in a row; the amount counts different n-grams.
+
+    Of a text with fewer than n words (but four or more) all of it must be in the other; the amount
+    is then 1. The prompts are indexed, since they are the smaller side, and the items stream by.
+    """
+    n = section.ngram
+    tokens = [words(text) for text in prompts]
+    sizes = [len(found) for found in tokens]
+    items_words = [words(text) for text in items]
+    short = {len(found) for found in (*tokens, *items_words) if LEAST_WORDS <= len(found) < n}
+    indexes = {size: _index(tokens, size) for size in sorted({n, *short})}
+    for place, found in enumerate(items_words):
+        amounts: Counter[int] = Counter()
+        if len(found) >= n:
+            amounts.update(_hits(found, n, indexes[n]))
+        for size in short:
+            # Whole short item in a prompt, or whole short prompt in the item.
+            hits = _hits(found, size, indexes[size])
+            amounts.update(p for p in hits if size in (len(found), sizes[p]) and not amounts[p])
+        for prompt in sorted(+amounts):
+            yield Overlap(prompt, place, float(amounts[prompt]))
+
+
+def _grams(tokens: Gram, n: int) -> set[Gram]:
+    return {tokens[at : at + n] for at in range(len(tokens) - n + 1)}
+
+
+def _index(texts: Sequence[Gram], n: int) -> dict[Gram, list[int]]:
+    index: dict[Gram, list[int]] = defaultdict(list)
+    for place, tokens in enumerate(texts):
+        for gram in _grams(tokens, n):
+            index[gram].append(place)
+    return dict(index)
+
+
+def _hits(tokens: Gram, n: int, index: Mapping[Gram, Sequence[int]]) -> Iterator[int]:
+    for gram in _grams(tokens, n):
+        yield from index.get(gram, ())
+
+
+def similar_texts(
+    prompts: Sequence[str], items: Sequence[str], section: ContaminationSection
+) -> Iterator[Overlap]:
+    """Yield pairs whose ROUGE-L F reaches the threshold; the amount is F, by rouge-score.
+
+    A common subsequence is no longer than the words in common, counted with repetition, so
+    F ≤ 2·common/(m + n) for texts of m and n words. A word's k-th occurrence is a column of a
+    sparse matrix, whose product counts the words in common of many pairs at once; only pairs within
+    the bound are aligned.
+    """
+    if not prompts or not items:
+        return
+    columns: dict[tuple[str, int], int] = {}
+    left, right = _occurrences(prompts, columns), _occurrences(items, columns)
+    matrix, sizes = _matrix(left, len(columns)), _sizes(left)
+    across, item_sizes = _matrix(right, len(columns)).T.tocsr(), _sizes(right)
+    threshold = section.rouge_threshold
+    with track("ROUGE-L", len(prompts)) as advance:
+        for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
+            common = (matrix[start : start + _PROMPTS_AT_ONCE] @ across).tocoo()
+            rows, places = common.row + start, common.col
+            reachable = (threshold - _ROUNDING) * (sizes[rows] + item_sizes[places])
+            near = 2 * common.data >= reachable
+            for row, place in sorted(zip(rows[near].tolist(), places[near].tolist(), strict=True)):
+                amount = rouge_l(items[place], prompts[row])
+                if amount >= threshold:
+                    yield Overlap(row, place, amount)
+            advance(min(_PROMPTS_AT_ONCE, len(prompts) - start))
+
+
+def _occurrences(texts: Sequence[str], columns: dict[tuple[str, int], int]) -> list[list[int]]:
+    """Return each text's columns, one per word and repetition; new ones are added."""
+    out = []
+    for text in texts:
+        seen: Counter[str] = Counter()
+        row = []
+        for word in _rouge_words(text):
+            seen[word] += 1
+            row.append(columns.setdefault((word, seen[word]), len(columns)))
+        out.append(row)
+    return out
+
+
+def _matrix(rows: Sequence[Sequence[int]], width: int) -> Any:
+    from scipy.sparse import csr_matrix
+
+    starts = np.concatenate([[0], np.cumsum(_sizes(rows))])
+    places = np.array([column for row in rows for column in row], dtype=np.int64)
+    return csr_matrix((np.ones(len(places), np.int32), places, starts), (len(rows), width))
+
+
+def _sizes(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    return np.array([len(row) for row in rows], dtype=np.int64)
+
+
+@lru_cache(maxsize=1 << 16)
+def _rouge_words(text: str) -> Gram:
+    from rouge_score.tokenize import tokenize
+
+    return tuple(tokenize(text, None))
+
+
+class _RememberingTokenizer:
+    """rouge-score's default tokenizer (no stemming), remembering what it has seen."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the words."""
+        return list(_rouge_words(text))
+
+
+@lru_cache(maxsize=1)
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=False, tokenizer=_RememberingTokenizer())
+
+
+def rouge_l(target: str, prediction: str) -> float:
+    """Return rouge-score's ROUGE-L F-measure in [0, 1]; the same in both directions."""
+    return float(_scorer().score(target, prediction)["rougeL"].fmeasure)

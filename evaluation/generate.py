@@ -1,0 +1,64 @@
+"""Models answer benchmark prompts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from core.progress import track
+from core.records import Generation, user
+from core.store import Built
+from engines.engine import Decoding, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.evaluation_config import GenerationSection
+    from core.store import Partial
+    from engines.engine import Engine
+
+
+class Keyed(Protocol):
+    """A prompt with a key of its own."""
+
+    @property
+    def key(self) -> str:
+        """The prompt's identity."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The prompt."""
+        ...
+
+
+def answer(
+    engine: Engine,
+    prompts: Sequence[Keyed],
+    section: GenerationSection,
+    *,
+    seed: int,
+    title: str,
+    out: Partial,
+) -> Built:
+    """Write one answer per prompt; a prompt too long for the model is an answer of no words."""
+    decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
+    by_key = {prompt.key: prompt for prompt in prompts}
+    requests = [Request(p.key, user(p.text)) for p in prompts if p.key not in out.rows]
+    with track(title, len(prompts), resumed=len(out.rows)) as advance:
+        for said in engine.sample(requests, decoding):
+            text = by_key[said.key].text
+            out.add(Generation(said.key, said.key, text, said.text, said.tokens, said.finish))
+            advance(tokens=said.tokens)
+    finished = Counter(f"finish_{row.finish}" for row in out.rows.values())
+    return Built(
+        counts=dict(sorted(finished.items())),
+        facts={"mean_characters": mean_characters(list(out.rows.values()))},
+        engine=engine.fingerprint,
+    )
+
+
+def mean_characters(answers: Sequence[Generation]) -> float | None:
+    """Return the mean length of the answers given, in characters; None if there are none."""
+    lengths = [len(row.text) for row in answers if row.finish != "too_long"]
+    return sum(lengths) / len(lengths) if lengths else None

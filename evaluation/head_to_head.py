@@ -1,0 +1,155 @@
+"""Win / tie / lose of two models on the same prompts (paper, section 3.2.1 and Figure 3).
+
+Both presentation orders are judged; if they disagree the verdict is a tie. A prompt is one
+observation: its two orders are never counted apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.progress import track
+from core.records import Score, Verdict
+from core.store import Built
+from evaluation.intervals import bootstrap_mean, wilson
+from evaluation.paired import sign_test
+from judges.asking import settle_failures
+from judges.comparison_health import measure_comparisons
+from judges.pairwise import Comparison, combine_all, judge_orders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.records import Generation
+    from core.store import Partial
+    from judges.asking import Judge, Reply
+    from judges.pairwise import PairPrompt
+
+_NOTHING = "no verdict could be read"
+
+
+class Side(NamedTuple):
+    """One of the two models: its name, and its answers by prompt."""
+
+    name: str
+    answers: Mapping[str, Generation]
+
+
+def judge_matchup(
+    judge: Judge,
+    left: Side,
+    right: Side,
+    prompt: PairPrompt,
+    *,
+    allowed_failures: float,
+    out: Partial,
+) -> Built:
+    """Write a verdict per prompt and order, from the left model's side.
+
+    Equal answers are a tie that nobody is asked about; a prompt that one of them could not answer
+    is an unread comparison. Both have one row, under the prompt's key alone.
+    """
+    items = []
+    for key in sorted(left.answers.keys() & right.answers.keys()):
+        a, b = left.answers[key], right.answers[key]
+        if key in out.rows:
+            continue
+        if "too_long" in (a.finish, b.finish):
+            out.add(Verdict(key, key, left.name, right.name, None, "no_answer"))
+        elif a.text == b.text:
+            out.add(Verdict(key, key, left.name, right.name, "tie"))
+        else:
+            items.append(Comparison(key, a.prompt, left.name, right.name, a.text, b.text))
+    failures: list[Reply] = []
+    wanted = 2 * len(items)
+    done = {f"{item.key}/{order}" for item in items for order in ("ab", "ba")} & out.rows.keys()
+    with track(f"{left.name} against {right.name}", wanted, resumed=len(done)) as advance:
+        for verdict in judge_orders(judge, items, prompt, done=out.rows, failures=failures):
+            out.add(verdict)
+            advance()
+    settle_failures(failures, wanted, allowed_share=allowed_failures)
+    for reply in failures:
+        key = reply.key.removesuffix("/ab").removesuffix("/ba")
+        out.add(Verdict(reply.key, key, left.name, right.name, None, "failed"))
+    unread = sum(row.winner is None for row in out.rows.values())
+    return Built(counts={"orders_unread": unread, "failed": len(failures)}, engine=judge.identity)
+
+
+def scores(
+    orders: Sequence[Verdict],
+    lengths: Mapping[str, tuple[int, int]],
+    *,
+    seed: int,
+) -> list[Score]:
+    """Return win, tie and lose rates in percent, with intervals and an exact sign test.
+
+    `lengths` maps each prompt to both answers' characters. Unread comparisons are left out and
+    counted as missing. `net` is win minus lose, whose interval says whether the two differ;
+    `sign_test` is the two-sided p-value of wins against losses with ties dropped (1 if there are
+    only ties, None without any verdict). `judge/...` describes the judge.
+    """
+    verdicts = combine_all({verdict.key: verdict for verdict in orders})
+    read = [v for v in verdicts if v.winner is not None]
+    missing = len(verdicts) - len(read)
+    reasons = _reasons(verdicts)
+    found = [
+        _share(name, sum(v.winner == side for v in read), len(read), missing, reasons)
+        for name, side in (("win", "A"), ("tie", "tie"), ("lose", "B"))
+    ]
+    found.append(_net(read, missing, reasons, seed))
+    wins, losses = (sum(v.winner == side for v in read) for side in "AB")
+    found.append(
+        Score(
+            "sign_test",
+            sign_test(wins, losses).p_value if read else None,
+            wins + losses,
+            missing,
+            reason=None if read else _NOTHING,
+            detail={"wins": wins, "ties": len(read) - wins - losses, "losses": losses},
+        )
+    )
+    health = measure_comparisons(orders, lengths)
+    return found + [
+        Score(
+            f"judge/{m.key}",
+            m.value,
+            m.n,
+            reason=None if m.value is not None else "nothing to measure",
+            detail=dict(m.detail) if m.detail else None,
+        )
+        for m in health
+    ]
+
+
+def _share(name: str, hits: int, n: int, missing: int, reasons: dict[str, int]) -> Score:
+    """Return a rate in percent with Wilson's interval, which has a width even at 0 and 100."""
+    interval = wilson(hits, n)
+    if interval is None:
+        return Score(name, None, 0, missing, reason=_NOTHING, detail=reasons)
+    low, high = 100 * interval.low, 100 * interval.high
+    detail = reasons or None
+    return Score(name, 100 * hits / n, n, missing, low=low, high=high, detail=detail)
+
+
+def _net(read: Sequence[Verdict], missing: int, reasons: dict[str, int], seed: int) -> Score:
+    points = {"A": 100.0, "B": -100.0, "tie": 0.0}
+    values = [points[v.winner] for v in read if v.winner is not None]
+    if not values:
+        return Score("net", None, 0, missing, reason=_NOTHING, detail=reasons)
+    interval = bootstrap_mean(values, seed=seed)
+    return Score(
+        "net",
+        sum(values) / len(values),
+        len(values),
+        missing,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+    )
+
+
+def _reasons(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for verdict in verdicts:
+        if verdict.unparsed is not None:
+            counted[verdict.unparsed] = counted.get(verdict.unparsed, 0) + 1
+    return counted

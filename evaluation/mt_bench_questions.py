@@ -1,0 +1,149 @@
+"""MT-Bench's 80 two-turn questions in eight categories, read from where a configuration says.
+
+Source: Zheng et al. 2023 (arXiv 2306.05685). 13 of the 30 GPT-4 reference answers are said to be
+wrong: they are used as published.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.errors import DataError
+from core.hashing import sha256_file
+from core.jsonl import read_objects
+from judges.mt_bench_prompts import package_data
+
+if TYPE_CHECKING:
+    from core.evaluation_config import MtBenchSection
+
+TEMPERATURES = {
+    "writing": 0.7,
+    "roleplay": 0.7,
+    "reasoning": 0.0,
+    "math": 0.0,
+    "coding": 0.0,
+    "extraction": 0.0,
+    "stem": 0.1,
+    "humanities": 0.1,
+}
+"""The eight categories and the temperature of their answers (fschat 0.2.36, top_p 1)."""
+
+REFERENCED = ("math", "reasoning", "coding")
+"""Categories that are graded against reference answers."""
+
+TURNS = (1, 2)
+
+
+class Question(NamedTuple):
+    """A question of two turns, with reference answers to both or without."""
+
+    question_id: int
+    category: str
+    turns: tuple[str, str]
+    references: tuple[str, str] | None
+
+    @property
+    def key(self) -> str:
+        """The question's key in answers: "81"."""
+        return str(self.question_id)
+
+
+def load_questions(section: MtBenchSection) -> list[Question]:
+    """Return the questions in the order of their ids.
+
+    A `limit` takes one question of every category, then a second of every category, and so on, so
+    that eight questions are one of each; the same limit always takes the same questions.
+
+    Raises:
+        ConfigError: the package that holds them is not installed.
+        DataError: a file is missing, or a question or reference in it is malformed.
+    """
+    path, reference_path = question_files(section)
+    references = {
+        question_number(row, reference_path, line): answer_turns(row, reference_path, line)
+        for line, row in read_objects(reference_path)
+    }
+    by_category: dict[str, list[Question]] = defaultdict(list)
+    seen = set()
+    for line, row in read_objects(path):
+        question = _question(row, references, path, line)
+        if question.question_id in seen:
+            raise DataError(path, line, f"question_id {question.question_id} was used before")
+        seen.add(question.question_id)
+        by_category[question.category].append(question)
+    if not seen:
+        raise DataError(path, None, "no questions; expected FastChat's question.jsonl")
+    columns = [sorted(found) for found in by_category.values()]
+    spread = [q for row in zip_longest(*sorted(columns)) for q in row if q is not None]
+    return sorted(spread[: section.limit])
+
+
+def question_files(section: MtBenchSection) -> tuple[Path, Path]:
+    """Return the files of questions and reference answers that a configuration names.
+
+    Raises:
+        ConfigError: the package that holds them is not installed.
+    """
+    packaged = section.questions == "package"
+    folder = package_data() / "mt_bench" if packaged else Path(section.questions).expanduser()
+    flat = folder / "reference_answer_gpt-4.jsonl"
+    nested = folder / "reference_answer" / "gpt-4.jsonl"
+    return folder / "question.jsonl", nested if nested.is_file() else flat
+
+
+def sources(section: MtBenchSection) -> dict[str, str]:
+    """Return the hashes of the files read here, for the keys of the artifacts made from them."""
+    paths = (*question_files(section), package_data() / "judge_prompts.jsonl")
+    return {f"mt_bench:{path.name}": sha256_file(path) for path in paths}
+
+
+def answer_turns(row: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
+    """Return both turns of an answer in FastChat's schema (first choice).
+
+    Raises:
+        DataError: there are not two.
+    """
+    try:
+        turns = row["choices"][0]["turns"]
+    except (KeyError, IndexError, TypeError):
+        turns = None
+    if not isinstance(turns, list) or not _two_texts(turns):
+        what = "no two answers in choices[0].turns; expected FastChat's model_answer schema"
+        raise DataError(path, line, what)
+    return turns[0], turns[1]
+
+
+def question_number(row: dict[str, Any], path: Path, line: int) -> int:
+    """Return a row's question_id.
+
+    Raises:
+        DataError: it is missing or no whole number.
+    """
+    number = row.get("question_id")
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise DataError(path, line, f"question_id: expected a whole number, found {number!r}")
+    return number
+
+
+def _question(
+    row: dict[str, Any], references: dict[int, tuple[str, str]], path: Path, line: int
+) -> Question:
+    number = question_number(row, path, line)
+    category, turns = row.get("category"), row.get("turns")
+    if not isinstance(category, str) or category not in TEMPERATURES:
+        expected = ", ".join(TEMPERATURES)
+        raise DataError(path, line, f"category {category!r} is none of {expected}")
+    if not isinstance(turns, list) or not _two_texts(turns):
+        raise DataError(path, line, 'no two texts in "turns"; MT-Bench questions have two turns')
+    if category in REFERENCED and number not in references:
+        what = f"question {number} ({category}) is graded against a reference answer; there is none"
+        raise DataError(path, line, what)
+    needed = references[number] if category in REFERENCED else None
+    return Question(number, category, (turns[0], turns[1]), needed)
+
+
+def _two_texts(turns: list[Any]) -> bool:
+    return len(turns) == len(TURNS) and all(isinstance(text, str) for text in turns)

@@ -1,0 +1,113 @@
+"""What evaluating would do: which benchmarks are done, and what the judge may cost.
+
+Nothing is generated yet, so the tokens are upper bounds: every answer as long as it may be. A
+closer quote is printed before each benchmark is judged, when the answers are known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.table import Table
+
+from core.errors import ConfigError
+from core.stages import Ref, Stage, evaluation_ref
+from core.store import Store
+from evaluation import alpaca_files, mt_bench_questions
+from evaluation.benchmarks import jobs
+from evaluation.prompts import load_prompts
+from evaluation.run import EvalRun
+from judges.budget import FREE, price_of
+from judges.openai_judge import server_of
+from judges.pair_prompts import pair_prompt
+
+if TYPE_CHECKING:
+    from core.config import Config
+    from judges.budget import Price
+
+_CHARACTERS_PER_TOKEN = 4
+_TEMPLATE_TOKENS = 400  # the longest judge prompt without what is judged
+
+
+class Bound(NamedTuple):
+    """The most a benchmark asks of the judge."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+
+
+def plan_table(config: Config) -> Table:
+    """Return one line per benchmark: its state, requests, tokens and cost at most.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    if not config.folder.is_dir():
+        raise ConfigError(f"{config.folder}: no such run; train it first")
+    run = EvalRun(config, Store(config.folder))
+    judge = config.evaluation.judge
+    price = FREE if judge.backend == "model" else price_of(judge.model, server_of(judge))
+    table = Table(
+        title=f"{config.folder}: evaluation, judged by {judge.model}", title_justify="left"
+    )
+    for name in ("benchmark", "state", "judge requests ≤", "tokens in ≤", "tokens out ≤", "USD ≤"):
+        table.add_column(name, justify="right" if "≤" in name else "left")
+    total = Bound(0, 0, 0)
+    for job in jobs(run):
+        done = run.store.exists(evaluation_ref(job.whose, Stage.SCORES))
+        bound = None if done else bound_of(run, job.benchmark, job.whose)
+        if bound is not None:
+            total = Bound(*(a + b for a, b in zip(total, bound, strict=True)))
+        table.add_row(job.name, "done" if done else "runs", *_cells(bound, price))
+    table.add_section()
+    table.add_row("in all", "", *_cells(total, price))
+    return table
+
+
+def _cells(bound: Bound | None, price: Price | None) -> list[str]:
+    if bound is None:
+        return [""] * 4
+    usd = "?" if price is None else f"{price.cost(bound.tokens_in, bound.tokens_out):.2f}"
+    return [f"{number:,}" for number in bound] + [usd]
+
+
+def bound_of(run: EvalRun, benchmark: str, whose: str) -> Bound | None:
+    """Return what a benchmark may ask of the external judge; None if it asks nothing."""
+    section = run.section
+    answer = section.generation.max_new_tokens
+    if benchmark == "head_to_head" and whose.startswith("head_to_head/"):
+        prompts = load_prompts(section.head_to_head.prompts, section.head_to_head.limit)
+        out = pair_prompt(section.head_to_head.prompt).max_new_tokens
+        return _bound([p.text for p in prompts], 2, 2 * answer, out)
+    if benchmark == "alpaca_eval":
+        if section.alpaca_eval.prompts == "hub":
+            # The 805 prompts are not downloaded for a plan; they have 165 characters on average.
+            n = section.alpaca_eval.limit or len(alpaca_files.official_index())
+            texts = ["x" * 165] * n
+        else:
+            setting, limit = section.alpaca_eval.prompts, section.alpaca_eval.limit
+            texts = [p.instruction for p in alpaca_files.load_prompts(setting, limit)]
+        return _bound(texts, 1, 2 * answer, 1)
+    if benchmark == "mt_bench":
+        questions = mt_bench_questions.load_questions(section.mt_bench)
+        texts = [" ".join(q.turns) for q in questions]
+        both = 2 * section.mt_bench.max_new_tokens
+        return _bound(
+            texts, 2 * section.mt_bench.draws, both, section.mt_bench.judge_max_new_tokens
+        )
+    if benchmark == "self_judge":
+        k = int(whose.rpartition("iter")[2])
+        rows = run.store.manifest(Ref(k, Stage.CANDIDATES)).rows or 0
+        n = min(rows, (section.self_judge.limit or rows))
+        judged = run.config.judge
+        return _bound([""] * n, 1, run.config.candidates.max_new_tokens, judged.max_new_tokens)
+    return None
+
+
+def _bound(texts: list[str], each: int, answer_tokens: int, out: int) -> Bound:
+    """Add up requests about texts, each asked `each` times with so many tokens of answers."""
+    requests = each * len(texts)
+    prompts = sum(len(text) // _CHARACTERS_PER_TOKEN + 1 for text in texts) * each
+    tokens_in = prompts + requests * (_TEMPLATE_TOKENS + answer_tokens)
+    return Bound(requests, tokens_in, requests * out)

@@ -1,0 +1,193 @@
+"""One run under evaluation: its models, engines and judge, and the artifacts below eval/."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigError, MissingArtifact, StaleArtifact
+from core.hashing import model_files, sha256_folder, sha256_text
+from core.making import artifact_key, by_key, locked_run, make_rows
+from core.progress import say
+from core.stages import SFT_BASELINE, Ref, Stage, evaluation_ref, model_ref
+from engines.cached import CachedEngine
+from engines.pool import EnginePool
+from judges.rubrics import load_rubric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from core.config import Config
+    from core.store import Built, Partial, Store
+    from engines.engine import Engine
+    from evaluation.judging import ExternalJudge
+
+# The settings that decide what the external judge says, apart from the request itself.
+JUDGED_BY = ("evaluation.judge.backend", "evaluation.judge.model", "evaluation.judge.base_url")
+
+
+class EvalRun:
+    """Makes the evaluation artifacts of one run. Use inside `with open_evaluation(config)`."""
+
+    def __init__(self, config: Config, store: Store, *, redo_stale: bool = False) -> None:
+        """Open the run; nothing is loaded. `redo_stale` rebuilds stale artifacts unasked."""
+        self.config = config
+        self.section = config.evaluation
+        self.store = store
+        self._redo_stale = redo_stale
+        self._engines = EnginePool(config, store)
+        self._judge: ExternalJudge | None = None
+
+    def rows(
+        self,
+        whose: str,
+        stage: Stage,
+        inputs: Sequence[Ref],
+        make: Callable[[Partial], Built],
+        *,
+        sections: Sequence[str] = (),
+        sources: dict[str, str] | None = None,
+        order: Callable[[Any], Any] = by_key,
+    ) -> Ref:
+        """Make a row artifact unless it is there already, continuing an unfinished one.
+
+        Raises:
+            StaleArtifact: it is there but was made from something else.
+        """
+        ref = evaluation_ref(whose, stage)
+        sources = dict(sources or {})
+        if any(name.startswith("judge.rubric") for name in sections):
+            rubric = load_rubric(self.config.judge.rubric)
+            sources[f"rubric:{rubric.name}"] = sha256_text(rubric.template)
+        key = artifact_key(self.store, self.config, inputs, sections, sources)
+        try:
+            make_rows(self.store, ref, key, make, order=order, quiet=True)
+        except StaleArtifact as stale:
+            if not self._redo_stale:
+                again = f"--redo {whose}, or all stale ones with --redo stale"
+                raise StaleArtifact(f"{stale} ({again})") from None
+            say(f"{ref} is stale and made again")
+            self.store.remove([ref])
+            make_rows(self.store, ref, key, make, order=order, quiet=True)
+        return ref
+
+    def read(self, ref: Ref) -> list[Any]:
+        """Return a complete artifact's rows."""
+        return self.store.read(ref)
+
+    def engine(self, model: str, whose: str, stage: Stage) -> Engine:
+        """Return the engine over one of the run's models; its calls are journalled."""
+        return self._engines.model(self.model(model), evaluation_ref(whose, stage))
+
+    def generator(self, model: str, whose: str) -> Engine:
+        """Return the engine that answers benchmark prompts; it remembers what it generated."""
+        engine = self.engine(model, whose, Stage.ANSWERS)
+        return CachedEngine(engine, self.store.paths.generations)
+
+    @property
+    def iterations(self) -> int:
+        """The last iteration that has a model."""
+        made = [k for k in range(self.config.iterations + 1) if self.store.exists(model_ref(k))]
+        return max(made, default=0)
+
+    def is_made(self, name: str) -> bool:
+        """Whether the run has a model of this name."""
+        return self.store.exists(named_model(name))
+
+    def model(self, name: str) -> Ref:
+        """Return the artifact of a model by its name: M0, sft, M1, ...
+
+        Raises:
+            MissingArtifact: it has not been made.
+        """
+        ref = named_model(name)
+        if not self.store.exists(ref):
+            message = (
+                f"{name}: not made yet in {self.store.paths.root}; train it first, or leave it out "
+                "of evaluation.models"
+            )
+            raise MissingArtifact(message)
+        return ref
+
+    @property
+    def judge(self) -> ExternalJudge:
+        """The external judge, recorded; opened when first asked for."""
+        if self._judge is None:
+            from evaluation.judging import open_judge
+
+            self._judge = open_judge(self)
+        return self._judge
+
+    def judge_summary(self) -> str | None:
+        """Return what the judge did and cost; None if it was not asked."""
+        return self._judge.summary() if self._judge is not None else None
+
+    def judge_inputs(self) -> list[Ref]:
+        """Return the artifacts the external judge depends on: a model of this run, or none."""
+        section = self.section.judge
+        if section.backend == "model" and is_model_name(section.model):
+            return [self.model(section.model)]
+        return []
+
+    def judge_sources(self) -> dict[str, str]:
+        """Return the content hash of a judge that is a model folder outside the run."""
+        section = self.section.judge
+        if section.backend != "model" or is_model_name(section.model):
+            return {}
+        folder = judge_folder(section.model)
+        digest = sha256_folder(model_files(folder), self.store.paths.digests)
+        return {f"judge:{folder.name}": digest}
+
+    def judge_engine(self) -> Engine:
+        """Return the engine of a judge that is a model."""
+        stage = evaluation_ref("judge", Stage.VERDICTS)
+        if inputs := self.judge_inputs():
+            return self._engines.model(inputs[0], stage)
+        (digest,) = self.judge_sources().values()
+        folder = judge_folder(self.section.judge.model)
+        return self._engines.folder(folder, stage, weights_sha256=digest)
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a name is one of a run's models: "sft", "M0", "M1", ..."""
+    return name == "sft" or (name[:1] == "M" and name[1:].isdecimal())
+
+
+def named_model(name: str) -> Ref:
+    """Return where a run keeps the model of this name."""
+    return SFT_BASELINE if name == "sft" else model_ref(int(name[1:]))
+
+
+def judge_folder(name: str) -> Path:
+    """Return the model folder a setting names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        message = (
+            f"evaluation.judge.model = {name!r}: with backend 'model' this is a model of the run "
+            "(M0, sft, M1, ...) or an existing model folder"
+        )
+        raise ConfigError(message)
+    return folder
+
+
+@contextmanager
+def open_evaluation(config: Config, *, redo_stale: bool = False) -> Iterator[EvalRun]:
+    """Lock the run's folder and open it for evaluation.
+
+    Raises:
+        ConfigError: there is no such run.
+        RunLocked: another process is working on it.
+    """
+    if not config.folder.is_dir():
+        message = (
+            f"{config.folder}: no such run; train it first (`make train-iter` with this CONFIG), "
+            "or set run and out_dir to where it is"
+        )
+        raise ConfigError(message)
+    with locked_run(config) as store:
+        yield EvalRun(config, store, redo_stale=redo_stale)

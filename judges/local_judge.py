@@ -1,0 +1,122 @@
+"""A model of this machine as the judge: asks go through the engine protocol."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.hashing import sha256_json
+from engines.engine import Continuation, Decoding, Request
+from judges.asking import Reply, unique_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from engines.engine import Engine, Sampled
+    from judges.asking import Ask
+
+_WEIGHED_AT_ONCE = 64  # asks scored by one call: enough to fill a batch, few to lose on a kill
+
+
+class _Style(NamedTuple):
+    """What asks must have in common to be sampled by one call."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
+class LocalJudge:
+    """Judges with an engine; implements `judges.asking.Judge`.
+
+    `name` is what tables call the judge ("M1"); `seed` decides the draws at temperatures above 0.
+    `tokens_in` of its replies is 0: an engine does not say, and nobody is charged.
+    """
+
+    def __init__(self, engine: Engine, name: str, *, seed: int) -> None:
+        """Keep the engine; nothing is loaded or asked yet."""
+        self._engine, self._seed = engine, seed
+        self.name = name
+
+    @property
+    def identity(self) -> str:
+        """The engine's own key, with the seed of its draws."""
+        return f"{self._engine.fingerprint}/seed {self._seed}"
+
+    def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        """Yield one reply per request, in no particular order; none ever fails.
+
+        Conversations that several draws share are prefilled once. Asks that `weigh` tokens are not
+        sampled: the reply's text is the most probable of the tokens (the first of equal ones).
+
+        Raises:
+            ValueError: two asks have the same key.
+        """
+        unique_keys(asks)
+        styles: dict[_Style, list[Ask]] = defaultdict(list)
+        weighed = []
+        for ask in asks:
+            if ask.weigh:
+                weighed.append(ask)
+            else:
+                styles[_Style(ask.temperature, ask.top_p, ask.max_new_tokens)].append(ask)
+        for style, group in styles.items():
+            yield from self._sample(style, group)
+        for start in range(0, len(weighed), _WEIGHED_AT_ONCE):
+            yield from self._weigh(weighed[start : start + _WEIGHED_AT_ONCE])
+
+    def _sample(self, style: _Style, asks: Sequence[Ask]) -> Iterator[Reply]:
+        waiting = _by_conversation(asks)
+        requests = [
+            Request(key, next(iter(draws.values())).messages, tuple(draws))
+            for key, draws in waiting.items()
+        ]
+        decoding = Decoding(*style, self._seed)
+        began = time.monotonic()
+        for sampled in self._engine.sample(requests, decoding):
+            seconds, began = time.monotonic() - began, time.monotonic()
+            yield self._read(waiting[sampled.key][sampled.draw].key, sampled, seconds)
+
+    def _read(self, key: str, sampled: Sampled, seconds: float) -> Reply:
+        return Reply(
+            key,
+            sampled.text,
+            sampled.finish,
+            tokens_out=sampled.tokens,
+            model=self.name,
+            seconds=seconds,
+        )
+
+    def _weigh(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        began = time.monotonic()
+        wanted = [Continuation(ask.messages, token) for ask in asks for token in ask.weigh]
+        found = iter(self._engine.score(wanted))
+        seconds = (time.monotonic() - began) / len(asks)
+        for ask in asks:
+            weights = [(token, next(found).total) for token in ask.weigh]
+            weights.sort(
+                key=lambda weight: -weight[1]
+            )  # stable: the first of equal ones stays first
+            top = [{"token": token, "logprob": logprob} for token, logprob in weights]
+            yield Reply(
+                ask.key,
+                weights[0][0],
+                "stop",
+                tokens_out=1,
+                logprobs={"content": [{**top[0], "top_logprobs": top}]},
+                model=self.name,
+                seconds=seconds,
+            )
+
+
+def _by_conversation(asks: Sequence[Ask]) -> dict[str, dict[int, Ask]]:
+    """Gather draws of one conversation under its first ask's key, so that they share a prefill."""
+    first: dict[str, str] = {}
+    gathered: dict[str, dict[int, Ask]] = {}
+    for ask in asks:
+        key = first.setdefault(sha256_json(ask.messages), ask.key)
+        if ask.draw in gathered.get(key, ()):  # the same draw twice, under two keys
+            key = ask.key
+        gathered.setdefault(key, {})[ask.draw] = ask
+    return gathered

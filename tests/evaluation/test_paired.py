@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from evaluation.intervals import bootstrap_mean
+from evaluation.paired import compare, mcnemar, sign_flip, sign_test
+
+
+def items(*values: float) -> dict[str, float]:
+    return {f"i{place}": value for place, value in enumerate(values)}
+
+
+def test_mcnemars_exact_test_is_a_fair_coin_on_the_items_that_one_model_alone_got_right() -> None:
+    # Only the 4 discordant items count: 4 against 0 is 2 · (1/2)^4 = 0.125.
+    a = items(1, 1, 1, 1, 1, 0)
+    b = items(0, 0, 0, 0, 1, 0)
+    found = compare(a, b, seed=0)
+    assert found.test == "mcnemar_exact"
+    assert found.p_value == pytest.approx(0.125)
+    assert found.mean_a == pytest.approx(5 / 6) and found.mean_b == pytest.approx(1 / 6)
+    assert found.difference == pytest.approx(4 / 6)
+
+
+def test_mcnemar_gives_a_published_value() -> None:
+    # Fagerland, Lydersen, Laake 2013 (airway hyper-responsiveness): 7 and 1 discordant pairs, exact
+    # conditional p = 2 · (1 + 8)/2^8 = 0.0703.
+    assert mcnemar(7, 1).p_value == pytest.approx(0.0703, abs=5e-5)
+    assert mcnemar(1, 7).p_value == mcnemar(7, 1).p_value
+
+
+def test_equal_models_have_a_p_value_of_1() -> None:
+    assert compare(items(1, 0, 1), items(1, 0, 1), seed=0).p_value == 1.0
+    found = compare(items(0.5, 2.5), items(0.5, 2.5), seed=0)
+    assert (found.p_value, found.difference, found.interval) == (1.0, 0.0, (0.0, 0.0))
+
+
+def test_sign_flips_are_counted_out_for_few_clusters() -> None:
+    # Differences 1, 2, 3: |±1±2±3| ≥ 6 in 2 of 8 patterns. With 0 it is left out: still 2 of 8.
+    found = compare(items(1.5, 2, 3, 1), items(0.5, 0, 0, 1), seed=0)
+    assert (found.test, found.p_value) == ("sign_flip_exact", 0.25)
+    # Differences 1, 2, -3: sum 0, every pattern reaches it.
+    assert compare(items(1.5, 2, 0), items(0.5, 0, 3), seed=0).p_value == 1.0
+
+
+def test_sampled_sign_flips_agree_with_the_coin_and_are_never_0() -> None:
+    # Equal sizes: the sum reaches 14 - 6 = 8 as a fair coin shows 14 or more of 20 on a side.
+    sums = np.array([1.0] * 14 + [-1.0] * 6)
+    coin = 2 * sum(math.comb(20, k) for k in range(14, 21)) / 2**20  # 0.1153
+    found = sign_flip(sums, seed=0)
+    assert found.name == "sign_flip_sampled"
+    assert found.p_value == pytest.approx(coin, abs=0.012)
+    assert sign_flip(sums, seed=0) == found
+    assert sign_flip(np.ones(100), seed=0).p_value == pytest.approx(1 / 10_001)
+
+
+def test_rounding_does_not_push_a_pattern_below_its_own_sum() -> None:
+    # 0.1 + 0.2 + 0.3 in another order differs in the last bit; the exact p is 2 of 8.
+    assert sign_flip(np.array([0.1, 0.2, 0.3]), seed=0).p_value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),  # one toss says nothing
+        (5, 0, 2 / 32),
+        (8, 2, 2 * (1 + 10 + 45) / 1024),
+        (5, 5, 1.0),
+    ],
+)
+def test_the_sign_test_is_a_two_sided_coin(wins: int, losses: int, p: float) -> None:
+    assert sign_test(wins, losses).p_value == pytest.approx(p)
+    assert sign_test(losses, wins).p_value == pytest.approx(p)
+
+
+def test_m2_against_m1_in_the_papers_figure_3_is_no_chance_and_m1_against_sft_is() -> None:
+    # n = 256: 55.5 % and 11.7 % are 142 wins and 30 losses; 30.5 % and 30.9 % are 78 and 79.
+    assert sign_test(142, 30).p_value < 1e-15
+    assert sign_test(78, 79).p_value == pytest.approx(1.0)
+
+
+def test_an_item_that_one_model_lacks_is_counted_and_not_a_zero() -> None:
+    found = compare({"x": 3.0, "y": 4.0, "z": 5.0}, {"x": 3.0, "w": 1.0}, seed=0)
+    assert (found.n, found.n_only_a, found.n_only_b) == (1, 2, 1)
+    assert (found.mean_a, found.mean_b, found.difference) == (3.0, 3.0, 0.0)
+    assert found.interval is None  # one item
+
+
+def test_nothing_shared_is_nothing_to_say() -> None:
+    found = compare({"x": 1.0}, {"y": 1.0}, seed=0)
+    assert (found.n, found.n_only_a, found.n_only_b) == (0, 1, 1)
+    assert found[4:] == (None,) * 6
+
+
+def test_pairing_sees_what_two_separate_intervals_hide() -> None:
+    # Items differ by up to 10 points, the models by 0.3 ± 0.3 on each.
+    rng = random.Random(0)
+    hardness = [rng.uniform(0, 10) for _ in range(60)]
+    a = items(*(h + 0.3 + rng.gauss(0, 0.3) for h in hardness))
+    b = items(*hardness)
+    found = compare(a, b, seed=0)
+    assert found.interval is not None and found.interval.low > 0
+    assert found.p_value is not None and found.p_value < 0.001
+    alone = [bootstrap_mean(list(model.values()), seed=0) for model in (a, b)]
+    assert alone[0] is not None and alone[1] is not None
+    assert alone[0].low < alone[1].high  # they overlap
+    assert found.interval.high - found.interval.low < 0.2 * (alone[0].high - alone[0].low)
+
+
+def test_two_turns_of_a_question_are_one_observation() -> None:
+    # Six questions, both turns better by 1. As 12 items p would be 2/2^12; as 6 it is 2/2^6.
+    a = {f"{q}/{t}": 7.5 for q in range(6) for t in (1, 2)}
+    b = dict.fromkeys(a, 6.5)
+    clusters = {item: item.split("/")[0] for item in a}
+    found = compare(a, b, clusters=clusters, seed=0)
+    assert (found.n, found.n_clusters, found.p_value) == (12, 6, 2 / 64)
+    assert compare(a, b, seed=0).p_value == 2 / 4096
+
+
+def test_rows_said_twice_change_neither_interval_nor_p_value_when_clustered() -> None:
+    rng = random.Random(2)
+    a = {f"{q}": rng.gauss(0.3, 1) for q in range(40)}
+    b = {f"{q}": 0.0 for q in range(40)}
+    once = compare(a, b, seed=0)
+    a2, b2 = a | {f"{q}+": a[q] for q in a}, b | {f"{q}+": 0.0 for q in b}
+    twice = compare(a2, b2, clusters={q: q.rstrip("+") for q in a2}, seed=0)
+    assert once.interval is not None and twice.interval is not None
+    assert tuple(twice.interval) == pytest.approx(tuple(once.interval))
+    assert twice.p_value == once.p_value
+
+
+def test_clustered_zeros_and_ones_are_not_tested_as_independent() -> None:
+    found = compare(items(1, 1), items(0, 0), clusters={"i0": "q", "i1": "q"}, seed=0)
+    assert (found.test, found.p_value) == ("sign_flip_exact", 1.0)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from itertools import product
+from typing import Literal
+
+import pytest
+
+from core.records import Judgment, Measurement, Verdict
+from judges.comparison_health import measure_comparisons, measure_draws
+
+Winner = Literal["A", "B", "tie"] | None
+
+NAMES = ["parse_rate", "flip_rate", "first_shown_rate", "tie_rate", "longer_wins"]
+
+
+def orders(key: str, ab: Winner, ba: Winner, reason: str = "no_score") -> list[Verdict]:
+    """Return both orders' verdicts, seen from A's side, as `judge_orders` yields them."""
+    return [
+        Verdict(f"{key}/{order}", key, "m2", "m1", winner, None if winner else reason, ("words",))
+        for order, winner in (("ab", ab), ("ba", ba))
+    ]
+
+
+def measured(
+    verdicts: list[Verdict], lengths: dict[str, tuple[int, int]] | None = None
+) -> dict[str, Measurement]:
+    """Measure, with answer A always the longer one unless lengths are given."""
+    flat = {verdict.prompt_key: (20, 10) for verdict in verdicts}
+    return {m.key: m for m in measure_comparisons(verdicts, lengths or flat)}
+
+
+def values(verdicts: list[Verdict]) -> list[float | None]:
+    return [measured(verdicts)[name].value for name in NAMES[1:]]
+
+
+def test_nothing_compared_has_no_values() -> None:
+    found = measure_comparisons([], {})
+    assert [(m.key, m.value, m.n) for m in found] == [(name, None, 0) for name in NAMES]
+
+
+def test_a_judge_of_content_never_flips_and_has_no_favourite_position() -> None:
+    # A is better twice, B once: in each comparison the winner is shown first once of two times.
+    verdicts = [*orders("p0", "A", "A"), *orders("p1", "A", "A"), *orders("p2", "B", "B")]
+    # A is longer: it wins twice and loses once, (1 + 1 − 1) / 3.
+    assert values(verdicts) == [0.0, 0.5, 0.0, pytest.approx(1 / 3)]
+
+
+@pytest.mark.parametrize(("ab", "ba", "first"), [("A", "B", 1.0), ("B", "A", 0.0)])
+def test_a_judge_of_position_always_flips_and_every_comparison_is_a_tie(
+    ab: Winner, ba: Winner, first: float
+) -> None:
+    verdicts = [v for n in range(4) for v in orders(f"p{n}", ab, ba)]
+    assert values(verdicts) == [1.0, first, 1.0, None]
+
+
+def test_a_judge_that_tosses_a_coin_flips_half_of_the_time() -> None:
+    # Each of the four outcomes once: two of four flip; shown first wins 4 of 8 orders.
+    verdicts = [
+        v
+        for n, (ab, ba) in enumerate(product("AB", repeat=2))
+        for v in orders(f"p{n}", ab, ba)  # type: ignore[arg-type]
+    ]
+    assert values(verdicts) == [0.5, 0.5, 0.5, 0.0]
+
+
+def test_a_judge_that_always_says_tie_names_no_winner() -> None:
+    found = measured(orders("p0", "tie", "tie"))
+    assert found["flip_rate"] == Measurement("flip_rate", 0.0, 1, {"half_tie": 0.0})
+    assert found["first_shown_rate"] == Measurement("first_shown_rate", None, 0)
+    assert found["tie_rate"] == Measurement("tie_rate", 1.0, 1)
+    assert found["longer_wins"] == Measurement("longer_wins", None, 0)
+
+
+def test_a_tie_in_one_order_is_no_flip_but_counted_and_ends_as_a_tie() -> None:
+    found = measured([*orders("p0", "A", "tie"), *orders("p1", "A", "B")])
+    # Two names differ only in p1; p0 is half a tie. Shown first: p0/ab yes, p1 both yes.
+    assert found["flip_rate"] == Measurement("flip_rate", 0.5, 2, {"half_tie": 1.0})
+    assert found["first_shown_rate"] == Measurement("first_shown_rate", 1.0, 3)
+    assert found["tie_rate"] == Measurement("tie_rate", 1.0, 2)
+
+
+def test_unread_orders_are_counted_by_cause_and_left_out_of_everything_else() -> None:
+    verdicts = [
+        *orders("p0", "A", "A"),
+        *orders("p1", "A", None, "cut_off"),  # half a comparison says nothing about position
+        *orders("p2", None, None, "refused"),
+    ]
+    found = measured(verdicts)
+    # 3 of 6 orders can be read.
+    assert found["parse_rate"] == Measurement(
+        "parse_rate", 0.5, 6, {"cut_off": 1.0, "refused": 2.0}
+    )
+    assert found["flip_rate"] == Measurement("flip_rate", 0.0, 1, {"half_tie": 0.0})
+    assert found["first_shown_rate"] == Measurement("first_shown_rate", 0.5, 2)
+
+
+def test_a_judge_nobody_can_read_has_parse_rate_0_and_nothing_else() -> None:
+    found = measured(orders("p0", None, None))
+    assert found["parse_rate"] == Measurement("parse_rate", 0.0, 2, {"no_score": 2.0})
+    assert [found[name].value for name in NAMES[1:]] == [None] * 4
+
+
+def test_comparisons_that_nobody_was_asked_about_are_left_out() -> None:
+    same = Verdict("p1", "p1", "m2", "m1", "tie")
+    verdicts = orders("p0", "A", "A")
+    assert measured([*verdicts, same]) == measured(verdicts)
+
+
+def test_two_comparisons_of_one_prompt_are_kept_apart() -> None:
+    first, second = orders("p0", "A", "A"), orders("p0", "B", "B")
+    renamed = [Verdict(v.key.replace("p0", "p0/again"), "p0", v.a, v.b, v.winner) for v in second]
+    found = measured([*first, *renamed])
+    assert (found["flip_rate"].value, found["flip_rate"].n) == (0.0, 2)
+
+
+def test_winning_with_the_longer_answer_is_1_with_the_shorter_minus_1_with_equal_ones_0() -> None:
+    lengths = {"p0": (10, 30), "p1": (10, 30), "p2": (30, 30)}
+    wins: dict[str, Winner] = {"p0": "B", "p1": "A", "p2": "A"}
+
+    def bias(*keys: str) -> float | None:
+        verdicts = [v for key in keys for v in orders(key, wins[key], wins[key])]
+        return measured(verdicts, lengths)["longer_wins"].value
+
+    assert (bias("p0"), bias("p1"), bias("p2")) == (1.0, -1.0, 0.0)
+    assert bias("p0", "p2") == 0.5
+    assert bias("p0", "p1", "p2") == 0.0
+
+
+def test_exchanging_the_sides_changes_no_measurement() -> None:
+    verdicts = [*orders("p0", "A", "A"), *orders("p1", "A", "B"), *orders("p2", "B", "tie")]
+    lengths = {"p0": (5, 9), "p1": (7, 3), "p2": (4, 4)}
+    other = [
+        Verdict(
+            v.key[:-2] + {"ab": "ba", "ba": "ab"}[v.key[-2:]],
+            *(v.prompt_key, v.b, v.a, v.swapped().winner, v.unparsed, v.replies),
+        )
+        for v in verdicts
+    ]
+    swapped = {key: (b, a) for key, (a, b) in lengths.items()}
+    assert measured(other, swapped) == measured(verdicts, lengths)
+
+
+def draws(subject: str, *scores: float | None) -> list[Judgment]:
+    return [
+        Judgment(f"{subject}/j{n}", subject, "p", n, "", s, "no_score" if s is None else None, 0)
+        for n, s in enumerate(scores)
+    ]
+
+
+def spread(judgments: list[Judgment]) -> tuple[tuple[float | None, int], tuple[float | None, int]]:
+    agreement, deviation = measure_draws(judgments)
+    assert (agreement.key, deviation.key) == ("draw_agreement", "draw_sd")
+    return (agreement.value, agreement.n), (deviation.value, deviation.n)
+
+
+def test_a_judge_that_repeats_itself_agrees_and_does_not_spread() -> None:
+    assert spread([*draws("a", 4.0, 4.0, 4.0), *draws("b", 1.0, 1.0)]) == ((1.0, 4), (0.0, 2))
+
+
+def test_a_judge_that_never_repeats_itself_has_agreement_0() -> None:
+    # Standard deviation of 1, 2, 3 (n − 1 = 2): sqrt((1 + 0 + 1) / 2) = 1.
+    assert spread(draws("a", 1.0, 2.0, 3.0)) == ((0.0, 3), (1.0, 1))
+
+
+def test_agreement_is_by_pairs_of_whole_points_and_the_spread_by_answers() -> None:
+    # a: 4, 4.4 and 5 round to 4, 4, 5: one of three pairs. b: 2 and 2: one of one. 2 of 4.
+    # sd(a) = sqrt(((4−4.4667)² + (4.4−4.4667)² + (5−4.4667)²)/2) = 0.503322; sd(b) = 0.
+    agreement, deviation = spread([*draws("a", 4.0, 4.4, 5.0), *draws("b", 2.0, 2.0)])
+    assert agreement == (0.5, 4)
+    assert deviation[0] == pytest.approx(0.503322 / 2, abs=1e-6)
+    assert deviation[1] == 2
+
+
+def test_a_half_rounds_up_as_in_the_judges_histogram() -> None:
+    assert spread(draws("a", 2.5, 3.0))[0] == (1.0, 1)
+    assert spread(draws("a", 3.5, 4.0))[0] == (1.0, 1)
+
+
+@pytest.mark.parametrize(
+    "judgments", [[], draws("a", 4.0), draws("a", None, None), draws("a", 4.0, None)]
+)
+def test_fewer_than_two_readable_draws_say_nothing(judgments: list[Judgment]) -> None:
+    assert spread(judgments) == ((None, 0), (None, 0))
