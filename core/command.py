@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import typer
+from rich.console import Console
 
 from core.errors import ConfigError, SrlmError, StorageError
 from core.progress import say
@@ -31,6 +32,11 @@ def run_command(app: typer.Typer) -> None:
         if not hasattr(error, "format_message"):  # click's usage errors have it
             raise
         _fail(error.format_message(), ConfigError.exit_code)
+
+
+def results() -> Console:
+    """Return the console for results (stdout): wide enough for a table when it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def _fail(message: str, code: int) -> None:

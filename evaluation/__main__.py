@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from core.command import run_command
+from core.command import results, run_command
 from core.config import load_config
 from core.errors import ConfigError
 
@@ -61,14 +60,14 @@ def run(
     if dry_run:
         from evaluation.plan import plan_table
 
-        _result().print(plan_table(loaded))
+        results().print(plan_table(loaded))
         return
     from evaluation.evaluate import evaluate
     from evaluation.suite import raise_failures
     from evaluation.summary import notes, results_tables
 
     outcomes = evaluate(loaded, redo=redo)
-    out = _result()
+    out = results()
     for table in results_tables(outcomes):
         out.print(table)
     for line in notes(outcomes, loaded.evaluation):
@@ -164,12 +163,68 @@ def nlp(
     _print(report(model, data_dir, wanted, limit, dtype), as_json=as_json)
 
 
+@app.command()
+def llmbar(
+    file: Annotated[Path, typer.Option(help="One of LLMBar's files of labelled pairs.")],
+    model: Annotated[str, typer.Option(help="Model folder, or with --base-url its name there.")],
+    base_url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server (or 'openai'); none: local.")
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option(help="alpaca_eval, mt_bench or first_token (judges/pair_prompts.py).")
+    ] = "first_token",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.")] = None,
+    cassette: Annotated[
+        Path, typer.Option(help="Where replies are recorded; asked again for nothing.")
+    ] = Path("runs/llmbar.cassette.sqlite"),
+    as_json: AsJson = False,
+) -> None:
+    """Agreement of a pairwise judge with LLMBar's human labels, beside chance and length."""
+    from core.evaluation_config import JudgeBackendSection
+    from evaluation.llmbar_report import report
+    from judges.pair_prompts import NAMES
+
+    if prompt not in NAMES:
+        message = f"--prompt {prompt!r}: expected one of {', '.join(NAMES)}"
+        raise ConfigError(message)
+    section = JudgeBackendSection(
+        backend="openai" if base_url else "model",
+        model=model,
+        base_url=None if base_url == "openai" else base_url,
+    )
+    found = report(file, section, prompt=prompt, cassette=cassette, limit=limit)
+    _print(found, as_json=as_json)
+
+
+@app.command()
+def cassette(
+    file: Annotated[Path, typer.Option(help="The cassette (SQLite), e.g. of a run's eval/.")],
+    export: Annotated[
+        Path | None, typer.Option(help="Write its requests and replies to this JSONL file.")
+    ] = None,
+    add: Annotated[
+        Path | None, typer.Option("--import", help="Add the recordings of this JSONL file.")
+    ] = None,
+) -> None:
+    """Export a record of judge requests and replies to JSONL, or import one."""
+    from judges.cassette import Cassette
+
+    if (export is None) == (add is None):
+        message = "cassette: give exactly one of --export FILE and --import FILE"
+        raise ConfigError(message)
+    with Cassette(file, read_only=export is not None) as opened:
+        count = opened.export(export) if export is not None else 0
+        if add is not None:
+            count = opened.import_(add)
+    results().print(f"{count} recordings {'written' if export is not None else 'added'}")
+
+
 def _print(found: Any, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
         return
     for name, value in _flat(found):
-        _result().print(f"{name:<48} {value}", markup=False)
+        results().print(f"{name:<48} {value}", markup=False)
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
@@ -184,11 +239,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, f"{value:.4f}"
     else:
         yield name, "–" if value is None else str(value)
-
-
-def _result() -> Console:
-    """Return the console for results: wide enough for a table when it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def main() -> None:

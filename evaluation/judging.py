@@ -13,8 +13,10 @@ from judges.openai_judge import OpenAIJudge, identity_of, server_of
 from judges.recorded import Recorded, Replayed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from core.evaluation_config import JudgeBackendSection
+    from engines.engine import Engine
     from evaluation.run import EvalRun
     from judges.asking import Ask, Judge, Reply
     from judges.budget import Price, TokenCounter
@@ -63,17 +65,26 @@ class ExternalJudge:
 
 
 def open_judge(run: EvalRun) -> ExternalJudge:
-    """Return the judge that the configuration names.
+    """Return the judge that a run's configuration names; see `open_section`."""
+    section = run.section.judge
+    named = Path(section.cassette).expanduser() if section.cassette else run.store.paths.cassette
+    return open_section(section, named, run.judge_engine, seed=run.config.seed)
+
+
+def open_section(
+    section: JudgeBackendSection, file: Path, engine: Callable[[], Engine], *, seed: int
+) -> ExternalJudge:
+    """Return the judge that a section describes, recorded in (or replayed from) `file`.
+
+    `engine` opens the model of a judge with backend "model".
 
     Raises:
         ConfigError: no key, no such model, or a limit without a price.
         DataError: the cassette is damaged, or absent where it should be replayed.
     """
-    section = run.section.judge
-    named = Path(section.cassette).expanduser() if section.cassette else run.store.paths.cassette
-    cassette = Cassette(named, read_only=section.replay)
+    cassette = Cassette(file, read_only=section.replay)
     if section.backend == "model":
-        local = LocalJudge(run.judge_engine(), section.model, seed=run.config.seed)
+        local = LocalJudge(engine(), section.model, seed=seed)
         if section.replay:
             return ExternalJudge(Replayed(cassette, local.identity, local.name), None, None)
         # The estimate is never used: a model of one's own costs nothing.
@@ -81,7 +92,7 @@ def open_judge(run: EvalRun) -> ExternalJudge:
     if section.replay:
         replayed = Replayed(cassette, identity_of(section), section.model)
         return ExternalJudge(replayed, None, None)
-    judge = OpenAIJudge(section, seed=run.config.seed)
+    judge = OpenAIJudge(section, seed=seed)
     price, counter = price_of(section.model, server_of(section)), token_counter(section.model)
     budget = Budget(
         price,

@@ -11,6 +11,7 @@ from core.hashing import model_files, sha256_folder, sha256_text
 from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import say
 from core.stages import SFT_BASELINE, Ref, Stage, evaluation_ref, model_ref
+from core.store import Built
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
 from judges.rubrics import load_rubric
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from core.config import Config
-    from core.store import Built, Partial, Store
+    from core.records import Score
+    from core.store import Partial, Store
     from engines.engine import Engine
     from evaluation.judging import ExternalJudge
 
@@ -71,6 +73,24 @@ class EvalRun:
             self.store.remove([ref])
             make_rows(self.store, ref, key, make, order=order, quiet=True)
         return ref
+
+    def scores(
+        self,
+        whose: str,
+        inputs: Sequence[Ref],
+        measure: Callable[[], Sequence[Score]],
+        *,
+        sections: Sequence[str] = (),
+    ) -> list[Score]:
+        """Make the scores artifact of a benchmark unless it is there already; return its rows."""
+
+        def make(out: Partial) -> Built:
+            for score in measure():
+                if score.key not in out.rows:
+                    out.add(score)
+            return Built()
+
+        return self.read(self.rows(whose, Stage.SCORES, inputs, make, sections=sections))
 
     def read(self, ref: Ref) -> list[Any]:
         """Return a complete artifact's rows."""

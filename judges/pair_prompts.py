@@ -29,8 +29,11 @@ _SHOWN: dict[int, Winner] = {1: "A", 2: "B"}
 _TOKENS = ("m", "M")  # what AlpacaEval 2 calls the first and the second output
 
 
+NAMES = ("alpaca_eval", "mt_bench", "first_token")
+
+
 def pair_prompt(name: str) -> PairPrompt:
-    """Return a pair prompt by its setting: "alpaca_eval", "mt_bench" or "first_token"."""
+    """Return a pair prompt by its setting, one of `NAMES`."""
     return {
         "alpaca_eval": PairPrompt("alpaca_eval", ranking_messages, read_ranking, _RANKING_TOKENS),
         "first_token": PairPrompt("first_token", token_messages, read_token, 1, _TOKENS),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tests.conftest import ROOT
 
 SMOKE = ROOT / "configs" / "smoke.toml"
+_START_TIMEOUT_S = 240
 
 
 def command(out_dir: Path, *extra: str, config: Path = SMOKE) -> list[str]:
@@ -50,3 +55,23 @@ def calls(run_folder: Path) -> list[Call]:
     text = path.read_text() if path.exists() else ""
     rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return [(r["stage"], r["key"], r["draw"], r["engine"]) for r in rows]
+
+
+def killed_once(
+    command: list[str], has_begun: Callable[[], bool], log_file: Path, delay_s: float
+) -> bool:
+    """Start a command, kill -9 it `delay_s` after something begins; False if it ended before."""
+    with (
+        log_file.open("ab") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process,
+    ):
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not has_begun() and process.poll() is None:
+            assert time.monotonic() < deadline, "it did not begin"
+            time.sleep(0.0005)
+        time.sleep(delay_s)
+        if process.poll() is not None:
+            return False
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    return True

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from core.command import run_command
+from core.command import results, run_command
 from core.config import Config, load_config
 from core.progress import duration, say
 from core.stages import parse_stage
@@ -46,7 +44,7 @@ def train(
         from training.plan import plan, plan_table
 
         again = parse_stage(redo, k) if redo else None
-        _result().print(plan_table(loaded, k, plan(loaded, k, again)))
+        results().print(plan_table(loaded, k, plan(loaded, k, again)))
         return
     _train(loaded, k, redo)
 
@@ -62,17 +60,12 @@ def _train(config: Config, k: int, redo: str | None) -> None:
             run.remake(parse_stage(redo, k))
         iterate(run, k)
         run.remade()
-    out = _result()
+    out = results()
     for table in summary_tables(config, k):
         out.print(table)
     for name, folder in models_made(config, k):
         out.print(f"{name}: {folder}", soft_wrap=True)
     say(f"Done in {duration(time.monotonic() - began)}.")
-
-
-def _result() -> Console:
-    """Return the console for results: wide enough for a table when it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def main() -> None:

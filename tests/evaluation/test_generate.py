@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from core.evaluation_config import GenerationSection
 from core.errors import ConfigError, DataError
+from core.evaluation_config import GenerationSection
 from core.records import Generation
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Partial

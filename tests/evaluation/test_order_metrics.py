@@ -128,6 +128,8 @@ def test_replies_that_humans_rank_equally_are_never_compared() -> None:
     assert found["pairwise_accuracy/ties_excluded"] == Metric(100.0, 2)
     assert found["exact_match/ties_excluded"] == Metric(100.0, 1)
     assert found["five_best"].value == 100.0
+    # Nor is it a tie of the judge's if it ranks them equally too.
+    assert measure([scored((0, 5.0), (1, 3.0), (1, 3.0))], seed=0)["tie_rate"].value == 0.0
 
 
 def test_a_missing_score_is_not_a_zero() -> None:

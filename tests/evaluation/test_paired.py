@@ -58,8 +58,9 @@ def test_sampled_sign_flips_agree_with_the_coin_and_are_never_0() -> None:
 
 
 def test_rounding_does_not_push_a_pattern_below_its_own_sum() -> None:
-    # 0.1 + 0.2 + 0.3 in another order differs in the last bit; the exact p is 2 of 8.
-    assert sign_flip(np.array([0.1, 0.2, 0.3]), seed=0).p_value == 0.25
+    # In tenths 3, −6, 6: every pattern reaches |3| exactly, but 0.3 − 0.6 + 0.6 is 0.3 in floats
+    # and 0.3 + 0.6 − 0.6 is 0.29999999999999993.
+    assert sign_flip(np.array([0.3, -0.6, 0.6]), seed=0).p_value == 1.0
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.config import Config, EftSelectionSection, JudgeSection
+from core.config import EftSelectionSection
 from core.records import JudgeExample, Judgment, RankedPrompt, Reply
 from core.stages import Ref, Stage
-from engines.scripted import ScriptedEngine
 from judges.replies import parse_score
-from tests.training.making import Killed, Made, dying_after, interrupted, judgment, made
+from tests.training.making import Made, interrupted, judgment, made
 from training.eft import (
     Scored,
     adopt,
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from core.records import Message
-    from engines.engine import Engine
 
 JUDGED, BUILT, EFT = (
     Ref(1, Stage.EFT_JUDGMENTS),

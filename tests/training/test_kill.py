@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,12 +10,10 @@ import pytest
 
 from core.stages import Paths, Ref, is_model, order_of, stages_of
 from tests import loop
-from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
 _LEAST_KILLS = 20
-_START_TIMEOUT_S = 240
 
 
 def stages_in_order() -> list[Ref]:
@@ -34,18 +28,8 @@ def has_begun(paths: Paths, ref: Ref) -> bool:
 def kill_inside(out_dir: Path, ref: Ref, delay_s: float) -> bool:
     """Start the loop, kill it `delay_s` after `ref` begins; False if it ended by itself first."""
     paths = Paths(out_dir / "smoke")
-    log = (out_dir / "killed.log").open("ab")
-    with log, subprocess.Popen(loop.command(out_dir), cwd=ROOT, stdout=log, stderr=log) as process:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not has_begun(paths, ref) and process.poll() is None:
-            assert time.monotonic() < deadline, f"{ref} did not begin"
-            time.sleep(0.0005)
-        time.sleep(delay_s)
-        if process.poll() is not None:
-            return False
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    return True
+    command, log = loop.command(out_dir), out_dir / "killed.log"
+    return loop.killed_once(command, lambda: has_begun(paths, ref), log, delay_s)
 
 
 def test_a_run_killed_at_least_twenty_times_ends_like_an_uninterrupted_one(
