@@ -8,7 +8,7 @@ ARGS   ?=
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart train-iter test check format lock
+.PHONY: help setup quickstart train-iter eval-all test check format lock
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,11 +23,15 @@ $(STAMP):
 	@rm -f $(VENV)/.srlm-*
 	@touch $@
 
-quickstart: setup ## Set up, then M0 → M3 on the embedded model; prints what each iteration did
+quickstart: setup ## Set up, M0 → M3 on the embedded model, and every benchmark on every model
 	@$(BIN)/srlm-train --config configs/quickstart.toml
+	@$(BIN)/srlm-eval run --config configs/quickstart.toml
 
 train-iter: setup ## Make M_ITER: make train-iter ITER=2 CONFIG=… [ARGS="--dry-run --redo STAGE --set a.b=c"]
 	@$(BIN)/srlm-train --config $(CONFIG) $(if $(ITER),--iter $(ITER)) $(ARGS)
+
+eval-all: setup ## Evaluate a run: make eval-all CONFIG=… [ARGS="--only nlp --models M1,M2 --redo … --dry-run"]
+	@$(BIN)/srlm-eval run --config $(CONFIG) $(ARGS)
 
 test: setup ## Run every test, the slow ones with the real model too; prints branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)

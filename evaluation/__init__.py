@@ -1,1 +1,1 @@
-"""The evaluation layer (built in part 2): benchmarks over every model of a run."""
+"""The evaluation layer: the paper's benchmarks over every model of a run, and over recorded files."""
