@@ -86,8 +86,8 @@ class AlpacaEvalSection(Section):
     annotator: str = "weighted_alpaca_eval_gpt4_turbo"
     """Annotator configuration of the package, by name."""
     length_control_data: str = "hub"
-    """"hub", a folder with df_gamed.csv and instruction_difficulty.csv, or "none": the fit then
-    uses the answers' lengths alone (the score names the variant)."""
+    """"hub", a folder with AlpacaEval's df_gamed.csv (difficulties included), or "none": the
+    fit then uses the answers' lengths alone (the score names the variant)."""
     bootstrap: Tally = 200
     """Resamples of the prompts, each refitted, for the length-controlled interval; 0 for none."""
     tags: bool = False

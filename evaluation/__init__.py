@@ -1,1 +1,1 @@
-"""The evaluation layer: the paper's benchmarks over every model of a run, and over recorded files."""
+"""The evaluation layer: the paper's benchmarks on every model of a run and on recorded files."""

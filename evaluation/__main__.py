@@ -75,12 +75,27 @@ def run(
     raise_failures(outcomes)
 
 
+@app.command()
+def export(
+    config: RunConfig,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    settings: Settings = None,
+) -> None:
+    """Write a run's MT-Bench in FastChat's formats and its AlpacaEval annotations."""
+    from evaluation.export import export as write
+
+    for path in write(load_config(config, settings), to):
+        results().print(str(path), soft_wrap=True)
+
+
 @app.command("alpaca-eval")
 def alpaca_eval(
     annotations: Annotated[Path, typer.Option(help="Annotation file of AlpacaEval (.gz or not).")],
     length_control_data: Annotated[
         Path | None,
-        typer.Option(help="Folder with df_gamed.csv and instruction_difficulty.csv."),
+        typer.Option(
+            help="Folder with AlpacaEval's df_gamed.csv; none: lengths alone (length_only)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

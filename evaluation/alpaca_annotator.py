@@ -85,6 +85,11 @@ class PackageAnnotator:
             raise ConfigError(f"annotator {name!r}: several comparisons in one prompt: unsupported")
         self._frame: Any = None
 
+    @property
+    def max_new_tokens(self) -> int:
+        """Return the most tokens a reply may have."""
+        return int(self._sampling["max_new_tokens"])
+
     def asks(self, comparisons: Sequence[Comparison]) -> list[Ask]:
         """Return one request per comparison, in the presentation order the package's seed draws.
 

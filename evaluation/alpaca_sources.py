@@ -36,3 +36,17 @@ def reference_name(section: AlpacaEvalSection) -> str:
     """Return what tables call the reference."""
     known = {"hub": HUB_REFERENCE}
     return known.get(section.reference, Path(section.reference).name.split(".")[0])
+
+
+def length_control_source(setting: str) -> dict[str, str]:
+    """Return the content hash of local length-control data; nothing for the hub's or none."""
+    path = Path(setting).expanduser() / "df_gamed.csv"
+    if setting in ("hub", "none"):
+        return {}
+    if not path.is_file():
+        message = (
+            f"evaluation.alpaca_eval.length_control_data = {setting!r}: no df_gamed.csv; give "
+            "a folder that holds it, 'hub' or 'none'"
+        )
+        raise ConfigError(message)
+    return {f"length_control:{path.name}": sha256_file(path)}

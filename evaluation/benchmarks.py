@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evaluation.run import EvalRun
 
 _FIRST_FEEDBACK = 2  # iterations with candidates of their own
+ANSWERS = "answers"  # the part of head-to-head that is one model's
 
 
 def jobs(run: EvalRun) -> list[Job]:
@@ -57,7 +58,7 @@ def _of_model(run: EvalRun, model: str) -> list[Job]:
             "",
         ),
         ("mt_bench", open_ended.mt, (mt_bench_scores.OVERALL, "turn_1", "turn_2"), ""),
-        ("head_to_head", open_ended.answer_now, ("mean_characters",), "answers"),
+        ("head_to_head", open_ended.answer_now, ("mean_characters",), ANSWERS),
     ]
     for name, make_own, headlines, part in own:
         whose = f"{model}/{name}"

@@ -22,7 +22,7 @@ from evaluation import (
     mt_bench_scores,
     tags,
 )
-from evaluation.alpaca_sources import file_source, reference_name
+from evaluation.alpaca_sources import file_source, length_control_source, reference_name
 from evaluation.prompts import load_prompts, prompts_file
 from evaluation.run import JUDGED_BY, is_model_name
 from judges.pair_prompts import pair_prompt
@@ -182,6 +182,7 @@ def alpaca(run: EvalRun, model: str) -> list[Score]:
         [annotations, *([tagged] if tagged else [])],
         measure,
         sections=("evaluation.alpaca_eval.length_control_data", "evaluation.alpaca_eval.bootstrap"),
+        sources=length_control_source(section.length_control_data),
     )
 
 

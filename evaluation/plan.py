@@ -1,7 +1,8 @@
 """What evaluating would do: which benchmarks are done, and what the judge may cost.
 
-Nothing is generated yet, so the tokens are upper bounds: every answer as long as it may be. A
-closer quote is printed before each benchmark is judged, when the answers are known.
+Nothing is generated yet, so the tokens are upper bounds: every answer, the reference's too, as long
+as evaluation.generation lets it be. A closer quote is printed before each benchmark is judged, when
+the answers are known. Whether finished artifacts are stale is found out by running, not here.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from rich.table import Table
 from core.errors import ConfigError
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Store
-from evaluation import alpaca_files, mt_bench_questions
-from evaluation.benchmarks import jobs
+from evaluation import alpaca_files, mt_bench_questions, tags
+from evaluation.alpaca_annotator import PackageAnnotator
+from evaluation.benchmarks import ANSWERS, jobs
 from evaluation.prompts import load_prompts
 from evaluation.run import EvalRun
 from judges.budget import FREE, price_of
@@ -37,6 +39,9 @@ class Bound(NamedTuple):
     tokens_out: int
 
 
+_NOTHING = Bound(0, 0, 0)
+
+
 def plan_table(config: Config) -> Table:
     """Return one line per benchmark: its state, requests, tokens and cost at most.
 
@@ -53,9 +58,10 @@ def plan_table(config: Config) -> Table:
     )
     for name in ("benchmark", "state", "judge requests ≤", "tokens in ≤", "tokens out ≤", "USD ≤"):
         table.add_column(name, justify="right" if "≤" in name else "left")
-    total = Bound(0, 0, 0)
+    total = _NOTHING
     for job in jobs(run):
-        done = run.store.exists(evaluation_ref(job.whose, Stage.SCORES))
+        last = Stage.ANSWERS if job.part == ANSWERS else Stage.SCORES
+        done = run.store.exists(evaluation_ref(job.whose, last))
         bound = None if done else bound_of(run, job.benchmark, job.whose)
         if bound is not None:
             total = Bound(*(a + b for a, b in zip(total, bound, strict=True)))
@@ -88,7 +94,11 @@ def bound_of(run: EvalRun, benchmark: str, whose: str) -> Bound | None:
         else:
             setting, limit = section.alpaca_eval.prompts, section.alpaca_eval.limit
             texts = [p.instruction for p in alpaca_files.load_prompts(setting, limit)]
-        return _bound(texts, 1, 2 * answer, 1)
+        out = PackageAnnotator(section.alpaca_eval.annotator).max_new_tokens
+        compared = _bound(texts, 1, 2 * answer, out)
+        # Tags are asked for once; counting them for every model keeps the sum an upper bound.
+        tagged = _bound(texts, 1, 0, tags.MAX_TOKENS) if section.alpaca_eval.tags else _NOTHING
+        return Bound(*(a + b for a, b in zip(compared, tagged, strict=True)))
     if benchmark == "mt_bench":
         questions = mt_bench_questions.load_questions(section.mt_bench)
         texts = [" ".join(q.turns) for q in questions]

@@ -14,6 +14,7 @@ from core.stages import SFT_BASELINE, Ref, Stage, evaluation_ref, model_ref
 from core.store import Built
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
+from judges.openai_judge import identity_of
 from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from evaluation.judging import ExternalJudge
 
 # The settings that decide what the external judge says, apart from the request itself.
-JUDGED_BY = ("evaluation.judge.backend", "evaluation.judge.model", "evaluation.judge.base_url")
+JUDGED_BY = ("evaluation.judge.backend", "evaluation.judge.model")
 
 
 class EvalRun:
@@ -81,6 +82,7 @@ class EvalRun:
         measure: Callable[[], Sequence[Score]],
         *,
         sections: Sequence[str] = (),
+        sources: dict[str, str] | None = None,
     ) -> list[Score]:
         """Make the scores artifact of a benchmark unless it is there already; return its rows."""
 
@@ -90,7 +92,8 @@ class EvalRun:
                     out.add(score)
             return Built()
 
-        return self.read(self.rows(whose, Stage.SCORES, inputs, make, sections=sections))
+        ref = self.rows(whose, Stage.SCORES, inputs, make, sections=sections, sources=sources)
+        return self.read(ref)
 
     def read(self, ref: Ref) -> list[Any]:
         """Return a complete artifact's rows."""
@@ -151,9 +154,12 @@ class EvalRun:
         return []
 
     def judge_sources(self) -> dict[str, str]:
-        """Return the content hash of a judge that is a model folder outside the run."""
+        """Return what identifies a judge outside the run: server and model, or a folder's hash."""
         section = self.section.judge
-        if section.backend != "model" or is_model_name(section.model):
+        if section.backend == "openai":
+            # The server may come from the environment, which the configuration does not show.
+            return {"judge": sha256_text(identity_of(section))}
+        if is_model_name(section.model):
             return {}
         folder = judge_folder(section.model)
         digest = sha256_folder(model_files(folder), self.store.paths.digests)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from evaluation import evaluation_items
 from evaluation.run import is_model_name
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def notes(outcomes: Sequence[Outcome], section: EvaluationSection) -> list[str]:
                 reason = f"{outcome.job.title} {key}: {score.reason}"
                 reasons.setdefault(reason, []).append(outcome.job.subject)
     lines += [f"– {reason} ({', '.join(subjects)})" for reason, subjects in reasons.items()]
+    hub = evaluation_items.left_out(section)
+    if hub and any(o.job.benchmark == "contamination" for o in outcomes):
+        lines.append(f"contamination: not compared with sets on the hub: {', '.join(hub)}.")
     lines.append(f"Judge: {section.judge.model} ({section.judge.backend}).")
     limits = {
         "head_to_head": section.head_to_head.limit,

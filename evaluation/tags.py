@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LENGTHS = ("1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs")
 UNTAGGED = "untagged"
-_MAX_TOKENS = 100  # three short lines
+MAX_TOKENS = 100  # three short lines
 _BINS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10))
 _FIELD = re.compile(
     r"(?P<name>category|complexity|length)[*_`\s]*:[*_`\s]*(?P<value>.*?)[*_`\s,.;]*"
@@ -81,7 +81,7 @@ def tag(
     """
     prompt = tagging_prompt()
     asks = [
-        Ask(item.key, tuple(user(f"{prompt.before}{item.text}{prompt.after}")), _MAX_TOKENS)
+        Ask(item.key, tuple(user(f"{prompt.before}{item.text}{prompt.after}")), MAX_TOKENS)
         for item in instructions
         if item.key not in out.rows
     ]

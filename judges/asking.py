@@ -2,7 +2,7 @@
 
 A judge is an OpenAI-compatible server, a local engine, or a recording of either. What comes back is
 words or the reason why there are none; reading a score or a verdict out of the words is somebody
-else's work (judges/replies.py).
+else's work (judges/replies.py, ratings.py, pair_prompts.py).
 """
 
 from __future__ import annotations

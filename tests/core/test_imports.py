@@ -42,8 +42,9 @@ def test_importing_core_and_the_command_line_loads_no_heavy_library() -> None:
     assert loaded & HEAVY == set()
 
 
-def test_help_appears_without_loading_a_heavy_library() -> None:
-    printed, loaded = imported_by("-m", "training", "--help")
+@pytest.mark.parametrize("arguments", [("training", "--help"), ("evaluation", "run", "--help")])
+def test_help_appears_without_loading_a_heavy_library(arguments: tuple[str, ...]) -> None:
+    printed, loaded = imported_by("-m", *arguments)
     assert "--dry-run" in printed
     assert {"core", "typer"} <= loaded
     assert loaded & HEAVY == set()

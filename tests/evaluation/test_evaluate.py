@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from core.config import Config, load_config
-from core.errors import ConfigError, EvaluationFailed
+from core.errors import ConfigError, EvaluationFailed, MissingArtifact
 from core.records import Score
 from core.stages import Stage, evaluation_ref, model_ref
 from core.store import Store
+from evaluation.alpaca_files import read_annotations
 from evaluation.evaluate import evaluate, matching
+from evaluation.export import export
+from evaluation.fastchat_files import report
 from evaluation.plan import plan_table
 from evaluation.suite import Outcome, raise_failures
 from evaluation.summary import notes, results_tables
@@ -228,3 +231,27 @@ def test_an_evaluation_of_a_run_without_m1_names_what_the_judge_needs(
     assert outcome.failure is not None
     assert outcome.failure.startswith("M1: not made yet")
     assert not (tmp_path / "smoke" / "eval" / "M0" / "mt_bench" / "scores.jsonl").exists()
+
+
+def test_a_runs_results_are_exported_so_that_fastchat_and_alpaca_eval_read_them(
+    evaluated: Path, tmp_path: Path
+) -> None:
+    written = export(config_in(evaluated), tmp_path)
+    names = {path.relative_to(tmp_path).as_posix() for path in written}
+    assert "mt_bench/model_answer/M1.jsonl" in names
+    assert "mt_bench/model_judgment/M1_single.jsonl" in names  # judged by M1
+    assert "alpaca_eval/M2/annotations.json" in names
+    read = read_annotations(tmp_path / "alpaca_eval" / "M2" / "annotations.json")
+    stored = Store(evaluated / "smoke").read(evaluation_ref("M2/alpaca_eval", Stage.ANNOTATIONS))
+    assert {r.instruction: r.preference for r in read} == {
+        r.instruction: r.preference for r in stored
+    }
+    found = report(tmp_path / "mt_bench" / "model_judgment" / "M1_single.jsonl")
+    # Three models, eight questions of two turns; whatever could not be read is counted.
+    assert found.keys() == {"M0", "M1", "M2"}
+    assert all(m["n"] + m["n_unparsed"] == 16 for m in found.values())
+
+
+def test_there_must_be_something_to_export(smoke_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingArtifact, match="no MT-Bench or AlpacaEval results yet"):
+        export(config_in(smoke_run.parent), tmp_path)
