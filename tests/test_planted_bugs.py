@@ -7,28 +7,29 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.planted_in_evaluation import EVALUATION_PLANTS
+from tests.planting import Plant
 
 pytestmark = pytest.mark.slow
 
-_COPIED = ("core", "engines", "judges", "training", "tests", "configs", "data", "pyproject.toml")
+_COPIED = (
+    "core",
+    "engines",
+    "evaluation",
+    "judges",
+    "training",
+    "tests",
+    "configs",
+    "data",
+    "pyproject.toml",
+)
 
 
-class Plant(NamedTuple):
-    """A bug, the file and words it changes, and the test that must notice."""
-
-    bug: str
-    file: str
-    right: str
-    wrong: str
-    noticed_by: str
-
-
-PLANTS = [
+TRAINING_PLANTS = [
     Plant(
         "the first score of a reply counts, not the last",
         "judges/replies.py",
@@ -264,6 +265,9 @@ PLANTS = [
         "engines/test_hf.py::test_a_draw_does_not_depend_on_its_neighbours_order_or_batch_size",
     ),
 ]
+
+
+PLANTS = TRAINING_PLANTS + EVALUATION_PLANTS
 
 
 @pytest.fixture(scope="module")
