@@ -28,6 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override, e.g. --set evaluation.nlp.limit=50.")
 ]
+Dtype = Annotated[str, typer.Option(help="Arithmetic of a local model: float32 or bfloat16.")]
 RunConfig = Annotated[Path, typer.Option(help="The run's TOML file.")]
 
 
@@ -168,7 +169,7 @@ def nlp(
         str | None, typer.Option(help="lm-eval's names, e.g. piqa,mmlu (default: all nine).")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items per task.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    dtype: Dtype = "float32",
     as_json: AsJson = False,
 ) -> None:
     """Run NLP benchmarks through lm-eval on a model folder."""
@@ -192,6 +193,7 @@ def llmbar(
     cassette: Annotated[
         Path, typer.Option(help="Where replies are recorded; asked again for nothing.")
     ] = Path("runs/llmbar.cassette.sqlite"),
+    dtype: Dtype = "float32",
     as_json: AsJson = False,
 ) -> None:
     """Agreement of a pairwise judge with LLMBar's human labels, beside chance and length."""
@@ -207,7 +209,7 @@ def llmbar(
         model=model,
         base_url=None if base_url == "openai" else base_url,
     )
-    found = report(file, section, prompt=prompt, cassette=cassette, limit=limit)
+    found = report(file, section, prompt=prompt, cassette=cassette, limit=limit, dtype=dtype)
     _print(found, as_json=as_json)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.config import EngineSection
 from core.progress import track
 from evaluation.judging import open_section
 from evaluation.llmbar import CHANCE, agreement, always_longer, load
-from evaluation.run import judge_folder
+from evaluation.run import engine_section, judge_folder
 from judges.asking import settle_failures
 from judges.comparison_health import measure_comparisons
 from judges.pair_prompts import pair_prompt
@@ -24,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def report(
-    path: Path, section: JudgeBackendSection, *, prompt: str, cassette: Path, limit: int | None
+    path: Path,
+    section: JudgeBackendSection,
+    *,
+    prompt: str,
+    cassette: Path,
+    limit: int | None,
+    dtype: str,
 ) -> dict[str, Any]:
     """Judge a file of LLMBar in both orders and compare with its labels; numbers in percent.
 
@@ -42,7 +47,7 @@ def report(
     def engine() -> Engine:
         from engines.hf import HFEngine
 
-        return HFEngine(judge_folder(section.model), EngineSection())
+        return HFEngine(judge_folder(section.model), engine_section(dtype))
 
     judge = open_section(section, cassette, engine, seed=0)
     failures: list[Reply] = []

@@ -12,15 +12,14 @@ from collections import defaultdict
 from contextlib import contextmanager
 from importlib.metadata import version
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from core.config import EngineSection
-from core.errors import ConfigError
 from core.evaluation_config import NlpSection
 from core.records import ItemScore, Score
 from core.store import Built
 from evaluation.intervals import clustered_stderr, wilson
 from evaluation.nlp_data import BENCHMARKS, MMLU, load_tasks, source_hashes
+from evaluation.run import engine_section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 _Z = NormalDist().inv_cdf(0.975)
 _NO_FILTER = "none"
-_DTYPES: tuple[Literal["bfloat16", "float32"], ...] = ("bfloat16", "float32")
 
 
 def run_task(engine: Engine, task: str, section: NlpSection, *, out: Partial, seed: int) -> Built:
@@ -223,13 +221,11 @@ def report(
     """
     from engines.hf import HFEngine
 
-    known = next((kind for kind in _DTYPES if kind == dtype), None)
-    if known is None:
-        raise ConfigError(f"--dtype {dtype!r}: expected one of {', '.join(_DTYPES)}")
+    arithmetic = engine_section(dtype)
     section = NlpSection(tasks=tuple(tasks or BENCHMARKS), data_dir=data_dir, limit=limit)
     for task in section.tasks:  # a missing file is found before anything is evaluated
         source_hashes(task, data_dir)
-    engine = HFEngine(model, EngineSection(dtype=known))
+    engine = HFEngine(model, arithmetic)
     found = {}
     for task in section.tasks:
         items = evaluate_items(engine, task, section, seed=0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from core.config import EngineSection
 from core.errors import ConfigError, MissingArtifact, StaleArtifact
 from core.hashing import model_files, sha256_folder, sha256_text
 from core.making import artifact_key, by_key, locked_run, make_rows
@@ -199,6 +200,19 @@ def judge_folder(name: str) -> Path:
         )
         raise ConfigError(message)
     return folder
+
+
+def engine_section(dtype: str) -> EngineSection:
+    """Return the engine's settings for a model named on the command line.
+
+    Raises:
+        ConfigError: there is no such arithmetic.
+    """
+    known: tuple[Literal["bfloat16", "float32"], ...] = ("bfloat16", "float32")
+    chosen = next((kind for kind in known if kind == dtype), None)
+    if chosen is None:
+        raise ConfigError(f"--dtype {dtype!r}: expected one of {', '.join(known)}")
+    return EngineSection(dtype=chosen)
 
 
 @contextmanager
