@@ -83,6 +83,13 @@ def test_spaces_at_the_end_of_a_context_belong_to_the_continuation(prompter: Pro
     )
 
 
+def test_only_what_follows_the_context_is_scored(prompter: Prompter) -> None:
+    (pair,) = prompter.pairs([Continuation("The lazy", " dog.")])
+    assert pair.context == prompter.encode("The lazy")
+    assert pair.target
+    assert pair.context + pair.target == prompter.encode("The lazy dog.")
+
+
 def test_equal_contexts_have_equal_tokens_whatever_follows(prompter: Prompter) -> None:
     # "jum" and "ps" join into other tokens than "jum" alone; lm-eval keeps the context's own.
     first, second = prompter.pairs([Continuation("The jum", "ps"), Continuation("The jum", "!")])

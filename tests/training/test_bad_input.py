@@ -123,11 +123,11 @@ def test_a_model_that_is_nowhere_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 kB."""
+    """A file system of 320 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(folder)],
         capture_output=True,
         check=False,
     )
