@@ -96,8 +96,9 @@ def test_a_judge_that_fails_in_every_way_loses_and_repeats_nothing(
         # One request may meet them all.
         patient = config_in(out_dir, server.base_url, "evaluation.judge.max_retries=6")
         raise_failures(evaluate(patient))
-        # Every fault was met once and asked again; nothing that was answered was asked twice.
-        assert len(server.answered) == wanted
+        # Every fault was met once and asked again; nothing that was answered was asked twice. (The
+        # request that hung may be answered in the end, to a client that has gone.)
+        assert len(server.answered) in (wanted, wanted + 1)
         assert len(server.bodies) == wanted + len(faults)
     assert numbers(out_dir) == expected
     for path in out_dir.rglob("*"):
@@ -214,7 +215,7 @@ def test_the_budget_stops_the_run_cleanly_and_a_larger_one_pays_for_the_rest_onl
         # A request may cost 0.00044 and does cost about half: the second no longer fits.
         poor = config_in(out_dir, server.base_url, *spare, "evaluation.judge.budget_usd=0.0006")
         (outcome,) = evaluate(poor)
-        assert outcome.failure is not None and outcome.failure.startswith("budget:")
+        assert "budget_usd = 0.0006; the next request may cost" in str(outcome.failure)
         assert 0 < len(server.answered) < 6
         rich = config_in(out_dir, server.base_url, *spare, "evaluation.judge.budget_usd=1")
         raise_failures(evaluate(rich))
