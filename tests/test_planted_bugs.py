@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.planted_in_evaluation import EVALUATION_PLANTS
+from tests.planted_in_judges import JUDGE_PLANTS
 from tests.planting import Plant
 
 pytestmark = pytest.mark.slow
@@ -267,7 +268,7 @@ TRAINING_PLANTS = [
 ]
 
 
-PLANTS = TRAINING_PLANTS + EVALUATION_PLANTS
+PLANTS = TRAINING_PLANTS + JUDGE_PLANTS + EVALUATION_PLANTS
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +313,8 @@ def test_a_planted_bug_makes_a_test_fail(plant: Plant, copy: Path) -> None:
         done = run_tests(copy, plant.noticed_by)
     finally:
         path.write_text(right)
+    if done.returncode == 0 and " skipped" in done.stdout and " passed" not in done.stdout:
+        pytest.skip(f"{plant.noticed_by} was skipped: it needs the shared data")
     # 1: tests ran and one failed. Anything else (0: not noticed; 2: did not even import) is wrong.
     assert done.returncode == 1, done.stdout[-2000:]
     assert " failed" in done.stdout

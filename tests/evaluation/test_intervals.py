@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Sequence
 from statistics import stdev
 
@@ -116,6 +117,13 @@ def test_the_general_bootstrap_of_a_mean_agrees_with_the_fast_one() -> None:
     assert slow is not None and fast is not None
     assert slow.low == pytest.approx(fast.low, abs=0.02)
     assert slow.high == pytest.approx(fast.high, abs=0.02)
+
+
+def test_the_general_bootstrap_depends_on_the_seed_alone_too() -> None:
+    values = [random.Random(0).gauss(0, 1) for _ in range(50)] + flips(50)
+    found = [bootstrap(values, statistics.fmean, seed=seed, resamples=100) for seed in (3, 3, 4)]
+    assert found[0] == found[1]
+    assert found[0] != found[2]
 
 
 def test_undefined_resamples_are_left_out_and_too_many_leave_no_interval() -> None:

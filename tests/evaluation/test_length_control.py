@@ -199,6 +199,18 @@ def test_without_data_lengths_alone_are_used_and_the_variant_says_so() -> None:
     assert found.value == pytest.approx(50, abs=3)
 
 
+def test_the_same_seed_gives_the_same_interval() -> None:
+    # Three wins in four, which the lengths do not explain, so that resamples differ.
+    rows = [
+        annotation(f"q{k}", 1.9 if k % 4 else 1.1, output_1="r" * 60, output_2="m" * (50 + k))
+        for k in range(40)
+    ]
+    found = fitted(rows, None, bootstrap=20)
+    assert found.low is not None and found.high is not None
+    assert found.low < found.high
+    assert found == fitted(rows, None, bootstrap=20)
+
+
 def test_the_models_strength_is_recovered_from_preferences_that_follow_the_formula() -> None:
     # Wins are σ(0.4 − 1.5·tanh(d)), d the standardised length difference (reference − model), and
     # most answers are longer than the reference's: the raw win rate flatters the model. At d = 0
