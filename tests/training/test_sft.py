@@ -88,8 +88,10 @@ def test_gradient_accumulation_equals_one_large_batch(tiny: Path, tmp_path: Path
     first, _ = train(tiny, tmp_path / "large", section=large)
     second, _ = train(tiny, tmp_path / "small", section=small)
     a, b = load_model(first, torch.float32), load_model(second, torch.float32)
-    for name, weight in a.named_parameters():
-        assert torch.allclose(weight, b.get_parameter(name), atol=2e-4), name
+    # Adam's first step is the gradient's sign times the learning rate: where a gradient is all but
+    # zero, its sign is rounding, which differs between CPUs. A wrong average moves far more.
+    moved = [(w - b.get_parameter(n)).abs().flatten() > 2e-4 for n, w in a.named_parameters()]
+    assert torch.cat(moved).float().mean() < 1e-3
 
 
 def test_the_trained_model_answers_and_stops(tiny: Path, tmp_path: Path) -> None:
