@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import DataError, disk_errors_named
 from core.hashing import sha256_json
-from engines.engine import Request, Sampled
+from engines.engine import Request, Sampled, plain_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,8 +69,7 @@ class CachedEngine:
         return self._engine.score(requests)
 
     def _key(self, request: Request, decoding: Decoding, draw: int) -> str:
-        said = request.messages
-        plain = said if isinstance(said, str) else [[m["role"], m["content"]] for m in said]
+        plain = plain_prompt(request.messages)
         return sha256_json([self.fingerprint, plain, asdict(decoding), draw])
 
     def _find(self, key: str) -> tuple[str, int, str] | None:

@@ -110,7 +110,12 @@ class Engine(Protocol):
         ...
 
 
+def plain_prompt(messages: Sequence[Message] | str) -> str | list[list[str]]:
+    """Return a prompt as a JSON value: its text, or [role, content] pairs."""
+    return messages if isinstance(messages, str) else [[m["role"], m["content"]] for m in messages]
+
+
 def draw_seed(decoding: Decoding, messages: Sequence[Message] | str, draw: int) -> int:
     """Return the 128-bit seed of one draw: a hash of the seed, the prompt and the index."""
-    plain = messages if isinstance(messages, str) else [[m["role"], m["content"]] for m in messages]
+    plain = plain_prompt(messages)
     return int(sha256_text(f"{decoding.seed}/{sha256_json(plain)}/{draw}")[:32], 16)

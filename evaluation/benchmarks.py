@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from core.stages import Ref, Stage
 from evaluation import (
     against_labels,
     agreement,
+    evaluation_items,
     iteration_checks,
     mt_bench_scores,
     nlp,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.records import Score
+    from evaluation.contamination import EvaluationItem
     from evaluation.run import EvalRun
 
 _FIRST_FEEDBACK = 2  # iterations with candidates of their own
@@ -38,8 +41,13 @@ def jobs(run: EvalRun) -> list[Job]:
             found.append(
                 Job(name, "head_to_head", whose, partial(open_ended.match, run, a, b), rates)
             )
+
+    @cache  # the same for every iteration
+    def items() -> list[EvaluationItem]:
+        return evaluation_items.items(run.section, run.read(Ref(1, Stage.RANKED)))
+
     for k in range(_FIRST_FEEDBACK, run.iterations + 1):
-        found += _of_iteration(run, k)
+        found += _of_iteration(run, k, items)
     return [job for job in found if job.benchmark in section.benchmarks]
 
 
@@ -66,11 +74,11 @@ def _of_model(run: EvalRun, model: str) -> list[Job]:
     return found
 
 
-def _of_iteration(run: EvalRun, k: int) -> list[Job]:
+def _of_iteration(run: EvalRun, k: int, items: Callable[[], list[EvaluationItem]]) -> list[Job]:
     gamed = ("mean_own", "mean_external", "mean_difference", "spearman", "pairs_confirmed")
     again, overlap = (
         partial(iteration_checks.judge_again, run, k),
-        partial(iteration_checks.overlaps, run, k),
+        partial(iteration_checks.overlaps, run, k, items),
     )
     return [
         Job(f"iteration {k}", "self_judge", f"self_judge/iter{k}", again, gamed),

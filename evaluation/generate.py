@@ -11,11 +11,14 @@ from core.store import Built
 from engines.engine import Decoding, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from core.evaluation_config import GenerationSection
     from core.store import Partial
     from engines.engine import Engine
+
+
+ANSWERED = ("stop", "length")  # the finishes of an answer that has words
 
 
 class Keyed(Protocol):
@@ -53,12 +56,12 @@ def answer(
     finished = Counter(f"finish_{row.finish}" for row in out.rows.values())
     return Built(
         counts=dict(sorted(finished.items())),
-        facts={"mean_characters": mean_characters(list(out.rows.values()))},
+        facts={"mean_characters": mean_characters(out.rows.values())},
         engine=engine.fingerprint,
     )
 
 
-def mean_characters(answers: Sequence[Generation]) -> float | None:
+def mean_characters(answers: Iterable[Generation]) -> float | None:
     """Return the mean length of the answers given, in characters; None if there are none."""
-    lengths = [len(row.text) for row in answers if row.finish != "too_long"]
+    lengths = [len(row.text) for row in answers if row.finish in ANSWERED]
     return sum(lengths) / len(lengths) if lengths else None

@@ -12,8 +12,11 @@ from evaluation import contamination, evaluation_items, self_judge
 from evaluation.run import JUDGED_BY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.records import Score
     from core.store import Built, Partial
+    from evaluation.contamination import EvaluationItem
     from evaluation.run import EvalRun
 
 
@@ -53,10 +56,10 @@ def judge_again(run: EvalRun, k: int) -> list[Score]:
     )
 
 
-def overlaps(run: EvalRun, k: int) -> list[Score]:
-    """The prompts of iteration k against every evaluation set."""
+def overlaps(run: EvalRun, k: int, read_items: Callable[[], list[EvaluationItem]]) -> list[Score]:
+    """The prompts of iteration k against every evaluation set, which `read_items` returns."""
     whose, prompts = f"contamination/iter{k}", Ref(k, Stage.PROMPTS)
-    items = evaluation_items.items(run.section, run.read(Ref(1, Stage.RANKED)))
+    items = read_items()
 
     def make(out: Partial) -> Built:
         kept = [(p.key, p.text) for p in run.read(prompts) if p.kept]

@@ -15,6 +15,7 @@ from core.progress import track
 from core.records import Generation, TurnJudgment
 from core.store import Built
 from engines.engine import Decoding, Request
+from evaluation.generate import ANSWERED, mean_characters
 from evaluation.mt_bench_questions import TEMPERATURES, TURNS
 from judges.asking import Ask, settle_failures
 from judges.mt_bench_prompts import grading_prompt
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from engines.engine import Engine
     from evaluation.mt_bench_questions import Question
     from judges.asking import Judge, Reply
-
-_ANSWERED = ("stop", "length")
 
 
 def turn_key(question: Question, turn: int) -> str:
@@ -65,7 +64,7 @@ def answer(
     finishes = Counter(f"finish_{row.finish}" for row in out.rows.values())
     return Built(
         counts={"questions": len(questions), **dict(sorted(finishes.items()))},
-        facts={"mean_characters": _mean_characters(out.rows.values())},
+        facts={"mean_characters": mean_characters(out.rows.values())},
         engine=engine.fingerprint,
     )
 
@@ -142,7 +141,7 @@ def _answer_turn(
         if key in out.rows:
             continue
         text = question.turns[turn - 1]
-        if turn > 1 and out.rows[turn_key(question, 1)].finish not in _ANSWERED:
+        if turn > 1 and out.rows[turn_key(question, 1)].finish not in ANSWERED:
             out.add(Generation(key, question.key, text, "", 0, "not_asked", turn))
             advance()
             continue
@@ -180,7 +179,7 @@ def _gradings(
     model: str,
     judge: str,
 ) -> list[_Grading]:
-    given = {(a.prompt_key, a.turn): a.text for a in answers if a.finish in _ANSWERED}
+    given = {(a.prompt_key, a.turn): a.text for a in answers if a.finish in ANSWERED}
     found = []
     for question in questions:
         for turn in TURNS:
@@ -225,8 +224,3 @@ def _judged(row: TurnJudgment, reply: Reply) -> TurnJudgment:
         return replace(row, reply=reply.text, unparsed="refused")
     rating = parse_rating(reply.text, cut=reply.finish == "length")
     return replace(row, reply=reply.text, score=rating.value, unparsed=rating.unparsed)
-
-
-def _mean_characters(answers: Iterable[Generation]) -> float | None:
-    lengths = [len(row.text) for row in answers if row.finish in _ANSWERED]
-    return sum(lengths) / len(lengths) if lengths else None

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from core.config import EngineSection
 from core.errors import ConfigError, MissingArtifact, StaleArtifact
 from core.hashing import model_files, sha256_folder, sha256_text
-from core.making import artifact_key, by_key, locked_run, make_rows
+from core.making import artifact_key, locked_run, make_rows
 from core.progress import say
 from core.stages import SFT_BASELINE, Ref, Stage, evaluation_ref, model_ref
 from core.store import Built
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
 from judges.openai_judge import identity_of
-from judges.rubrics import load_rubric
+from judges.rubrics import rubric_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +52,6 @@ class EvalRun:
         *,
         sections: Sequence[str] = (),
         sources: dict[str, str] | None = None,
-        order: Callable[[Any], Any] = by_key,
     ) -> Ref:
         """Make a row artifact unless it is there already, continuing an unfinished one.
 
@@ -60,20 +59,19 @@ class EvalRun:
             StaleArtifact: it is there but was made from something else.
         """
         ref = evaluation_ref(whose, stage)
-        sources = dict(sources or {})
-        if any(name.startswith("judge.rubric") for name in sections):
-            rubric = load_rubric(self.config.judge.rubric)
-            sources[f"rubric:{rubric.name}"] = sha256_text(rubric.template)
+        sources = sources or {}
+        if "judge.rubric" in sections:
+            sources = sources | rubric_source(self.config.judge.rubric)
         key = artifact_key(self.store, self.config, inputs, sections, sources)
         try:
-            make_rows(self.store, ref, key, make, order=order, quiet=True)
+            make_rows(self.store, ref, key, make, quiet=True)
         except StaleArtifact as stale:
             if not self._redo_stale:
                 again = f"--redo {whose}, or all stale ones with --redo stale"
                 raise StaleArtifact(f"{stale} ({again})") from None
             say(f"{ref} is stale and made again")
             self.store.remove([ref])
-            make_rows(self.store, ref, key, make, order=order, quiet=True)
+            make_rows(self.store, ref, key, make, quiet=True)
         return ref
 
     def scores(

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError
-from core.hashing import sha256_text
 from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import duration, say
 from core.stages import SFT_BASELINE, SPECS, Ref, model_ref, stages_of
 from core.store import Built, Key, Store, write_atomically
 from engines.pool import EnginePool
-from judges.rubrics import load_rubric
+from judges.rubrics import rubric_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,8 +52,7 @@ class Run:
         """Return what the artifact depends on: contents of its inputs, settings, seed."""
         read = (*SPECS[ref.stage].sections, *sections)
         if "judge.rubric" in read:
-            rubric = load_rubric(self.config.judge.rubric)
-            sources = sources | {f"rubric:{rubric.name}": sha256_text(rubric.template)}
+            sources = sources | rubric_source(self.config.judge.rubric)
         return artifact_key(self.store, self.config, inputs, read, sources)
 
     def rows(

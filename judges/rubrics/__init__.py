@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from core.hashing import sha256_text
+
 _PLACEHOLDER = re.compile(r"(<INSTRUCTION_HERE>|<RESPONSE_HERE>)")
 _RANGES = {"additive": (0.0, 5.0), "li": (1.0, 5.0)}
 
@@ -33,3 +35,9 @@ def load_rubric(name: str) -> Rubric:
     template = re.sub(r"\A<!--.*?-->\n", "", text, flags=re.DOTALL).strip()
     low, high = _RANGES[name]
     return Rubric(name, template, low, high)
+
+
+def rubric_source(name: str) -> dict[str, str]:
+    """Return a rubric's name and content hash, for the key of what was judged by it."""
+    rubric = load_rubric(name)
+    return {f"rubric:{rubric.name}": sha256_text(rubric.template)}
