@@ -11,8 +11,8 @@ from collections import Counter
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from core.intervals import bootstrap_mean
 from core.records import Score
-from evaluation.intervals import bootstrap_mean
 from evaluation.order_metrics import PERFECT, Metric, Scored, measure
 from judges.pointwise import mean_scores
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from core.intervals import wilson
 from core.progress import track
 from core.records import Flag, Score
 from core.store import Built
-from evaluation.intervals import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.intervals import bootstrap_mean, wilson
+from core.paired import sign_test
 from core.progress import track
 from core.records import Score, Verdict
 from core.store import Built
-from evaluation.intervals import bootstrap_mean, wilson
-from evaluation.paired import sign_test
 from judges.asking import settle_failures
 from judges.comparison_health import measure_comparisons
 from judges.pairwise import Comparison, combine_all, judge_orders

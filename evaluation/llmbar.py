@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from core.errors import DataError
+from core.intervals import wilson
 from core.records import Score, Verdict
-from evaluation.intervals import wilson
 from evaluation.json_rows import read_rows
 from judges.pairwise import Comparison
 

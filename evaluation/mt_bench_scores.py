@@ -13,8 +13,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
+from core.intervals import bootstrap_mean, clustered_stderr
 from core.records import Score
-from evaluation.intervals import bootstrap_mean, clustered_stderr
 from evaluation.mt_bench_questions import REFERENCED, TEMPERATURES, TURNS
 
 if TYPE_CHECKING:

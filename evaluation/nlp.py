@@ -15,9 +15,9 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from core.evaluation_config import NlpSection
+from core.intervals import clustered_stderr, wilson
 from core.records import ItemScore, Score
 from core.store import Built
-from evaluation.intervals import clustered_stderr, wilson
 from evaluation.nlp_data import BENCHMARKS, MMLU, load_tasks, source_hashes
 from evaluation.run import engine_section
 

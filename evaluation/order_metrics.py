@@ -18,8 +18,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.intervals import Interval, bootstrap, bootstrap_ratio
 from evaluation.correlation import kendall_tau, spearman
-from evaluation.intervals import Interval, bootstrap, bootstrap_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

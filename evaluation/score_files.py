@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
+from core.paired import compare
 from evaluation.json_rows import number_or_missing, read_rows
-from evaluation.paired import compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

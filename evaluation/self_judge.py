@@ -11,12 +11,12 @@ from collections import Counter, defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.intervals import Interval, bootstrap, bootstrap_mean, bootstrap_ratio
 from core.progress import track
 from core.records import Judgment, Score, user
 from core.store import Built
 from engines.engine import Sampled
 from evaluation.correlation import spearman
-from evaluation.intervals import Interval, bootstrap, bootstrap_mean, bootstrap_ratio
 from judges.asking import Ask, Reply, settle_failures
 from judges.pointwise import Subject, judgment_key, mean_scores, read_judgment
 from judges.rubrics import Rubric, load_rubric

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.intervals import (
+from core.intervals import (
     Interval,
     bootstrap,
     bootstrap_mean,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from evaluation.intervals import Interval, bootstrap_mean, cluster_sums
+from core.intervals import Interval, bootstrap_mean, cluster_sums
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping

@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from evaluation.intervals import bootstrap_mean
-from evaluation.paired import compare, mcnemar, sign_flip, sign_test
+from core.intervals import bootstrap_mean
+from core.paired import compare, mcnemar, sign_flip, sign_test
 
 
 def items(*values: float) -> dict[str, float]:
