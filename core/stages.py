@@ -285,6 +285,11 @@ class Paths(NamedTuple):
         return self.root / "eval" / "cassette.sqlite"
 
     @property
+    def outcomes(self) -> Path:
+        """Return which benchmarks failed when they were last tried, and why."""
+        return self.root / "eval" / "outcomes.json"
+
+    @property
     def redo(self) -> Path:
         """Return the note of a --redo that has not been finished: repeating it removes nothing."""
         return self.root / "redo.json"

@@ -89,6 +89,34 @@ def export(
         results().print(str(path), soft_wrap=True)
 
 
+@app.command("import")
+def import_(
+    to: Annotated[Path, typer.Option(help="Folder to write to, e.g. runs/recorded.")],
+    annotations: Annotated[
+        list[Path] | None, typer.Option(help="Annotation file of AlpacaEval (.gz or not).")
+    ] = None,
+    judgments: Annotated[
+        list[Path] | None, typer.Option(help="FastChat's judgment file (.gz or not).")
+    ] = None,
+    length_control_data: Annotated[
+        Path | None, typer.Option(help="Folder with AlpacaEval's df_gamed.csv.")
+    ] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Replace earlier imports.")] = False,
+) -> None:
+    """Make recorded results into artifacts that `srlm-report build --run FOLDER` reads."""
+    from evaluation.import_recorded import import_results
+
+    if not annotations and not judgments:
+        message = "import: give at least one --annotations FILE or --judgments FILE"
+        raise ConfigError(message)
+    data = str(length_control_data) if length_control_data is not None else None
+    said = import_results(
+        to, annotations or (), judgments or (), length_control_data=data, redo=redo
+    )
+    for line in said:
+        results().print(line, markup=False)
+
+
 @app.command("alpaca-eval")
 def alpaca_eval(
     annotations: Annotated[Path, typer.Option(help="Annotation file of AlpacaEval (.gz or not).")],

@@ -37,7 +37,8 @@ def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
         if not todo:
             message = f"{config.folder}: none of evaluation.models is made yet; train first"
             raise ConfigError(message)
-        outcomes = run_jobs(todo, run.store.paths.root / "eval" / "errors.log")
+        log = run.store.paths.root / "eval" / "errors.log"
+        outcomes = run_jobs(todo, log, run.store.paths.outcomes)
         if summary := run.judge_summary():
             say(summary)
     return outcomes

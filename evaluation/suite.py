@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import BudgetSpent, EvaluationFailed, RunLocked, SrlmError, StorageError
 from core.progress import duration, say
+from core.store import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,13 +58,16 @@ class Outcome:
         return next((score for score in self.scores if score.key == key), None)
 
 
-def run_jobs(jobs: Sequence[Job], log: Path) -> list[Outcome]:
+def run_jobs(jobs: Sequence[Job], log: Path, record: Path) -> list[Outcome]:
     """Run all jobs in order, printing a line for each; tracebacks of surprises go to `log`.
+
+    `record` is a file that keeps why each job failed when it was last tried, for reports.
 
     Raises:
         StorageError, RunLocked: the next job could not do better.
     """
     outcomes = []
+    failed = read_failures(record)
     spent: str | None = None
     for number, job in enumerate(jobs, start=1):
         began = time.monotonic()
@@ -81,6 +86,7 @@ def run_jobs(jobs: Sequence[Job], log: Path) -> list[Outcome]:
             _keep_traceback(log, job)
         outcome = Outcome(job, scores, time.monotonic() - began, failure)
         outcomes.append(outcome)
+        _keep_failure(record, failed, outcome)
         say(f"[{number}/{len(jobs)}] {line(outcome)}")
     if spent:
         say(f"The judge's budget is spent: {spent}")
@@ -125,6 +131,26 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
         f"same command tries the failed ones again. {causes}"
     )
     raise EvaluationFailed(message)
+
+
+def read_failures(record: Path) -> dict[str, str]:
+    """Return the failures that `run_jobs` recorded: address below eval/ → why; {} if none."""
+    if not record.is_file():
+        return {}
+    found: dict[str, str] = json.loads(record.read_bytes())["failed"]
+    return found
+
+
+def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> None:
+    """Write down a failure, or that what failed before has succeeded now."""
+    whose, before = outcome.job.whose, dict(failed)
+    if outcome.failure is None:
+        failed.pop(whose, None)
+    else:
+        failed[whose] = " ".join(outcome.failure.splitlines())
+    if failed != before:
+        text = json.dumps({"failed": dict(sorted(failed.items()))}, ensure_ascii=False, indent=1)
+        write_atomically(record, text + "\n")
 
 
 def _keep_traceback(log: Path, job: Job) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import BudgetSpent, DataError, EvaluationFailed, StorageError
 from core.records import Score
-from evaluation.suite import Job, Outcome, line, raise_failures, run_jobs, shown
+from evaluation.suite import Job, Outcome, line, raise_failures, read_failures, run_jobs, shown
 
 WIN = Score("win", 62.5, 256, 3, low=56.4, high=68.2)
 
@@ -22,14 +22,15 @@ def job(name: str, run: object) -> Job:
 
 def test_a_failed_benchmark_does_not_lose_the_others(tmp_path: Path) -> None:
     jobs = [job("M1", 1), job("M2", DataError("p.jsonl", 3, "no text")), job("M3", 1)]
-    outcomes = run_jobs(jobs, tmp_path / "errors.log")
+    outcomes = run_jobs(jobs, tmp_path / "errors.log", tmp_path / "outcomes.json")
     assert [o.failure for o in outcomes] == [None, "p.jsonl:3: no text", None]
     assert [list(o.scores) for o in outcomes] == [[WIN], [], [WIN]]
 
 
 def test_a_surprise_is_a_failure_too_and_its_traceback_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "eval" / "errors.log"
-    outcomes = run_jobs([job("M1", ZeroDivisionError("by zero")), job("M2", 1)], log)
+    jobs = [job("M1", ZeroDivisionError("by zero")), job("M2", 1)]
+    outcomes = run_jobs(jobs, log, tmp_path / "outcomes.json")
     assert outcomes[0].failure == f"ZeroDivisionError: by zero (traceback in {log})"
     assert "raise run" in log.read_text()
     assert outcomes[1].failure is None
@@ -38,7 +39,7 @@ def test_a_surprise_is_a_failure_too_and_its_traceback_is_kept(tmp_path: Path) -
 def test_the_command_ends_with_a_summary_that_names_each_failure(tmp_path: Path) -> None:
     jobs = [job("M1", 1), job("M2", DataError("a", 1, "bad")), job("M3", BudgetSpent("spent"))]
     with pytest.raises(EvaluationFailed) as caught:
-        raise_failures(run_jobs(jobs, tmp_path / "errors.log"))
+        raise_failures(run_jobs(jobs, tmp_path / "errors.log", tmp_path / "outcomes.json"))
     assert caught.value.exit_code == 1
     assert str(caught.value).startswith("2 of 3 benchmarks failed")
     assert "M2 × head_to_head: a:1: bad" in str(caught.value)
@@ -46,7 +47,7 @@ def test_the_command_ends_with_a_summary_that_names_each_failure(tmp_path: Path)
 
 
 def test_without_failures_nothing_is_raised(tmp_path: Path) -> None:
-    raise_failures(run_jobs([job("M1", 1)], tmp_path / "errors.log"))
+    raise_failures(run_jobs([job("M1", 1)], tmp_path / "errors.log", tmp_path / "outcomes.json"))
 
 
 def test_a_full_disk_stops_at_once(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_a_full_disk_stops_at_once(tmp_path: Path) -> None:
         Job("M2", "nlp", "M2/nlp", lambda: later.append("ran") or [], ("x",)),  # type: ignore[func-returns-value]
     ]
     with pytest.raises(StorageError):
-        run_jobs(jobs, tmp_path / "errors.log")
+        run_jobs(jobs, tmp_path / "errors.log", tmp_path / "outcomes.json")
     assert later == []
 
 
@@ -73,3 +74,13 @@ def test_a_number_that_does_not_exist_is_shown_as_missing_with_its_reason() -> N
 def test_a_failure_stays_on_one_line() -> None:
     outcome = Outcome(job("M1", 1), (), 1.0, "first\nsecond")
     assert line(outcome) == "M1 × head_to_head: FAILED: first second"
+
+
+def test_why_a_benchmark_failed_is_kept_until_it_succeeds(tmp_path: Path) -> None:
+    log, record = tmp_path / "errors.log", tmp_path / "eval" / "outcomes.json"
+    assert read_failures(record) == {}
+    run_jobs([job("M1", 1), job("M2", DataError("a", 1, "bad\nline"))], log, record)
+    assert read_failures(record) == {"head_to_head/M2": "a:1: bad line"}
+    run_jobs([job("M3", BudgetSpent("spent"))], log, record)  # a later call with other jobs
+    run_jobs([job("M2", 1)], log, record)
+    assert read_failures(record) == {"head_to_head/M3": "spent"}
