@@ -5,13 +5,15 @@ BIN    := $(VENV)/bin
 CONFIG ?= configs/quickstart.toml
 ITER   ?=
 ARGS   ?=
+JOBS   ?= auto
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart train-iter eval-all test check format lock
+.PHONY: help setup quickstart train-iter eval-all report check-regressions test check format lock \
+        system-packages
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Build .venv from the pinned lock; nothing to do the second time
 
@@ -23,9 +25,10 @@ $(STAMP):
 	@rm -f $(VENV)/.srlm-*
 	@touch $@
 
-quickstart: setup ## Set up, M0 → M3 on the embedded model, and every benchmark on every model
+quickstart: setup ## Set up, M0 → M3 on the embedded model, every benchmark on every model, the report
 	@$(BIN)/srlm-train --config configs/quickstart.toml
 	@$(BIN)/srlm-eval run --config configs/quickstart.toml
+	@$(BIN)/srlm-report build --config configs/quickstart.toml
 
 train-iter: setup ## Make M_ITER: make train-iter ITER=2 CONFIG=… [ARGS="--dry-run --redo STAGE --set a.b=c"]
 	@$(BIN)/srlm-train --config $(CONFIG) $(if $(ITER),--iter $(ITER)) $(ARGS)
@@ -33,14 +36,24 @@ train-iter: setup ## Make M_ITER: make train-iter ITER=2 CONFIG=… [ARGS="--dry
 eval-all: setup ## Evaluate a run: make eval-all CONFIG=… [ARGS="--only nlp --models M1,M2 --redo … --dry-run"]
 	@$(BIN)/srlm-eval run --config $(CONFIG) $(ARGS)
 
+report: setup ## Write a run's report: make report CONFIG=… [ARGS="--out DIR --rehash"]
+	@$(BIN)/srlm-report build --config $(CONFIG) $(ARGS)
+
+check-regressions: setup ## Fail if a run is worse: make check-regressions BASELINE=<run or scores.json> CONFIG=…
+	@$(BIN)/srlm-report gate --baseline $(or $(BASELINE),$(error give BASELINE=<run folder or scores.json>)) --config $(CONFIG) $(ARGS)
+
 test: setup ## Run every test, the slow ones with the real model too; prints branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 check: setup ## Lint, formatting, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+system-packages: ## Debian's packages that the browser and LaTeX tests need (as root); without them they are skipped
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium texlive-latex-base texlive-latex-recommended
 
 format: setup ## Fix formatting and what the linter can fix
 	$(BIN)/ruff check --fix .

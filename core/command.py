@@ -18,7 +18,7 @@ def run_command(app: typer.Typer) -> None:
     130 interrupted.
     """
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # what a typer.Exit carried, None without one
     except SrlmError as error:
         _fail(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
@@ -26,12 +26,12 @@ def run_command(app: typer.Typer) -> None:
     except OSError as error:
         named = f"{error.filename or 'file'}: {error.strerror}"
         _fail(str(StorageError(f"{named}; what was finished is kept")), 2)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have it
             raise
         _fail(error.format_message(), ConfigError.exit_code)
+    else:
+        sys.exit(code or 0)
 
 
 def results() -> Console:

@@ -31,14 +31,18 @@ def _adapter(record_type: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(record_type)
 
 
+@lru_cache(maxsize=32)
+def _known(record_type: Any) -> frozenset[str]:
+    return frozenset(field.name for field in fields(record_type))
+
+
 def decode(record_type: type[R], raw: object, path: Path, line: int) -> R:
     """Validate one parsed line as a record.
 
     Raises:
         DataError: a field is missing, unknown or of the wrong type.
     """
-    known = {field.name for field in fields(record_type)}  # type: ignore[arg-type]
-    if unknown := sorted(set(raw) - known if isinstance(raw, dict) else ()):
+    if isinstance(raw, dict) and (unknown := sorted(raw.keys() - _known(record_type))):
         raise DataError(
             path, line, f"{unknown[0]}: unknown field (expected a {record_type.__name__})"
         )

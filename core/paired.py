@@ -7,22 +7,25 @@ differences that two separate intervals would hide.
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from core.intervals import Interval, bootstrap_mean, cluster_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 
-_MOST_ENUMERATED = 12  # 2^12 = 4,096 sign patterns
-_FLIPS = 10_000
+# Of the first against the second: "less" asks whether the first is worse.
+Alternative = Literal["two-sided", "less", "greater"]
+
+MOST_ENUMERATED = 12  # 2^12 = 4,096 sign patterns
+FLIPS = 10_000
 _ROUNDING = 1e-9
-_FLIPS_AT_ONCE = 1 << 21
+_BITS = 8
 
 
 class Comparison(NamedTuple):
@@ -45,9 +48,18 @@ class Comparison(NamedTuple):
 
 
 class Test(NamedTuple):
-    """A two-sided p-value in (0, 1] and the test's name."""
+    """A p-value in (0, 1], two-sided unless asked otherwise, and the test's name."""
 
     p_value: float
+    name: str
+
+
+class Tails(NamedTuple):
+    """The p-values, each in (0, 1], of the same data under the three alternatives."""
+
+    less: float
+    greater: float
+    two_sided: float
     name: str
 
 
@@ -101,12 +113,14 @@ def compare(
     )
 
 
-def mcnemar(only_a_right: int, only_b_right: int) -> Test:
+def mcnemar(
+    only_a_right: int, only_b_right: int, *, alternative: Alternative = "two-sided"
+) -> Test:
     """Test the items that one model alone got right against a fair coin; 1 when there are none.
 
     Source: McNemar 1947, in its exact (binomial) form.
     """
-    return Test(_coin(only_a_right, only_b_right), "mcnemar_exact")
+    return Test(_coin(only_a_right, only_b_right, alternative), "mcnemar_exact")
 
 
 def sign_test(wins: int, losses: int) -> Test:
@@ -114,35 +128,83 @@ def sign_test(wins: int, losses: int) -> Test:
 
     1 when every comparison is a tie.
     """
-    return Test(_coin(wins, losses), "sign_exact")
+    return Test(_coin(wins, losses, "two-sided"), "sign_exact")
 
 
-def sign_flip(sums: NDArray[np.float64], *, seed: int) -> Test:
+def sign_flip(
+    sums: NDArray[np.float64],
+    *,
+    seed: int,
+    alternative: Alternative = "two-sided",
+    flips: int = FLIPS,
+) -> Test:
     """Test whether sums of differences, one per cluster, could have any sign.
 
-    All sign patterns for up to 12 clusters that differ at all; else 10,000 seeded ones, counting
+    All sign patterns for up to 12 clusters that differ at all; else `flips` seeded ones, counting
     the observed one among them, so that p is never 0.
     """
+    found = sign_flip_tails(sums, seed=seed, flips=flips)
+    values = {"less": found.less, "greater": found.greater, "two-sided": found.two_sided}
+    return Test(values[alternative], found.name)
+
+
+def sign_flip_tails(sums: NDArray[np.float64], *, seed: int, flips: int = FLIPS) -> Tails:
+    """Return the p-values of all three alternatives from the same flips (see `sign_flip`)."""
     moved = sums[sums != 0]
-    total = abs(float(moved.sum()))
-    reached = total - _ROUNDING * float(np.abs(moved).sum())
-    if len(moved) <= _MOST_ENUMERATED:
+    total = float(moved.sum())
+    slack = _ROUNDING * float(np.abs(moved).sum())
+    if len(moved) <= MOST_ENUMERATED:
         signs = np.array(list(product((-1.0, 1.0), repeat=len(moved))))
-        extreme = np.abs(signs @ moved) >= reached
-        return Test(float(extreme.mean()), "sign_flip_exact")
-    rng = np.random.default_rng(seed)
-    found = 0
-    at_once = max(1, _FLIPS_AT_ONCE // len(moved))
-    for start in range(0, _FLIPS, at_once):
-        shape = (min(at_once, _FLIPS - start), len(moved))
-        signs = rng.integers(0, 2, size=shape) * 2.0 - 1.0
-        found += int((np.abs(signs @ moved) >= reached).sum())
-    return Test((found + 1) / (_FLIPS + 1), "sign_flip_sampled")
+        totals = signs @ moved
+        return Tails(*_shares(totals, total, slack, observed=0), "sign_flip_exact")
+    totals = _sampled_totals(moved, flips, np.random.default_rng(seed))
+    return Tails(*_shares(totals, total, slack, observed=1), "sign_flip_sampled")
 
 
-def _coin(heads: int, tails: int) -> float:
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values, in the order given: p ≤ α there keeps errors ≤ α in all.
+
+    The i-th smallest of m is multiplied by m − i + 1, never falls below the one before it, and is
+    at most 1. Valid however the tests depend on each other.
+
+    Source: Holm 1979.
+    """
+    m, least = len(p_values), 0.0
+    adjusted = [1.0] * m
+    for rank, at in enumerate(sorted(range(m), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (m - rank) * p_values[at]))
+        adjusted[at] = least
+    return adjusted
+
+
+def _sampled_totals(
+    moved: NDArray[np.float64], flips: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the totals under random signs: one random byte decides the signs of eight clusters."""
+    groups = -(-len(moved) // _BITS)
+    padded = np.zeros(groups * _BITS)
+    padded[: len(moved)] = moved
+    patterns = np.array(list(product((-1.0, 1.0), repeat=_BITS)))
+    by_byte = patterns @ padded.reshape(groups, _BITS).T  # 256 patterns × groups
+    totals = np.zeros(flips)
+    for group in range(groups):
+        totals += by_byte[:, group][rng.integers(0, 1 << _BITS, size=flips, dtype=np.uint8)]
+    return totals
+
+
+def _shares(
+    totals: NDArray[np.float64], total: float, slack: float, *, observed: int
+) -> tuple[float, float, float]:
+    """Return the shares of totals as low, as high, and as far from 0 as the observed one."""
+    count = len(totals) + observed
+    reached = (totals <= total + slack, totals >= total - slack, abs(totals) >= abs(total) - slack)
+    low, high, far = ((int(found.sum()) + observed) / count for found in reached)
+    return low, high, far
+
+
+def _coin(heads: int, tails: int, alternative: Alternative) -> float:
     if heads + tails == 0:
         return 1.0
     from scipy.stats import binomtest
 
-    return float(binomtest(heads, heads + tails, 0.5).pvalue)
+    return float(binomtest(heads, heads + tails, 0.5, alternative=alternative).pvalue)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.errors import StaleArtifact
@@ -98,7 +99,7 @@ def _judgments(store: Store, path: Path, *, redo: bool) -> list[str]:
         whose = f"{folder_name(model)}/mt_bench"
         ref = evaluation_ref(whose, Stage.TURN_JUDGMENTS)
         _imported(store, ref, path, rows, facts, redo=redo)
-        scores = _scored(store, whose, ref, {}, lambda rows=rows: mt_bench_scores.scores(rows))
+        scores = _scored(store, whose, ref, {}, partial(mt_bench_scores.scores, rows))
         said.append(_line(model, "mt_bench", scores[0]))
     return said
 

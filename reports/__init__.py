@@ -1,1 +1,1 @@
-"""Reports (built in part 3): tables, figures and the regression gate, from artifacts alone."""
+"""Reports: tables, figures, comparison of runs and the regression gate, from artifacts alone."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,8 +39,36 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.iterate import iterate
     from training.run import open_run
 
-    out_dir = tmp_path_factory.mktemp("runs")
-    config = load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={out_dir}"])
-    with open_run(config) as run:
-        iterate(run, config.iterations)
-    return out_dir / "smoke"
+    def make(out_dir: Path) -> None:
+        config = load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={out_dir}"])
+        with open_run(config) as run:
+            iterate(run, config.iterations)
+
+    return _made_once(tmp_path_factory, "trained", make) / "smoke"
+
+
+@pytest.fixture(scope="session")
+def evaluated(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The out_dir of an evaluated copy of the smoke run; never change its files."""
+    from evaluation.evaluate import evaluate
+    from evaluation.suite import raise_failures
+    from tests.loop import evaluation_in
+
+    def make(out_dir: Path) -> None:
+        shutil.copytree(smoke_run, out_dir / "smoke", copy_function=shutil.copy2)
+        raise_failures(evaluate(evaluation_in(out_dir)))
+
+    return _made_once(tmp_path_factory, "evaluated", make)
+
+
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that `make` fills once, also when several test processes want it."""
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    root = factory.getbasetemp().parent if parallel else factory.getbasetemp()
+    folder, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder

@@ -12,9 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from core.config import Config, load_config
 from tests.conftest import ROOT
 
 SMOKE = ROOT / "configs" / "smoke.toml"
+SMALL_EVALUATION = (
+    'evaluation.nlp.tasks=["piqa","nq_open"]',
+    'evaluation.models=["M0","M1","M2"]',
+    'evaluation.head_to_head.matchups=[["M2","M1"]]',
+)
 _START_TIMEOUT_S = 240
 
 
@@ -38,6 +44,11 @@ def run(
         timeout=timeout_s,
         check=False,
     )
+
+
+def evaluation_in(out_dir: Path, *settings: str) -> Config:
+    """The smoke configuration for a run in `out_dir`, evaluated on a part of everything."""
+    return load_config(SMOKE, [f"out_dir={out_dir}", *SMALL_EVALUATION, *settings])
 
 
 def manifests(run_folder: Path) -> dict[str, dict[str, Any]]:

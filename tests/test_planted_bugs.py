@@ -12,7 +12,10 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.planted_in_evaluation import EVALUATION_PLANTS
+from tests.planted_in_figures import FIGURE_PLANTS
 from tests.planted_in_judges import JUDGE_PLANTS
+from tests.planted_in_reports import REPORT_PLANTS
+from tests.planted_in_tables import TABLES_PLANTS
 from tests.planting import Plant
 
 pytestmark = pytest.mark.slow
@@ -22,6 +25,7 @@ _COPIED = (
     "engines",
     "evaluation",
     "judges",
+    "reports",
     "training",
     "tests",
     "configs",
@@ -268,7 +272,14 @@ TRAINING_PLANTS = [
 ]
 
 
-PLANTS = TRAINING_PLANTS + JUDGE_PLANTS + EVALUATION_PLANTS
+PLANTS = (
+    TRAINING_PLANTS
+    + JUDGE_PLANTS
+    + EVALUATION_PLANTS
+    + REPORT_PLANTS
+    + TABLES_PLANTS
+    + FIGURE_PLANTS
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.intervals import bootstrap_mean
-from core.paired import compare, mcnemar, sign_flip, sign_test
+from core.paired import compare, holm, mcnemar, sign_flip, sign_flip_tails, sign_test
 
 
 def items(*values: float) -> dict[str, float]:
@@ -138,3 +138,57 @@ def test_rows_said_twice_change_neither_interval_nor_p_value_when_clustered() ->
 def test_clustered_zeros_and_ones_are_not_tested_as_independent() -> None:
     found = compare(items(1, 1), items(0, 0), clusters={"i0": "q", "i1": "q"}, seed=0)
     assert (found.test, found.p_value) == ("sign_flip_exact", 1.0)
+
+
+def test_one_sided_mcnemar_is_the_tail_on_its_side() -> None:
+    # 7 and 1 of 8 discordant (Fagerland et al. 2013): P(≤ 1) = 9/256 one way, P(≥ 1) the other.
+    assert mcnemar(1, 7, alternative="less").p_value == pytest.approx(9 / 256)
+    assert mcnemar(7, 1, alternative="less").p_value == pytest.approx(255 / 256)
+    assert mcnemar(7, 1, alternative="greater").p_value == pytest.approx(9 / 256)
+    assert mcnemar(0, 0, alternative="less").p_value == 1.0
+
+
+def test_one_sided_sign_flips_count_the_patterns_on_their_side() -> None:
+    # Differences −1, −2, −3: only the observed pattern is as low as −6, all 8 as high.
+    low = np.array([-1.0, -2.0, -3.0])
+    assert sign_flip(low, seed=0, alternative="less").p_value == 1 / 8
+    assert sign_flip(low, seed=0, alternative="greater").p_value == 1.0
+    assert sign_flip(-low, seed=0, alternative="less").p_value == 1.0
+    # Differences 1, 2, −3 sum to 0: the totals are ±6, ±4, ±2, 0, 0; five of eight reach it.
+    even = sign_flip_tails(np.array([1.0, 2.0, -3.0]), seed=0)
+    assert (even.less, even.greater, even.two_sided) == (5 / 8, 5 / 8, 1.0)
+
+
+def test_sampled_one_sided_sign_flips_agree_with_the_coin() -> None:
+    # 14 of 20 equal differences are positive: P(≥ 14 of 20) = 0.0577.
+    sums = np.array([1.0] * 14 + [-1.0] * 6)
+    coin = sum(math.comb(20, k) for k in range(14, 21)) / 2**20
+    found = sign_flip_tails(sums, seed=0, flips=200_000)
+    assert found.greater == pytest.approx(coin, abs=0.002)
+    assert found.less == pytest.approx(1 - coin + math.comb(20, 14) / 2**20, abs=0.003)
+    assert sign_flip(np.full(100, -1.0), seed=0, alternative="less").p_value == 1 / 10_001
+    assert sign_flip(np.full(100, 1.0), seed=0, alternative="less").p_value == 1.0
+
+
+@pytest.mark.parametrize("count", [13, 16, 17])
+def test_sampled_sign_flips_give_every_cluster_a_sign_of_its_own(count: int) -> None:
+    # Powers of 2 give each pattern a total of its own, in the order of the patterns as binary
+    # numbers. All positive but the largest: the totals up to this one are just half of all.
+    sums = np.array([2.0**at for at in range(count)])
+    sums[-1] *= -1
+    found = sign_flip(sums, seed=3, alternative="less", flips=100_000)
+    assert found.p_value == pytest.approx(0.5, abs=0.006)
+    # The second largest negative too: a quarter. And the third: an eighth.
+    for share, at in ((0.25, -2), (0.125, -3)):
+        sums[at] *= -1
+        found = sign_flip(sums, seed=3, alternative="less", flips=100_000)
+        assert found.p_value == pytest.approx(share, abs=0.005)
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1 is 0.02, 0.03, 0.06, 0.04; the last may not
+    # fall below the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Config, load_config
+from core.config import load_config
 from core.errors import ConfigError, EvaluationFailed, MissingArtifact
 from core.records import Score
 from core.stages import Stage, evaluation_ref, model_ref
@@ -23,27 +23,9 @@ from evaluation.suite import Outcome, raise_failures
 from evaluation.summary import notes, results_tables
 from tests import loop
 from tests.conftest import ROOT
+from tests.loop import evaluation_in
 
 pytestmark = pytest.mark.slow
-
-QUICK = [
-    'evaluation.nlp.tasks=["piqa","nq_open"]',
-    'evaluation.models=["M0","M1","M2"]',
-    'evaluation.head_to_head.matchups=[["M2","M1"]]',
-]
-
-
-def config_in(out_dir: Path, *settings: str) -> Config:
-    return load_config(loop.SMOKE, [f"out_dir={out_dir}", *QUICK, *settings])
-
-
-@pytest.fixture(scope="module")
-def evaluated(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The out_dir of an evaluated copy of the smoke run; never change its files."""
-    out_dir = tmp_path_factory.mktemp("evaluated")
-    shutil.copytree(smoke_run, out_dir / "smoke", copy_function=shutil.copy2)
-    raise_failures(evaluate(config_in(out_dir)))
-    return out_dir
 
 
 @pytest.fixture
@@ -93,7 +75,7 @@ def test_a_second_call_does_nothing_in_seconds(copy: Path) -> None:
     before = manifests(copy)
     calls = loop.calls(copy / "smoke")
     began = time.monotonic()
-    raise_failures(evaluate(config_in(copy)))
+    raise_failures(evaluate(evaluation_in(copy)))
     assert time.monotonic() - began < 20  # seen: 2; the first takes a minute
     assert manifests(copy) == before
     assert loop.calls(copy / "smoke") == calls
@@ -127,7 +109,7 @@ def test_another_model_under_the_same_name_is_stale_and_not_served_from_a_cache(
     told = json.loads(manifest.read_text())
     told["sha256"] = "0" * 64  # as if M2 had been trained again
     manifest.write_text(json.dumps(told))
-    outcomes = evaluate(config_in(copy))
+    outcomes = evaluate(evaluation_in(copy))
     failed = {o.job.name for o in outcomes if o.failure}
     assert "M2 × mt_bench" in failed
     assert "M1 × mt_bench" not in failed
@@ -137,7 +119,7 @@ def test_another_model_under_the_same_name_is_stale_and_not_served_from_a_cache(
 
 
 def test_a_failed_benchmark_leaves_the_others_done(copy: Path) -> None:
-    evaluate_again = config_in(copy, "evaluation.mt_bench.questions=/nowhere")
+    evaluate_again = evaluation_in(copy, "evaluation.mt_bench.questions=/nowhere")
     outcomes = evaluate(evaluate_again)
     failed = {o.job.benchmark for o in outcomes if o.failure}
     assert failed == {"mt_bench", "contamination"}  # both read the questions
@@ -151,7 +133,7 @@ def test_redo_rebuilds_what_it_names_and_asks_the_judge_for_nothing_new(copy: Pa
     before = manifests(copy)
     calls = loop.calls(copy / "smoke")
     was = scores(copy, "M1/mt_bench")
-    raise_failures(evaluate(config_in(copy), redo="M1/mt_bench"))
+    raise_failures(evaluate(evaluation_in(copy), redo="M1/mt_bench"))
     changed = {path for path, when in manifests(copy).items() if before[path] != when}
     assert all("/M1/mt_bench/" in path for path in changed)
     assert scores(copy, "M1/mt_bench") == was
@@ -161,7 +143,7 @@ def test_redo_rebuilds_what_it_names_and_asks_the_judge_for_nothing_new(copy: Pa
 
 def test_redo_of_what_is_not_there_is_said(copy: Path) -> None:
     with pytest.raises(ConfigError, match="no evaluation artifact of that name"):
-        evaluate(config_in(copy), redo="M7")
+        evaluate(evaluation_in(copy), redo="M7")
 
 
 def test_redo_matches_parts_of_addresses(evaluated: Path) -> None:
@@ -177,21 +159,21 @@ def test_redo_matches_parts_of_addresses(evaluated: Path) -> None:
 def test_models_that_are_not_made_are_left_out_and_none_at_all_is_an_error(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcomes = evaluate(config_in(copy, 'evaluation.models=["M1","M9"]'))
+    outcomes = evaluate(evaluation_in(copy, 'evaluation.models=["M1","M9"]'))
     assert {o.job.subject for o in outcomes if o.job.benchmark == "nlp"} == {"M1"}
     assert "M9 is not made yet" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"none of evaluation\.models is made"):
-        evaluate(config_in(copy, 'evaluation.models=["M9"]', 'evaluation.benchmarks=["nlp"]'))
+        evaluate(evaluation_in(copy, 'evaluation.models=["M9"]', 'evaluation.benchmarks=["nlp"]'))
 
 
 def test_there_must_be_a_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such run"):
-        evaluate(config_in(tmp_path))
+        evaluate(evaluation_in(tmp_path))
 
 
 def test_the_plan_says_what_is_done_and_bounds_what_the_judge_is_asked(copy: Path) -> None:
     shutil.rmtree(copy / "smoke" / "eval" / "head_to_head")
-    table = plan_table(config_in(copy))
+    table = plan_table(evaluation_in(copy))
     rows = {
         str(name): (str(state), str(requests))
         for name, state, requests in zip(*(c.cells for c in table.columns[:3]), strict=True)
@@ -203,7 +185,7 @@ def test_the_plan_says_what_is_done_and_bounds_what_the_judge_is_asked(copy: Pat
 
 
 def test_the_tables_show_value_n_and_failures(evaluated: Path) -> None:
-    outcomes = evaluate(config_in(evaluated))
+    outcomes = evaluate(evaluation_in(evaluated))
     broken = Outcome(outcomes[0].job, (), 0.0, "it broke")
     models, matchups, iterations = results_tables([broken, *outcomes[1:]])
     rows = {str(row[0]): row[1:] for row in zip(*(c.cells for c in models.columns), strict=True)}
@@ -226,7 +208,9 @@ def test_an_evaluation_of_a_run_without_m1_names_what_the_judge_needs(
 ) -> None:
     shutil.copytree(smoke_run, tmp_path / "smoke", copy_function=shutil.copy2)
     Store(tmp_path / "smoke").remove([model_ref(1)])
-    config = config_in(tmp_path, 'evaluation.models=["M0"]', 'evaluation.benchmarks=["mt_bench"]')
+    config = evaluation_in(
+        tmp_path, 'evaluation.models=["M0"]', 'evaluation.benchmarks=["mt_bench"]'
+    )
     (outcome,) = evaluate(config)
     assert outcome.failure is not None
     assert outcome.failure.startswith("M1: not made yet")
@@ -236,7 +220,7 @@ def test_an_evaluation_of_a_run_without_m1_names_what_the_judge_needs(
 def test_a_runs_results_are_exported_so_that_fastchat_and_alpaca_eval_read_them(
     evaluated: Path, tmp_path: Path
 ) -> None:
-    written = export(config_in(evaluated), tmp_path)
+    written = export(evaluation_in(evaluated), tmp_path)
     names = {path.relative_to(tmp_path).as_posix() for path in written}
     assert "mt_bench/model_answer/M1.jsonl" in names
     assert "mt_bench/model_judgment/M1_single.jsonl" in names  # judged by M1
@@ -254,4 +238,4 @@ def test_a_runs_results_are_exported_so_that_fastchat_and_alpaca_eval_read_them(
 
 def test_there_must_be_something_to_export(smoke_run: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingArtifact, match="no MT-Bench or AlpacaEval results yet"):
-        export(config_in(smoke_run.parent), tmp_path)
+        export(evaluation_in(smoke_run.parent), tmp_path)

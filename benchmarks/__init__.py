@@ -1,0 +1,1 @@
+"""Measurements of speed and memory, side by side with what a user would pick instead."""

@@ -1,0 +1,180 @@
+"""The command line: `srlm-report build`, `compare` and `gate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.command import results, run_command
+from core.errors import ConfigError
+from core.progress import say
+
+if TYPE_CHECKING:
+    from reports.scores import ScoresFile
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Report a run, compare runs, or check one against a baseline. Reads artifacts only.",
+)
+
+REPORT = "report"
+RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder, e.g. runs/quickstart.")]
+RunConfig = Annotated[Path | None, typer.Option(help="The run's TOML file, instead of --run.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="With --config: override, e.g. --set run=x.")
+]
+
+
+@app.command()
+def build(
+    run: RunFolder = None,
+    config: RunConfig = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to (default RUN/report).")
+    ] = None,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read and hash every file of the run, weights too.")
+    ] = False,
+    most_rows: Annotated[
+        int, typer.Option(min=1, help="Rows kept behind one number in the HTML.")
+    ] = 1000,
+    settings: Settings = None,
+) -> None:
+    """Write a run's report: HTML, Markdown, CSV, LaTeX, figures and scores.json."""
+    from reports.build import build as write
+
+    folder = _folder(run, config, settings)
+    files = write(folder, out or folder / REPORT, rehash=rehash, most_rows=most_rows)
+    results().print(f"Report: {files[0]}", soft_wrap=True, markup=False)
+    say(f"{len(files)} files beside it: Markdown, CSV, LaTeX, SVG, scores.json")
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders or scores.json files; the first is compared with."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Also write HTML, Markdown, CSV and LaTeX there.")
+    ] = None,
+) -> None:
+    """Set two or more runs side by side, with paired differences."""
+    from reports import markdown
+    from reports.build import write
+    from reports.compare import Named, compare_runs
+
+    if len(runs) < 2:  # noqa: PLR2004 - two make a comparison
+        message = "compare: give two or more run folders or scores.json files"
+        raise ConfigError(message)
+    report = compare_runs([Named(scores.run, scores) for scores in map(_scores, runs)])
+    sys.stdout.write(markdown.render(report))
+    if out is not None:
+        say(f"Report: {write(report, out)[0]}")
+
+
+@app.command()
+def gate(
+    baseline: Annotated[Path, typer.Option(help="Run folder or scores.json to hold against.")],
+    candidate: Annotated[
+        Path | None, typer.Option(help="Run folder or scores.json to be checked.")
+    ] = None,
+    config: RunConfig = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Append a Markdown summary (a CI job's summary file).")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only metrics that match, e.g. 'nlp' or 'M3/*'.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Not those that match.")] = None,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(help="PATTERN=DROP: smaller drops never fail, e.g. 'mt_bench=0.1'."),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Family-wise false-alarm rate.")
+    ] = 0.05,
+    drop: Annotated[
+        float,
+        typer.Option(min=0.01, help="Drop for which the power is printed, in % of the scale."),
+    ] = 5.0,
+    seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
+    settings: Settings = None,
+) -> None:
+    """Exit 1 if the candidate is significantly worse, 2 if the two cannot be compared."""
+    from reports import gate_output
+    from reports.gate import GateOptions, parse_tolerances, run_gate
+
+    options = GateOptions(
+        only=tuple(only or ()),
+        exclude=tuple(exclude or ()),
+        tolerances=parse_tolerances(tolerance or ()),
+        alpha=alpha,
+        drop=drop,
+        seed=seed,
+    )
+    checked = candidate if candidate is not None else _folder(None, config, settings)
+    found = run_gate(_scores(baseline), _scores(checked), options)
+    if junit is not None:
+        _write(junit, gate_output.junit(found))
+    if summary is not None:
+        before = summary.read_text(encoding="utf-8") if summary.is_file() else ""
+        _write(summary, before + gate_output.markdown(found))
+    out = results()
+    out.print(gate_output.table(found))
+    for line in gate_output.annotations(found):
+        out.print(line, soft_wrap=True, markup=False)
+    raise typer.Exit(found.exit_code)
+
+
+def _folder(run: Path | None, config: Path | None, settings: list[str] | None) -> Path:
+    """Return the run's folder, named directly or by its configuration."""
+    from core.config import load_config
+
+    if run is not None and config is None:
+        return run
+    if config is not None and run is None:
+        return load_config(config, settings).folder
+    message = "give either the run's folder or its --config"
+    raise ConfigError(message)
+
+
+def _scores(path: Path) -> ScoresFile:
+    """Return the scores of a run folder or a scores.json.
+
+    Raises:
+        ConfigError, DataError: it is neither.
+        StaleArtifact: the run's artifacts do not fit together.
+    """
+    from reports.collect import collect
+    from reports.lineage import verified
+    from reports.results import RunResults
+    from reports.scores import read_scores
+
+    if not path.is_dir():
+        return read_scores(path)
+    found = RunResults(path)
+    verified(found.store)
+    return collect(found)
+
+
+def _write(path: Path, text: str) -> None:
+    from core.store import write_atomically
+
+    write_atomically(path, text)
+
+
+def main() -> None:
+    """Run the command; see `core.command`."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

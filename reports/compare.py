@@ -1,0 +1,134 @@
+"""Two or more runs side by side: the same benchmarks, item by item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.paired import compare as paired
+from reports.document import Cell, Report, Section, Table, TableRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.scores import Metric, ScoresFile
+
+TITLES = {
+    "head_to_head": "Head to head",
+    "alpaca_eval": "AlpacaEval 2.0",
+    "mt_bench": "MT-Bench",
+    "nlp": "NLP benchmarks",
+    "agreement": "Reward modelling",
+    "self_judge": "Self-judge against external judge",
+    "contamination": "Contamination",
+}
+_LEAST_RUNS = 2
+
+
+class Named(NamedTuple):
+    """A run's scores under the name they have in the comparison."""
+
+    name: str
+    scores: ScoresFile
+
+
+def differing(a: Metric, b: Metric) -> list[str]:
+    """Say which conditions of two metrics differ; [] if their values may be compared."""
+    names = sorted({*a.conditions, *b.conditions})
+    return [
+        f"{name} was {_said(a, name)}, is {_said(b, name)}"
+        for name in names
+        if _said(a, name) != _said(b, name)
+    ]
+
+
+def _said(metric: Metric, name: str) -> str:
+    return str(metric.conditions[name]) if name in metric.conditions else "absent"
+
+
+def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
+    """Return a report that sets runs beside the first one.
+
+    Differences are over items that both runs have, with a paired interval and test; metrics that
+    are no mean over items have values only. Where the conditions differ there is no difference, and
+    the cell says what differs.
+    """
+    if len(runs) < _LEAST_RUNS:
+        message = "compare: give two or more runs"
+        raise ValueError(message)
+    names = _distinct([run.name for run in runs])
+    by_id = [{metric.id: metric for metric in run.scores.metrics} for run in runs]
+    order = dict.fromkeys(
+        (metric.benchmark, metric.id)
+        for run in runs
+        for metric in run.scores.metrics
+        if metric.headline
+    )
+    sections = []
+    for benchmark, title in TITLES.items():
+        ids = [one for kind, one in order if kind == benchmark]
+        if not ids:
+            continue
+        rows = tuple(_row(one, [found.get(one) for found in by_id], seed) for one in ids)
+        columns = [names[0]]
+        for name in names[1:]:
+            columns += [name, f"{name} − {names[0]}", "p"]
+        table = Table(f"compare_{benchmark}", title, "metric", tuple(columns), rows, notes=_NOTES)
+        sections.append(Section(benchmark, title, tables=(table,)))
+    facts = tuple((name, run.scores.run) for name, run in zip(names, runs, strict=True))
+    return Report(f"Comparison: {', '.join(names)}", facts, tuple(sections))
+
+
+_NOTES = (
+    "Differences are paired by item and have 95 % intervals; p is two-sided and not corrected for "
+    "the number of metrics (the regression gate is).",
+)
+
+
+def _row(one: str, metrics: Sequence[Metric | None], seed: int) -> TableRow:
+    first = metrics[0]
+    cells = [_value(first)]
+    for other in metrics[1:]:
+        cells += [_value(other), *_difference(first, other, seed)]
+    return TableRow(one, tuple(cells))
+
+
+def _value(metric: Metric | None) -> Cell:
+    if metric is None:
+        return Cell(reason="this run has no such metric")
+    return Cell(
+        metric.value,
+        low=metric.low,
+        high=metric.high,
+        n=metric.n,
+        missing=metric.missing,
+        reason=metric.reason,
+        digits=3 if metric.unit in ("share", "p_value") else 2,
+    )
+
+
+def _difference(a: Metric | None, b: Metric | None, seed: int) -> tuple[Cell, Cell]:
+    """Return b − a with its interval, and the p-value."""
+    if a is None or b is None or a.value is None or b.value is None:
+        return Cell(reason="one of the two has no value"), Cell()
+    if changed := differing(a, b):
+        return Cell(reason=f"not comparable: {'; '.join(changed)}"), Cell()
+    if a.items is None or b.items is None:
+        return Cell(b.value - a.value, reason=None), Cell(text="no items to pair")
+    clusters = {**(a.clusters or {}), **(b.clusters or {})} or None
+    found = paired(b.items, a.items, clusters=clusters, seed=seed)
+    if found.difference is None:
+        return Cell(reason="the runs share no item"), Cell()
+    low, high = found.interval or (None, None)
+    only = found.n_only_a + found.n_only_b
+    difference = Cell(found.difference, low=low, high=high, n=found.n, missing=only)
+    return difference, Cell(found.p_value, digits=4)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Number names that come twice: "quickstart", "quickstart (2)"."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return out

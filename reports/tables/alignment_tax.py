@@ -1,0 +1,167 @@
+"""The alignment tax: what each model lost on the NLP benchmarks against M0 (Table 3's question)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.paired import compare
+from core.stages import Stage, evaluation_ref
+from reports import comparable
+from reports.document import Cell, Published, Table, TableRow
+from reports.item_values import items_of
+from reports.tables.beside import Beside
+from reports.tables.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label
+from reports.tables.nlp import MACRO, MMLU, columns_of, models_with_tasks, tasks_of
+
+if TYPE_CHECKING:
+    from core.paired import Comparison
+    from reports.results import RunResults
+    from reports.tables.nlp import Column
+
+BASE = "M0"
+_PERCENT = 100.0
+_Values = dict[str, dict[str, float]]
+
+
+class _Pair(NamedTuple):
+    difference: Cell
+    p_value: Cell
+
+
+def table(results: RunResults, *, seed: int = 0) -> Table | None:
+    """Return, per model, its difference to M0 on the items both have, and a row of p-values.
+
+    Negative is a loss. None if nobody asks for NLP benchmarks, or of one model only.
+
+    Args:
+        results: the run.
+        seed: of the bootstrap and of sampled sign flips.
+    """
+    tasks = tasks_of(results)
+    models = [model for model in models_with_tasks(results, tasks) if model != BASE]
+    if not tasks or not models:
+        return None
+    columns = columns_of(results, tasks)
+    beside = {task: Beside(results, f"nlp/{task}", (BASE, *models)) for task in tasks}
+    base = {task: _values(results, BASE, task) for task in tasks}
+    rows = []
+    for model in models:
+        pairs = _pairs(results, model, columns, base, beside=beside, seed=seed)
+        rows.append(TableRow(f"{label(model)} − {BASE}", tuple(p.difference for p in pairs)))
+        rows.append(TableRow(f"{label(model)} − {BASE}: p", tuple(p.p_value for p in pairs)))
+    tested = sum(cell.value is not None for row in rows[1::2] for cell in row.cells)
+    return Table(
+        key="alignment_tax",
+        title=f"Alignment tax: difference to {BASE} on the same items (points of percent)",
+        head="model",
+        columns=tuple(column.title for column in columns),
+        rows=tuple(rows),
+        origin="Table 3",
+        notes=(
+            "Negative: the model lost. Each item is its own control; items that only one of the "
+            "two has are missing. Single items that are right or wrong: McNemar's exact test; "
+            f"MMLU macro: sign flips over items weighted by their subject. {P_VALUE_NOTE}",
+            *((f"No p is corrected for the {tested} tests here.",) if tested > 1 else ()),
+            *comparable.note(tuple(dict.fromkeys(x for b in beside.values() for x in b.own))),
+        ),
+    )
+
+
+def _pairs(
+    results: RunResults,
+    model: str,
+    columns: tuple[Column, ...],
+    base: dict[str, _Values],
+    *,
+    beside: dict[str, Beside],
+    seed: int,
+) -> list[_Pair]:
+    mine = {column.task: _values(results, model, column.task) for column in columns}
+    pairs = []
+    for column in columns:
+        task = column.task
+        published = _published(beside[task], model, column)
+        if reason := _why_not(results, (model, BASE), task):
+            pairs.append(_Pair(Cell(reason=reason, published=published), Cell(reason=reason)))
+            continue
+        pair = _pair(f"{model}/nlp/{task}", column, mine[task], base[task], seed)
+        pairs.append(pair._replace(difference=replace(pair.difference, published=published)))
+    return pairs
+
+
+def _values(results: RunResults, model: str, task: str) -> _Values:
+    """Return, per metric, each item's value in 0..1."""
+    found = items_of(results, "nlp", f"{model}/nlp/{task}")
+    return {
+        metric: {item: value / _PERCENT for item, value in items.values.items()}
+        for metric, items in found.items()
+    }
+
+
+def _pair(whose: str, column: Column, mine: _Values, base: _Values, seed: int) -> _Pair:
+    metric = "acc" if column.metric == MACRO else column.metric or ""
+    ours, theirs = mine.get(metric, {}), base.get(metric, {})
+    if column.metric == MACRO:
+        ours, theirs = _by_subject(ours, theirs)
+    return _cells(compare(ours, theirs, seed=seed), whose)
+
+
+def _why_not(results: RunResults, models: tuple[str, str], task: str) -> str | None:
+    """Return why two models cannot be compared on a task; None if both have it."""
+    places = {name: f"{name}/nlp/{task}" for name in models}
+    return (
+        "; ".join(
+            f"{label(name)}: {results.why_absent(whose) or 'no items'}"
+            for name, whose in places.items()
+            if not results.exists(evaluation_ref(whose, Stage.ITEMS))
+        )
+        or None
+    )
+
+
+def _by_subject(
+    a: dict[str, float], b: dict[str, float]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return both models' items weighted so that their means are means over subjects.
+
+    An item of a subject with s of n shared items in k subjects weighs n / (k·s). Items that one
+    model lacks stay as they are, to be counted.
+    """
+    shared = a.keys() & b.keys()
+    sizes = Counter(_subject(item) for item in shared)
+    weights = {item: len(shared) / (len(sizes) * sizes[_subject(item)]) for item in shared}
+    weighted = [{i: v * weights.get(i, 1.0) for i, v in each.items()} for each in (a, b)]
+    return weighted[0], weighted[1]
+
+
+def _subject(item: str) -> str:
+    return item.rpartition("/")[0]
+
+
+def _cells(found: Comparison, whose: str) -> _Pair:
+    missing = found.n_only_a + found.n_only_b
+    if found.difference is None or found.p_value is None:
+        absent = Cell(reason="the two models have no item in common", n=0, missing=missing)
+        return _Pair(absent, absent)
+    low, high = found.interval or (None, None)
+    difference = Cell(
+        value=_PERCENT * found.difference,
+        low=None if low is None else _PERCENT * low,
+        high=None if high is None else _PERCENT * high,
+        n=found.n,
+        missing=missing,
+        rows=whose,
+    )
+    return _Pair(difference, Cell(value=found.p_value, digits=P_VALUE_DIGITS, n=found.n))
+
+
+def _published(beside: Beside, model: str, column: Column) -> Published | None:
+    """Return the paper's difference, from its scores; the macro average is its MMLU."""
+    if column.task == MMLU and column.metric != MACRO:
+        return None
+    theirs = beside.published(model, column.task), beside.published(BASE, column.task)
+    if theirs[0] is None or theirs[1] is None:
+        return None
+    return Published(round(theirs[0].value - theirs[1].value, 2), theirs[0].source)

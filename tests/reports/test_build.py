@@ -1,0 +1,169 @@
+"""The whole report of an evaluated smoke run, by the command that people call."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.stages import Ref, Stage
+from core.store import Store
+from reports.scores import read_scores
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reports", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copy(evaluated: Path, tmp_path: Path) -> Path:
+    shutil.copytree(evaluated / "smoke", tmp_path / "smoke", copy_function=shutil.copy2)
+    return tmp_path / "smoke"
+
+
+@pytest.fixture(scope="module")
+def built(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    done = report("build", "--run", evaluated / "smoke", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Report: {out / 'report.html'}\n"
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_every_format_is_there(built: Path) -> None:
+    files = contents(built)
+    assert {"report.html", "report.md", "scores.json", "latex/report.tex"} <= set(files)
+    for key in ("alpaca_eval", "mt_bench", "nlp", "alignment_tax", "head_to_head"):
+        assert f"tables/{key}.csv" in files
+        assert f"latex/{key}.tex" in files
+    assert "figures/head_to_head.svg" in files
+    assert read_scores(built / "scores.json").run == "smoke"
+
+
+def test_the_same_artifacts_give_the_same_bytes(built: Path, copy: Path, tmp_path: Path) -> None:
+    # Another place, another process with another hash seed: nothing of it may show.
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "reports",
+            "build",
+            "--run",
+            str(copy),
+            "--out",
+            str(tmp_path / "o"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "77", "TZ": "Asia/Tokyo"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "o") == contents(built)
+
+
+def test_a_changed_weight_byte_makes_it_refuse_and_name_the_artifact(
+    copy: Path, tmp_path: Path
+) -> None:
+    weights = Store(copy).paths.artifact(Ref(1, Stage.MODEL)) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    done = report("build", "--run", copy, "--out", tmp_path / "o")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: iter1/model was altered")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_benchmark_that_failed_is_missing_with_its_reason(copy: Path, tmp_path: Path) -> None:
+    store = Store(copy)
+    from core.stages import evaluation_ref
+
+    store.remove([evaluation_ref("M1/mt_bench", stage) for stage in (
+        Stage.SCORES, Stage.TURN_JUDGMENTS)])  # fmt: skip
+    (copy / "eval" / "outcomes.json").write_text('{"failed": {"M1/mt_bench": "429 for an hour"}}')
+    done = report("build", "--run", copy, "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "o" / "report.md").read_text()
+    assert "Failed: M1/mt\\_bench (429 for an hour)" in text
+    metrics = read_scores(tmp_path / "o" / "scores.json").metrics
+    (metric,) = [m for m in metrics if m.subject == "M1" and m.benchmark == "mt_bench"]
+    assert (metric.value, metric.reason) == (None, "failed: 429 for an hour")
+
+
+def test_two_runs_are_compared_and_a_run_equals_itself(built: Path, evaluated: Path) -> None:
+    done = report("compare", evaluated / "smoke", built / "scores.json")
+    assert done.returncode == 0, done.stderr
+    assert "smoke (2) − smoke" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if "M1/nlp/piqa/acc" in line)
+    assert "| 0.00 [0.00, 0.00] (n=2) | 1.0000 |" in row
+
+
+def test_a_run_passes_the_gate_against_itself(built: Path, tmp_path: Path) -> None:
+    scores, junit = built / "scores.json", tmp_path / "gate.xml"
+    done = report("gate", "--baseline", scores, "--candidate", scores, "--junit", junit)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert junit.read_text().startswith("<?xml")
+
+
+def test_a_real_drop_fails_the_gate_and_another_judge_cannot_be_compared(
+    built: Path, tmp_path: Path
+) -> None:
+    tree = json.loads((built / "scores.json").read_text())
+    changed = next(m for m in tree["metrics"] if m["id"] == "M1/alpaca_eval/win_rate")
+    changed["items"] = {f"p{n}": 0.0 for n in range(50)}
+    changed["value"], changed["n"] = 0.0, 50
+    better = json.loads(json.dumps(tree))
+    for metric in better["metrics"]:
+        if metric["id"] == changed["id"]:
+            metric["items"] = {f"p{n}": 100.0 for n in range(50)}
+            metric["value"] = 100.0
+    worse, before = tmp_path / "worse.json", tmp_path / "before.json"
+    worse.write_text(json.dumps(tree))
+    before.write_text(json.dumps(better))
+    done = report("gate", "--baseline", before, "--candidate", worse)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "M1/alpaca_eval/win_rate" in done.stdout
+    changed["conditions"]["judge"] = "gpt-4"
+    worse.write_text(json.dumps(tree))
+    done = report("gate", "--baseline", before, "--candidate", worse)
+    assert done.returncode == 2
+    assert "judge" in done.stdout + done.stderr
+
+
+def test_wrong_use_ends_with_a_line_and_exit_code_2(tmp_path: Path) -> None:
+    for arguments in (
+        ("build", "--run", tmp_path / "nowhere"),
+        ("build",),
+        ("compare", tmp_path),
+        ("gate", "--baseline", tmp_path / "no.json", "--candidate", tmp_path / "no.json"),
+    ):
+        done = report(*arguments)
+        assert done.returncode == 2, arguments
+        assert done.stderr.startswith("error: ")
+        assert "Traceback" not in done.stderr
