@@ -42,7 +42,7 @@ def decode(record_type: type[R], raw: object, path: Path, line: int) -> R:
     Raises:
         DataError: a field is missing, unknown or of the wrong type.
     """
-    if isinstance(raw, dict) and (unknown := sorted(raw.keys() - _known(record_type))):
+    if isinstance(raw, dict) and (unknown := sorted(raw.keys() - _known(record_type))):  # type: ignore[arg-type]
         raise DataError(
             path, line, f"{unknown[0]}: unknown field (expected a {record_type.__name__})"
         )
