@@ -9,9 +9,9 @@ swapped between them by a coin. Where there is only one, two copies are made and
 cluster is, with probability 0.1, replaced by another cluster's values.
 
 A planted drop. In one metric at a time, on top of that, the candidate gets worse by `drop` on
-average: in percent, items above the middle of the scale are mirrored (right becomes wrong, a
-preference of v becomes 100 − v), each with the same probability; on other scales every item is
-lowered by the same amount, though not below the scale.
+average over chance: in percent, items above the middle of the scale are mirrored (right becomes
+wrong, a preference of v becomes 100 − v), each with the same probability; on other scales every
+item is lowered by the same amount, though not below the scale.
 """
 
 from __future__ import annotations
@@ -120,23 +120,34 @@ class Vectors:
 
 
 def plant(
-    values: NDArray[np.float64], metric: Metric, drop: float, rng: np.random.Generator
+    values: NDArray[np.float64],
+    metric: Metric,
+    drop: float,
+    rng: np.random.Generator,
+    *,
+    among: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64] | None:
-    """Return values that are lower by `drop` on average; None where there is no room for it."""
+    """Return values that are lower by `drop` on average; None where there is no room for it.
+
+    How likely or how far an item falls is such that `among` (default: the values themselves) would
+    fall by `drop`. With both exchangeable vectors there it does not depend on which of them came
+    out ahead by chance.
+    """
     low, high = metric.scale or (0.0, 100.0)
+    pool = values if among is None else among
     if metric.unit == "percent":
-        losses = np.maximum(2 * values - low - high, 0)
-        if losses.mean() < drop or drop <= 0:
+        room = float(np.maximum(2 * pool - low - high, 0).mean())
+        if room < drop:
             return None
-        hit = rng.random(len(values)) < drop / losses.mean()
-        return np.where(hit, values - losses, values)
-    if values.mean() - low < drop:
+        hit = rng.random(len(values)) < drop / room
+        return np.where(hit & (2 * values > low + high), low + high - values, values)
+    if pool.mean() - low < drop:
         return None
     least, most = 0.0, high - low
     for _ in range(_HALVINGS):
         shift = (least + most) / 2
-        lowered = np.maximum(values - shift, low)
-        least, most = (shift, most) if values.mean() - lowered.mean() < drop else (least, shift)
+        fallen = float(pool.mean() - np.maximum(pool - shift, low).mean())
+        least, most = (shift, most) if fallen < drop else (least, shift)
     return np.maximum(values - most, low)
 
 
@@ -164,7 +175,8 @@ def simulate(
         without.append(tests)
         alarms += any(one.outcome == "failed" for one in settle(tests, now.alpha))
         for at, (one, (first, second)) in enumerate(zip(vectors, drawn, strict=True)):
-            lowered = plant(second, one.metric, tests[at].detectable.drop, rng)
+            drop, both = tests[at].detectable.drop, np.concatenate([first, second])
+            lowered = plant(second, one.metric, drop, rng, among=both)
             if lowered is None:
                 continue
             worse = check_one(one.pair(first, lowered), now, family=len(vectors))

@@ -68,4 +68,25 @@ REPORT_PLANTS = [
         "found = paired(a.items, b.items, clusters",
         "reports/test_compare.py::test_a_difference_is_paired_by_item_and_counts_items_that_one_run_lacks",
     ),
+    Plant(
+        "the words of models are markup in the page",
+        "reports/html.py",
+        "        autoescape=True,\n",
+        "        autoescape=False,\n",
+        "reports/test_html.py::test_words_of_strangers_make_no_element_and_no_attribute",
+    ),
+    Plant(
+        "the time of building is in the page",
+        "reports/html.py",
+        "6, mtime=0)",
+        "6)",
+        "reports/test_html.py::test_the_same_report_gives_the_same_bytes_and_another_does_not",
+    ),
+    Plant(
+        "the judge's words are set as HTML",
+        "reports/templates/row.js",
+        'el("pre", { dir: "auto" }, text)',
+        'el("pre", { dir: "auto", innerHTML: text })',
+        "reports/test_browser.py",
+    ),
 ]

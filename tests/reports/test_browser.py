@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.stages import Stage, evaluation_ref
+from core.store import Store
+from reports.build import build
 from reports.html import render
 from tests.reports.documents import (
     ALPACA_ROWS,
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
+
+    from core.records import Annotation
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -348,3 +353,31 @@ def test_paper_shows_whole_tables_and_nothing_that_needs_a_screen(
     assert len(widths) == 7
     assert max(widths) <= 695
     assert page.get_by_text(WHY_FAILED).first.is_visible()
+
+
+def test_in_a_real_runs_report_a_cell_leads_to_the_judges_words_and_to_the_weights(
+    browser: Browser, evaluated: Path, tmp_path: Path
+) -> None:
+    run = evaluated / "smoke"
+    page_file = build(run, tmp_path / "out")[0]
+    said: list[str] = []
+    page = browser.new_page()
+    page.set_default_timeout(5000)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(page_file.as_uri())
+    row = page.locator("#t-alpaca_eval tbody tr", has=page.locator(".label", has_text="M2"))
+    row.locator("button.drill").first.click()
+    page.locator("dialog[open] button.row").first.click()
+    words = page.locator(".words-of", has_text="The judge's words").locator("pre")
+    words.wait_for()
+    # What is on the screen is what the artifact holds.
+    annotations: list[Annotation] = Store(run).read(
+        evaluation_ref("M2/alpaca_eval", Stage.ANNOTATIONS)
+    )
+    answer = page.locator(".words-of pre").all_inner_texts()
+    assert any(a.output_2.strip() in (text.strip() for text in answer) for a in annotations)
+    chain = page.locator("dialog[open]").inner_text()
+    assert "eval/M2/alpaca_eval/annotations" in chain
+    page.close()
+    assert said == []
