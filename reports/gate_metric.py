@@ -186,7 +186,7 @@ def _interval(middle: float, error: float | None, clusters: int) -> Interval | N
 
 
 def _detectable(values: _Values, level: float, tolerance: float, drop: float) -> Detectable:
-    n, baseline = len(values.first), float(values.first.mean())
+    n = len(values.first)
     method: Literal["exact", "normal"] = "exact" if values.binary else "normal"
     if not values.binary and not values.differences.any():
         note = "no item differs, so it is not known how much chance moves them"
@@ -194,10 +194,10 @@ def _detectable(values: _Values, level: float, tolerance: float, drop: float) ->
     model, notes = _power_model(values, level, tolerance), []
     least = least_drop(model)
     if least is None:
-        notes.append(f"no drop can be seen with n = {n} at a baseline of {baseline:.2f}")
+        notes.append(f"no drop can be seen with n = {n}")
     power = model.power(drop) if drop <= model.most else None
     if power is None:
-        notes.append(f"a baseline of {baseline:.2f} leaves no room for a drop of {drop:g}")
+        notes.append(f"the baseline leaves no room for a drop of {drop:g}")
     return Detectable(least, drop, power, method, "; ".join(notes))
 
 

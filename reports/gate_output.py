@@ -7,7 +7,7 @@ Names in it come from files: each format escapes them.
 
 import html
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from xml.etree import ElementTree as ET
 
 from reports.document import number
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from reports.gate import GateResult
     from reports.gate_metric import Checked
+    from reports.gate_pairs import Problem
+
+T = TypeVar("T")
 
 _NAMED = 5  # ids in one annotation
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -40,12 +43,12 @@ def headline(result: "GateResult") -> str:
     """Return the answer as one line."""
     parts = []
     if result.problems:
-        parts.append(f"{len(result.problems)} metrics cannot be compared")
+        parts.append(f"{_metrics(len(result.problems))} cannot be compared")
     tested = len(result.checked)
     if failed := len(result.failed):
-        parts.append(f"{failed} of {tested} metrics dropped")
+        parts.append(f"{failed} of {_metrics(tested)} dropped")
     elif tested:
-        parts.append(f"no drop beyond chance and tolerance in {tested} metrics")
+        parts.append(f"no drop beyond chance and tolerance in {_metrics(tested)}")
     if improved := len(result.with_outcome("improved")):
         parts.append(f"{improved} improved")
     return "; ".join(parts)
@@ -64,7 +67,7 @@ def junit(result: "GateResult") -> str:
     for problem in result.problems:
         case = _case(suite, "gate", problem.id)
         error = ET.SubElement(case, "error", message=_xml(problem.reason), type="incomparable")
-        error.text = _xml(f"{problem.reason}\n{_way_out([problem.id])}")
+        error.text = _xml(f"{problem.reason}\n{_way_out([problem])}")
     for one in result.checked:
         case = _case(suite, f"gate.{one.benchmark}", one.id)
         if one.outcome == "failed":
@@ -83,9 +86,7 @@ def markdown(result: "GateResult") -> str:
     runs = f"candidate {_md(result.candidate)} against baseline {_md(result.baseline)}"
     lines += [f"{_md(headline(result))} ({runs}).", ""]
     for problem in result.problems:
-        lines.append(
-            f"- **{_md(problem.id)}**: {_md(problem.reason)}. {_md(_way_out([problem.id]))}"
-        )
+        lines.append(f"- **{_md(problem.id)}**: {_md(problem.reason)}. {_md(_way_out([problem]))}")
     if result.problems:
         lines.append("")
     if result.checked:
@@ -109,8 +110,8 @@ def annotations(result: "GateResult") -> list[str]:
     there is what its toolkit (actions/toolkit, core/src/command.ts) escapes.
     """
     lines = []
-    for reason, ids in _grouped((p.reason, p.id) for p in result.problems):
-        text = f"{_some(ids)}: {reason}. {_way_out(ids[:_NAMED])}"
+    for reason, problems in _grouped((p.reason, p) for p in result.problems):
+        text = f"{_some([p.id for p in problems])}: {reason}. {_way_out(problems)}"
         lines.append(_command("error", "Regression gate: not comparable", text))
     lines += [
         _command("error", f"Regression gate: {one.id} dropped", _drop(one)) for one in result.failed
@@ -207,9 +208,13 @@ def _drop(one: "Checked") -> str:
     )
 
 
-def _way_out(names: "Sequence[str]") -> str:
-    if NOTHING in names:
+def _way_out(problems: "Sequence[Problem]") -> str:
+    """Say how to leave metrics out: by id, or many of them by benchmark."""
+    if any(problem.id == NOTHING for problem in problems):
         return "Give a baseline with items, or other patterns"
+    names = [problem.id for problem in problems]
+    if len(names) > _NAMED:
+        names = list(dict.fromkeys(problem.benchmark for problem in problems))
     excluded = " ".join(f"--exclude {name}" for name in names)
     return f"If that is meant, leave out with {excluded}, or choose with --only"
 
@@ -223,11 +228,15 @@ def _legend(result: "GateResult") -> str:
     )
 
 
-def _grouped(pairs: "Iterable[tuple[str, str]]") -> list[tuple[str, list[str]]]:
-    found: dict[str, list[str]] = {}
-    for reason, name in pairs:
-        found.setdefault(reason, []).append(name)
+def _grouped(pairs: "Iterable[tuple[str, T]]") -> "list[tuple[str, list[T]]]":
+    found: dict[str, list[T]] = {}
+    for reason, one in pairs:
+        found.setdefault(reason, []).append(one)
     return list(found.items())
+
+
+def _metrics(count: int) -> str:
+    return f"{count} metric" if count == 1 else f"{count} metrics"
 
 
 def _some(names: "Sequence[str]") -> str:

@@ -29,6 +29,7 @@ class Problem(NamedTuple):
 
     id: str
     reason: str
+    benchmark: str = ""
 
 
 class Pairing(NamedTuple):
@@ -105,7 +106,7 @@ def _chosen(metrics: Iterable[Metric], only: Sequence[str], exclude: Sequence[st
 
 def _pair(before: Metric, after: Metric | None, candidate: ScoresFile) -> Pair | Problem:
     if after is None or not after.items:
-        return Problem(before.id, _why_missing(before, after, candidate))
+        return Problem(before.id, _why_missing(before, after, candidate), before.benchmark)
     changed = differing(before, after)
     for name in ("unit", "scale", "better"):
         was, now = getattr(before, name), getattr(after, name)
@@ -120,10 +121,11 @@ def _pair(before: Metric, after: Metric | None, candidate: ScoresFile) -> Pair |
             for item in moved[:1]
         ]
     if changed:
-        return Problem(before.id, f"not comparable: {'; '.join(changed)}")
+        return Problem(before.id, f"not comparable: {'; '.join(changed)}", before.benchmark)
     if not shared:
         counts = f"{len(before.items or {})} and {len(after.items)}"
-        return Problem(before.id, f"not comparable: no item is in both files ({counts} items)")
+        reason = f"not comparable: no item is in both files ({counts} items)"
+        return Problem(before.id, reason, before.benchmark)
     return Pair(before, after, shared)
 
 

@@ -55,7 +55,7 @@ def shown(result: GateResult, width: int = 200) -> str:
 def test_the_headline_counts_each_outcome(mixed: GateResult) -> None:
     assert headline(mixed) == ("2 metrics cannot be compared; 1 of 3 metrics dropped; 1 improved")
     same = scores(metric())
-    assert headline(run_gate(same, same)) == "no drop beyond chance and tolerance in 1 metrics"
+    assert headline(run_gate(same, same)) == "no drop beyond chance and tolerance in 1 metric"
 
 
 def test_junit_has_a_case_per_metric_with_failures_and_errors(mixed: GateResult) -> None:
@@ -131,6 +131,14 @@ def test_annotations_are_errors_first_and_one_per_reason(mixed: GateResult) -> N
     assert any("Items in one file only" in line and "M1/nlp/a/acc (n=11" in line for line in lines)
     assert any("not known how much chance" in line for line in lines)  # of mt_bench
     assert lines[-1].startswith("::notice title=Regression gate%3A M1/nlp/b/acc improved::+100.00")
+
+
+def test_many_metrics_with_one_reason_are_left_out_by_their_benchmark() -> None:
+    before = [metric(f"M{at}/nlp/c/acc") for at in range(9)]
+    after = [one.model_copy(update={"conditions": {"judge": "M1"}}) for one in before]
+    (line,) = gate_output.annotations(run_gate(scores(*before), scores(*after)))
+    assert "M4/nlp/c/acc and 4 more: not comparable" in line
+    assert "leave out with --exclude nlp, or" in line
 
 
 def test_hostile_names_stay_inside_their_annotation(hostile: GateResult) -> None:
