@@ -94,8 +94,8 @@ def markdown(result: "GateResult") -> str:
         ordered = sorted(result.checked, key=lambda one: one.outcome != "failed")
         lines += [_md_row([_md(cell) for cell in _cells(one)]) for one in ordered]
         lines += ["", _md(_legend(result)), ""]
-    lines += [f"- {_md(one.id)}: {_md(one.detectable.note)}" for one in result.checked
-              if one.detectable.note]  # fmt: skip
+    for note, ids in _notes(result):
+        lines.append(f"- {_md(note)}: {_md(_some(ids))}")
     if result.new:
         lines += ["", f"Only in the candidate, not tested: {_md(', '.join(result.new))}"]
     return "\n".join(lines).rstrip() + "\n"
@@ -124,9 +124,8 @@ def annotations(result: "GateResult") -> list[str]:
         counts = [f"{one.id} (n={_n(one)})" for one in uneven]
         text = f"Items in one file only were left out: {_some(counts)}"
         lines.append(_command("warning", "Regression gate: items", text))
-    for note, ids in _grouped((one.detectable.note, one.id) for one in result.checked):
-        if note:
-            lines.append(_command("warning", "Regression gate: power", f"{_some(ids)}: {note}"))
+    for note, ids in _notes(result):
+        lines.append(_command("warning", "Regression gate: power", f"{_some(ids)}: {note}"))
     for one in result.with_outcome("improved"):
         lines.append(_command("notice", f"Regression gate: {one.id} improved", _change(one)))
     return lines
@@ -237,6 +236,12 @@ def _grouped(pairs: "Iterable[tuple[str, T]]") -> "list[tuple[str, list[T]]]":
 
 def _metrics(count: int) -> str:
     return f"{count} metric" if count == 1 else f"{count} metrics"
+
+
+def _notes(result: "GateResult") -> list[tuple[str, list[str]]]:
+    """Return what limits the power, and the metrics that it limits."""
+    found = [(one.detectable.note, one.id) for one in result.checked if one.detectable.note]
+    return _grouped(found)
 
 
 def _some(names: "Sequence[str]") -> str:
