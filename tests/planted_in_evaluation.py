@@ -127,8 +127,8 @@ EVALUATION_PLANTS = [
     Plant(
         "the sampled sign flips are not seeded",
         "core/paired.py",
-        "    rng = np.random.default_rng(seed)\n    found = 0\n",
-        "    rng = np.random.default_rng()\n    found = 0\n",
+        "flips, np.random.default_rng(seed))",
+        "flips, np.random.default_rng())",
         "core/test_paired.py::test_sampled_sign_flips_agree_with_the_coin_and_are_never_0",
     ),
     Plant(

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.planted_in_evaluation import EVALUATION_PLANTS
 from tests.planted_in_figures import FIGURE_PLANTS
+from tests.planted_in_gate import GATE_PLANTS
 from tests.planted_in_judges import JUDGE_PLANTS
 from tests.planted_in_reports import REPORT_PLANTS
 from tests.planted_in_tables import TABLES_PLANTS
@@ -272,14 +273,15 @@ TRAINING_PLANTS = [
 ]
 
 
-PLANTS = (
-    TRAINING_PLANTS
-    + JUDGE_PLANTS
-    + EVALUATION_PLANTS
-    + REPORT_PLANTS
-    + TABLES_PLANTS
-    + FIGURE_PLANTS
-)
+PLANTS = [
+    *TRAINING_PLANTS,
+    *JUDGE_PLANTS,
+    *EVALUATION_PLANTS,
+    *REPORT_PLANTS,
+    *TABLES_PLANTS,
+    *FIGURE_PLANTS,
+    *GATE_PLANTS,
+]
 
 
 @pytest.fixture(scope="module")
