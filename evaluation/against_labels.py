@@ -22,7 +22,8 @@ def nlp_task(run: EvalRun, model: str, task: str) -> list[Score]:
     whose, section = f"{model}/nlp/{task}", run.section.nlp
 
     def make(out: Partial) -> Built:
-        engine = run.engine(model, whose, Stage.ITEMS)
+        # lm-eval hands out items when a task is done; what was generated survives a kill before.
+        engine = run.generator(model, whose, Stage.ITEMS)
         return nlp.run_task(engine, task, section, seed=run.config.seed, out=out)
 
     items = run.rows(

@@ -102,9 +102,9 @@ class EvalRun:
         """Return the engine over one of the run's models; its calls are journalled."""
         return self._engines.model(self.model(model), evaluation_ref(whose, stage))
 
-    def generator(self, model: str, whose: str) -> Engine:
+    def generator(self, model: str, whose: str, stage: Stage = Stage.ANSWERS) -> Engine:
         """Return the engine that answers benchmark prompts; it remembers what it generated."""
-        engine = self.engine(model, whose, Stage.ANSWERS)
+        engine = self.engine(model, whose, stage)
         return CachedEngine(engine, self.store.paths.generations)
 
     @property

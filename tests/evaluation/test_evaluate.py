@@ -141,6 +141,14 @@ def test_redo_rebuilds_what_it_names_and_asks_the_judge_for_nothing_new(copy: Pa
     assert loop.calls(copy / "smoke") == calls
 
 
+def test_what_an_nlp_task_generated_is_not_generated_again(copy: Path) -> None:
+    # lm-eval hands out items at a task's end: after a kill before it, the cache has the answers.
+    was, calls = scores(copy, "M1/nlp/nq_open"), loop.calls(copy / "smoke")
+    raise_failures(evaluate(evaluation_in(copy), redo="M1/nlp/nq_open"))
+    assert scores(copy, "M1/nlp/nq_open") == was
+    assert loop.calls(copy / "smoke") == calls
+
+
 def test_redo_of_what_is_not_there_is_said(copy: Path) -> None:
     with pytest.raises(ConfigError, match="no evaluation artifact of that name"):
         evaluate(evaluation_in(copy), redo="M7")
