@@ -156,6 +156,32 @@ def test_a_real_drop_fails_the_gate_and_another_judge_cannot_be_compared(
     assert "judge" in done.stdout + done.stderr
 
 
+def test_recorded_files_are_reported_beside_their_published_numbers(
+    shared: Path, tmp_path: Path
+) -> None:
+    data, run = shared / "data", tmp_path / "recorded"
+    names = ("alpaca-7b", "humpback-llama2-70b", "claude-2", "text_davinci_001")
+    files = [data / "alpaca_eval" / f"{name}.annotations.json.gz" for name in names]
+    judged = data / "mt_bench" / "gpt-4_single.gemini-1.5-flash.jsonl"
+    options = [f"--annotations={file}" for file in files]
+    imported = subprocess.run(
+        [sys.executable, "-m", "evaluation", "import", f"--to={run}", *options,
+         f"--judgments={judged}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert imported.returncode == 0, imported.stderr
+    done = report("build", "--run", run)
+    assert done.returncode == 0, done.stderr
+    text = (run / "report" / "report.md").read_text()
+    for value in ("2.59", "10.12", "17.19", "2.76", "8.77"):
+        assert any(
+            f" {value} [" in line and f"published: {value} (" in line for line in text.splitlines()
+        ), value
+
+
 def test_wrong_use_ends_with_a_line_and_exit_code_2(tmp_path: Path) -> None:
     for arguments in (
         ("build", "--run", tmp_path / "nowhere"),
