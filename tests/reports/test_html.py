@@ -261,4 +261,6 @@ def test_rows_are_packed_to_a_fraction_of_their_size() -> None:
     # Seconds and memory: benchmarks/report_at_scale.py.
     made = many_rows(5_000)
     plain = sum(len(text) for item in made.groups["g"].items for _, text in item.parts)
-    assert len(render(made)) < plain / 2 + len(render(one_table(Cell(1.0))))
+    empty = len(render(one_table(Cell(1.0))))
+    # A quarter of each row is a digest, which does not pack, and base64 adds a third.
+    assert len(render(made)) - empty < 0.6 * plain
