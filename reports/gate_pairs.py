@@ -99,9 +99,17 @@ def _chosen(metrics: Iterable[Metric], only: Sequence[str], exclude: Sequence[st
         for metric in metrics
         if metric.items
         and metric.better == "higher"
-        and (not only or any(matches(pattern, metric) for pattern in only))
+        and (any(matches(pattern, metric) for pattern in only) if only else _is_default(metric))
         and not any(matches(pattern, metric) for pattern in exclude)
     ]
+
+
+def _is_default(metric: Metric) -> bool:
+    """Whether a metric is tested unasked: of an NLP task the paper's metric alone.
+
+    Testing acc beside acc_norm would double the family, and every further metric costs power.
+    """
+    return metric.headline or metric.benchmark != "nlp"
 
 
 def _pair(before: Metric, after: Metric | None, candidate: ScoresFile) -> Pair | Problem:

@@ -225,6 +225,17 @@ def test_a_metric_without_a_baseline_is_named_and_does_not_fail() -> None:
     assert (found.exit_code, found.new) == (0, ("M1/nlp/obqa/acc",))
 
 
+def test_of_an_nlp_task_the_papers_metric_is_tested_and_the_others_on_request() -> None:
+    both = (
+        metric("M1/nlp/piqa/acc_norm", right(5, 10)),
+        metric("M1/nlp/piqa/acc", right(5, 10), headline=False),
+        metric("M1/agreement/pairwise_accuracy/ties_half", right(5, 10), headline=False),
+    )
+    assert [one.id for one in gate(both, both).checked] == [both[0].id, both[2].id]
+    asked = gate(both, both, only=("nlp",))
+    assert [one.id for one in asked.checked] == [both[0].id, both[1].id]
+
+
 def test_patterns_are_benchmarks_beginnings_of_ids_or_globs() -> None:
     one = metric("M1/nlp/piqa/acc_norm")
     for pattern in ("nlp", "n*", "M1", "M1/", "M1/nlp", "M1/nlp/piqa/acc_norm", "M?/*/acc_*", "*"):
