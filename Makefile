@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 CONFIG ?= configs/quickstart.toml
 ITER   ?=
 ARGS   ?=
-JOBS   ?= auto
+JOBS   ?= 2
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
@@ -42,7 +42,7 @@ report: setup ## Write a run's report: make report CONFIG=… [ARGS="--out DIR -
 check-regressions: setup ## Fail if a run is worse: make check-regressions BASELINE=<run or scores.json> CONFIG=…
 	@$(BIN)/srlm-report gate --baseline $(or $(BASELINE),$(error give BASELINE=<run folder or scores.json>)) --config $(CONFIG) $(ARGS)
 
-test: setup ## Run every test, the slow ones with the real model too; prints branch coverage
+test: setup ## Run every test, JOBS=2 at once, the slow ones with the real model too; prints branch coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 check: setup ## Lint, formatting, types, import layers
