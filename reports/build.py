@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.errors import ConfigError
 from core.store import write_atomically
 from reports import csv_files, html, latex, markdown
 from reports.collect import collect
@@ -28,11 +29,14 @@ def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = MOST_R
     the rows that stand behind one number in the HTML.
 
     Raises:
-        ConfigError: there is no run.
+        ConfigError: there is no run, or nothing in it is finished.
         StaleArtifact: an artifact does not belong to what lies beside it.
     """
     results = RunResults(run)
     artifacts = verified(results.store, rehash=rehash)
+    if not artifacts:
+        message = f"{run}: no artifact is finished there yet, so there is nothing to report"
+        raise ConfigError(message)
     scores = to_json(collect(results))
     report = report_of(results, artifacts, most_rows=most_rows)
     return [*write(report, out), _write(out / "scores.json", scores)]

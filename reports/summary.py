@@ -22,6 +22,7 @@ _TITLES = {
     "contamination": "contamination",
 }
 _BASELINE = "sft"
+_JUDGED = ("head_to_head", "alpaca_eval", "mt_bench", "self_judge")
 
 
 def section(results: RunResults) -> Section:
@@ -86,8 +87,11 @@ def _data(results: RunResults) -> list[str]:
 
 
 def _judge(results: RunResults) -> list[str]:
+    """Say who judged, if anybody did."""
     if results.config is None:
         return ["These results were imported from recorded files; nothing was run here."]
+    if not any(results.scores(one.whose) for one in wanted(results) if one.benchmark in _JUDGED):
+        return []
     judge = results.config.evaluation.judge
     if judge.backend == "openai":
         return [f"Answers were compared and graded by {judge.model} (OpenAI protocol)."]

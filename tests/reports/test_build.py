@@ -183,9 +183,11 @@ def test_recorded_files_are_reported_beside_their_published_numbers(
 
 
 def test_wrong_use_ends_with_a_line_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "iter0").mkdir(parents=True)
     for arguments in (
         ("build", "--run", tmp_path / "nowhere"),
         ("build",),
+        ("build", "--run", tmp_path / "empty"),
         ("compare", tmp_path),
         ("gate", "--baseline", tmp_path / "no.json", "--candidate", tmp_path / "no.json"),
     ):

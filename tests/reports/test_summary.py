@@ -30,11 +30,14 @@ def test_an_evaluation_without_a_number_is_not_passed_over(tmp_path: Path) -> No
 
 
 def test_a_judge_that_is_no_gpt_4_is_named(tmp_path: Path) -> None:
+    graded = score("overall", 5.0, 160)
     local = {**ONLY, "judge": {"backend": "model", "model": "M1"}}
-    text = said(RunBuilder(tmp_path / "local").config(evaluation=local))
-    assert "by M1, a model of this machine, not by GPT-4" in text
-    text = said(RunBuilder(tmp_path / "api").config(evaluation=ONLY))
-    assert "graded by gpt-4-1106-preview (OpenAI protocol)" in text
+    run = RunBuilder(tmp_path / "local").config(evaluation=local).scores("M1/mt_bench", graded)
+    assert "by M1, a model of this machine, not by GPT-4" in said(run)
+    run = RunBuilder(tmp_path / "api").config(evaluation=ONLY)
+    assert "graded by" not in said(run)  # nobody judged yet
+    run.scores("M1/mt_bench", graded)
+    assert "graded by gpt-4-1106-preview (OpenAI protocol)" in said(run)
 
 
 def test_sample_data_is_named_as_such(tmp_path: Path) -> None:
