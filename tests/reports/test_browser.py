@@ -196,6 +196,7 @@ def test_the_chain_leads_from_a_row_to_the_sources_outside_the_run(
 ) -> None:
     page = visit("#rows/alpaca_eval%2FM2/alpaca%2F000")
     chain = page.locator("#panel-body > .chain")
+    chain.locator("summary", has_text=ANNOTATIONS).wait_for()  # rows are unpacked as they open
     assert chain.locator("summary", has_text=ANNOTATIONS).count() == 1  # already open
     for name in ("eval/M2/alpaca_eval/answers", "iter2/model", "iter2/pairs", "iter2/candidates",
                  "iter2/prompts", "iter1/ift"):  # fmt: skip
