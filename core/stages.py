@@ -193,6 +193,16 @@ def model_ref(iteration: int) -> Ref:
 SFT_BASELINE = Ref(1, Stage.SFT)
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a name is one of a run's models: "sft", "M0", "M1", ..."""
+    return name == "sft" or (name[:1] == "M" and name[1:].isdecimal())
+
+
+def named_model(name: str) -> Ref:
+    """Return where a run keeps the model of this name."""
+    return SFT_BASELINE if name == "sft" else model_ref(int(name[1:]))
+
+
 def is_model(ref: Ref) -> bool:
     """Whether the artifact is a model folder rather than rows."""
     return SPECS[ref.stage].record is None

@@ -368,6 +368,12 @@ class Partial:
         self._log.append(jsonl.encode(row))
         self.rows[row.key] = row
 
+    def add_missing(self, rows: Iterable[Row]) -> None:
+        """Append those rows that an earlier, killed run has not finished."""
+        for row in rows:
+            if row.key not in self.rows:
+                self.add(row)
+
     def commit(self, order: Callable[[Any], Any], result: Built) -> Manifest:
         """Write the rows sorted by `order`, then the manifest; removes the partial file."""
         target = self._store.paths.artifact(self._ref)

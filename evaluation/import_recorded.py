@@ -111,9 +111,7 @@ def _imported(
     key = Key({f"file:{path.name}": sha256_file(path)}, {}, _SEED)
 
     def make(out: Partial) -> Built:
-        for row in rows:
-            if row.key not in out.rows:
-                out.add(row)
+        out.add_missing(rows)
         return Built(facts=facts)
 
     if redo:
@@ -140,9 +138,7 @@ def _scored(
     key = Key({str(made_from): store.manifest(made_from).sha256} | sources, {}, _SEED)
 
     def make(out: Partial) -> Built:
-        for score in measure():
-            if score.key not in out.rows:
-                out.add(score)
+        out.add_missing(measure())
         return Built()
 
     try:

@@ -41,9 +41,7 @@ def run_task(engine: Engine, task: str, section: NlpSection, *, out: Partial, se
         ConfigError, DataError: see `nlp_data.load_tasks`.
     """
     items = evaluate_items(engine, task, section, seed=seed)
-    for item in items:
-        if item.key not in out.rows:
-            out.add(item)
+    out.add_missing(items)
     facts = {
         "shots": BENCHMARKS[task].shots if task in BENCHMARKS else None,
         "headline": headline(task),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.hashing import sha256_file
 from core.records import Score
-from core.stages import Ref, Stage
+from core.stages import Ref, Stage, is_model_name
 from evaluation import (
     alpaca_eval,
     alpaca_files,
@@ -24,7 +24,7 @@ from evaluation import (
 )
 from evaluation.alpaca_sources import file_source, length_control_source, reference_name
 from evaluation.prompts import load_prompts, prompts_file
-from evaluation.run import JUDGED_BY, is_model_name
+from evaluation.run import JUDGED_BY
 from judges.pair_prompts import pair_prompt
 
 if TYPE_CHECKING:

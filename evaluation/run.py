@@ -11,7 +11,7 @@ from core.errors import ConfigError, MissingArtifact, StaleArtifact
 from core.hashing import model_files, sha256_folder, sha256_text
 from core.making import artifact_key, locked_run, make_rows
 from core.progress import say
-from core.stages import SFT_BASELINE, Ref, Stage, evaluation_ref, model_ref
+from core.stages import Ref, Stage, evaluation_ref, is_model_name, model_ref, named_model
 from core.store import Built
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
@@ -86,9 +86,7 @@ class EvalRun:
         """Make the scores artifact of a benchmark unless it is there already; return its rows."""
 
         def make(out: Partial) -> Built:
-            for score in measure():
-                if score.key not in out.rows:
-                    out.add(score)
+            out.add_missing(measure())
             return Built()
 
         ref = self.rows(whose, Stage.SCORES, inputs, make, sections=sections, sources=sources)
@@ -172,16 +170,6 @@ class EvalRun:
         (digest,) = self.judge_sources().values()
         folder = judge_folder(self.section.judge.model)
         return self._engines.folder(folder, stage, weights_sha256=digest)
-
-
-def is_model_name(name: str) -> bool:
-    """Whether a name is one of a run's models: "sft", "M0", "M1", ..."""
-    return name == "sft" or (name[:1] == "M" and name[1:].isdecimal())
-
-
-def named_model(name: str) -> Ref:
-    """Return where a run keeps the model of this name."""
-    return SFT_BASELINE if name == "sft" else model_ref(int(name[1:]))
 
 
 def judge_folder(name: str) -> Path:

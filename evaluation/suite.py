@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import BudgetSpent, EvaluationFailed, RunLocked, SrlmError, StorageError
+from core.outcomes import read_failures, write_failures
 from core.progress import duration, say
-from core.store import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,14 +132,6 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
     raise EvaluationFailed(message)
 
 
-def read_failures(record: Path) -> dict[str, str]:
-    """Return the failures that `run_jobs` recorded: address below eval/ → why; {} if none."""
-    if not record.is_file():
-        return {}
-    found: dict[str, str] = json.loads(record.read_bytes())["failed"]
-    return found
-
-
 def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> None:
     """Write down a failure, or that what failed before has succeeded now."""
     whose, before = outcome.job.whose, dict(failed)
@@ -149,8 +140,7 @@ def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> Non
     else:
         failed[whose] = " ".join(outcome.failure.splitlines())
     if failed != before:
-        text = json.dumps({"failed": dict(sorted(failed.items()))}, ensure_ascii=False, indent=1)
-        write_atomically(record, text + "\n")
+        write_failures(record, failed)
 
 
 def _keep_traceback(log: Path, job: Job) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from core.stages import is_model_name
 from evaluation import evaluation_items
-from evaluation.run import is_model_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

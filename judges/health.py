@@ -28,9 +28,7 @@ _LEAST_FOR_CORRELATION = 10
 
 def write(judgments: Sequence[Judgment], lengths: Mapping[str, int], out: Partial) -> Built:
     """Write the measurements of a set of judgments; see `measure`."""
-    for measurement in measure(judgments, lengths):
-        if measurement.key not in out.rows:
-            out.add(measurement)
+    out.add_missing(measure(judgments, lengths))
     return Built(counts={"judgments": len(judgments)})
 
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from core.config import Config
 from core.errors import ConfigError
-from core.stages import SFT_BASELINE, Ref, Stage, evaluation_ref, model_ref
+from core.outcomes import read_failures
+from core.stages import Ref, Stage, evaluation_ref, is_model_name, named_model
 from core.store import Store
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class RunResults:
             message = f"{folder}: not a run (no iter0/ and no eval/ in it); expected runs/<run>"
             raise ConfigError(message)
         self.config = _read_config(self.store.paths.config)
-        self._outcomes = _read_outcomes(self.store.paths.outcomes)
+        self._outcomes = read_failures(self.store.paths.outcomes)
         self._scores: dict[str, dict[str, Score]] = {}
         self._remembered: dict[tuple[str, ...], Any] = {}
 
@@ -81,9 +82,7 @@ class RunResults:
 
     def is_made(self, model: str) -> bool:
         """Whether the run has the weights of this model."""
-        if model == "sft":
-            return self.exists(SFT_BASELINE)
-        return model[1:].isdecimal() and self.exists(model_ref(int(model[1:])))
+        return is_model_name(model) and self.exists(named_model(model))
 
     def exists(self, ref: Ref) -> bool:
         """Whether an artifact is complete."""
@@ -162,11 +161,3 @@ def _read_config(path: Path) -> Config | None:
             "`make eval-all` with the run's configuration once"
         )
         raise ConfigError(message) from None
-
-
-def _read_outcomes(path: Path) -> dict[str, str]:
-    """Return the failures of the last evaluation by address below eval/."""
-    if not path.is_file():
-        return {}
-    found: dict[str, str] = json.loads(path.read_bytes())["failed"]
-    return found

@@ -117,9 +117,7 @@ def written(
 
 def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:
     """Take the constructed examples as they are for the training set."""
-    for example in examples:
-        if example.key not in out.rows:
-            out.add(example)
+    out.add_missing(examples)
     return Built(counts={"kept": len(examples)})
 
 
@@ -140,9 +138,7 @@ def _keep(
         counts["dropped_over_max_examples"] += len(kept) - limit
         kept = kept[:limit]
     counts["kept"] = len(kept)
-    for example in kept:
-        if example.key not in out.rows:
-            out.add(example)
+    out.add_missing(kept)
     for score, count in sorted(Counter(example.score for example in kept).items()):
         counts[f"score_{score:g}"] = count
     return Built(counts=dict(counts))

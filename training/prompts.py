@@ -279,8 +279,6 @@ def filter_prompts(
     """Write every task found, kept or rejected with its reason; counts add up to the rows."""
     chosen = PromptFilter([example.prompt for example in seeds], earlier, section)
     for call in sorted(calls, key=lambda c: c.call):
-        for prompt in chosen.read(call):
-            if prompt.key not in out.rows:
-                out.add(prompt)
+        out.add_missing(chosen.read(call))
     counts = Counter("kept" if p.kept else f"rejected_{p.rejected}" for p in out.rows.values())
     return Built(counts=dict(counts))

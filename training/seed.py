@@ -47,9 +47,7 @@ def select_ift(config: Config, out: Partial) -> Built:
     if section.source == config.eft.source.path != "sample":
         limit = min(limit, round(section.max_share * len(usable)))
     random.Random(f"ift/{config.seed}").shuffle(usable)
-    for example in usable[:limit]:
-        if example.key not in out.rows:
-            out.add(example)
+    out.add_missing(usable[:limit])
     counts["dropped_over_max_examples"] += max(0, len(usable) - limit)
     return Built(counts=dict(counts))
 

@@ -44,9 +44,7 @@ def by_key(row: Judgment) -> str:
 
 def make(store: Store, rows: Sequence[Judgment], ref: Ref = JUDGMENTS, key: Key = KEY) -> Manifest:
     with store.begin(ref, key) as out:
-        for row in rows:
-            if row.key not in out.rows:
-                out.add(row)
+        out.add_missing(rows)
         return out.commit(by_key, Built(counts={"judged": len(rows)}))
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import BudgetSpent, DataError, EvaluationFailed, StorageError
+from core.outcomes import read_failures
 from core.records import Score
-from evaluation.suite import Job, Outcome, line, raise_failures, read_failures, run_jobs, shown
+from evaluation.suite import Job, Outcome, line, raise_failures, run_jobs, shown
 
 WIN = Score("win", 62.5, 256, 3, low=56.4, high=68.2)
 

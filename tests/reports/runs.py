@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.config import Config
 from core.records import ItemScore, Score
-from core.stages import SFT_BASELINE, Ref, Stage, evaluation_ref, model_ref
+from core.stages import Ref, Stage, evaluation_ref, named_model
 from core.store import Built, Key, Store
 from reports.results import RunResults
 
@@ -42,7 +42,7 @@ class RunBuilder:
 
     def model(self, name: str, *, base: str = "embedded", origin: str = "") -> Self:
         """Make one of the run's models: M0 with what it is, others as they come."""
-        ref = SFT_BASELINE if name == "sft" else model_ref(int(name[1:]))
+        ref = named_model(name)
         built = self.folder / "built"
         built.mkdir()
         (built / "model.safetensors").write_bytes(name.encode())
