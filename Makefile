@@ -9,8 +9,8 @@ JOBS   ?= 2
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart train-iter eval-all report check-regressions test check format lock \
-        system-packages
+.PHONY: help bench setup quickstart train-iter eval-all report explore check-regressions test check format lock \
+        system-packages setup-vllm setup-vllm-cpu test-vllm smoke-vllm
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -39,8 +39,14 @@ eval-all: setup ## Evaluate a run: make eval-all CONFIG=… [ARGS="--only nlp --
 report: setup ## Write a run's report: make report CONFIG=… [ARGS="--out DIR --rehash"]
 	@$(BIN)/srlm-report build --config $(CONFIG) $(ARGS)
 
+explore: setup ## Read a run in the browser: make explore RUN=runs/quickstart [ARGS="--port 8765"]
+	@$(BIN)/srlm-eval explore --run $(or $(RUN),$(error give RUN=<the run's folder>)) $(ARGS)
+
 check-regressions: setup ## Fail if a run is worse: make check-regressions BASELINE=<run or scores.json> CONFIG=…
 	@$(BIN)/srlm-report gate --baseline $(or $(BASELINE),$(error give BASELINE=<run folder or scores.json>)) --config $(CONFIG) $(ARGS)
+
+bench: setup ## Measure speed beside what a user would pick instead: make bench [ARGS="--only judge_k3,arc0 --repeats 3"]
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 test: setup ## Run every test, JOBS=2 at once, the slow ones with the real model too; prints branch coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
@@ -50,6 +56,19 @@ check: setup ## Lint, formatting, types, import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+setup-vllm: ## Build .venv-vllm for a machine with GPUs: vLLM and srlm, apart from .venv
+	tools/setup_vllm.sh gpu $(PYTHON)
+
+setup-vllm-cpu: ## Build .venv-vllm for a machine without: vLLM's CPU build
+	tools/setup_vllm.sh cpu $(PYTHON)
+
+test-vllm: ## The tests of every engine against real vLLM, in .venv-vllm (about ten minutes on 2 cores)
+	.venv-vllm/bin/python -m pytest tests/engines/test_contract.py tests/engines/test_vllm.py $(ARGS)
+
+smoke-vllm: ## M0 → M2 and its evaluation with vLLM sampling and judging, on a tiny random model
+	.venv-vllm/bin/srlm-train --config configs/smoke-vllm.toml
+	.venv-vllm/bin/srlm-eval run --config configs/smoke-vllm.toml
 
 system-packages: ## Debian's packages that the browser and LaTeX tests need (as root); without them they are skipped
 	apt-get update -qq

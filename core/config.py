@@ -8,6 +8,7 @@ the artifacts that depend on it stale. Sources in the field docstrings are secti
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.errors import ConfigError
 from core.evaluation_config import EvaluationSection
+from core.plan_config import PlanSection
 from core.sections import Count, NonNegative, Probability, Rate, Section, Share, Tally
 from core.stages import project_root
 
@@ -34,17 +36,101 @@ class ModelSection(Section):
     """Run Python code shipped with the model. Off unless you have read that code."""
 
 
+class RaySection(Section):
+    """A pool of engine workers on Ray (docs/ray.md). Never part of a key: the rows are the same."""
+
+    workers: Tally = 0
+    """Processes that each hold a copy of the model; 0 works in this process, without Ray."""
+    address: Annotated[str, Field(pattern=r"^(local|auto|[^:/]+:\d+)$")] = "local"
+    """"local" starts Ray on this machine for as long as the command runs; "auto" joins the cluster
+    that this machine is part of; "host:port" names its head."""
+    cpus_per_worker: Count = 1
+    """CPU cores (threads of arithmetic) of each worker."""
+    gpus_per_worker: NonNegative = 0.0
+    """GPUs of each worker: a share below 1, or a whole number. With 0 it sees none."""
+    rows_per_task: Count = 64
+    """Draws (or scored continuations) handed to a worker at once. They are written when the task is
+    done: what a killed command loses is at most one task per worker. Enough to fill a batch."""
+
+    @model_validator(mode="after")
+    def _gpus_are_whole(self) -> RaySection:
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise ValueError("gpus_per_worker above 1 must be a whole number")
+        return self
+
+
 class EngineSection(Section):
     """How sampling runs. Not part of any artifact's key except dtype: it may change arithmetic."""
 
+    kind: Literal["transformers", "vllm", "openai"] = "transformers"
+    """Who samples and scores: "transformers" (here), "vllm" (here, after `make setup-vllm`), or
+    "openai": servers with the OpenAI protocol that serve the very model; see docs/vllm.md."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where sampling runs; "auto" takes CUDA when there is one."""
+    """Where sampling runs; "auto" takes CUDA when there is one. vLLM runs where its build does."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Arithmetic of sampling and scoring."""
     max_batch_rows: Count = 32
     """Rows decoded together; bounded by memory."""
     max_batch_tokens: Count = 32768
-    """Bound on rows x (prompt + new tokens) of one batch: the key/value cache it may hold."""
+    """Bound on rows x (prompt + new tokens) of one batch: the key/value cache it may hold.
+    transformers only: vLLM's cache has the two settings below."""
+    gpu_memory_utilization: Probability = 0.9
+    """vllm on GPU: share of each GPU's memory it takes, weights and key/value cache together."""
+    cpu_cache_gib: Rate = 2.0
+    """vllm on CPU: GiB of memory for the key/value cache, besides the weights."""
+    tensor_parallel: Count = 1
+    """vllm: GPUs that share the weights of one model."""
+    max_model_len: Count | None = None
+    """vllm: context window in tokens, None for the model's own; a smaller one needs less cache."""
+    base_urls: tuple[str, ...] = ()
+    """openai: servers that serve the model, such as "http://host:8000/v1"; they share the work."""
+    served_model: str | None = None
+    """openai: the model's name on the servers, where they do not see its folder: a name with
+    {weights}, which stands for the first 12 digits of its hash, so that no other model answers.
+    None: the servers must name the folder itself."""
+    serve_command: str | None = None
+    """openai: how to start a server for a model, instead of base_urls: "vllm serve {model} --port
+    {port} --dtype {dtype}" and options. It is started for each model in turn, waited for, and
+    stopped."""
+    start_timeout_s: Rate = 900.0
+    """openai: seconds until a server started by `serve_command` must answer."""
+    concurrency: Count = 64
+    """openai: requests under way at once on each server."""
+    timeout_s: Rate = 600.0
+    """openai: seconds before a request counts as timed out."""
+    max_retries: Tally = 6
+    """openai: repetitions after 408, 409, 429, 5xx, time-outs and broken connections."""
+    api_key_env: str = "VLLM_API_KEY"
+    """openai: environment variable with the servers' key, if they want one. The key itself never
+    enters a file."""
+    ray: RaySection = RaySection()
+
+    @model_validator(mode="after")
+    def _ray_has_engines_to_hold(self) -> EngineSection:
+        if self.ray.workers and self.kind == "openai":
+            raise ValueError(
+                "ray.workers is for engines here; kind 'openai' takes several base_urls"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _servers_fit_the_kind(self) -> EngineSection:
+        settings = ("base_urls", "served_model", "serve_command")
+        given = [name for name in settings if getattr(self, name)]
+        if self.kind != "openai":
+            if given:
+                raise ValueError(f"{', '.join(given)} set, but kind is {self.kind!r}, not 'openai'")
+            return self
+        if bool(self.base_urls) == bool(self.serve_command):
+            raise ValueError("kind 'openai' needs either base_urls or serve_command, not both")
+        if not all(re.match(r"https?://[^/@]+(/|$)", url) for url in self.base_urls):
+            raise ValueError("base_urls begin with http:// or https:// and hold no password")
+        if self.served_model and "{weights}" not in self.served_model:
+            raise ValueError("served_model must say where {weights} goes, e.g. 'srlm-{weights}'")
+        command = self.serve_command
+        if command and not ("{model}" in command and "{port}" in command):
+            raise ValueError("serve_command must say where {model} and {port} go")
+        return self
 
 
 class IftSection(Section):
@@ -160,6 +246,50 @@ class OptimiserSection(Section):
                 f"micro_batch_size {self.micro_batch_size}"
             )
             raise ValueError(message)
+        return self
+
+
+class LaunchSection(Section):
+    """Where training stages run: in this process or in several, started by `accelerate launch`.
+
+    Never part of a key: the same rows make the same steps in any number of processes.
+    """
+
+    config: str = "none"
+    """"none": in this process. A shipped configuration of accelerate ("one-gpu", "fsdp-8",
+    "fsdp-two-nodes", "zero3", "ddp-cpu", "fsdp-cpu": configs/accelerate/), or the path of a file
+    that `accelerate config` wrote."""
+    processes: Count | None = None
+    """Processes on all machines together, instead of the file's `num_processes`."""
+    main_process_ip: str | None = None
+    """Address of machine 0 where there are several; None takes the environment's MASTER_ADDR, then
+    the file's."""
+    main_process_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port of machine 0 for them to meet at; None takes MASTER_PORT, then the file's, then 29500.
+    One machine alone takes a free port."""
+
+
+class LoraSection(Section):
+    """Low-rank adapters (Hu et al. 2021): few weights are trained, then merged into the model."""
+
+    enabled: bool = False
+    """Train adapters in SFT and DPO. What a stage leaves is an ordinary model in any case."""
+    r: Count = 16
+    """Rank of each adapter."""
+    alpha: Rate = 32.0
+    """Scale: an adapter's product is multiplied by alpha / r."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Dropout before an adapter, in addition to the stage's `dropout`."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Which linear layers get one: all but the output layer, or names such as "q_proj"."""
+
+    @model_validator(mode="after")
+    def _head_is_left_out(self) -> LoraSection:
+        if not self.target_modules or "lm_head" in self.target_modules:
+            raise ValueError(
+                "target_modules must name layers, and not 'lm_head': log-probabilities are "
+                "computed from its weight directly, so an adapter there would never be trained"
+            )
         return self
 
 
@@ -346,6 +476,8 @@ class Config(Section):
     engine: EngineSection = EngineSection()
     ift: IftSection = IftSection()
     eft: EftSection = EftSection()
+    launch: LaunchSection = LaunchSection()
+    lora: LoraSection = LoraSection()
     sft: SftSection = SftSection()
     m1: M1Section = M1Section()
     prompts: PromptsSection = PromptsSection()
@@ -357,6 +489,7 @@ class Config(Section):
     improvement: ImprovementSection = ImprovementSection()
     dpo: DpoSection = DpoSection()
     evaluation: EvaluationSection = EvaluationSection()
+    plan: PlanSection = PlanSection()
 
     @property
     def folder(self) -> Path:

@@ -13,6 +13,7 @@ SrlmError                 exit code 2, printed as one line without a traceback
     ├── UnhealthyJudge    the judge's scores are too poor to build preference pairs from
     ├── NothingToTrain    every row of a training set was dropped
     ├── JudgeFailed       requests to a judge failed after all retries; the others are kept
+    ├── WorkersLost       engine workers on Ray died again and again; finished rows are kept
     ├── BudgetSpent       the money limit is reached; what was paid for is kept
     └── EvaluationFailed  one or more benchmarks failed; the others are done
 """
@@ -86,6 +87,10 @@ class NotRecorded(SrlmError):
 
 class JudgeFailed(StageFailed):
     """Requests to a judge failed after all retries; the replies that came are kept."""
+
+
+class WorkersLost(StageFailed):
+    """Engine workers on Ray died again and again; finished rows are kept."""
 
 
 class BudgetSpent(StageFailed):

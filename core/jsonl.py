@@ -42,10 +42,9 @@ def decode(record_type: type[R], raw: object, path: Path, line: int) -> R:
     Raises:
         DataError: a field is missing, unknown or of the wrong type.
     """
-    if isinstance(raw, dict) and (unknown := sorted(raw.keys() - _known(record_type))):  # type: ignore[arg-type]
-        raise DataError(
-            path, line, f"{unknown[0]}: unknown field (expected a {record_type.__name__})"
-        )
+    if isinstance(raw, dict) and not raw.keys() <= _known(record_type):  # type: ignore[arg-type]
+        unknown = min(raw.keys() - _known(record_type))  # type: ignore[arg-type]
+        raise DataError(path, line, f"{unknown}: unknown field (expected a {record_type.__name__})")
     try:
         decoded: R = _adapter(record_type).validate_python(raw)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -101,8 +100,12 @@ def read_records(path: Path, record_type: type[R]) -> list[R]:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines to a file, each ended by a line break, and flush them to the disk."""
-    with path.open("w", encoding="utf-8") as file:
-        for line in lines:
-            file.write(line + "\n")
+    write_encoded(path, (f"{line}\n".encode() for line in lines))
+
+
+def write_encoded(path: Path, lines: Iterable[bytes]) -> None:
+    """Write lines that have their line breaks, and flush them to the disk."""
+    with path.open("wb") as file:
+        file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from core import hashing, jsonl
 from core.append_log import AppendLog
 from core.errors import DataError, MissingArtifact, StaleArtifact, disk_errors_named
+from core.logged_rows import LoggedRows
 from core.stages import SPECS, Paths, Ref, is_model, order_of
 from core.version import code_version
 
@@ -311,9 +312,10 @@ class Built:
 
 
 class Partial:
-    """A row artifact in the making: remembers finished rows, appends new ones, then commits.
+    """A row artifact in the making: knows the finished rows, appends new ones, then commits.
 
-    Use as a context manager. `rows` maps keys to what earlier, killed runs finished.
+    Use as a context manager. `rows` maps keys to the rows that are there, of this run and of
+    earlier, killed ones; they stay on the disk and are read when asked for.
     """
 
     def __init__(self, store: Store, ref: Ref, key: Key) -> None:
@@ -321,14 +323,14 @@ class Partial:
         record = SPECS[ref.stage].record
         if record is None:
             raise TypeError(f"{ref} is a model, not rows")
-        self._store, self._ref, self._key, self._record = store, ref, key, record
+        self._store, self._ref, self._key = store, ref, key
         self._path = store.paths.partial(ref)
-        self._log = AppendLog(self._path)
-        self.rows: dict[str, Any] = {}
+        self._log = AppendLog(self._path, read=False)
+        self.rows = LoggedRows(self._log, record, self._path)
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Load the rows of an earlier run, or write the header of a new file.
+        """Note the rows of an earlier run, or write the header of a new file.
 
         Raises:
             DataError: the file was damaged otherwise than by a kill.
@@ -342,15 +344,14 @@ class Partial:
         return self
 
     def _load(self) -> None:
-        if not self._log.lines:
-            self._log.append(_header(self._key))
-        elif _read_header(json.dumps(self._log.lines[0]).encode()) is None:
+        lines = self._log.objects()
+        begin, header = next(lines, (0, None))
+        if header is None:
+            begin = self._log.append(_header(self._key))
+        elif _read_header(json.dumps(header).encode()) is None:
             what = f"not the header of a partial file; rebuild with --redo {self._ref}"
             raise DataError(self._path, 1, what)
-        for number, raw in enumerate(self._log.lines[1:], start=2):
-            row: Row = jsonl.decode(self._record, raw, self._path, number)
-            self.rows[row.key] = row
-        self._log.lines.clear()  # the rows are enough
+        self.rows.load(begin, lines)
 
     def __exit__(
         self,
@@ -365,8 +366,7 @@ class Partial:
         """Append one finished row; it survives a kill from here on."""
         if row.key in self.rows:
             raise ValueError(f"{self._ref}: row {row.key!r} was added twice")
-        self._log.append(jsonl.encode(row))
-        self.rows[row.key] = row
+        self.rows.append(row)
 
     def add_missing(self, rows: Iterable[Row]) -> None:
         """Append those rows that an earlier, killed run has not finished."""
@@ -377,13 +377,12 @@ class Partial:
     def commit(self, order: Callable[[Any], Any], result: Built) -> Manifest:
         """Write the rows sorted by `order`, then the manifest; removes the partial file."""
         target = self._store.paths.artifact(self._ref)
-        rows = sorted(self.rows.values(), key=order)
         temporary = target.with_suffix(".tmp")
         with disk_errors_named(target):
-            jsonl.write_lines(temporary, map(jsonl.encode, rows))
+            jsonl.write_encoded(temporary, self.rows.lines(order))
             temporary.replace(target)
             seconds = result.seconds or time.monotonic() - self._began
-            done = replace(result, rows=len(rows), seconds=seconds)
+            done = replace(result, rows=len(self.rows), seconds=seconds)
             manifest = self._store._manifest(self._ref, self._key, [target], done)  # noqa: SLF001
             self._store._write_manifest(self._ref, manifest)  # noqa: SLF001
             self._path.unlink()

@@ -8,18 +8,18 @@ model's name is no part of it: two models that share a name share nothing here.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from core.errors import DataError, disk_errors_named
 from core.hashing import sha256_json
-from engines.engine import Request, Sampled, plain_prompt
+from engines.engine import Sampled, decoding_of, plain_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from engines.engine import Continuation, Decoding, Engine, Logprob
+    from engines.engine import Continuation, Decoding, Engine, Logprob, Request
 
 _TABLE = """CREATE TABLE IF NOT EXISTS draws (
     key TEXT PRIMARY KEY, text TEXT NOT NULL, tokens INTEGER NOT NULL, finish TEXT NOT NULL)"""
@@ -59,7 +59,7 @@ class CachedEngine:
                 else:
                     yield Sampled(request.key, draw, *found)  # type: ignore[arg-type]
             if absent:
-                missing.append(Request(request.key, request.messages, tuple(absent)))
+                missing.append(replace(request, draws=tuple(absent)))
         for sampled in self._engine.sample(missing, decoding):
             self._keep(keys[sampled.key, sampled.draw], sampled)
             yield sampled
@@ -70,7 +70,7 @@ class CachedEngine:
 
     def _key(self, request: Request, decoding: Decoding, draw: int) -> str:
         plain = plain_prompt(request.messages)
-        return sha256_json([self.fingerprint, plain, asdict(decoding), draw])
+        return sha256_json([self.fingerprint, plain, asdict(decoding_of(request, decoding)), draw])
 
     def _find(self, key: str) -> tuple[str, int, str] | None:
         query = "SELECT text, tokens, finish FROM draws WHERE key = ?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from core.hashing import sha256_json, sha256_text
@@ -38,12 +38,14 @@ class Request:
 
     `messages` as a string is raw text: it is continued as it stands, without a chat template.
     `key` names the request in the reply. `draws` are indices, not a count, so that a resumed stage
-    can ask for exactly the draws it lacks; all of them share one prefill.
+    can ask for exactly the draws it lacks; all of them share one prefill. `temperature` replaces
+    the decoding's for this request, so that one batch can hold several.
     """
 
     key: str
     messages: Sequence[Message] | str
     draws: tuple[int, ...] = (0,)
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,13 @@ class Engine(Protocol):
 def plain_prompt(messages: Sequence[Message] | str) -> str | list[list[str]]:
     """Return a prompt as a JSON value: its text, or [role, content] pairs."""
     return messages if isinstance(messages, str) else [[m["role"], m["content"]] for m in messages]
+
+
+def decoding_of(request: Request, decoding: Decoding) -> Decoding:
+    """Return how a request is sampled: with its own temperature if it has one."""
+    if request.temperature is None:
+        return decoding
+    return replace(decoding, temperature=request.temperature)
 
 
 def draw_seed(decoding: Decoding, messages: Sequence[Message] | str, draw: int) -> int:

@@ -10,39 +10,32 @@ can come out differently in another batch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import torch
 
 from core import hashing
-from engines import attention
-from engines.engine import Sampled, draw_seed
+from engines.attention import SEGMENTED, can_share
+from engines.decoding import Batch, Limits, Prompt
+from engines.engine import Sampled
 from engines.models import context_length, load_model, load_tokenizer, stop_ids
 from engines.prompting import Prompter
-from engines.sampling import nucleus_sample, uniforms
-from engines.scoring import common_prefix, score_pairs
-from engines.stopping import StopStrings
+from engines.scoring import LEAST_SHARED_TOKENS, common_prefix, score_pairs
+from engines.shared_states import SharedStates
+from engines.stock_states import StockStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from transformers.cache_utils import Cache
-
     from core.config import EngineSection
     from core.records import Message
-    from engines.engine import Continuation, Decoding, Finish, Logprob, Request
+    from engines.decoding import States
+    from engines.engine import Continuation, Decoding, Logprob, Request
 
-# Finished rows are taken out of the batch when this share of it is done: each time costs a copy.
-_COMPACT_SHARE = 0.125
-
-
-class _Row(NamedTuple):
-    """One draw on its way: which request, which draw, which prompt tokens."""
-
-    request: Request
-    draw: int
-    prompt_ids: list[int]
+# Fewer prompts do not fill a batch of their own: what they share is not worth keeping apart.
+_LEAST_FAMILY = 4
 
 
 class HFEngine:
@@ -67,9 +60,10 @@ class HFEngine:
         self._model = load_model(
             folder,
             self._dtype,
-            attention=attention.GROUPED,
+            attention=SEGMENTED,
             trust_remote_code=trust_remote_code,
         ).to(self._device)
+        self._shares = can_share(self._model)
         self._section = section
         self._prompter = Prompter(self._tokenizer)
         self._stop = stop_ids(self._model, self._tokenizer)
@@ -85,8 +79,9 @@ class HFEngine:
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield draws as they finish; see `Engine.sample`."""
-        rows: list[_Row] = []
+        prompts: list[Prompt] = []
         room = self._context - decoding.max_new_tokens
+        most = self._section.max_batch_rows
         for request in requests:
             ids = self.render(request.messages)
             if decoding.truncate and room > 0:
@@ -94,115 +89,45 @@ class HFEngine:
             if len(ids) + decoding.max_new_tokens > self._context:
                 yield from (Sampled(request.key, d, "", 0, "too_long") for d in request.draws)
                 continue
-            rows.extend(_Row(request, draw, ids) for draw in request.draws)
-        rows.sort(key=lambda row: len(row.prompt_ids), reverse=True)
-        for batch in self._batches(rows, decoding.max_new_tokens):
-            yield from self._decode(batch, decoding)
+            starts = range(0, len(request.draws), most)
+            prompts += [Prompt(ids, request, request.draws[at : at + most]) for at in starts]
+        # The longest first: the last rows of a batch, decoded by few, are then the short ones.
+        prompts.sort(key=lambda prompt: len(prompt.ids), reverse=True)
+        for shared, family in self._families(prompts):
+            yield from self._decode(shared, family, decoding)
 
-    def _batches(self, rows: list[_Row], new_tokens: int) -> Iterator[list[_Row]]:
-        """Cut length-sorted rows into batches within the row and token bounds."""
-        start = 0
-        while start < len(rows):
-            width = len(rows[start].prompt_ids) + new_tokens
-            fit = max(1, self._section.max_batch_tokens // width)
-            count = min(fit, self._section.max_batch_rows)
-            yield rows[start : start + count]
-            start += count
+    def _families(self, prompts: list[Prompt]) -> Iterator[tuple[list[int], list[Prompt]]]:
+        """Yield prompts with what all of them begin with (nothing: too few prompts or tokens)."""
+        if not self._shares:
+            yield [], prompts
+            return
+        families: dict[tuple[int, ...], list[Prompt]] = defaultdict(list)
+        for prompt in prompts:
+            families[tuple(prompt.ids[:LEAST_SHARED_TOKENS])].append(prompt)
+        alone: list[Prompt] = []
+        for family in families.values():
+            shared = common_prefix([prompt.ids for prompt in family])
+            if shared and len(family) >= _LEAST_FAMILY:
+                yield family[0].ids[:shared], family
+            else:
+                alone += family
+        if alone:
+            yield [], alone
 
     @torch.inference_mode()
-    def _decode(self, rows: list[_Row], decoding: Decoding) -> Iterator[Sampled]:
-        """Decode one batch to its end, yielding rows as they stop and dropping them from it."""
-        cache, mask, logits = self._prefill(rows, decoding.max_new_tokens)
-        random = uniforms(
-            [draw_seed(decoding, row.request.messages, row.draw) for row in rows],
-            decoding.max_new_tokens,
+    def _decode(
+        self, shared: list[int], prompts: list[Prompt], decoding: Decoding
+    ) -> Iterator[Sampled]:
+        states: States
+        states = SharedStates(self._model, shared) if self._shares else StockStates(self._model)
+        batch = Batch(
+            states,
+            decoding,
+            Limits.of(self._section, len(shared)),
+            tokenizer=self._tokenizer,
+            stop=self._stop,
         )
-        strings = StopStrings(self._tokenizer, decoding.stop)
-        active = list(range(len(rows)))  # batch position -> row
-        finished: set[int] = set()
-        new_ids: list[list[int]] = [[] for _ in rows]
-        position = mask.sum(dim=1)
-        for step in range(decoding.max_new_tokens):
-            token = nucleus_sample(
-                logits,
-                random[active, step],
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-            )
-            for at, (row, token_id) in enumerate(zip(active, token.tolist(), strict=True)):
-                if row in finished:
-                    continue
-                new_ids[row].append(token_id)
-                ended = token_id in self._stop
-                last = step + 1 == decoding.max_new_tokens
-                if ended or last or strings.reached(new_ids[row]):
-                    finished.add(row)
-                    yield _finished(rows[row], new_ids[row], strings, ended=ended)
-                    mask[at] = 0
-                    mask[at, -1] = 1  # a fully masked row would turn into NaN
-            waiting = [at for at, row in enumerate(active) if row not in finished]
-            if not waiting:
-                return
-            if len(active) - len(waiting) >= max(1, _COMPACT_SHARE * len(active)):
-                keep = torch.tensor(waiting, device=self._device)
-                cache.batch_select_indices(keep)
-                mask, position, token = mask[keep], position[keep], token[keep]
-                active = [active[at] for at in waiting]
-            mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
-            logits = self._model(
-                input_ids=token[:, None],
-                attention_mask=mask,
-                position_ids=position[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[:, -1]
-            position = position + 1
-
-    def _prefill(
-        self, rows: list[_Row], new_tokens: int
-    ) -> tuple[Cache, torch.Tensor, torch.Tensor]:
-        """Run each distinct prompt once, left-padded; then give every draw its own copy.
-
-        What all prompts begin with (a judge's rubric) is run once for all of them; the padding then
-        lies between that prefix and each prompt's own tokens, masked out as everywhere.
-        """
-        distinct: dict[str, int] = {}
-        prompts: list[list[int]] = []
-        for row in rows:
-            if row.request.key not in distinct:
-                distinct[row.request.key] = len(prompts)
-                prompts.append(row.prompt_ids)
-        shared = common_prefix(prompts)
-        ids, mask = self._pad_left([prompt[shared:] for prompt in prompts])
-        cache = attention.reserved_cache(self._model.config, shared + ids.shape[1] + new_tokens)
-        if shared:
-            prefix = torch.tensor([prompts[0][:shared]], device=self._device)
-            self._model.base_model(input_ids=prefix, past_key_values=cache, use_cache=True)
-            cache.batch_select_indices(torch.zeros(len(prompts), dtype=torch.long).to(self._device))
-            mask = torch.cat([mask.new_ones(len(prompts), shared), mask], dim=1)
-        position = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
-        logits = self._model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        copies = torch.tensor([distinct[row.request.key] for row in rows], device=self._device)
-        if len(prompts) < len(rows):
-            cache.batch_select_indices(copies)
-        return cache, mask[copies], logits[copies]
-
-    def _pad_left(self, sequences: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ids and attention mask, shape (rows, longest)."""
-        width = max(map(len, sequences))
-        ids = torch.full((len(sequences), width), self._tokenizer.pad_token_id, device=self._device)
-        mask = torch.zeros_like(ids)
-        for at, sequence in enumerate(sequences):
-            ids[at, width - len(sequence) :] = torch.tensor(sequence, device=self._device)
-            mask[at, width - len(sequence) :] = 1
-        return ids, mask
+        yield from batch.run(prompts)
 
     @torch.inference_mode()
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
@@ -214,12 +139,6 @@ class HFEngine:
             window=self._context,
             cache_tokens=self._section.max_batch_tokens,
         )
-
-
-def _finished(row: _Row, ids: list[int], strings: StopStrings, *, ended: bool) -> Sampled:
-    text, cut = strings.cut(ids[:-1] if ended else ids)
-    finish: Finish = "stop" if ended or cut else "length"
-    return Sampled(row.request.key, row.draw, text, len(ids), finish)
 
 
 def _pick_device(name: str) -> torch.device:

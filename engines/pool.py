@@ -1,4 +1,4 @@
-"""The engines of a run: loaded when first used, the two used last kept, every call journalled."""
+"""The engines of a run: loaded when first used, the last ones kept, every call journalled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from core.append_log import AppendLog
 from core.hashing import sha256_json
+from engines.opening import close_engine, open_engine
+from engines.ray_engine import RayEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from core.store import Store
     from engines.engine import Continuation, Decoding, Engine, Logprob, Request, Sampled
 
-_KEPT = 2
+# vLLM and servers take their memory whole when they start: one at a time.
+_KEPT = {"transformers": 2, "vllm": 1, "openai": 1}
 
 
 class EnginePool:
@@ -43,13 +46,15 @@ class EnginePool:
         """Return the engine over a model folder."""
         engine = self._engines.pop(folder, None)
         if engine is None:
-            from engines.hf import HFEngine
-
-            while len(self._engines) >= _KEPT:
-                self._engines.pop(next(iter(self._engines)))  # the one used longest ago
-            engine = HFEngine(
+            section = self._config.engine
+            # A pool on Ray may take the whole cluster: one at a time.
+            kept = 1 if section.ray.workers else _KEPT[section.kind]
+            while len(self._engines) >= kept:
+                self.forget(next(iter(self._engines)))  # the one used longest ago
+            open_it = RayEngine if section.ray.workers else open_engine
+            engine = open_it(
                 folder,
-                self._config.engine,
+                section,
                 weights_sha256=weights_sha256,
                 trust_remote_code=self._config.model.trust_remote_code,
             )
@@ -58,11 +63,14 @@ class EnginePool:
 
     def forget(self, folder: Path) -> None:
         """Drop an engine whose folder is about to change or go."""
-        self._engines.pop(folder, None)
+        engine = self._engines.pop(folder, None)
+        if engine is not None:
+            close_engine(engine)
 
     def clear(self) -> None:
         """Drop all engines: something else needs the memory."""
-        self._engines.clear()
+        for folder in list(self._engines):
+            self.forget(folder)
 
 
 class Journalled:

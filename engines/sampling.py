@@ -10,8 +10,9 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Enough for top-p 0.9 of most chat-model distributions; rows that need more get a full sort.
-_HEAD = 256
+# How many of the most probable tokens are looked at: the first number holds the nucleus of most
+# chat-model distributions; rows that need more get the second, and then all tokens.
+_HEADS = (256, 4096)
 
 
 def uniforms(seeds: Sequence[int], steps: int) -> torch.Tensor:
@@ -21,7 +22,7 @@ def uniforms(seeds: Sequence[int], steps: int) -> torch.Tensor:
 
 
 def nucleus_sample(
-    logits: torch.Tensor, uniform: torch.Tensor, *, temperature: float, top_p: float
+    logits: torch.Tensor, uniform: torch.Tensor, *, temperature: float | torch.Tensor, top_p: float
 ) -> torch.Tensor:
     """Return one token id per row, shape (rows,).
 
@@ -32,22 +33,37 @@ def nucleus_sample(
     Args:
         logits: shape (rows, vocabulary), any float dtype.
         uniform: shape (rows,), numbers in [0, 1); not used at temperature 0.
-        temperature: 0 is greedy (ties: the lowest id).
+        temperature: of all rows, or one each, shape (rows,); 0 is greedy (ties: the lowest id).
         top_p: nucleus mass in (0, 1].
     """
-    if temperature == 0:
+    heat = torch.as_tensor(temperature, dtype=torch.float32, device=logits.device)
+    heat = heat.expand(len(logits))
+    warm = heat > 0
+    if not bool(warm.any()):
         return logits.argmax(dim=-1)
-    scaled = logits.float() / temperature
+    if bool(warm.all()):
+        return _sample(logits.float() / heat[:, None], uniform, top_p)
+    chosen = logits.argmax(dim=-1)
+    chosen[warm] = _sample(logits[warm].float() / heat[warm, None], uniform[warm.cpu()], top_p)
+    return chosen
+
+
+def _sample(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Draw from float32 logits, looking at no more tokens than the nuclei need."""
+    vocabulary = scaled.shape[-1]
     log_total = torch.logsumexp(scaled, dim=-1, keepdim=True)
-    width = min(_HEAD, scaled.shape[-1])
-    values, ids = torch.topk(scaled, width, dim=-1)
-    probabilities = (values - log_total).exp()
-    chosen = _draw(probabilities, ids, uniform, top_p)
-    short = probabilities.sum(dim=-1) < top_p
-    if width < scaled.shape[-1] and bool(short.any()):
-        values, ids = torch.sort(scaled[short], dim=-1, descending=True)
-        probabilities = (values - log_total[short]).exp()
-        chosen[short] = _draw(probabilities, ids, uniform[short], top_p)
+    chosen = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
+    rows = torch.arange(len(scaled), device=scaled.device)
+    for width in (*(head for head in _HEADS if head < vocabulary), vocabulary):
+        values, ids = torch.topk(scaled[rows], width, dim=-1)
+        probabilities = (values - log_total[rows]).exp()
+        enough = (probabilities.sum(dim=-1) >= top_p) | (width == vocabulary)
+        if bool(enough.any()):
+            some = rows[enough]
+            chosen[some] = _draw(probabilities[enough], ids[enough], uniform[some.cpu()], top_p)
+        rows = rows[~enough]
+        if not len(rows):
+            break
     return chosen
 
 

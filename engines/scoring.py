@@ -12,25 +12,27 @@ a model that is not known to do so is scored one request at a time.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
 
 from core.errors import ModelError
+from engines.attention import can_share, run
 from engines.engine import Logprob
 from engines.prompting import Pair
+from engines.segments import attend, join
+from engines.shared_states import Beginning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 _BATCH_TOKENS = 4096
 # Positions whose logits exist at the same time: 256 of 128,000 tokens in float32 are 131 MB.
 _LOGIT_ROWS = 256
 # A shorter common beginning is not worth a forward pass of its own.
-_LEAST_SHARED_TOKENS = 64
+LEAST_SHARED_TOKENS = 64
 
 
 class _Branch(NamedTuple):
@@ -64,33 +66,22 @@ def score_pairs(
         ModelError: a continuation alone is longer than the window.
     """
     fitted = [_fit(pair, window) for pair in pairs]
-    if not can_branch(model.config.get_text_config()):
+    if not can_share(model):
         return [_score_alone(model, pair) for pair in fitted]
     results: dict[int, Logprob] = {}
     for shared, rows in _families(_questions(fitted)):
-        cache = _run_prefix(model, shared)
+        beginning = Beginning(model.config.get_text_config().num_hidden_layers)
+        if shared:
+            beginning.read(model, shared)
         rows.sort(key=lambda row: -row.length)
         start = 0
         while start < len(rows):
             width = rows[start].length
             count = min(_BATCH_TOKENS // width, cache_tokens // (len(shared) + width))
             batch = rows[start : start + max(1, count)]
-            results |= _score_batch(model, batch, cache, len(shared))
+            results |= _score_batch(model, batch, beginning, len(shared))
             start += len(batch)
     return [results[i] for i in range(len(pairs))]
-
-
-def can_branch(config: PretrainedConfig) -> bool:
-    """Whether continuations may share a row: full attention, rotary positions, plain logits."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    changed = ("final_logit_softcapping", "attn_logit_softcapping", "logits_scaling", "logit_scale")
-    return (
-        rope.get("rope_type") in {"default", "linear", "llama3", "yarn"}
-        and kinds == {"full_attention"}
-        and not getattr(config, "sliding_window", None)
-        and not any(getattr(config, name, None) for name in changed)
-    )
 
 
 def _fit(pair: Pair, window: int) -> Pair:
@@ -123,7 +114,7 @@ def _families(rows: list[_Row]) -> Iterator[tuple[list[int], list[_Row]]]:
     """Yield rows with the tokens that they all begin with, those tokens cut off."""
     families: dict[tuple[int, ...], list[_Row]] = defaultdict(list)
     for row in rows:
-        families[tuple(row.context[:_LEAST_SHARED_TOKENS])].append(row)
+        families[tuple(row.context[:LEAST_SHARED_TOKENS])].append(row)
     alone: list[_Row] = []
     for family in families.values():
         shared = common_prefix([row.context for row in family])
@@ -147,50 +138,40 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
     low, high = min(prompts), max(prompts)
     limit = min(map(len, prompts)) - 1
     length = next((i for i in range(limit) if low[i] != high[i]), limit)
-    return length if length >= _LEAST_SHARED_TOKENS else 0
+    return length if length >= LEAST_SHARED_TOKENS else 0
 
 
-class _PrefixLayer(DynamicLayer):  # type: ignore[misc]
-    """Keeps the first tokens it is given; later ones see them and are forgotten."""
+class _Branches:
+    """Rows of a context and its branches: tokens see the beginning, and what the mask lets them."""
 
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the keys and values that the new tokens see."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states, value_states
-            return key_states, value_states
-        new = (key_states, value_states)
-        keys, values = (
-            torch.cat([kept.expand(len(fresh), -1, -1, -1), fresh], dim=-2)
-            for kept, fresh in zip((self.keys, self.values), new, strict=True)
-        )
-        return keys, values
+    def __init__(self, beginning: Beginning, mask: torch.Tensor | None) -> None:
+        """Without a mask a token sees what stands before it."""
+        self._beginning, self._mask = beginning, mask
 
-
-def _run_prefix(model: PreTrainedModel, shared: list[int]) -> Cache | None:
-    if not shared:
-        return None
-    layers = [_PrefixLayer() for _ in range(model.config.get_text_config().num_hidden_layers)]
-    cache = Cache(layers=layers)
-    ids = torch.tensor([shared], device=model.device)
-    model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-    return cache
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        """See `engines.attention.Pass`."""
+        mask = self._mask
+        own = attend(query, key, value, scale=scale, mask=mask, causal=mask is None)
+        return join([own, *self._beginning.seen_by(layer, query, scale)])
 
 
 def _score_batch(
-    model: PreTrainedModel, rows: list[_Row], cache: Cache | None, shared: int
+    model: PreTrainedModel, rows: list[_Row], beginning: Beginning, shared: int
 ) -> dict[int, Logprob]:
     ids, positions, segments = _pack(rows, shared)
-    mask = _branch_mask(segments.to(model.device), shared)
-    hidden = model.base_model(
-        input_ids=ids.to(model.device),
-        position_ids=positions.to(model.device),
-        attention_mask=mask,
-        past_key_values=cache,
-        use_cache=cache is not None,
-    ).last_hidden_state
+    mask = None
+    if any(len(row.branches) > 1 for row in rows):
+        mask = _branch_mask(segments.to(model.device)).to(model.dtype)
+    hidden = run(
+        model, ids.to(model.device), positions.to(model.device), _Branches(beginning, mask)
+    )
     # Every token asked about: where it is predicted, which it is, and whose.
     places: list[int] = []
     tokens: list[int] = []
@@ -235,16 +216,16 @@ def _pack(rows: list[_Row], shared: int) -> tuple[torch.Tensor, torch.Tensor, to
     return ids, positions, segments
 
 
-def _branch_mask(segments: torch.Tensor, shared: int) -> torch.Tensor:
-    """Return who sees whom, bool, shape (rows, 1, tokens, shared + tokens).
+def _branch_mask(segments: torch.Tensor) -> torch.Tensor:
+    """Return what to add to scores: 0, or -inf, shape (rows, 1, tokens, tokens).
 
-    A token sees the shared beginning, and what stands before it in its context and its own branch.
+    A token sees what stands before it in its context and its own branch.
     """
-    rows, width = segments.shape
     kin = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
-    mask = kin.tril()
-    beginning = mask.new_ones((rows, width, shared))
-    return torch.cat([beginning, mask], dim=-1)[:, None]
+    hidden = ~kin.tril()
+    return torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, float("-inf"))[
+        :, None
+    ]
 
 
 def _logprobs_at(

@@ -12,6 +12,9 @@ import typer
 from core.command import results, run_command
 from core.config import load_config
 from core.errors import ConfigError
+from evaluation.explorer.commands import explore
+from evaluation.human.commands import app as human_eval
+from evaluation.human.results_command import human_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +26,10 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Evaluate the models of a run, or check a file. Results go to stdout, the rest to stderr.",
 )
+
+app.add_typer(human_eval, name="human-eval")
+app.command()(human_results)
+app.command()(explore)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 Settings = Annotated[

@@ -9,28 +9,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.intervals import wilson
 from core.progress import track
 from core.records import Flag, Score
+from core.rouge_l import Pool
 from core.store import Built
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from core.evaluation_config import ContaminationSection
     from core.store import Partial
 
 LEAST_WORDS = 4  # fewer are no evidence: "tell me more" is in everything
 _WORD = re.compile(r"[^\W_]+")
-_ROUNDING = 1e-9  # the bound must not be sharper than rouge-score's own arithmetic
-_PROMPTS_AT_ONCE = 256
 
 Gram = tuple[str, ...]
 
@@ -156,80 +150,12 @@ def _hits(tokens: Gram, n: int, index: Mapping[Gram, Sequence[int]]) -> Iterator
 def similar_texts(
     prompts: Sequence[str], items: Sequence[str], section: ContaminationSection
 ) -> Iterator[Overlap]:
-    """Yield pairs whose ROUGE-L F reaches the threshold; the amount is F, by rouge-score.
-
-    A common subsequence is no longer than the words in common, counted with repetition, so
-    F ≤ 2·common/(m + n) for texts of m and n words. A word's k-th occurrence is a column of a
-    sparse matrix, whose product counts the words in common of many pairs at once; only pairs within
-    the bound are aligned.
-    """
-    if not prompts or not items:
+    """Yield pairs whose ROUGE-L F reaches the threshold; the amount is F, by rouge-score."""
+    if not prompts:
         return
-    columns: dict[tuple[str, int], int] = {}
-    left, right = _occurrences(prompts, columns), _occurrences(items, columns)
-    matrix, sizes = _matrix(left, len(columns)), _sizes(left)
-    across, item_sizes = _matrix(right, len(columns)).T.tocsr(), _sizes(right)
-    threshold = section.rouge_threshold
+    pool = Pool(items, section.rouge_threshold)
     with track("ROUGE-L", len(prompts)) as advance:
-        for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
-            common = (matrix[start : start + _PROMPTS_AT_ONCE] @ across).tocoo()
-            rows, places = common.row + start, common.col
-            reachable = (threshold - _ROUNDING) * (sizes[rows] + item_sizes[places])
-            near = 2 * common.data >= reachable
-            for row, place in sorted(zip(rows[near].tolist(), places[near].tolist(), strict=True)):
-                amount = rouge_l(items[place], prompts[row])
-                if amount >= threshold:
-                    yield Overlap(row, place, amount)
-            advance(min(_PROMPTS_AT_ONCE, len(prompts) - start))
-
-
-def _occurrences(texts: Sequence[str], columns: dict[tuple[str, int], int]) -> list[list[int]]:
-    """Return each text's columns, one per word and repetition; new ones are added."""
-    out = []
-    for text in texts:
-        seen: Counter[str] = Counter()
-        row = []
-        for word in _rouge_words(text):
-            seen[word] += 1
-            row.append(columns.setdefault((word, seen[word]), len(columns)))
-        out.append(row)
-    return out
-
-
-def _matrix(rows: Sequence[Sequence[int]], width: int) -> Any:
-    from scipy.sparse import csr_matrix
-
-    starts = np.concatenate([[0], np.cumsum(_sizes(rows))])
-    places = np.array([column for row in rows for column in row], dtype=np.int64)
-    return csr_matrix((np.ones(len(places), np.int32), places, starts), (len(rows), width))
-
-
-def _sizes(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    return np.array([len(row) for row in rows], dtype=np.int64)
-
-
-@lru_cache(maxsize=1 << 16)
-def _rouge_words(text: str) -> Gram:
-    from rouge_score.tokenize import tokenize
-
-    return tuple(tokenize(text, None))
-
-
-class _RememberingTokenizer:
-    """rouge-score's default tokenizer (no stemming), remembering what it has seen."""
-
-    def tokenize(self, text: str) -> list[str]:
-        """Return the words."""
-        return list(_rouge_words(text))
-
-
-@lru_cache(maxsize=1)
-def _scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=False, tokenizer=_RememberingTokenizer())
-
-
-def rouge_l(target: str, prediction: str) -> float:
-    """Return rouge-score's ROUGE-L F-measure in [0, 1]; the same in both directions."""
-    return float(_scorer().score(target, prediction)["rougeL"].fmeasure)
+        for row, prompt in enumerate(prompts):
+            for match in pool.matches(prompt):
+                yield Overlap(row, match.place, match.f)
+            advance(1)

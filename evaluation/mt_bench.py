@@ -56,11 +56,9 @@ def answer(
     """
     wanted = len(questions) * len(TURNS)
     with track("MT-Bench answers", wanted, resumed=len(out.rows)) as advance:
-        for temperature in sorted(set(TEMPERATURES.values())):
-            group = [q for q in questions if TEMPERATURES[q.category] == temperature]
-            decoding = Decoding(temperature, 1.0, section.max_new_tokens, seed)
-            for turn in TURNS:
-                _answer_turn(engine, group, turn, decoding, out=out, advance=advance)
+        decoding = Decoding(0.0, 1.0, section.max_new_tokens, seed)
+        for turn in TURNS:
+            _answer_turn(engine, questions, turn, decoding, out=out, advance=advance)
     finishes = Counter(f"finish_{row.finish}" for row in out.rows.values())
     return Built(
         counts={"questions": len(questions), **dict(sorted(finishes.items()))},
@@ -146,7 +144,9 @@ def _answer_turn(
             advance()
             continue
         wanted[key] = question
-        requests.append(Request(key, _conversation(question, turn, out)))
+        conversation = _conversation(question, turn, out)
+        heat = TEMPERATURES[question.category]
+        requests.append(Request(key, conversation, temperature=heat))
     for said in engine.sample(requests, decoding):
         question = wanted[said.key]
         out.add(

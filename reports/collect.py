@@ -31,12 +31,14 @@ HEADLINES = {
     "agreement": (
         "pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall_tau", "parse_rate",
     ),
+    "human": ("win", "tie", "lose", "net", "sign_test", "people/alpha"),
     "self_judge": ("mean_own", "mean_external", "mean_difference", "pairs_confirmed"),
     "contamination": ("flagged",),
 }  # fmt: skip
 _SHARES = {"spearman", "kendall_tau", "parse_rate"}
 _POINTS = {"mean_own", "mean_external", "mean_difference"}
 _DESCRIBE = {"tie", "lose", "sign_test", "avg_length", "avg_length_reference", "tie_rate"}
+_OF_JUDGES = ("judge/", "people/")  # they describe who judged, not what was judged
 _TIES_HALF = "pairwise_accuracy/ties_half"
 _MADE_BEFORE_SCORES = (
     Stage.ANSWERS,
@@ -74,6 +76,7 @@ def wanted(results: RunResults) -> list[Wanted]:
         found += [Wanted(m, benchmark, f"{m}/{benchmark}") for m in results.models]
     found += [Wanted(m, "nlp", f"{m}/nlp/{task}", task) for task in tasks for m in results.models]
     found += [Wanted(m, "agreement", f"{m}/agreement") for m in results.models]
+    found += [Wanted(f"{a}-{b}", "human", f"human/{a}-{b}") for a, b in results.studies]
     for benchmark in ("self_judge", "contamination"):
         found += [Wanted(f"iter{k}", benchmark, f"{benchmark}/iter{k}") for k in results.iterations]
     asked = results.config.evaluation.benchmarks if results.config is not None else ()
@@ -130,9 +133,12 @@ def _metric(
     if items is not None and items.values:
         mean = math.fsum(items.values.values()) / len(items.values)
         if score.value is None or abs(mean - score.value) > _ROUNDING:
+            again = f"make eval-all ARGS='--redo {one.whose}'"
+            if one.benchmark == "human":
+                again = f"srlm-eval human-results --study RUN/eval/{one.whose}"
             message = (
                 f"eval/{one.whose}/scores: {score.key} is {score.value}, but its items have the "
-                f"mean {mean:.6f}; make it again with `make eval-all ARGS='--redo {one.whose}'`"
+                f"mean {mean:.6f}; make it again with `{again}`"
             )
             raise StaleArtifact(message)
     described = score.key in _DESCRIBE or "/" in score.key.removeprefix("pairwise_accuracy/")
@@ -169,7 +175,7 @@ def unit_of(benchmark: str, metric: str) -> Unit:
         return "p_value"
     if "length" in name and "win_rate" not in metric:
         return "characters"
-    if metric in _SHARES or metric.startswith("judge/"):
+    if metric in _SHARES or metric.startswith(_OF_JUDGES):
         return "share"
     if benchmark == "mt_bench" or metric in _POINTS:
         return "points"
@@ -177,7 +183,7 @@ def unit_of(benchmark: str, metric: str) -> Unit:
 
 
 def _is_better(benchmark: str, metric: str) -> bool:
-    if metric in _DESCRIBE or metric.startswith("judge/"):
+    if metric in _DESCRIBE or metric.startswith(_OF_JUDGES):
         return False
     return benchmark not in ("self_judge", "contamination")
 
@@ -226,7 +232,7 @@ def _role(ref: Ref, name: str) -> str | None:
     """Return what an input is to a benchmark; None for what is being compared."""
     address = parse_address(name)
     if address is None:
-        return name
+        return None if ref.whose.startswith("human/") else name
     if is_model(address):
         return "judge weights" if ref.stage in _BY_A_JUDGE else None
     if address.stage is Stage.RANKED:

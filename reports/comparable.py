@@ -57,7 +57,9 @@ def _others(results: RunResults, config: Config, benchmark: str) -> Iterator[str
             yield from departures.items(results, config, one)
     elif name == "agreement":
         yield from departures.ranked_replies(results, config)
-    elif name != "human":
+    elif name == "human":
+        yield from departures.people(results)
+    else:
         raise ValueError(f"nothing is published of {benchmark!r}")
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "mt_bench": "MT-Bench",
     "nlp": "NLP benchmarks",
     "agreement": "Reward modelling",
+    "human": "Human evaluation",
     "self_judge": "Self-judge against external judge",
     "contamination": "Contamination",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.stages import model_ref
@@ -82,7 +83,15 @@ def report_of(results: RunResults, artifacts: Mapping[str, Artifact], *, most_ro
             [],
             [reward_modelling.table(results), reward_modelling.readings(results)],
         ),
-        part("human", "Human evaluation", [], [human.table(results)]),
+        replace(
+            part(
+                "human",
+                "Human evaluation",
+                ["human"],
+                [human.table(results), human.people(results), human.judge(results)],
+            ),
+            paragraphs=human.words(results),
+        ),
         part("lengths", "Answer lengths", ["answer_lengths"], [lengths.table(results)]),
         part("data", "Training data", ["data_distribution"], [training_data.table(results)]),
         *story.sections(results),

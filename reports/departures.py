@@ -15,6 +15,8 @@ from core.stages import Ref, Stage, evaluation_ref, model_ref
 from reports.published import (
     ALPACA_EVAL_PROMPTS,
     HEAD_TO_HEAD_PROMPTS,
+    HUMAN_ANNOTATORS,
+    HUMAN_PROMPTS,
     MT_BENCH_QUESTIONS,
     NLP_ITEMS,
 )
@@ -196,6 +198,24 @@ def items(results: RunResults, config: Config, task: str) -> Iterator[str]:
             yield sample
         elif count < whole:
             yield f"{task} has {count:,} of {whole:,} items"
+
+
+def people(results: RunResults) -> Iterator[str]:
+    """Yield what differs in a human study: always something, as the paper's prompts are not given.
+
+    Nothing without a study.
+    """
+    places = [evaluation_ref(f"human/{a}-{b}", Stage.ITEMS) for a, b in results.studies]
+    made = [results.manifest(ref) for ref in places if results.exists(ref)]
+    if not made:
+        return
+    yield f"the prompts are not the paper's {HUMAN_PROMPTS}"
+    fewest = min(manifest.rows or 0 for manifest in made)
+    if fewest < HUMAN_PROMPTS:
+        yield f"{fewest} prompts are judged, the paper's {HUMAN_PROMPTS}"
+    for count in sorted({len(manifest.facts.get("annotators", ())) for manifest in made}):
+        if count != HUMAN_ANNOTATORS:
+            yield f"{count} people judge, in the paper {HUMAN_ANNOTATORS}"
 
 
 def ranked_replies(results: RunResults, config: Config) -> Iterator[str]:

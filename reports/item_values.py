@@ -53,6 +53,8 @@ def _items_of(results: RunResults, benchmark: str, whose: str) -> dict[str, Item
         return _mt_bench(results.rows(evaluation_ref(whose, Stage.TURN_JUDGMENTS)))
     if benchmark == "nlp":
         return _nlp(results.rows(evaluation_ref(whose, Stage.ITEMS)))
+    if benchmark == "human":
+        return _human(results.rows(evaluation_ref(whose, Stage.ITEMS)))
     if benchmark == "agreement":
         judgments = results.rows(evaluation_ref(whose, Stage.RANKED_JUDGMENTS))
         return _agreement(results.rows(Ref(1, Stage.RANKED)), judgments)
@@ -90,6 +92,12 @@ def _nlp(items: list[ItemScore]) -> dict[str, Items]:
         )
         for name in names
     }
+
+
+def _human(items: list[ItemScore]) -> dict[str, Items]:
+    """Net wins by majority; an item that lacks a vote has no value."""
+    values = {item.key: item.metrics["net"] for item in items if item.metrics}
+    return {"net": Items(values, (-100.0, 100.0))}
 
 
 def _agreement(ranked: list[RankedPrompt], judgments: list[Judgment]) -> dict[str, Items]:

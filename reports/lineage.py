@@ -67,6 +67,8 @@ def verified(store: Store, *, rehash: bool = False) -> dict[str, Artifact]:
 
 def _check_input(address: str, name: str, digest: str, manifests: Mapping[str, Manifest]) -> None:
     again = "run `make train-iter` and `make eval-all` with the run's configuration and --redo"
+    if address.startswith("eval/human/"):
+        again = "run `srlm-eval human-results` with --run and the run's folder"
     if name not in manifests:
         message = f"{address} was made from {name}, which is no longer there; {again}"
         raise StaleArtifact(message)

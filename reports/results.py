@@ -80,6 +80,13 @@ class RunResults:
         found = [(name[0], name[1]) for name in names]
         return (*wanted, *(pair for pair in found if pair not in wanted))
 
+    @property
+    def studies(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of models that people compare, whether or not there are results yet."""
+        folders = sorted((self.folder / "eval" / "human").glob("*-*"))
+        names = [path.name.split("-", 1) for path in folders if path.is_dir()]
+        return tuple((a, b) for a, b in names if is_model_name(a) and is_model_name(b))
+
     def is_made(self, model: str) -> bool:
         """Whether the run has the weights of this model."""
         return is_model_name(model) and self.exists(named_model(model))
@@ -134,6 +141,8 @@ class RunResults:
             return "not imported"
         section = self.config.evaluation
         first, *rest = whose.split("/")
+        if first == "human":
+            return f"no results yet: srlm-eval human-results --study RUN/eval/{whose}"
         benchmark = first if first in ("head_to_head", "self_judge", "contamination") else rest[0]
         models = rest[0].split("-", 1) if first == "head_to_head" else [first]
         if benchmark not in section.benchmarks:

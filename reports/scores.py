@@ -28,7 +28,7 @@ class Metric(BaseModel):
     id: str
     """Unique in the file: "M1/nlp/arc_easy/acc_norm"."""
     benchmark: str
-    """head_to_head, alpaca_eval, mt_bench, nlp, agreement, self_judge or contamination."""
+    """head_to_head, alpaca_eval, mt_bench, nlp, agreement, human, self_judge or contamination."""
     subject: str
     """Whose number: "M1", a matchup "M2-M1", or an iteration "iter2"."""
     part: str = ""

@@ -18,6 +18,7 @@ _TITLES = {
     "mt_bench": "MT-Bench",
     "nlp": "NLP benchmarks",
     "agreement": "agreement with human rankings",
+    "human": "human evaluation",
     "self_judge": "self-judge check",
     "contamination": "contamination",
 }

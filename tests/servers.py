@@ -85,7 +85,11 @@ class FakeOpenAI:
 
     Read afterwards: `bodies` (all requests seen), `answered` (those that got a proper reply),
     `times` (of arrival), `peak` (most under way at once), `authorizations` (headers).
+
+    Another protocol is a subclass with its own `path`, `reply` and `get`.
     """
+
+    path = "/v1/chat/completions"
 
     def __init__(
         self,
@@ -162,6 +166,10 @@ class FakeOpenAI:
         """Whether the server is being killed."""
         return self._stopping.is_set()
 
+    def get(self, path: str) -> dict[str, Any] | None:  # noqa: ARG002 - for subclasses
+        """Return what a GET of this path is answered with, None for "no such path"."""
+        return None
+
     def reply(self, body: dict[str, Any]) -> bytes:
         """Return the proper reply to a request."""
         said = self.script(body["messages"])
@@ -217,7 +225,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers POST /v1/chat/completions."""
+    """Answers POST of the owner's path, and GET as the owner likes."""
 
     server: _Server
     protocol_version = "HTTP/1.1"
@@ -231,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             owner.sleep(fault.hang_s if fault else owner.delay_s)
             if owner.stopping:
                 self.close_connection = True
-            elif self.path != "/v1/chat/completions":
+            elif self.path != owner.path:
                 self._send(404, b'{"error": {"message": "no such path"}}', {})
             elif fault is None or (fault.hang_s and fault.status == 200 and not fault.raw):
                 reply = owner.reply(body)
@@ -242,6 +250,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._fail(fault)
         finally:
             owner.leave()
+
+    def do_GET(self) -> None:
+        self.server.owner.authorizations.add(self.headers.get("Authorization", ""))
+        found = self.server.owner.get(self.path)
+        body = found if found is not None else {"error": {"message": "no such path"}}
+        self._send(404 if found is None else 200, json.dumps(body).encode(), {})
 
     def _fail(self, fault: Fault) -> None:
         if fault.drop:

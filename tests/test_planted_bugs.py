@@ -11,12 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.planted_in_decoding import DECODING_PLANTS
+from tests.planted_in_engines import ENGINE_PLANTS
 from tests.planted_in_evaluation import EVALUATION_PLANTS
 from tests.planted_in_figures import FIGURE_PLANTS
 from tests.planted_in_gate import GATE_PLANTS
 from tests.planted_in_judges import JUDGE_PLANTS
+from tests.planted_in_plan import PLAN_PLANTS
+from tests.planted_in_ray import RAY_PLANTS
 from tests.planted_in_reports import REPORT_PLANTS
+from tests.planted_in_scale import SCALE_PLANTS
 from tests.planted_in_tables import TABLES_PLANTS
+from tests.planted_in_training_at_scale import TRAINING_AT_SCALE_PLANTS
 from tests.planting import Plant
 
 pytestmark = pytest.mark.slow
@@ -118,13 +124,6 @@ TRAINING_PLANTS = [
         "training/prompts.py",
         "own = draw.sample(list(generated), min(section.generated_examples, len(generated)))",
         "own = list(generated)",
-        "training/test_prompts.py",
-    ),
-    Plant(
-        "only exact repetitions are similar",
-        "training/prompts.py",
-        "if rouge_l(other, text) >= self._threshold:",
-        "if other == text:",
         "training/test_prompts.py",
     ),
     Plant(
@@ -250,25 +249,11 @@ TRAINING_PLANTS = [
         "training/test_models.py",
     ),
     Plant(
-        "padding is attended to in a batch",
-        "engines/hf.py",
-        "            mask[at, width - len(sequence) :] = 1\n",
-        "            mask[at] = 1\n",
-        "engines/test_hf.py::test_greedy_batch_equals_one_prompt_at_a_time_without_cache",
-    ),
-    Plant(
         "the cache key is the model's name",
         "engines/hf.py",
         "digest = weights_sha256 or",
         "digest = folder.name or",
         "engines/test_hf.py::test_the_fingerprint_changes_with_a_weight_byte_and_with_the_dtype",
-    ),
-    Plant(
-        "draws share their random numbers with the batch",
-        "engines/hf.py",
-        "[draw_seed(decoding, row.request.messages, row.draw) for row in rows]",
-        "[decoding.seed + at for at, row in enumerate(rows)]",
-        "engines/test_hf.py::test_a_draw_does_not_depend_on_its_neighbours_order_or_batch_size",
     ),
 ]
 
@@ -276,11 +261,17 @@ TRAINING_PLANTS = [
 PLANTS = [
     *TRAINING_PLANTS,
     *JUDGE_PLANTS,
+    *DECODING_PLANTS,
+    *ENGINE_PLANTS,
     *EVALUATION_PLANTS,
     *REPORT_PLANTS,
     *TABLES_PLANTS,
     *FIGURE_PLANTS,
     *GATE_PLANTS,
+    *SCALE_PLANTS,
+    *PLAN_PLANTS,
+    *TRAINING_AT_SCALE_PLANTS,
+    *RAY_PLANTS,
 ]
 
 

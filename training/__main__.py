@@ -41,12 +41,19 @@ def train(
     loaded = load_config(config, settings)
     k = iteration or loaded.iterations
     if dry_run:
-        from training.plan import plan, plan_table
-
-        again = parse_stage(redo, k) if redo else None
-        results().print(plan_table(loaded, k, plan(loaded, k, again)))
+        _print_plan(loaded, k, redo)
         return
     _train(loaded, k, redo)
+
+
+def _print_plan(config: Config, k: int, redo: str | None) -> None:
+    from training.plan import plan, plan_table
+    from training.plan_tables import cost_tables
+
+    out, rows = results(), plan(config, k, parse_stage(redo, k) if redo else None)
+    out.print(plan_table(config, k, rows))
+    for part in cost_tables(config, k, rows):
+        out.print(part)
 
 
 def _train(config: Config, k: int, redo: str | None) -> None:

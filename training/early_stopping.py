@@ -26,6 +26,7 @@ from judges.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt
 from judges.pairwise import Comparison, combine, judge_orders
 from judges.pointwise import Subject, judge_answers, mean_scores
+from training.weights import weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -152,7 +153,7 @@ class CheckpointJudge:
         step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
         if checkpoint is None or not self.is_judged_at(step):
             return False
-        return self.judge_checkpoint(checkpoint, step)
+        return self.judge_checkpoint(weights_of(checkpoint), step)
 
     def best(self) -> Checkpoint | None:
         """Return the strongest checkpoint judged so far."""
@@ -323,7 +324,9 @@ class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
     ) -> TrainerControl:
         step = state.global_step
         folder = self._work / f"checkpoint-{step}"
-        if self._judge.is_judged_at(step) and self._judge.judge_checkpoint(folder, step):
+        if self._judge.is_judged_at(step) and self._judge.judge_checkpoint(
+            weights_of(folder), step
+        ):
             control.should_training_stop = True
         return control
 
@@ -334,4 +337,4 @@ class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
         step = state.global_step
         folder = self._work / f"checkpoint-{step}"
         if folder.is_dir() and not self._judge.is_judged_at(step):
-            self._judge.judge_checkpoint(folder, step)
+            self._judge.judge_checkpoint(weights_of(folder), step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError, NothingToTrain
 from core.hashing import model_files, sha256_file, sha256_folder
@@ -14,7 +14,8 @@ from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
 from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
-from training import sft
+from training import launch, sft
+from training.launch_command import NONE
 from training.open_assistant import source_hash
 from training.run import MODEL_NAMES
 from training.seed import PROMPTS_SAMPLE
@@ -99,19 +100,35 @@ def _supervise(
     base = model_ref(0)
 
     def make(place: Training) -> tuple[Path, Built]:
-        return sft.train_sft(
-            run.store.model(base),
-            rows(),
-            run.config.sft,
-            models=run.config.model,
-            seed=run.config.seed,
-            device=place.device,
-            work=place.work,
-            metrics=place.metrics,
-            title=place.title,
-        )
+        arguments = (run.store.model(base), rows(), run.config.sft)
+        if run.config.launch.config == NONE:
+            return sft.train_sft(*arguments, **_circumstances(run, place))
+        how = _circumstances(run, place)
+        return launch.train_sft(*arguments, launch=run.config.launch, **how)
 
-    run.model(ref, [base, *inputs], make, sections=sections)
+    run.model(ref, [base, *inputs], make, sections=(*sections, *_adapters(run)))
+
+
+def _circumstances(run: Run, place: Training) -> dict[str, Any]:
+    """Return what SFT and DPO are told besides what they train on."""
+    return {
+        "models": run.config.model,
+        "lora": run.config.lora,
+        "seed": run.config.seed,
+        "device": place.device,
+        "work": place.work,
+        "metrics": place.metrics,
+        "title": place.title,
+    }
+
+
+def _adapters(run: Run) -> tuple[str, ...]:
+    """Return the settings of LoRA for a model's key, if it is used.
+
+    Where the whole model is trained they mean nothing, and models made before there was LoRA stay
+    current.
+    """
+    return ("lora",) if run.config.lora.enabled else ()
 
 
 class Source(NamedTuple):
@@ -171,24 +188,19 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
             run.store.model(previous),
             None if reference == previous else run.store.model(reference),
         )
-        return train_dpo(
-            start,
-            [row for row in run.read(pairs) if row.outcome == "pair"],
-            section,
-            models=run.config.model,
-            seed=run.config.seed,
-            device=place.device,
-            work=place.work,
-            metrics=place.metrics,
-            title=place.title,
-            judge=_checkpoint_judge(run, k, place.verdicts) if stopping.enabled else None,
-        )
+        chosen = [row for row in run.read(pairs) if row.outcome == "pair"]
+        how = _circumstances(run, place)
+        how["judge"] = _checkpoint_judge(run, k, place.verdicts) if stopping.enabled else None
+        if run.config.launch.config == NONE:
+            return train_dpo(start, chosen, section, **how)
+        how |= {"launch": run.config.launch, "release": run.release_engines}
+        return launch.train_dpo(start, chosen, section, **how)
 
     run.model(
         ref,
         inputs,
         make,
-        sections=("dpo", "improvement", *HOW_JUDGED, "engine.dtype"),
+        sections=("dpo", "improvement", *HOW_JUDGED, "engine.dtype", *_adapters(run)),
         sources=sources,
     )
 

@@ -1,7 +1,8 @@
 """What a command would do: stages, what exists, rows and tokens, without loading a model.
 
 Bounds, not estimates: rows that later stages inherit are taken as the most there can be, tokens as
-the most that may be generated. Training tokens are not known before the data is, and say so.
+the most that may be generated. Training tokens are not known before the data is, and say so; what
+they come to at stated mean lengths, and what that costs, is in training/plan_tables.py.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
     prompts, n, judge = config.prompts, config.candidates.n, config.judge
     known: dict[Stage, tuple[int | None, int | None]] = {
         Stage.IFT: (config.ift.max_examples, 0),
+        Stage.SFT: (config.ift.max_examples, None),
         Stage.EFT: (config.eft.selection.max_examples, 0),
         Stage.PROMPT_CALLS: (prompts.max_calls, prompts.max_new_tokens),
         Stage.PROMPTS: (None, 0),  # rejected ones are rows too
@@ -96,7 +98,14 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
     }
     if ref.stage is Stage.MODEL and ref.iteration > 1 and config.improvement.method == "dpo":
         return prompts.count, None
+    if ref == model_ref(1):
+        return _m1_rows(config), None
     return known.get(ref.stage, (None, None))
+
+
+def _m1_rows(config: Config) -> int | None:
+    eft = config.eft.selection.max_examples if config.m1.use_eft else 0
+    return None if eft is None else config.ift.max_examples + eft
 
 
 def plan_table(config: Config, k: int, rows: list[PlanRow]) -> Table:

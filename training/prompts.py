@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.progress import track
 from core.records import Prompt, PromptCall, user
+from core.rouge_l import Pool
 from core.store import Built
 from engines.engine import Decoding, Request
 
@@ -32,7 +32,6 @@ _NUMBERED = re.compile(
 _KEYWORDS = re.compile(
     r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b", re.IGNORECASE
 )
-_ROUNDING = 1e-9  # the bound must not be sharper than rouge-score's own arithmetic
 _OPENING = "Come up with a series of new and varied tasks. Each task is one request or question."
 
 
@@ -111,67 +110,6 @@ def rule_broken(  # noqa: PLR0911 - one return per rule
     if _KEYWORDS.search(text):
         return "unsuitable_keyword"
     return None
-
-
-class Pool:
-    """The texts that a new prompt must differ from: seeds and every prompt kept so far."""
-
-    def __init__(self, texts: Iterable[str], threshold: float) -> None:
-        """Tokenise the seeds once, as rouge-score does."""
-        self._threshold = threshold
-        self._texts = list(texts)
-        self._words = [Counter(_tokens(text)) for text in self._texts]
-
-    def add(self, text: str) -> None:
-        """Add a kept prompt."""
-        self._texts.append(text)
-        self._words.append(Counter(_tokens(text)))
-
-    def similar(self, text: str) -> str | None:
-        """Return the first text whose ROUGE-L F with `text` reaches the threshold, or None.
-
-        A common subsequence is no longer than the words in common, counted with repetition, so F
-        is at most 2·common/(m + n) for texts of m and n tokens and most texts need no alignment;
-        the decision is rouge-score's own.
-        """
-        words = Counter(_tokens(text))
-        size = words.total()
-        for other, theirs in zip(self._texts, self._words, strict=True):
-            if not size or not theirs:
-                continue
-            limit = (self._threshold - _ROUNDING) * (size + theirs.total()) / 2
-            if min(size, theirs.total()) < limit or (words & theirs).total() < limit:
-                continue
-            if rouge_l(other, text) >= self._threshold:
-                return other
-        return None
-
-
-@lru_cache(maxsize=65536)
-def _tokens(text: str) -> tuple[str, ...]:
-    from rouge_score.tokenize import tokenize
-
-    return tuple(tokenize(text, None))
-
-
-class _CachedTokenizer:
-    """rouge-score's default tokenizer, remembering what it has seen."""
-
-    def tokenize(self, text: str) -> list[str]:
-        """Return lower-case word tokens, without stemming (Self-Instruct's setting)."""
-        return list(_tokens(text))
-
-
-def rouge_l(target: str, prediction: str) -> float:
-    """Return rouge-score's ROUGE-L F-measure in [0, 1]."""
-    return float(_scorer().score(target, prediction)["rougeL"].fmeasure)
-
-
-@lru_cache(maxsize=1)
-def _scorer():  # type: ignore[no-untyped-def]  # noqa: ANN202 - rouge-score is untyped
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=False, tokenizer=_CachedTokenizer())
 
 
 class PromptFilter:

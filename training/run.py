@@ -92,7 +92,7 @@ class Run:
         began = time.monotonic()
         name = SPECS[ref.stage].title if ref.stage.value != "model" else f"M{ref.iteration}"
         say(f"{ref}: {name}")
-        self._engines.clear()  # training needs the memory
+        self.release_engines()
         paths = self.store.paths
         place = Training(
             self.store.begin_model(ref, key),
@@ -128,6 +128,10 @@ class Run:
     def forget_engine(self, folder: Path) -> None:
         """Drop an engine whose folder is about to change or go."""
         self._engines.forget(folder)
+
+    def release_engines(self) -> None:
+        """Let go of every engine: training needs the memory."""
+        self._engines.clear()
 
     def remake(self, ref: Ref) -> None:
         """Remove an artifact and all that was made from it, so that it is made again.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from core.config import ModelSection, SftSection
+    from core.config import LoraSection, ModelSection, SftSection
     from core.records import Example, JudgeExample
     from training.encoding import Encoded, Encoder
 
@@ -68,11 +68,12 @@ def train_sft(
     work: Path,
     metrics: Path,
     title: str,
+    lora: LoraSection | None = None,
 ) -> tuple[Path, Built]:
     """Fine-tune `base` on `rows`; return the folder of the new model, and what was done.
 
     Loss falls on response tokens only, the end of turn included; the learning rate follows a cosine
-    from `section.lr` to `section.lr_min`.
+    from `section.lr` to `section.lr_min`. Several processes that call it together train one model.
 
     Raises:
         NothingToTrain: every row was dropped.
@@ -82,11 +83,32 @@ def train_sft(
     from trl import SFTConfig, SFTTrainer
 
     from engines.models import load_model, load_tokenizer, stop_ids
-    from training import trl_loop
-    from training.encoding import Encoder
+    from training import trl_loop, weights
+    from training.encoding import IGNORED, Encoder
+    from training.processes import DealtAlike, processes, shard_on_cpu
+
+    class RowTrainer(DealtAlike, SFTTrainer):  # type: ignore[misc]
+        """TRL's SFTTrainer, dealing rows to several processes as to one."""
 
     began = time.monotonic()
     trust = models.trust_remote_code
+    # Made before the model is loaded: how much of it each process loads depends on its group.
+    args = SFTConfig(
+        **trl_loop.arguments(
+            section,
+            name="sft",
+            lr=section.lr,
+            lr_min=section.lr_min,
+            schedule="cosine",
+            seed=seed,
+            work=work,
+            checkpoint_steps=section.checkpoint_steps,
+            device=device,
+        ),
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    shard_on_cpu()
     tokenizer = load_tokenizer(base, trust_remote_code=trust)
     model = load_model(base, torch.float32, trust_remote_code=trust)
     encoder = Encoder(tokenizer, stop_ids(model, tokenizer))
@@ -97,30 +119,27 @@ def train_sft(
         )
     dropout = trl_loop.prepare(model, dropout=section.dropout)
     data = [{"input_ids": e.input_ids, "labels": e.labels} for e in encoded]
-    trainer = SFTTrainer(
+    if processes() > 1:
+        data.append({"input_ids": [encoder.end_of_turn] * 2, "labels": [IGNORED] * 2})
+    trainer = RowTrainer(
         model=model,
-        args=SFTConfig(
-            **trl_loop.arguments(
-                section,
-                lr=section.lr,
-                lr_min=section.lr_min,
-                schedule="cosine",
-                seed=seed,
-                work=work,
-                checkpoint_steps=section.checkpoint_steps,
-                device=device,
-            ),
-            packing=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-        ),
+        args=args,
         train_dataset=Dataset.from_list(data),
         processing_class=tokenizer,
+        peft_config=weights.lora_config(lora),
         callbacks=[trl_loop.CompleteMark(), trl_loop.StepLog(metrics, title)],
     )
     trl_loop.run(trainer, work)
     built = work / "model"
-    trl_loop.save(
-        trainer.model, tokenizer, built, dtype=getattr(torch, section.save_dtype), dropout=dropout
+    weights.save_trained(
+        trainer,
+        tokenizer,
+        built,
+        start=base,
+        lora=lora,
+        dtype=getattr(torch, section.save_dtype),
+        dropout=dropout,
+        trust_remote_code=trust,
     )
     facts = {
         "steps": trainer.state.global_step,

@@ -12,6 +12,7 @@ from transformers import PrinterCallback, TrainerCallback
 from core.errors import disk_errors_named
 from core.progress import Advance, say, track
 from core.store import write_atomically
+from training.processes import accumulation, is_first, processes, wait_for_all
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -44,6 +45,7 @@ _DROPOUT_FIELDS = (
 def arguments(
     section: OptimiserSection,
     *,
+    name: str,
     lr: float,
     lr_min: float,
     schedule: str,
@@ -52,13 +54,17 @@ def arguments(
     checkpoint_steps: int,
     device: str,
 ) -> dict[str, Any]:
-    """Return the TrainingArguments that both trainers get."""
+    """Return the TrainingArguments that both trainers get.
+
+    Raises:
+        ConfigError: the global batch cannot be dealt out evenly to the processes.
+    """
     return {
         "output_dir": str(work),
         "learning_rate": lr,
         **_schedule(schedule, lr_min),
         "per_device_train_batch_size": section.micro_batch_size,
-        "gradient_accumulation_steps": section.batch_size // section.micro_batch_size,
+        "gradient_accumulation_steps": accumulation(section, processes(), name),
         "num_train_epochs": section.epochs,
         "max_steps": section.max_steps or -1,
         "warmup_steps": section.warmup_ratio,
@@ -78,6 +84,7 @@ def arguments(
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
+        "ddp_find_unused_parameters": False,  # every weight takes part; looking costs time
         "log_level": "error",
     }
 
@@ -128,13 +135,17 @@ def apply_dropout(model: PreTrainedModel, probability: float) -> list[str]:
 
 
 def last_checkpoint(work: Path) -> Path | None:
-    """Return the newest complete checkpoint and remove those a kill left half-written."""
+    """Return the newest complete checkpoint and remove those a kill left half-written.
+
+    With several processes all must call it together; only the first removes anything.
+    """
     complete = []
-    for folder in work.glob("checkpoint-*"):
+    for folder in sorted(work.glob("checkpoint-*")):
         if (folder / _COMPLETE).is_file():
             complete.append(folder)
-        else:
+        elif is_first():
             shutil.rmtree(folder)
+    wait_for_all()
     return max(complete, key=step_of, default=None)
 
 
@@ -156,6 +167,8 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """Forget lines of steps that a kill undid; open the bar."""
+        if not state.is_world_process_zero:
+            return
         kept = [line for line in _lines(self._path) if line["step"] <= state.global_step]
         write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._bar = track(self._title, state.max_steps, resumed=state.global_step)
@@ -170,7 +183,7 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
         **_: object,
     ) -> None:
         """Write one step."""
-        if not logs or "loss" not in logs:
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         line = {"step": state.global_step}
         line |= {k: v for k, v in logs.items() if k not in _UNSTABLE}
@@ -191,8 +204,32 @@ class CompleteMark(TrainerCallback):  # type: ignore[misc]
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Touch the mark in the checkpoint just written."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+        """Touch the mark in the checkpoint just written, once every process wrote its part."""
+        wait_for_all()
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+
+
+class Pause(TrainerCallback):  # type: ignore[misc]
+    """Ends training at the next checkpoint that is to be judged; it goes on from there later."""
+
+    def __init__(self, every: int) -> None:
+        """Pause whenever the step is a multiple of `every`."""
+        self._every = every
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> TrainerControl:
+        """Stop, with a checkpoint."""
+        if state.global_step % self._every == 0:
+            control.should_save = control.should_training_stop = True
+        return control
+
+
+def is_trained(checkpoint: Path) -> bool:
+    """Whether a checkpoint is that of the last step."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    return bool(state["global_step"] >= state["max_steps"])
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -232,7 +269,7 @@ def run(trainer: Trainer, work: Path) -> None:
     """Train from the last complete checkpoint or the beginning."""
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(work)
-    if checkpoint:
+    if checkpoint and is_first():
         say(f"  resuming from step {step_of(checkpoint)}")
     with disk_errors_named(work):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -10,6 +10,7 @@ from reports.figures import (
     breakdown,
     data_distribution,
     head_to_head,
+    human,
     lengths,
     mt_bench,
     nlp,
@@ -30,6 +31,7 @@ FIGURES: Mapping[str, Callable[[RunResults], Figure | None]] = {
     "alpaca_eval_length": partial(breakdown.figure, kind="length"),
     "mt_bench": mt_bench.figure,
     "alignment_tax": nlp.figure,
+    "human": human.figure,
     "answer_lengths": lengths.figure,
     "data_distribution": data_distribution.figure,
 }

@@ -26,16 +26,17 @@ class Bar(NamedTuple):
     lose: float
     n: int
     missing: int
+    lacking: str = "unread"
 
     @property
     def label(self) -> str:
         """The matchup and what it rests on."""
-        unread = f" + {self.missing} unread" if self.missing else ""
+        unread = f" + {self.missing} {self.lacking}" if self.missing else ""
         return f"{self.left} vs {self.right} (n = {self.n}{unread})"
 
     def __str__(self) -> str:
         """Return the bar in words."""
-        unread = f", {self.missing} unread" if self.missing else ""
+        unread = f", {self.missing} {self.lacking}" if self.missing else ""
         return (
             f"{self.left} against {self.right}: {number(self.win, 1)} % won, "
             f"{number(self.tie, 1)} % tied, {number(self.lose, 1)} % lost (n = {self.n}{unread})."
@@ -44,33 +45,44 @@ class Bar(NamedTuple):
 
 def figure(results: RunResults) -> Figure | None:
     """Return the bars of all matchups that have a verdict; None without any."""
-    bars = [bar for a, b in results.matchups if (bar := _bar(results, a, b)) is not None]
+    bars = [bar_of(results, "head_to_head", a, b) for a, b in results.matchups]
+    return stacked(
+        "head_to_head",
+        "Head to head: wins, ties and losses",
+        [bar for bar in bars if bar is not None],
+        origin="Figure 3",
+        note="Both presentation orders are judged; if they disagree the verdict is a tie. "
+        "Comparisons without a readable verdict are left out of the percentages and counted as "
+        "unread.",
+    )
+
+
+def stacked(key: str, title: str, bars: list[Bar], *, origin: str, note: str) -> Figure | None:
+    """Return matchups as stacked bars; None without any."""
     if not bars:
         return None
-    title = "Head to head: wins, ties and losses"
     description = " ".join(str(bar) for bar in bars)
     svg = render(
-        "head_to_head",
+        key,
         lambda canvas: _draw(canvas, bars),
         title=title,
         description=description,
         height=0.8 + 0.34 * len(bars),
     )
-    notes = (
-        "Both presentation orders are judged; if they disagree the verdict is a tie. Comparisons "
-        "without a readable verdict are left out of the percentages and counted as unread.",
-    )
-    return Figure("head_to_head", title, svg, description, "Figure 3", notes)
+    return Figure(key, title, svg, description, origin, (note,))
 
 
-def _bar(results: RunResults, a: str, b: str) -> Bar | None:
-    found = results.scores(f"head_to_head/{a}-{b}")
+def bar_of(
+    results: RunResults, benchmark: str, a: str, b: str, *, lacking: str = "unread"
+) -> Bar | None:
+    """Return a matchup of a benchmark; None where nothing was measured."""
+    found = results.scores(f"{benchmark}/{a}-{b}")
     points = [point_of(found.get(name)) for name in ("win", "tie", "lose")]
     win, tie, lose = (point.value if point is not None else None for point in points)
     if win is None or tie is None or lose is None:
         return None
     n, missing = found["win"].n, found["win"].missing
-    return Bar(shown_name(a), shown_name(b), win, tie, lose, n, missing)
+    return Bar(shown_name(a), shown_name(b), win, tie, lose, n, missing, lacking)
 
 
 def _draw(canvas: Canvas, bars: list[Bar]) -> None:

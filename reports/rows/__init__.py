@@ -1,7 +1,7 @@
 """The rows behind the numbers, as a reader of a report sees them.
 
 Keys of groups: "<model>/alpaca_eval", "<model>/mt_bench", "<model>/nlp/<task>",
-"<model>/agreement", "head_to_head/<A>-<B>"; of an iteration "prompts/iter<k>", "judgments/iter<k>",
+"<model>/agreement", "head_to_head/<A>-<B>", "human/<A>-<B>"; of an iteration "prompts/iter<k>", "judgments/iter<k>",
 "pairs/iter<k>", "self_judge/iter<k>", "contamination/iter<k>"; "probe/M0", "probe/M1" and
 "eft_judgments".
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.figures.nlp import nlp_tasks
-from reports.rows import comparisons, graded, judging, training
+from reports.rows import comparisons, graded, human, judging, training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,8 @@ def groups(results: RunResults, *, most: int = 1000) -> dict[str, RowGroup]:
 def _of_models(results: RunResults, most: int) -> Iterator[RowGroup | None]:
     for a, b in results.matchups:
         yield comparisons.head_to_head(results, a, b, most)
+    for a, b in results.studies:
+        yield human.votes(results, a, b, most)
     for model in results.models:
         yield comparisons.alpaca_eval(results, model, most)
         yield graded.mt_bench(results, model, most)

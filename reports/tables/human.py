@@ -1,47 +1,228 @@
-"""Human evaluation (Figure 5): a table that says that there is none."""
+"""Human evaluation (Figure 5): win, tie, lose by majority, how far people agree, and the judge."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.stages import Stage, evaluation_ref
 from reports import comparable
 from reports.document import Cell, Table, TableRow
 from reports.published import HUMAN, HUMAN_PROMPTS, of_paper
-from reports.tables.cells import label
+from reports.tables.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed
 
 if TYPE_CHECKING:
+    from core.store import Manifest
     from reports.results import RunResults
 
-REASON = "no human evaluation has been collected"
+REASON = "no human study of this run"
+_COLUMNS = {"win": 1, "tie": 1, "lose": 1, "net": 1, "sign_test": P_VALUE_DIGITS}
+_PERCENT = 100.0
+_PEOPLE = {
+    "unanimous %": ("people/unanimous", _PERCENT, 1),
+    "two agree %": ("people/agreement", _PERCENT, 1),
+    "alpha": ("people/alpha", 1.0, 3),
+    "alpha, ordinal": ("people/alpha_ordinal", 1.0, 3),
+    "left wins %": ("people/left_wins", _PERCENT, 1),
+}
+
+
+def words(results: RunResults) -> tuple[str, ...]:
+    """Return a sentence per study, or how to make one; () for a folder of imported results."""
+    if results.studies:
+        return tuple(_study_words(results, a, b) for a, b in results.studies)
+    if results.config is None:
+        return ()
+    return (f"{REASON.capitalize()}: make human-eval RUN=… A=M3 B=sft N=50 ANNOTATORS=3.",)
 
 
 def table(results: RunResults) -> Table | None:
-    """Return the paper's three matchups without numbers: no stage of a run asks humans.
+    """Return a row per study; without one the paper's three matchups, with the reason.
 
-    The paper's numbers stand beside only if M0 is the paper's. None for a folder of imported
-    results.
+    The paper's numbers stand beside only under its conditions. None for a folder of imported
+    results without a study.
     """
-    if results.config is None:
+    if results.config is None and not results.studies:
         return None
     refused = comparable.obstacles(results, "human")
-    rows = []
-    for a, b in HUMAN:
-        published = [
-            None if refused else of_paper("human", f"{a}-{b}", key)
-            for key in ("win", "tie", "lose")
-        ]
-        cells = tuple(Cell(reason=REASON, digits=1, published=one) for one in published)
-        rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
+    rows = tuple(
+        TableRow(f"{label(a)} vs {label(b)}", _rates(results, a, b, beside=not refused))
+        for a, b in results.studies or tuple(HUMAN)
+    )
     return Table(
         key="human",
-        title="Human evaluation: win, tie, lose (%)",
+        title="Human evaluation: win, tie, lose (% of prompts, by majority)",
         head="matchup",
-        columns=("win", "tie", "lose"),
-        rows=tuple(rows),
+        columns=("win", "tie", "lose", "net (win − lose)", "sign test p"),
+        rows=rows,
         origin="Figure 5",
         notes=(
-            f"The paper: three authors, blind, majority of three, {HUMAN_PROMPTS} prompts. "
-            f"Here {REASON}.",
+            f"The paper: three authors, blind, majority of three, {HUMAN_PROMPTS} prompts.",
+            "Rates from the first model's side. A majority is more than half of the people; where "
+            "there is none (one for each side and one tie, or two against two) the item counts as "
+            "a tie. Items that somebody has not judged yet are missing and in no rate. "
+            f"The sign test leaves ties out. {P_VALUE_NOTE}",
+            *_made_since(results),
             *comparable.note(refused),
         ),
     )
+
+
+def _rates(results: RunResults, a: str, b: str, *, beside: bool) -> tuple[Cell, ...]:
+    cells = []
+    for key, digits in _COLUMNS.items():
+        published = of_paper("human", f"{a}-{b}", key) if beside else None
+        if (a, b) in results.studies:
+            whose = f"human/{a}-{b}"
+            cells.append(cell_of(results, whose, key, digits=digits, published=published))
+        else:
+            cells.append(Cell(reason=REASON, digits=digits, published=published))
+    return tuple(cells)
+
+
+def people(results: RunResults) -> Table | None:
+    """Return how the votes of each study were counted and how far people agree; None without."""
+    found = _with_scores(results)
+    if not found:
+        return None
+    rows = []
+    for a, b in found:
+        whose = f"human/{a}-{b}"
+        counts = _counts(results, whose)
+        cells = [
+            cell_of(results, whose, key, digits=digits, scale=scale)
+            for key, scale, digits in _PEOPLE.values()
+        ]
+        rows.append(TableRow(f"{label(a)} vs {label(b)}", (*counts, *cells)))
+    return Table(
+        key="human_agreement",
+        title="How far people agree",
+        head="study",
+        columns=("people", "votes", "ties voted", "no majority", "three-way splits", *_PEOPLE),
+        rows=tuple(rows),
+        notes=(
+            "Ties voted: a majority for a tie. No majority: counted as ties in the rates; of them, "
+            "three-way splits have votes for each side and for a tie. Two agree: of any two votes "
+            "on one item. Alpha is Krippendorff's: 1 is perfect, 0 chance, below 0 "
+            "people contradict each other; in the ordinal one a tie lies between the two sides, so "
+            "that left against right is the greater disagreement. Left wins: of the votes for a "
+            "side, 50 without a liking for a side. Intervals resample items.",
+        ),
+    )
+
+
+def judge(results: RunResults) -> Table | None:
+    """Return how far the head-to-head judge agrees with people on the same items; None without."""
+    found = _with_scores(results)
+    if not found:
+        return None
+    rows = []
+    for a, b in found:
+        whose = f"human/{a}-{b}"
+
+        def share(key: str, whose: str = whose) -> Cell:
+            return cell_of(results, whose, key, digits=1, scale=_PERCENT)
+
+        cells = (
+            share("judge/agreement"),
+            _detail(results, whose, "chance", scale=_PERCENT, digits=1),
+            _detail(results, whose, "kappa", scale=1.0, digits=3),
+            share("judge/agreement_untied"),
+            share("judge/vote_agreement"),
+            share("people/agreement"),
+        )
+        rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
+    return Table(
+        key="human_judge",
+        title="The head-to-head judge beside people, on the same items",
+        head="study",
+        columns=(
+            "agrees with majority %",
+            "by chance %",
+            "kappa",
+            "neither says tie %",
+            "agrees with a vote %",
+            "two people agree %",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Items that both have judged, on the same answers; win, tie and lose must be equal. By "
+            "chance: two who choose as often as these, but independently. Kappa: what lies above "
+            "chance, 1 is perfect. Neither says tie: on items with a winner for both. The last two "
+            "columns are one measure: the judge with single votes, and two people with each other.",
+            f"Judge: {listed(comparable.judges_named(results, 'head_to_head'))}.",
+        ),
+    )
+
+
+def _with_scores(results: RunResults) -> list[tuple[str, str]]:
+    return [(a, b) for a, b in results.studies if results.scores(f"human/{a}-{b}")]
+
+
+def _study_words(results: RunResults, a: str, b: str) -> str:
+    """Say what a study came to in a sentence or two."""
+    name, whose = f"{label(a)} against {label(b)}", f"human/{a}-{b}"
+    scores, manifest = results.scores(whose), _items(results, whose)
+    if not scores or manifest is None:
+        return f"{name}: {results.why_absent(whose) or 'no results'}."
+    who = len(manifest.facts["annotators"])
+    said = (
+        f"{name}: {who} {'person' if who == 1 else 'people'}, blind, {manifest.counts['votes']} "
+        f"votes; {manifest.counts['complete']} of {manifest.rows} items are judged by all."
+    )
+    if left_out := manifest.facts["left_out"]:
+        said += f" Left out: {', '.join(left_out)}."
+    ties = scores["tie"].detail or {}
+    if count := ties.get("no_majority"):
+        said += (
+            f" {count} without a majority ({ties['three_way']} of them three-way splits) "
+            f"{'counts as a tie' if count == 1 else 'count as ties'}."
+        )
+    return said
+
+
+def _counts(results: RunResults, whose: str) -> list[Cell]:
+    manifest = _items(results, whose)
+    tie = results.scores(whose)["tie"]
+    voted = [len(manifest.facts["annotators"]), manifest.counts["votes"]] if manifest else []
+    cells = [Cell(float(count), digits=0, rows=whose) for count in voted] or [Cell(), Cell()]
+    if tie.detail is None:
+        return [*cells, *(Cell(reason=tie.reason or "nothing to measure") for _ in range(3))]
+    ties = [tie.detail[name] for name in ("voted", "no_majority", "three_way")]
+    return [*cells, *(Cell(float(count), digits=0, n=tie.n, rows=whose) for count in ties)]
+
+
+def _detail(results: RunResults, whose: str, name: str, *, scale: float, digits: int) -> Cell:
+    """Return what stands in the detail of the judge's agreement."""
+    score = results.scores(whose)["judge/agreement"]
+    if score.value is None or score.detail is None:
+        return Cell(reason=score.reason or "nothing to measure", rows=whose)
+    value = score.detail[name]
+    if value is None:
+        return Cell(reason="chance alone agrees always", n=score.n, rows=whose)
+    return Cell(scale * float(value), digits=digits, n=score.n, missing=score.missing, rows=whose)
+
+
+def _items(results: RunResults, whose: str) -> Manifest | None:
+    ref = evaluation_ref(whose, Stage.ITEMS)
+    return results.manifest(ref) if results.exists(ref) else None
+
+
+def _made_since(results: RunResults) -> list[str]:
+    """Say which models have answered again since people judged them."""
+    notes = []
+    for a, b in results.studies:
+        manifest = _items(results, f"human/{a}-{b}")
+        shown: dict[str, str] = manifest.facts["answers"] if manifest else {}
+        refs = {name: evaluation_ref(f"{name}/head_to_head", Stage.ANSWERS) for name in (a, b)}
+        changed = [
+            label(name)
+            for name, ref in refs.items()
+            if str(ref) in shown
+            and (not results.exists(ref) or results.manifest(ref).sha256 != shown[str(ref)])
+        ]
+        if changed:
+            notes.append(
+                f"{label(a)} vs {label(b)}: the answers of {listed(changed)} in this run are no "
+                "longer those that people judged; those are kept in the study."
+            )
+    return notes

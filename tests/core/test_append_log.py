@@ -1,3 +1,4 @@
+import json
 import signal
 import subprocess
 import sys
@@ -43,6 +44,48 @@ def test_a_torn_last_line_is_cut_before_anything_is_appended(tmp_path: Path, tor
         assert path.read_bytes() == b'{"n": 1}\n{"n": 2}\n'
         log.append('{"n": 4}')
     assert path.read_bytes() == b'{"n": 1}\n{"n": 2}\n{"n": 4}\n'
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 200_000])
+def test_a_torn_line_of_any_length_is_cut_to_the_last_line_break(tmp_path: Path, size: int) -> None:
+    # The end is looked for 65,536 bytes at a time.
+    path = tmp_path / "log.jsonl"
+    for whole in (b"", b'{"n": 1}\n', b'{"n": 1}\n{"n": 2}\n'):
+        path.write_bytes(whole + b"x" * size)
+        with AppendLog(path, read=False) as log:
+            assert path.read_bytes() == whole
+            log.append('{"n": 3}')
+        assert path.read_bytes() == whole + b'{"n": 3}\n'
+
+
+def test_objects_come_with_the_byte_behind_them_and_can_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append(path, '{"a": "é"}', '{"n": 2}')
+    with AppendLog(path, read=False) as log:
+        assert log.lines == []
+        # "é" has two bytes: 10 characters, 11 bytes and a line break.
+        assert list(log.objects()) == [(12, {"a": "é"}), (21, {"n": 2})]
+        assert log.append('{"n": 3}') == 30
+        assert list(log.objects())[2] == (30, {"n": 3})
+        assert log.read(12, 21) == b'{"n": 2}\n'
+        assert log.read(21, 1000) == b'{"n": 3}\n'
+
+
+def test_objects_stop_where_the_log_ends_not_where_another_writer_is(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append(path, '{"n": 1}')
+    with AppendLog(path, read=False) as log:
+        with path.open("ab") as file:
+            file.write(b'{"n": 2')
+        assert [value for _, value in log.objects()] == [{"n": 1}]
+
+
+def test_numbers_come_back_as_they_were(tmp_path: Path) -> None:
+    values = [0.1, 1e-320, -0.0, 1 / 3, 123456789012345678901234567890, 4, 4.0, True, None]
+    path = tmp_path / "log.jsonl"
+    append(path, json.dumps({"values": values}))
+    with AppendLog(path) as log:
+        assert list(map(repr, log.lines[0]["values"])) == list(map(repr, values))
 
 
 def test_text_with_line_breaks_of_other_alphabets_stays_one_line(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_expected_errors_end_with_code_2_and_a_stage_that_says_stop_with_1() -> 
         "NothingToTrain": 1,
         "NotRecorded": 2,
         "JudgeFailed": 1,
+        "WorkersLost": 1,
         "BudgetSpent": 1,
         "EvaluationFailed": 1,
     }

@@ -242,6 +242,27 @@ def test_a_partial_file_without_its_header_is_refused_rather_than_trusted(store:
     assert "--redo iter2/judgments" in str(caught.value)
 
 
+def test_a_whole_number_in_a_fractional_field_is_written_alike_killed_or_not(
+    store: Store, tmp_path: Path
+) -> None:
+    # The row says 4, its type 4.0: read and written again it would differ from a run never killed.
+    rows = [judgment(0, score=4), judgment(1, score=4.0)]
+    at_once = Store(tmp_path / "at once")
+    make(at_once, rows)
+    interrupted(store, rows)
+    make(store, rows)
+    assert artifact_bytes(store) == artifact_bytes(at_once)
+    assert artifact_bytes(store).count(b'"score": 4,') == 1
+
+
+def test_a_stage_reads_back_what_it_added_itself(store: Store) -> None:
+    with store.begin(JUDGMENTS, KEY) as out:
+        assert not out.rows
+        out.add(judgment(0))
+        assert out.rows["c0/j0"] == judgment(0)
+        assert list(out.rows.values()) == [judgment(0)]
+
+
 def test_a_full_disk_at_the_end_loses_no_row_and_the_next_run_commits_them(store: Store) -> None:
     rows = [judgment(0), judgment(1)]
     target = store.paths.artifact(JUDGMENTS)

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.config import EngineSection
 from core.errors import ModelError
 from core.records import Message, user
-from engines.attention import GROUPED, reserved_cache
 from engines.engine import Continuation, Decoding, Engine, Request, Sampled, draw_seed
 from engines.hf import HFEngine
 from engines.models import load_model, load_tokenizer
@@ -253,30 +252,6 @@ def test_a_batch_scores_as_its_requests_alone(engine: HFEngine) -> None:
 def test_scores_come_back_in_the_order_asked(engine: HFEngine) -> None:
     asked = [Continuation("The quick brown fox jumps", " over"), Continuation("Hi", " there")]
     assert engine.score(asked) == engine.score(asked[::-1])[::-1]
-
-
-def test_reserved_cache_and_grouped_attention_change_nothing(tiny: Path) -> None:
-    plain = load_model(tiny, torch.float32, attention="sdpa")
-    ours = load_model(tiny, torch.float32, attention=GROUPED)
-    ids = torch.randint(5, 200, (3, 9), generator=torch.Generator().manual_seed(0))
-    mask = torch.ones_like(ids)
-    mask[0, :4] = 0
-    position = (mask.cumsum(1) - 1).clamp(min=0)
-    caches = DynamicCache(config=plain.config), reserved_cache(ours.config, 12)
-    logits = []
-    with torch.inference_mode():
-        for model, cache in zip((plain, ours), caches, strict=True):
-            model(ids, attention_mask=mask, position_ids=position, past_key_values=cache)
-            cache.batch_select_indices(torch.tensor([0, 2]))
-            following = torch.tensor([[7], [9]])
-            grown = torch.cat([mask[[0, 2]], torch.ones(2, 1, dtype=torch.long)], dim=1)
-            at = position[[0, 2], -1:] + 1
-            logits.append(
-                model(
-                    following, attention_mask=grown, position_ids=at, past_key_values=cache
-                ).logits
-            )
-    assert torch.allclose(logits[0], logits[1], atol=1e-5)
 
 
 def test_the_fingerprint_changes_with_a_weight_byte_and_with_the_dtype(

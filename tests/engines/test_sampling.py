@@ -35,6 +35,29 @@ def test_temperature_zero_takes_the_most_probable_token() -> None:
     assert chosen.tolist() == [1, 0]
 
 
+def test_each_row_has_its_own_temperature() -> None:
+    # Odds 9:1. Row 0 is greedy; row 1 at temperature 1 keeps .9; row 2 at temperature 2 keeps .75.
+    logits = torch.tensor([[1.0, 9.0], [9.0, 1.0], [9.0, 1.0]]).log()
+    at = torch.tensor([0.01, 0.85, 0.85]).double()
+    heat = torch.tensor([0.0, 1.0, 2.0])
+    assert nucleus_sample(logits, at, temperature=heat, top_p=1.0).tolist() == [1, 0, 1]
+
+
+def test_rows_whose_nuclei_differ_in_size_are_drawn_as_if_alone() -> None:
+    # 10,000 tokens; nuclei of 1 token, of about 2,000 and of nearly all.
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 10_000, generator=generator) * torch.tensor([[30.0], [2.0], [0.1]])
+    at = torch.tensor([0.9, 0.3, 0.6]).double()
+    together = nucleus_sample(logits, at, temperature=1.0, top_p=0.95)
+    for row in range(3):
+        # The definition, by a full sort.
+        mass, order = logits[row].double().softmax(-1).sort(descending=True)
+        nucleus = order[: int((mass.cumsum(0) < 0.95).sum()) + 1].sort().values
+        shares = logits[row].double().softmax(-1)[nucleus]
+        place = int((shares.cumsum(0) <= at[row] * shares.sum()).sum())
+        assert int(together[row]) == int(nucleus[place])
+
+
 def test_temperature_divides_the_logits() -> None:
     # Odds 9:1 at temperature 1 are sqrt(9):1 = 3:1 at temperature 2: token 0 keeps .75.
     logits = torch.tensor([[9.0, 1.0]]).log()

@@ -5,19 +5,21 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import PretrainedConfig
 
 from core.errors import ModelError
+from engines.attention import SEGMENTED, has_plain_attention
 from engines.engine import Logprob
+from engines.models import load_model
 from engines.prompting import Pair
-from engines.scoring import can_branch, common_prefix, score_pairs
+from engines.scoring import common_prefix, score_pairs
 
 WINDOW = 4096
 
 
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    return load_model(tiny, torch.float32, attention=SEGMENTED)
 
 
 def tokens(length: int, seed: int) -> list[int]:
@@ -146,11 +148,11 @@ def test_a_model_whose_attention_is_not_known_is_scored_one_request_at_a_time(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = question(tokens(100, 1), 3, 1) + question(tokens(70, 2), 5, 0)
-    monkeypatch.setattr("engines.scoring.can_branch", lambda config: False)
+    monkeypatch.setattr("engines.scoring.can_share", lambda model: False)
     check(model, pairs)
 
 
-def test_only_full_attention_with_plain_rotary_positions_and_logits_may_branch() -> None:
+def test_only_full_attention_with_plain_rotary_positions_and_logits_may_share() -> None:
     def config(**changes: Any) -> PretrainedConfig:
         plain = PretrainedConfig()
         plain.rope_parameters = {"rope_type": "default", "rope_theta": 10000.0}
@@ -158,14 +160,14 @@ def test_only_full_attention_with_plain_rotary_positions_and_logits_may_branch()
             setattr(plain, name, value)
         return plain
 
-    assert can_branch(config())
-    assert can_branch(config(layer_types=["full_attention"] * 2, sliding_window=None))
-    assert not can_branch(config(sliding_window=4096))
-    assert not can_branch(config(layer_types=["full_attention", "sliding_attention"]))
-    assert not can_branch(config(rope_parameters={"rope_type": "dynamic"}))
-    assert not can_branch(config(rope_parameters=None))
-    assert not can_branch(config(final_logit_softcapping=30.0))
-    assert not can_branch(config(logits_scaling=8.0))
+    assert has_plain_attention(config())
+    assert has_plain_attention(config(layer_types=["full_attention"] * 2, sliding_window=None))
+    assert not has_plain_attention(config(sliding_window=4096))
+    assert not has_plain_attention(config(layer_types=["full_attention", "sliding_attention"]))
+    assert not has_plain_attention(config(rope_parameters={"rope_type": "dynamic"}))
+    assert not has_plain_attention(config(rope_parameters=None))
+    assert not has_plain_attention(config(final_logit_softcapping=30.0))
+    assert not has_plain_attention(config(logits_scaling=8.0))
 
 
 def test_a_common_beginning_leaves_each_prompt_a_token_of_its_own() -> None:

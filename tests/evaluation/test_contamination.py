@@ -17,7 +17,6 @@ from core.store import Built, Key, Store
 from evaluation.contamination import (
     EvaluationItem,
     find_overlaps,
-    rouge_l,
     scores,
     shared_ngrams,
     similar_texts,
@@ -114,13 +113,6 @@ def test_pruning_loses_no_pair_that_rouge_score_finds(
     }
     section = SECTION.model_copy(update={"rouge_threshold": threshold})
     assert {(o.prompt, o.item) for o in similar_texts(prompts, items, section)} == expected
-
-
-def test_rouge_l_by_hand() -> None:
-    # Common subsequence "write a about" of 4 and 5 words: F = 2·3/9.
-    assert rouge_l("write a poem about", "write a short story about") == pytest.approx(6 / 9)
-    assert rouge_l("same words", "Same, words!") == 1.0
-    assert rouge_l("words", "others") == 0.0
 
 
 def test_flags_name_prompt_item_and_amount_and_counts_add_up(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from core.errors import JudgeFailed
 from core.evaluation_config import MtBenchSection
 from core.records import Generation, TurnJudgment
 from core.stages import Stage, evaluation_ref
+from engines.engine import Decoding, decoding_of
 from engines.scripted import ScriptedEngine
 from evaluation.fastchat_files import read_answers, read_judgments
 from evaluation.mt_bench import answer, judge_turns
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.records import Message
-    from engines.engine import Decoding, Request, Sampled
+    from engines.engine import Request, Sampled
     from evaluation.mt_bench_questions import Question
     from judges.asking import Ask
     from tests.training.making import Made
@@ -48,10 +49,10 @@ class Recording(ScriptedEngine):
 
     def __init__(self) -> None:
         super().__init__(says)
-        self.batches: list[tuple[Decoding, list[str]]] = []
+        self.batches: list[dict[str, Decoding]] = []
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
-        self.batches.append((decoding, [request.key for request in requests]))
+        self.batches.append({r.key: decoding_of(r, decoding) for r in requests})
         yield from super().sample(requests, decoding)
 
 
@@ -76,14 +77,12 @@ def test_the_second_turn_sees_the_models_own_first_answer(tmp_path: Path) -> Non
 def test_temperature_follows_the_category_and_first_turns_go_first(tmp_path: Path) -> None:
     engine = Recording()
     answered(tmp_path, engine, seed=5)
-    found = [(d.temperature, d.top_p, d.seed, sorted(keys)) for d, keys in engine.batches]
-    greedy, low, high = ["101", "111", "121", "131"], ["141", "151"], ["81", "91"]
+    heat = {81: 0.7, 91: 0.7, 101: 0, 111: 0, 121: 0, 131: 0, 141: 0.1, 151: 0.1}
     expected = [
-        (temperature, 1.0, 5, [f"{n}/t{turn}" for n in numbers])
-        for temperature, numbers in ((0.0, greedy), (0.1, low), (0.7, high))
+        {f"{n}/t{turn}": Decoding(t, 1.0, EIGHT.max_new_tokens, 5) for n, t in heat.items()}
         for turn in (1, 2)
     ]
-    assert found == expected
+    assert engine.batches == expected
 
 
 def test_the_temperatures_are_fastchats() -> None:

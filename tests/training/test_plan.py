@@ -14,6 +14,7 @@ from core.config import (
     IftSection,
     ImprovementSection,
     JudgeSection,
+    M1Section,
     PairsSection,
     ProbeSection,
     PromptsSection,
@@ -166,7 +167,8 @@ def test_rows_and_tokens_are_bounded_by_the_configuration(tmp_path: Path) -> Non
     assert found["iter2/pairs"] == (10, 0)  # one ledger row a prompt
     assert found["iter2/health"] == (6, 0)
     assert found["iter2/model"] == (10, None)  # at most one pair a prompt
-    assert found["iter1/model"] == (None, None)
+    assert found["iter1/sft"] == (100, None)  # IFT alone
+    assert found["iter1/model"] == (160, None)  # IFT and EFT
 
 
 def test_prompts_have_no_bound_because_rejected_ones_are_rows_too(tmp_path: Path) -> None:
@@ -193,6 +195,12 @@ def test_the_positive_only_ablation_is_not_bounded_by_pairs(tmp_path: Path) -> N
 def test_an_unlimited_selection_has_no_bound(tmp_path: Path) -> None:
     unlimited = config(tmp_path, eft=EftSection(selection=EftSelectionSection(max_examples=None)))
     assert rows_of(unlimited)["iter1/eft"].rows is None
+    assert rows_of(unlimited)["iter1/model"].rows is None
+
+
+def test_without_eft_m1_is_trained_on_no_more_than_the_baseline(tmp_path: Path) -> None:
+    ablation = bounded(tmp_path, m1=M1Section(use_eft=False))
+    assert rows_of(ablation)["iter1/model"].rows == 100
 
 
 def test_the_table_shows_states_and_bounds_as_people_read_them(tmp_path: Path) -> None:

@@ -5,9 +5,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
 
 from core.config import PromptsSection
 from core.records import Example, Prompt, PromptCall
@@ -16,12 +13,10 @@ from engines.scripted import ScriptedEngine
 from tests.training.making import Killed, Made, dying_after, interrupted, made
 from training.prompts import (
     NewTask,
-    Pool,
     ask,
     few_shot,
     filter_prompts,
     read_tasks,
-    rouge_l,
     rule_broken,
     task_messages,
 )
@@ -244,85 +239,6 @@ def test_a_rejected_task_says_which_rule_it_breaks(tmp_path: Path) -> None:
         "Please draw a cat for me": "unsuitable_keyword",
         "": "empty_reply",
     }
-
-
-# --- Similarity
-
-
-def test_rouge_l_of_hand_counted_texts() -> None:
-    assert rouge_l("the cat sat down", "the cat sat down") == 1.0
-    assert rouge_l("the cat sat down", "a dog ran off") == 0.0
-    # Two of four words in order: P = R = 1/2, F = 1/2. "The" and punctuation do not matter.
-    assert rouge_l("the cat sat down", "The cat: runs off!") == 0.5
-    # The same words in reverse share a subsequence of one: F = 1/4.
-    assert rouge_l("the cat sat down", "down sat cat the") == 0.25
-    # 2 of 2 against 2 of 6 words: P = 1, R = 1/3, F = 1/2.
-    assert rouge_l("the cat sat down on it", "the cat") == pytest.approx(0.5)
-
-
-def test_a_near_duplicate_that_is_no_exact_match_is_similar() -> None:
-    # Eight words, seven in common: P = R = F = 7/8 = 0.875, above 0.7.
-    seed = "Write a short poem about the autumn sea."
-    pool = Pool([seed], 0.7)
-    assert pool.similar("Write a short poem about the winter sea.") == seed
-    assert pool.similar("WRITE a short poem, about the autumn sea") == seed
-    # Five of eight in common: 0.625.
-    assert pool.similar("Write a short poem about my old dog.") is None
-
-
-@pytest.mark.parametrize(
-    ("threshold", "similar"), [(0.49, True), (0.5, True), (0.51, False), (1.0, False)]
-)
-def test_a_text_at_the_threshold_is_similar(threshold: float, similar: bool) -> None:
-    # F is exactly 1/2 in both cases; in the second it is also the most that texts of two and six
-    # words can reach, so nothing may be skipped for its length alone.
-    for other in ("the cat runs off", "the cat"):
-        text = "the cat sat down" if other == "the cat runs off" else "the cat sat down on it"
-        found = Pool([other], threshold).similar(text)
-        assert found == (other if similar else None)
-
-
-def test_texts_without_a_word_are_similar_to_nothing() -> None:
-    pool = Pool(["…", "the cat"], 0.1)
-    assert pool.similar("?!") is None
-    assert pool.similar("the cat") == "the cat"
-
-
-WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12).map(" ".join)
-
-
-@settings(deadline=None)
-@given(
-    pool=st.lists(WORDS, max_size=5),
-    text=WORDS,
-    threshold=st.sampled_from([0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.7, 0.75, 0.8, 1.0]),
-)
-@example(pool=["a b c d e a b x y z"], text="a b c d e a b q r s", threshold=0.7)
-@example(pool=["a b c"], text="a b c d e", threshold=0.75)
-def test_the_decision_is_rouge_scores_own(pool: list[str], text: str, threshold: float) -> None:
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    expected = [
-        other for other in pool if scorer.score(other, text)["rougeL"].fmeasure >= threshold
-    ]
-    found = Pool(pool, threshold).similar(text)
-    assert found == (expected[0] if expected else None)
-
-
-def test_the_decision_on_real_sentences_is_rouge_scores_own() -> None:
-    # Near duplicates of the default threshold's kind: some words of a sentence are replaced.
-    rng = random.Random(11)
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    decided = []
-    for seed in SEED_TEXTS * 5:
-        words = seed.split()
-        changed = rng.sample(range(len(words)), rng.randint(0, 5))
-        text = " ".join(f"new{i}" if i in changed else w for i, w in enumerate(words))
-        expected = scorer.score(seed, text)["rougeL"].fmeasure >= 0.7
-        assert (Pool([seed], 0.7).similar(text) is not None) == expected
-        # Nine words, n of them replaced: F = (9 - n) / 9, at least 0.7 for n up to 2.
-        assert expected == (len(changed) <= 2)
-        decided.append(expected)
-    assert len(set(decided)) == 2
 
 
 # --- Filtering

@@ -1,0 +1,65 @@
+"""Whether two sides say the same when nothing is left to chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A logit is off by some 1e-5 in float32: two tokens this close may come out either way.
+TIE = 1e-3
+
+
+class Peer(Protocol):
+    """Who can say what a token sequence reads as, and how clear the next token was."""
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of new tokens."""
+        ...
+
+    def gap(self, prompt: list[int], said: list[int]) -> float:
+        """Return by how much the likeliest next token's logit exceeds the second's."""
+        ...
+
+
+class Differences(NamedTuple):
+    """How greedy texts compare: the same; parted at a tie; parted where there was no tie.
+
+    `largest_gap` is the largest difference of logits at which two texts parted, 0 if none did.
+    """
+
+    equal_rows: int
+    tied_rows: int
+    different_rows: int
+    largest_gap: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether no row differs by more than rounding explains."""
+        return self.different_rows == 0
+
+
+def compare_texts(
+    peer: Peer, prompts: Sequence[list[int]], ours: Sequence[str], theirs: Sequence[list[int]]
+) -> Differences:
+    """Compare our texts with the peer's tokens, row by row."""
+    equal, gaps = 0, []
+    for prompt, text, ids in zip(prompts, ours, theirs, strict=True):
+        if text == peer.decode(ids):
+            equal += 1
+        else:
+            gaps.append(peer.gap(prompt, ids[: _parting(peer, text, ids)]))
+    tied = sum(gap < TIE for gap in gaps)
+    return Differences(equal, tied, len(gaps) - tied, max(gaps, default=0.0))
+
+
+def _parting(peer: Peer, text: str, ids: list[int]) -> int:
+    """Return how many of the ids' texts agree with `text`; the next one does not.
+
+    A token that ends within a character reads as U+FFFD until the rest has come.
+    """
+    for count in range(1, len(ids) + 1):
+        if not text.startswith(peer.decode(ids[:count]).rstrip("\ufffd")):
+            return count - 1
+    return len(ids) - 1

@@ -1,0 +1,89 @@
+"""Draws as an engine that serves token ids sees them: what goes in, and what comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.errors import ModelError
+from engines.engine import Sampled, decoding_of, draw_seed
+from engines.prompting import Pair
+from engines.stopping import StopStrings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engines.engine import Decoding, Finish, Request
+    from engines.folder_facts import FolderFacts
+    from engines.prompting import Prompter
+
+_SEEDS = 2**63  # what vLLM and its server accept
+
+
+class Draw(NamedTuple):
+    """One draw to be sampled: whose it is, its prompt's tokens, how, and with which seed."""
+
+    key: str
+    number: int
+    prompt: list[int]
+    decoding: Decoding
+    seed: int
+
+
+class Plan(NamedTuple):
+    """The draws of each request that fits the window, and those of the others: "too_long"."""
+
+    requests: list[list[Draw]]
+    too_long: list[Sampled]
+
+
+def plan_draws(
+    prompter: Prompter, requests: Sequence[Request], decoding: Decoding, window: int
+) -> Plan:
+    """Render prompts; one that is too long loses its beginning if the decoding says so."""
+    plan = Plan([], [])
+    room = window - decoding.max_new_tokens
+    for request in requests:
+        prompt = prompter.render(request.messages)
+        if decoding.truncate and room > 0:
+            prompt = prompt[-room:]
+        if len(prompt) > room:
+            plan.too_long.extend(Sampled(request.key, d, "", 0, "too_long") for d in request.draws)
+            continue
+        own = decoding_of(request, decoding)
+        draws = [
+            Draw(request.key, d, prompt, own, draw_seed(own, request.messages, d) % _SEEDS)
+            for d in request.draws
+        ]
+        plan.requests.append(draws)
+    return plan
+
+
+def read_draw(draw: Draw, ids: list[int], facts: FolderFacts, *, stopped: bool) -> Sampled:
+    """Return a finished draw from the tokens that were generated, the last one included.
+
+    `stopped`: the sampler says that the end of turn or a stop string was reached.
+    """
+    ended = bool(ids) and ids[-1] in facts.stop_ids
+    strings = StopStrings(facts.tokenizer, draw.decoding.stop)
+    text, cut = strings.cut(ids[:-1] if ended else ids)
+    finish: Finish = "stop" if ended or cut or stopped else "length"
+    return Sampled(draw.key, draw.number, text, len(ids), finish)
+
+
+def fit_pair(pair: Pair, window: int) -> Pair:
+    """Return a pair that vLLM can score: the context loses its beginning where it is too long.
+
+    vLLM keeps room for one generated token and also reads the last one, which is only asked about:
+    a context at the window's edge loses two tokens more than with transformers.
+
+    Raises:
+        ModelError: the continuation alone leaves no room for a context.
+    """
+    room = window - 1 - len(pair.target)
+    if room < 1:
+        message = (
+            f"a continuation of {len(pair.target)} tokens cannot be scored: the context window "
+            f"holds {window}"
+        )
+        raise ModelError(message)
+    return Pair(pair.context[-room:], pair.target)

@@ -1,0 +1,92 @@
+"""Attention over keys and values that lie in several places, computed part by part and joined.
+
+Softmax over a union of keys is the mean of the softmax over each part, weighted by each part's
+share of the total mass, exp(mass_part - mass_total). So tokens that share a beginning can look at
+one copy of its keys, all of them in one matrix product, and at their own keys separately: exact,
+whatever is shared. (The same identity is behind FlashAttention's blocks, Dao et al. 2022, section
+3.1, and Hydragen, Juravsky et al. 2024, section 3.1.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Part(NamedTuple):
+    """Attention over some of the keys.
+
+    `output` has shape (rows, heads, queries, width); `mass` is the log of the summed exponentials
+    of the scores, float32, shape (rows, heads, queries).
+    """
+
+    output: torch.Tensor
+    mass: torch.Tensor
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    scale: float,
+    mask: torch.Tensor | None = None,
+    causal: bool = False,
+) -> Part:
+    """Return scaled dot-product attention with its mass.
+
+    Args:
+        query: shape (rows, heads, queries, width).
+        key: shape (rows, key heads, keys, width); `heads` is a multiple of `key heads`.
+        value: shape as `key`.
+        scale: factor of the scores.
+        mask: added to the scores, broadcastable to (rows, heads, queries, keys); every query must
+            see some key.
+        causal: query i sees keys 0..i only; without a mask.
+    """
+    if query.device.type == "cpu":
+        # The kernel behind scaled_dot_product_attention, which drops the mass.
+        output, mass = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(  # noqa: SLF001
+            query, key, value, 0.0, causal, attn_mask=mask, scale=scale
+        )
+        return Part(output, mass)
+    return attend_by_products(query, key, value, scale=scale, mask=mask, causal=causal)
+
+
+def attend_by_products(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    scale: float,
+    mask: torch.Tensor | None = None,
+    causal: bool = False,
+) -> Part:
+    """Return what `attend` does, from matrix products: for devices whose kernels keep the mass."""
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
+    scores = (query @ key.transpose(-1, -2)).float() * scale
+    if mask is not None:
+        scores = scores + mask
+    if causal:
+        ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(ahead, float("-inf"))
+    mass = scores.logsumexp(dim=-1)
+    return Part((scores - mass[..., None]).exp().to(value.dtype) @ value, mass)
+
+
+def join(parts: Sequence[Part]) -> torch.Tensor:
+    """Return attention over all the parts' keys together, shape and dtype of the outputs."""
+    if len(parts) == 1:
+        return parts[0].output
+    total = torch.stack([part.mass for part in parts]).logsumexp(dim=0)
+    weighted = [part.output * (part.mass - total).exp()[..., None] for part in parts]
+    joined = weighted[0]
+    for more in weighted[1:]:
+        joined = joined + more
+    return joined.to(parts[0].output.dtype)

@@ -1,0 +1,308 @@
+"""Pages of benchmarks that grade one answer: MT-Bench and the NLP tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.stages import Ref, Stage, evaluation_ref
+from evaluation.explorer.cards import answer_card
+from evaluation.explorer.facts import READ
+from evaluation.explorer.pages import (
+    NONE,
+    Asked,
+    Badge,
+    Card,
+    Detail,
+    Line,
+    Link,
+    Listing,
+    Part,
+    Words,
+    choice,
+    excerpt,
+    link,
+    named,
+    on_page,
+    points,
+    row_link,
+)
+
+if TYPE_CHECKING:
+    from core.records import Generation, ItemScore, TurnJudgment
+    from evaluation.explorer.source import Source
+
+GRADE_SHOWS = {
+    "all": "every grade",
+    "unparsed": "replies without a grade",
+    "disagreement": "answers whose grades disagree",
+}
+GRADE_ORDERS = {
+    "made": "as they were made",
+    "longest": "longest reply first",
+    "lowest": "lowest grade first",
+}
+ITEM_SHOWS = {
+    "all": "every item",
+    "differ": "models differ",
+    "wrong": "wrong for every model",
+    "right": "right for every model",
+}
+
+
+class _Grade(NamedTuple):
+    """What the index knows of one grade."""
+
+    model: str
+    key: str
+    question: str
+    subject: str
+    outcome: str
+    score: float | None
+    length: int
+
+
+def _judgments(model: str) -> Ref:
+    return evaluation_ref(f"{model}/mt_bench", Stage.TURN_JUDGMENTS)
+
+
+def _answers(model: str) -> Ref:
+    return evaluation_ref(f"{model}/mt_bench", Stage.ANSWERS)
+
+
+def mt_bench(source: Source, asked: Asked) -> Listing:
+    """Return the grades of one model or of all."""
+    models = source.run.models
+    wanted = [asked.model] if asked.model in models else models
+    grades: list[_Grade] = []
+    missing = []
+    for model in wanted:
+        columns = "key, prompt, subject, outcome, value, length"
+        found = source.facts(_judgments(model), columns)
+        grades += [_Grade(model, *row) for row in found.rows]
+        if found.why is not None:
+            missing.append(f"{model}: {found.why}")
+    chosen = _chosen(grades, asked)
+    lines = []
+    for grade in on_page(chosen, asked.page):
+        row: TurnJudgment | None = source.row(_judgments(grade.model), grade.key)
+        if row is not None:
+            lines.append(_graded(grade, row))
+    return Listing(
+        title="MT-Bench",
+        crumbs=(Link("Run", "/"),),
+        columns=(
+            "the judge's words",
+            "question",
+            "turn",
+            "category",
+            "model",
+            "grade",
+            "characters",
+        ),
+        lines=tuple(lines),
+        total=len(chosen),
+        page=asked.page,
+        choices=(
+            choice("model", "Model", {"": "every model", **{m: m for m in models}}, asked.model),
+            choice("show", "Show", GRADE_SHOWS, asked.show),
+            choice("order", "Order", GRADE_ORDERS, asked.order),
+        ),
+        note="; ".join(missing) or None,
+    )
+
+
+def _chosen(grades: list[_Grade], asked: Asked) -> list[_Grade]:
+    if asked.show == "unparsed":
+        grades = [grade for grade in grades if grade.outcome != READ]
+    elif asked.show == "disagreement":
+        scores: dict[tuple[str, str], set[float]] = {}
+        for grade in grades:
+            if grade.score is not None:
+                scores.setdefault((grade.model, grade.subject), set()).add(grade.score)
+        apart = {subject for subject, found in scores.items() if len(found) > 1}
+        grades = [grade for grade in grades if (grade.model, grade.subject) in apart]
+    if asked.order == "longest":
+        return sorted(grades, key=lambda grade: -grade.length)
+    if asked.order == "lowest":
+        return sorted(grades, key=lambda grade: (grade.score is None, grade.score or 0.0))
+    return grades
+
+
+def _graded(grade: _Grade, row: TurnJudgment) -> Line:
+    cells = (
+        str(row.question_id),
+        str(row.turn),
+        row.category,
+        grade.model,
+        points(row.score) if row.score is not None else f"none: {named(str(row.unparsed))}",
+        f"{grade.length:,}",
+    )
+    return Line(excerpt(row.reply), link("/mt-bench/question", key=grade.question), cells)
+
+
+def mt_question(source: Source, key: str) -> Detail | None:
+    """Return both turns of a question, every model's answers and grades; None if not asked."""
+    answers: dict[str, list[Generation]] = {}
+    grades: dict[str, list[TurnJudgment]] = {}
+    missing: list[str] = []
+    for model in source.run.models:
+        found = source.of_prompt(_answers(model), key)
+        answers[model] = found.rows
+        grades[model] = source.of_prompt(_judgments(model), key).rows
+        if found.why is not None:
+            missing.append(f"{model}: {found.why}")
+    turns = {row.turn for given in answers.values() for row in given}
+    turns |= {row.turn for judged in grades.values() for row in judged}
+    if not turns:
+        return None
+    parts = tuple(_turn(turn, answers, grades) for turn in sorted(turns))
+    categories = {row.category for rows in grades.values() for row in rows}
+    return Detail(
+        title=f"MT-Bench question {key}: every answer and grade",
+        crumbs=(Link("Run", "/"), Link("MT-Bench", "/mt-bench")),
+        facts=(("Category", ", ".join(sorted(categories)) or NONE),),
+        parts=parts if not missing else (*parts, Part("Not here", note="; ".join(missing))),
+    )
+
+
+def _turn(
+    turn: int, answers: dict[str, list[Generation]], grades: dict[str, list[TurnJudgment]]
+) -> Part:
+    given = {m: row for m, rows in answers.items() for row in rows if row.turn == turn}
+    judged = {m: [row for row in rows if row.turn == turn] for m, rows in grades.items()}
+    asked = next((row.prompt for row in given.values()), "")
+    cards = [Card("Question", (), (Words("", asked),))] if asked else []
+    for model, found in judged.items():
+        if model not in given and not found:
+            continue
+        card = Card(model)
+        if model in given:
+            card = answer_card(model, given[model], _answers(model))
+        badges = [Badge(f"grade {points(row.score)}") for row in found if row.score is not None]
+        links = [
+            Link(f"Grade {row.draw + 1} as it is", row_link(_judgments(model), row.key))
+            for row in found
+        ]
+        cards.append(
+            Card(
+                model,
+                (*badges, *card.badges),
+                (*card.words, *map(_grade_words, found)),
+                (*card.links, *links),
+            )
+        )
+    return Part(f"Turn {turn}", tuple(cards))
+
+
+def _grade_words(row: TurnJudgment) -> Words:
+    said = points(row.score) if row.score is not None else f"none: {named(str(row.unparsed))}"
+    return Words(f"{row.judge} with {row.judge_prompt}, reply {row.draw + 1}: {said}", row.reply)
+
+
+def _items(model: str, task: str) -> Ref:
+    return evaluation_ref(f"{model}/nlp/{task}", Stage.ITEMS)
+
+
+def nlp(source: Source, task: str, asked: Asked) -> Listing | None:
+    """Return a task's items with right or wrong for every model; None for an unknown task."""
+    if task not in source.run.tasks:
+        return None
+    outcomes: dict[str, dict[str, str]] = {}
+    missing, judged = [], []
+    for model in source.run.models:
+        found = source.facts(_items(model, task), "key, outcome")
+        if found.why is not None:
+            missing.append(f"{model}: {found.why}")
+            continue
+        judged.append(model)
+        for key, outcome in found.rows:
+            outcomes.setdefault(key, {})[model] = outcome
+    chosen = [(key, found) for key, found in outcomes.items() if _shows(found, asked.show)]
+    lines = [
+        Line(key, link(f"/nlp/{task}/item", key=key), tuple(found.get(m, NONE) for m in judged))
+        for key, found in on_page(chosen, asked.page)
+    ]
+    return Listing(
+        title=f"NLP task {task}",
+        crumbs=(Link("Run", "/"),),
+        columns=("item", *judged),
+        lines=tuple(lines),
+        total=len(chosen),
+        page=asked.page,
+        choices=(choice("show", "Show", ITEM_SHOWS, asked.show),),
+        note="; ".join(missing) or None,
+    )
+
+
+def _shows(found: dict[str, str], show: str) -> bool:
+    outcomes = set(found.values())
+    if show == "differ":
+        return len(outcomes) > 1
+    return show not in ("right", "wrong") or outcomes == {show}
+
+
+def nlp_item(source: Source, task: str, key: str) -> Detail | None:
+    """Return what every model did with one item; None if there is no such item."""
+    if task not in source.run.tasks:
+        return None
+    cards = []
+    for model in source.run.models:
+        row: ItemScore | None = source.row(_items(model, task), key)
+        if row is not None:
+            cards.append(_item_card(model, row, _items(model, task)))
+    if not cards:
+        return None
+    return Detail(
+        title=f"{task}: item {key}",
+        crumbs=(Link("Run", "/"), Link(task, link(f"/nlp/{task}"))),
+        parts=(
+            Part(
+                "Every model",
+                tuple(cards),
+                "The item's question is in the benchmark's data; a run keeps what models did.",
+            ),
+        ),
+    )
+
+
+def _item_card(model: str, row: ItemScore, ref: Ref) -> Card:
+    badges = tuple(
+        Badge(f"{name}: {_rightness(value)}", {1.0: "good", 0.0: "bad"}.get(value, ""))
+        for name, value in row.metrics.items()
+    )
+    words = _choices(row.detail) if "choices" in row.detail else _generated(row.detail)
+    return Card(model, badges, words, (Link("The row as it is", row_link(ref, row.key)),))
+
+
+def _rightness(value: float) -> str:
+    return {1.0: "right", 0.0: "wrong"}.get(value, points(value))
+
+
+def _choices(detail: dict[str, Any]) -> tuple[Words, ...]:
+    """List the choices with log-probabilities; the right one and the model's are marked."""
+    marks = {
+        "the right answer": detail.get("target"),
+        "the most probable": detail.get("prediction"),
+        "the most probable per character": detail.get("prediction_norm"),
+    }
+    logprobs = dict(enumerate(_listed(detail.get("logprobs"))))
+    lines = []
+    for at, text in enumerate(_listed(detail["choices"])):
+        found = ", ".join(name for name, place in marks.items() if place == at)
+        shown = f" ({logprobs[at]:.2f})" if isinstance(logprobs.get(at), float) else ""
+        lines.append(f"{text}{shown}" + (f" ← {found}" if found else ""))
+    return (Words("Choices with log-probabilities", "\n".join(lines), fixed=True),)
+
+
+def _generated(detail: dict[str, Any]) -> tuple[Words, ...]:
+    words = [Words("Generated text", str(detail.get("text", "")), fixed=True)]
+    predictions = detail.get("prediction")
+    if isinstance(predictions, dict):
+        words += [Words(f"Read as ({n})", str(t), fixed=True) for n, t in predictions.items()]
+    target = detail.get("target", "")
+    wanted = "\n".join(map(str, target)) if isinstance(target, list | tuple) else str(target)
+    return (*words, Words("Right answer", wanted, fixed=True))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,93 @@
+"""The run's head-to-head judge on the items that people judged: does it see what they see?
+
+Only items that both have, and of these only those whose answers are still the ones that people were
+shown. Nobody is asked anything here: the verdicts are those of the head-to-head benchmark.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.intervals import bootstrap_ratio, wilson
+from core.records import Score
+from evaluation.human.statistics import CHOICES
+from judges.pairwise import combine_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.records import Verdict
+    from evaluation.human.statistics import ItemVotes
+    from evaluation.human.votes import Choice
+
+AGREEMENT, UNTIED, VOTES = "judge/agreement", "judge/agreement_untied", "judge/vote_agreement"
+
+
+class _Both(NamedTuple):
+    item: ItemVotes
+    people: Choice
+    judge: Choice
+
+
+def verdicts_by_item(orders: Sequence[Verdict], *, a: str) -> dict[str, Verdict]:
+    """Return the verdict on each prompt, both orders joined, seen from the side of model `a`."""
+    joined = combine_all({verdict.key: verdict for verdict in orders})
+    return {v.prompt_key: v if v.a == a else v.swapped() for v in joined}
+
+
+def scores(
+    items: Sequence[ItemVotes], verdicts: Mapping[str, Verdict], *, seed: int
+) -> list[Score]:
+    """Return how often the judge agrees with people, as shares in [0, 1].
+
+    judge/agreement: with the majority (A, tie or B). Detail: `chance`, the agreement of two who
+        choose as often as these do but independently, `kappa` = (agreement − chance)/(1 − chance),
+        None if chance is 1, and counts "people/judge" such as "A/tie".
+    judge/agreement_untied: the same over items on which neither says tie.
+    judge/vote_agreement: with single votes; beside people/agreement it says whether the judge
+        agrees with a person as two persons do. Its interval resamples items.
+
+    `missing` counts items with a majority that have no readable verdict on these answers (or, for
+    untied, in which somebody says tie).
+    """
+    judged: dict[str, Choice] = {
+        key: verdict.winner for key, verdict in verdicts.items() if verdict.winner is not None
+    }
+    decided = [(item, found.choice) for item in items if (found := item.majority) is not None]
+    both = [_Both(one, said, judged[one.item]) for one, said in decided if one.item in judged]
+    untied = [one for one in both if "tie" not in (one.people, one.judge)]
+    return [
+        _agreement(AGREEMENT, both, len(decided) - len(both)),
+        _agreement(UNTIED, untied, len(both) - len(untied)),
+        _with_votes(both, len(decided) - len(both), seed),
+    ]
+
+
+def absent(reason: str) -> list[Score]:
+    """Return the same scores without values, and why."""
+    return [Score(key, None, 0, reason=reason) for key in (AGREEMENT, UNTIED, VOTES)]
+
+
+def _agreement(key: str, both: Sequence[_Both], missing: int) -> Score:
+    n = len(both)
+    same = sum(one.people == one.judge for one in both)
+    interval = wilson(same, n)
+    if interval is None:
+        return Score(key, None, 0, missing, reason="no item that both have judged")
+    people, judge = Counter(one.people for one in both), Counter(one.judge for one in both)
+    chance = sum(people[choice] * judge[choice] for choice in CHOICES) / n**2
+    kappa = (same / n - chance) / (1 - chance) if chance < 1 else None
+    counts = Counter(f"{one.people}/{one.judge}" for one in both)
+    detail = {"chance": chance, "kappa": kappa, **dict(sorted(counts.items()))}
+    return Score(key, same / n, n, missing, *interval, detail=detail)
+
+
+def _with_votes(both: Sequence[_Both], missing: int, seed: int) -> Score:
+    if not both:
+        return Score(VOTES, None, 0, missing, reason="no item that both have judged")
+    same = [float(sum(choice == one.judge for choice in one.item.choices)) for one in both]
+    counts = [float(len(one.item.votes)) for one in both]
+    low, high = bootstrap_ratio(same, counts, seed=seed) or (None, None)
+    detail = {"votes": int(sum(counts))}
+    return Score(VOTES, sum(same) / sum(counts), len(both), missing, low, high, detail=detail)

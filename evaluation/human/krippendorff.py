@@ -1,0 +1,130 @@
+"""Do people agree beyond chance? Krippendorff's alpha, for any number of them, votes missing.
+
+With o_ck the coincidences of the values c and k (each pair of values in a unit of m values counts
+1/(m − 1), in both directions), n_c = Σ_k o_ck, n = Σ_c n_c and a difference δ² between values:
+
+    α = 1 − (n − 1) · Σ o_ck δ²_ck / Σ n_c n_k δ²_ck
+
+1 is perfect agreement, 0 what chance would give, below 0 people contradict each other. Units with
+fewer than two values say nothing about agreement and are left out.
+
+Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from core.intervals import Interval, bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+Level = Literal["nominal", "ordinal", "interval"]
+
+NO_PAIRS = "no item has the votes of two people"
+NO_VARIATION = "all votes are the same, so nothing tells agreement from habit"
+
+
+class Alpha(NamedTuple):
+    """Alpha with its 95 % interval, and what it rests on.
+
+    `value` in (−∞, 1]; None where it is undefined, and `reason` says why. `units` counts those with
+    two or more values, `values` the values in them. `interval` resamples clusters of units; None
+    with fewer than two, or if more than one in ten resamples leaves alpha undefined.
+    """
+
+    value: float | None
+    units: int
+    values: int
+    interval: Interval | None = None
+    reason: str | None = None
+
+
+def krippendorff_alpha(
+    units: Sequence[Sequence[float | str]],
+    categories: Sequence[float | str],
+    *,
+    level: Level,
+    seed: int,
+    clusters: Sequence[Hashable] | None = None,
+) -> Alpha:
+    """Return alpha of the values that people gave to units.
+
+    It is undefined, not 1, if every value is the same: the expected disagreement is then 0 as well
+    (Krippendorff: without variation there is no evidence of reliability).
+
+    Args:
+        units: the values each unit was given, by whomever; a missing one is left out.
+        categories: every value there may be, for ordinal from the lowest to the highest.
+        level: what counts as a difference: "nominal" any two values the same, "ordinal" the values
+            that lie between them, "interval" (numbers) the square of their distance.
+        seed: of the bootstrap.
+        clusters: units that belong together (candidates of one prompt) are resampled together; one
+            label per unit, None for none.
+
+    Raises:
+        ValueError: a value is no category, or the numbers of units and labels differ.
+    """
+    places = {category: at for at, category in enumerate(categories)}
+    size = len(places)
+    labels = clusters if clusters is not None else range(len(units))
+    by_cluster: dict[Hashable, NDArray[np.float64]] = defaultdict(lambda: np.zeros((size, size)))
+    counted = values = 0
+    for unit, label in zip(units, labels, strict=True):
+        if unknown := [value for value in unit if value not in places]:
+            raise ValueError(f"{unknown[0]!r} is none of {list(places)}")
+        if len(unit) > 1:
+            by_cluster[label] += _coincidences([places[value] for value in unit], size)
+            counted, values = counted + 1, values + len(unit)
+    if not counted:
+        return Alpha(None, 0, 0, reason=NO_PAIRS)
+    found = list(by_cluster.values())
+
+    def statistic(drawn: Sequence[NDArray[np.float64]]) -> float | None:
+        return _alpha(np.sum(drawn, axis=0), categories, level)
+
+    value = statistic(found)
+    if value is None:
+        return Alpha(None, counted, values, reason=NO_VARIATION)
+    return Alpha(value, counted, values, bootstrap(found, statistic, seed=seed))
+
+
+def _coincidences(unit: Sequence[int], size: int) -> NDArray[np.float64]:
+    """Return a unit's pairs of values, each counting 1/(m − 1), by category."""
+    counts = np.bincount(unit, minlength=size).astype(np.float64)
+    pairs: NDArray[np.float64] = np.outer(counts, counts) - np.diag(counts)
+    return pairs / (len(unit) - 1)
+
+
+def _alpha(
+    coincidences: NDArray[np.float64], categories: Sequence[float | str], level: Level
+) -> float | None:
+    """Return alpha of a coincidence matrix; None if no disagreement is to be expected."""
+    totals = coincidences.sum(axis=1)
+    squared = _differences(totals, categories, level)
+    expected = float((np.outer(totals, totals) * squared).sum())
+    if expected == 0:
+        return None
+    observed = float((coincidences * squared).sum())
+    return 1 - (float(totals.sum()) - 1) * observed / expected
+
+
+def _differences(
+    totals: NDArray[np.float64], categories: Sequence[float | str], level: Level
+) -> NDArray[np.float64]:
+    """Return δ² of every two categories.
+
+    Ordinal: the square of how many values lie from one to the other, the two ends counted half.
+    """
+    if level == "nominal":
+        return 1 - np.eye(len(totals))
+    # A category's middle place when all values stand in a row: differences of these are ordinal.
+    middles = np.cumsum(totals) - totals / 2
+    scale = middles if level == "ordinal" else np.asarray(categories, dtype=np.float64)
+    return np.square(np.subtract.outer(scale, scale))

@@ -1,0 +1,255 @@
+"""Making a study's folder: which prompts, whose answers, for whom. Never over another study.
+
+`links.json` is written first and `study.json` last, so a study exists only once all of it does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from core.errors import ConfigError, DataError, MissingArtifact, StaleArtifact, disk_errors_named
+from core.stages import Ref, Stage, evaluation_ref, is_model_name
+from core.store import Store, write_atomically
+from evaluation.human.study import (
+    Item,
+    StudyFolder,
+    StudyInfo,
+    comparison_folder,
+    encode_study,
+    now_utc,
+    ranking_folder,
+    read_study,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from core.records import Candidate, Generation, Prompt
+
+_TOKEN_BYTES = 24  # 192 bits
+_FIRST_FEEDBACK = 2
+_LINKS = TypeAdapter(dict[str, str])
+
+
+class Asked(NamedTuple):
+    """How large a study is wanted: items, annotators, and the seed of every random choice."""
+
+    n: int = 50
+    annotators: int = 3
+    seed: int = 0
+
+
+class _Found(NamedTuple):
+    items: list[Item]
+    left_out: dict[str, int]
+    refs: tuple[Ref, ...]
+
+
+def prepare_comparison(run: Path, a: str, b: str, asked: Asked) -> StudyFolder:
+    """Prepare the blind comparison of two models, unless it is there already.
+
+    Prompts are those both models have answered for the head-to-head benchmark, a seeded sample of
+    `asked.n`.
+
+    Raises:
+        ConfigError: no such run or models, or fewer prompts than wanted.
+        MissingArtifact: a model's answers have not been made.
+        StaleArtifact: the study is there with other settings or from other answers.
+    """
+    for name in (a, b):
+        if not is_model_name(name):
+            raise ConfigError(f"{name!r} is no model of a run; expected sft, M0, M1, ...")
+    if a == b:
+        raise ConfigError(f"{a} against itself: give two different models")
+    store = _open(run)
+    found = _answered(store, a, b)
+    return _prepare(comparison_folder(run, a, b), store, found, asked, models=(a, b))
+
+
+def prepare_ranking(run: Path, iteration: int, asked: Asked) -> StudyFolder:
+    """Prepare the ranking of an iteration's candidate replies, unless it is there already.
+
+    Raises:
+        ConfigError: no such run, or fewer prompts than wanted.
+        MissingArtifact: the iteration has no candidates.
+        StaleArtifact: the study is there with other settings or from other candidates.
+    """
+    if iteration < _FIRST_FEEDBACK:
+        message = f"iteration {iteration} samples no candidates; they begin with iteration 2"
+        raise ConfigError(message)
+    store = _open(run)
+    found = _candidates(store, iteration)
+    return _prepare(ranking_folder(run, iteration), store, found, asked, iteration=iteration)
+
+
+def read_links(folder: StudyFolder) -> dict[str, str]:
+    """Return each annotator's secret.
+
+    Raises:
+        MissingArtifact: there is no study in this folder.
+        DataError: the file was damaged.
+    """
+    if not folder.links.is_file():
+        message = f"{folder.path}: no study here; prepare one with `make human-eval`"
+        raise MissingArtifact(message)
+    try:
+        return _LINKS.validate_json(folder.links.read_bytes())
+    except ValidationError as error:
+        raise DataError(folder.links, None, error.errors()[0]["msg"]) from None
+
+
+def _open(run: Path) -> Store:
+    if not run.is_dir():
+        message = f"{run}: no such run; give its folder, e.g. RUN=runs/quickstart"
+        raise ConfigError(message)
+    return Store(run)
+
+
+def _answered(store: Store, a: str, b: str) -> _Found:
+    """Return what both models answered; prompts that either could not read whole are left out."""
+    refs = tuple(evaluation_ref(f"{name}/head_to_head", Stage.ANSWERS) for name in (a, b))
+    missing = [name for name, ref in zip((a, b), refs, strict=True) if not store.exists(ref)]
+    if missing:
+        message = (
+            f"{store.paths.root}: no head-to-head answers of {' and '.join(missing)}; make them "
+            f'with `make eval-all CONFIG=… ARGS="--only head_to_head --models {a},{b}"`'
+        )
+        raise MissingArtifact(message)
+    ours, theirs = ({row.prompt_key: row for row in _answers(store, ref)} for ref in refs)
+    left_out = Counter({"answered_by_one_only": len(ours.keys() ^ theirs.keys())})
+    items = []
+    for key in sorted(ours.keys() & theirs.keys()):
+        left, right = ours[key], theirs[key]
+        if left.prompt != right.prompt:
+            what = f"{a} and {b} were given different prompts under the key {key!r}"
+            raise DataError(store.paths.artifact(refs[1]), None, f"{what}; redo both answers")
+        if "too_long" in (left.finish, right.finish):
+            left_out["prompt_too_long_for_a_model"] += 1
+        else:
+            items.append(Item(key, left.prompt, (left.text, right.text), (key, key)))
+    return _Found(items, +left_out, refs)
+
+
+def _answers(store: Store, ref: Ref) -> list[Generation]:
+    return store.read(ref)
+
+
+def _candidates(store: Store, iteration: int) -> _Found:
+    """Return prompts with their different, non-empty candidates; those with fewer than two are out.
+
+    Equal candidates are shown once: they have one rank.
+    """
+    refs = (Ref(iteration, Stage.PROMPTS), Ref(iteration, Stage.CANDIDATES))
+    prompts: list[Prompt] = store.read(refs[0])
+    candidates: list[Candidate] = store.read(refs[1])
+    texts: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in sorted(candidates, key=lambda row: (row.prompt_key, row.draw)):
+        if row.finish != "too_long" and row.text.strip():
+            texts[row.prompt_key].setdefault(row.text, row.key)
+    items = [
+        Item(prompt.key, prompt.text, tuple(texts[prompt.key]), tuple(texts[prompt.key].values()))
+        for prompt in sorted(prompts, key=lambda prompt: prompt.key)
+        if prompt.kept and len(texts[prompt.key]) > 1
+    ]
+    kept = sum(prompt.kept for prompt in prompts)
+    left_out = Counter({"fewer_than_two_different_candidates": kept - len(items)})
+    return _Found(items, +left_out, refs)
+
+
+def _prepare(
+    folder: StudyFolder,
+    store: Store,
+    found: _Found,
+    asked: Asked,
+    *,
+    models: tuple[str, ...] = (),
+    iteration: int | None = None,
+) -> StudyFolder:
+    if min(asked.n, asked.annotators) < 1:
+        raise ConfigError(f"N={asked.n}, ANNOTATORS={asked.annotators}: expected 1 or more of each")
+    if asked.n > len(found.items):
+        reasons = "".join(f", {count} {why}" for why, count in found.left_out.items())
+        message = (
+            f"N={asked.n}: only {len(found.items)} prompts can be judged{reasons}; "
+            f"give N={len(found.items)} or fewer"
+        )
+        raise ConfigError(message)
+    study = StudyInfo(
+        kind="comparison" if models else "ranking",
+        run=store.paths.root.resolve().name,
+        models=models,
+        iteration=iteration,
+        n=asked.n,
+        annotators=tuple(f"annotator-{at}" for at in range(1, asked.annotators + 1)),
+        seed=asked.seed,
+        inputs={str(ref): store.manifest(ref).sha256 for ref in found.refs},
+        available=len(found.items),
+        left_out=dict(found.left_out),
+        created_at=now_utc(),
+        items=tuple(random.Random(f"sample/{asked.seed}").sample(found.items, asked.n)),
+    )
+    if folder.info.is_file():
+        _refuse_another(folder, read_study(folder), study)
+        return folder
+    _write_secrets(
+        folder.links, {who: secrets.token_urlsafe(_TOKEN_BYTES) for who in study.annotators}
+    )
+    write_atomically(folder.info, encode_study(study))
+    return folder
+
+
+def _refuse_another(folder: StudyFolder, there: StudyInfo, wanted: StudyInfo) -> None:
+    """Refuse settings other than those of the study that is there.
+
+    Raises:
+        StaleArtifact: they differ; says in what.
+    """
+    pairs = {
+        "N": (there.n, wanted.n),
+        "ANNOTATORS": (len(there.annotators), len(wanted.annotators)),
+        "SEED": (there.seed, wanted.seed),
+        **{name: (there.inputs.get(name), sha) for name, sha in wanted.inputs.items()},
+    }
+    changed = [
+        f"{name} was {str(was)[:12]}, is {str(now)[:12]}"
+        for name, (was, now) in pairs.items()
+        if was != now
+    ]
+    if changed:
+        message = (
+            f"{folder.path}: a study is there already and differs: {'; '.join(changed)}. Serve it "
+            f"as it is with `srlm-eval human-eval serve --study {folder.path}`, or move that "
+            "folder away to begin another: its votes are never overwritten"
+        )
+        raise StaleArtifact(message)
+
+
+def _write_secrets(path: Path, tokens: dict[str, str]) -> None:
+    """Write the annotators' secrets for the owner's eyes only.
+
+    They are kept as they are, not hashed, because links must be printable again; who may read this
+    file may read the votes beside it as well.
+    """
+    temporary = path.with_suffix(".tmp")
+    with disk_errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(tokens, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def links(folder: StudyFolder, address: str) -> Sequence[tuple[str, str]]:
+    """Return (annotator, personal link) for a server at `address`."""
+    return [(who, f"{address}/study/{token}") for who, token in read_links(folder).items()]

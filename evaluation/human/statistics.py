@@ -1,0 +1,207 @@
+"""What the votes of a comparison come to: majorities, win/tie/lose, agreement among people.
+
+The majority of an item is the choice of more than half of the annotators. Where there is none (one
+for A, one for B, one tie; or two against two) nobody has won: a tie, counted apart. An item counts
+once every annotator has voted on it: before that its majority could still change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from core.intervals import bootstrap_mean, bootstrap_ratio, wilson
+from core.paired import sign_test
+from core.records import Score
+from evaluation.human.krippendorff import NO_PAIRS, Alpha, krippendorff_alpha
+from evaluation.human.votes import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evaluation.human.votes import Vote
+
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+_IN_ORDER = ("A", "tie", "B")  # for ordinal agreement a tie lies between the two
+POINTS = {"A": 100.0, "tie": 0.0, "B": -100.0}
+_NOTHING = "no item has the votes of all annotators yet"
+
+
+class Majority(NamedTuple):
+    """What most annotators chose; without a majority "tie", and `split` is True."""
+
+    choice: Choice
+    split: bool
+
+
+class ItemVotes(NamedTuple):
+    """The votes on one item, and of how many annotators votes are wanted."""
+
+    item: str
+    votes: tuple[Vote, ...]
+    wanted: int
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What was chosen, in the order in which it was."""
+        return tuple(vote.choice for vote in self.votes)
+
+    @property
+    def majority(self) -> Majority | None:
+        """The majority; None while a vote is missing."""
+        return majority(self.choices) if len(self.votes) == self.wanted else None
+
+
+def majority(choices: Sequence[Choice]) -> Majority:
+    """Return the choice of more than half; a tie by split if there is none.
+
+    Raises:
+        ValueError: there are no choices.
+    """
+    if not choices:
+        message = "a majority of nobody"
+        raise ValueError(message)
+    first, count = Counter(choices).most_common(1)[0]
+    return Majority(first, split=False) if 2 * count > len(choices) else Majority("tie", split=True)
+
+
+def by_item(
+    items: Sequence[str], votes: Sequence[Vote], annotators: Sequence[str]
+) -> list[ItemVotes]:
+    """Return the votes of these annotators on each item, in the items' order."""
+    found: dict[str, list[Vote]] = {item: [] for item in items}
+    for vote in votes:
+        if vote.annotator in annotators:
+            found[vote.item].append(vote)
+    return [ItemVotes(item, tuple(cast), len(annotators)) for item, cast in found.items()]
+
+
+def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
+    """Return win, tie and lose of A by majority, and how far people agree.
+
+    win, tie, lose: % of the items that all have voted on, with Wilson's interval. Detail of tie:
+        `voted` (a majority for "tie"), `no_majority`, and of these `three_way` (A, B and tie were
+        all chosen).
+    net: win minus lose; its interval resamples items.
+    sign_test: two-sided p of wins against losses, ties dropped.
+    people/alpha, people/alpha_ordinal: Krippendorff's alpha over items with two or more votes; in
+        the ordinal one a tie lies between A and B. None where it is undefined, with the reason.
+    people/agreement: share of pairs of votes on one item that are the same, in [0, 1].
+    people/unanimous: share of the items that all have voted on on which they agree.
+    people/left_wins: share of votes for a side that are for the left one; 0.5 without a liking for
+        a side. Its interval, like that of people/agreement, resamples items.
+
+    `missing` counts items that lack a vote, for people/... items without two votes (or a side).
+    """
+    complete = [(item, found) for item in items if (found := item.majority) is not None]
+    missing = len(items) - len(complete)
+    majorities = [found for _, found in complete]
+    return [
+        *_rates(majorities, missing, _ties(complete), seed),
+        *_alphas(items, seed),
+        _agreement(items, seed),
+        _unanimous([item for item, _ in complete], missing),
+        _left_wins(items, seed),
+    ]
+
+
+def _ties(complete: Sequence[tuple[ItemVotes, Majority]]) -> dict[str, int]:
+    """Count ties that people voted for, and those that stand for the lack of a majority."""
+    split = [item for item, found in complete if found.split]
+    return {
+        "voted": sum(found.choice == "tie" and not found.split for _, found in complete),
+        "no_majority": len(split),
+        "three_way": sum(set(item.choices) == set(CHOICES) for item in split),
+    }
+
+
+def _rates(found: Sequence[Majority], missing: int, ties: dict[str, int], seed: int) -> list[Score]:
+    n = len(found)
+    counts = Counter(one.choice for one in found)
+    rates = [
+        _percent("win", counts["A"], n, missing),
+        _percent("tie", counts["tie"], n, missing, ties),
+        _percent("lose", counts["B"], n, missing),
+    ]
+    if not n:
+        nothing = [Score(key, None, 0, missing, reason=_NOTHING) for key in ("net", "sign_test")]
+        return [*rates, *nothing]
+    points = [POINTS[one.choice] for one in found]
+    low, high = bootstrap_mean(points, seed=seed) or (None, None)
+    decided = counts["A"] + counts["B"]
+    p = sign_test(counts["A"], counts["B"]).p_value
+    return [
+        *rates,
+        Score("net", sum(points) / n, n, missing, low, high),
+        Score("sign_test", p, decided, missing, detail={"ties": counts["tie"]}),
+    ]
+
+
+def _percent(
+    key: str, hits: int, n: int, missing: int, detail: dict[str, int] | None = None
+) -> Score:
+    interval = wilson(hits, n)
+    if interval is None:
+        return Score(key, None, 0, missing, reason=_NOTHING)
+    low, high = 100 * interval.low, 100 * interval.high
+    return Score(key, 100 * hits / n, n, missing, low, high, detail=detail)
+
+
+def _alphas(items: Sequence[ItemVotes], seed: int) -> list[Score]:
+    units = [item.choices for item in items]
+    nominal = krippendorff_alpha(units, _IN_ORDER, level="nominal", seed=seed)
+    ordinal = krippendorff_alpha(units, _IN_ORDER, level="ordinal", seed=seed)
+    return [
+        alpha_score("people/alpha", nominal, len(items)),
+        alpha_score("people/alpha_ordinal", ordinal, len(items)),
+    ]
+
+
+def alpha_score(key: str, found: Alpha, units: int) -> Score:
+    """Return alpha as a score; units without two values are missing."""
+    low, high = found.interval or (None, None)
+    missing = units - found.units
+    detail = {"values": found.values}
+    return Score(
+        key, found.value, found.units, missing, low, high, reason=found.reason, detail=detail
+    )
+
+
+def _agreement(items: Sequence[ItemVotes], seed: int) -> Score:
+    """Return the share of pairs of votes that agree; an item's pairs are resampled together."""
+    pairs = [list(combinations(item.choices, 2)) for item in items if len(item.votes) > 1]
+    missing = len(items) - len(pairs)
+    if not pairs:
+        return Score("people/agreement", None, 0, missing, reason=NO_PAIRS)
+    same = [float(sum(one == other for one, other in found)) for found in pairs]
+    counts = [float(len(found)) for found in pairs]
+    low, high = bootstrap_ratio(same, counts, seed=seed) or (None, None)
+    detail = {"pairs": int(sum(counts))}
+    value = sum(same) / sum(counts)
+    return Score("people/agreement", value, len(pairs), missing, low, high, detail=detail)
+
+
+def _unanimous(complete: Sequence[ItemVotes], missing: int) -> Score:
+    several = [item for item in complete if item.wanted > 1]
+    interval = wilson(sum(len(set(item.choices)) == 1 for item in several), len(several))
+    if interval is None:
+        reason = _NOTHING if not complete else NO_PAIRS
+        return Score("people/unanimous", None, 0, missing, reason=reason)
+    value = sum(len(set(item.choices)) == 1 for item in several) / len(several)
+    return Score("people/unanimous", value, len(several), missing, *interval)
+
+
+def _left_wins(items: Sequence[ItemVotes], seed: int) -> Score:
+    sided = [
+        [vote.choice == vote.left for vote in item.votes if vote.choice != "tie"] for item in items
+    ]
+    left = [float(sum(found)) for found in sided if found]
+    counts = [float(len(found)) for found in sided if found]
+    missing = len(items) - len(counts)
+    if not counts:
+        return Score("people/left_wins", None, 0, missing, reason="nobody voted for a side")
+    low, high = bootstrap_ratio(left, counts, seed=seed) or (None, None)
+    detail = {"votes": int(sum(counts))}
+    value = sum(left) / sum(counts)
+    return Score("people/left_wins", value, len(counts), missing, low, high, detail=detail)

@@ -1,0 +1,199 @@
+"""A study as it lies in its folder: what is shown to whom, decided once and never changed.
+
+    eval/human/<A>-<B>/study.json          the texts, models, annotators and seed
+    eval/human/<A>-<B>/links.json          each annotator's secret (readable by its owner only)
+    eval/human/<A>-<B>/votes.sqlite        what was said, see ballots.py
+    eval/human/<A>-<B>/votes.jsonl         exported: see votes.py
+
+A study of rankings lies in eval/human/iter<k>-candidates/ and exports rankings.jsonl. The texts are
+copied into study.json, so that what people saw stays known when a run is evaluated again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from core.errors import DataError, MissingArtifact
+from core.stages import Paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Kind = Literal["comparison", "ranking"]
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A prompt and what is judged: the answers of A and B in that order, or N candidates.
+
+    `keys` name the texts in the run: a prompt's key twice, or the candidates' own.
+    """
+
+    item: str
+    prompt: str
+    texts: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInfo:
+    """What a study is; everything but `items` is small.
+
+    `models` are (A, B); empty for rankings, whose `iteration` is that of the candidates. `inputs`
+    maps the artifacts that the texts were read from to their hashes. `left_out` counts prompts that
+    could not be sampled, by reason; `available` those that could.
+    """
+
+    kind: Kind
+    run: str
+    models: tuple[str, ...]
+    iteration: int | None
+    n: int
+    annotators: tuple[str, ...]
+    seed: int
+    inputs: dict[str, str]
+    available: int
+    left_out: dict[str, int]
+    created_at: str
+    items: tuple[Item, ...]
+    schema: int = _SCHEMA
+
+
+_INFO = TypeAdapter(StudyInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One item as one annotator sees it: `order[i]` is the text in place i, from the left or top.
+
+    For a comparison (0, 1) means that A is on the left.
+    """
+
+    place: int
+    item: Item
+    order: tuple[int, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts in the order in which they are shown."""
+        return tuple(self.item.texts[at] for at in self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """Where the files of a study lie."""
+
+    path: Path
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run it belongs to."""
+        return self.path.resolve().parents[2]
+
+    @property
+    def info(self) -> Path:
+        """The study itself."""
+        return self.path / "study.json"
+
+    @property
+    def links(self) -> Path:
+        """The annotators' secrets."""
+        return self.path / "links.json"
+
+    @property
+    def ballots(self) -> Path:
+        """What was said."""
+        return self.path / "votes.sqlite"
+
+    @property
+    def votes(self) -> Path:
+        """The votes of a comparison, exported."""
+        return self.path / "votes.jsonl"
+
+    @property
+    def rankings(self) -> Path:
+        """The rankings of candidates, exported as ranked replies."""
+        return self.path / "rankings.jsonl"
+
+
+def comparison_folder(run: Path, a: str, b: str) -> StudyFolder:
+    """Return where a run keeps the study of two models."""
+    return StudyFolder(_human(run) / f"{a}-{b}")
+
+
+def ranking_folder(run: Path, iteration: int) -> StudyFolder:
+    """Return where a run keeps the rankings of an iteration's candidates."""
+    return StudyFolder(_human(run) / f"iter{iteration}-candidates")
+
+
+def study_folders(run: Path) -> list[StudyFolder]:
+    """Return the studies of a run, in the order of their names."""
+    return [StudyFolder(path.parent) for path in sorted(_human(run).glob("*/study.json"))]
+
+
+def _human(run: Path) -> Path:
+    return Paths(run).root / "eval" / "human"
+
+
+def read_study(folder: StudyFolder) -> StudyInfo:
+    """Return a study.
+
+    Raises:
+        MissingArtifact: there is none in this folder.
+        DataError: its file was damaged.
+    """
+    if not folder.info.is_file():
+        message = f"{folder.path}: no study here; prepare one with `make human-eval`"
+        raise MissingArtifact(message)
+    try:
+        return _INFO.validate_json(folder.info.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        what = f"{where}: {first['msg']} (expected a study of schema {_SCHEMA})"
+        raise DataError(folder.info, None, what) from None
+
+
+def encode_study(study: StudyInfo) -> str:
+    """Return a study as the text of its file."""
+    return json.dumps(_INFO.dump_python(study, mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+
+def assignment(study: StudyInfo, annotator: str) -> tuple[Shown, ...]:
+    """Return every item in the order, and with the sides, in which this annotator sees them.
+
+    Both follow from the study's seed and the annotator's name. In a comparison A is on the left for
+    half of the items (one more or fewer if n is odd), drawn anew for each annotator, so that a
+    liking for one side cannot favour a model.
+    """
+    items = list(study.items)
+    random.Random(f"order/{study.seed}/{annotator}").shuffle(items)
+    sides = random.Random(f"sides/{study.seed}/{annotator}")
+    orders = (
+        _balanced_sides(len(items), sides)
+        if study.kind == "comparison"
+        else [tuple(sides.sample(range(len(i.texts)), len(i.texts))) for i in items]
+    )
+    return tuple(
+        Shown(place, item, order)
+        for place, (item, order) in enumerate(zip(items, orders, strict=True), start=1)
+    )
+
+
+def _balanced_sides(n: int, draw: random.Random) -> list[tuple[int, ...]]:
+    a_left = n // 2 + (draw.choice((0, 1)) if n % 2 else 0)
+    sides: list[tuple[int, ...]] = [(0, 1) if at < a_left else (1, 0) for at in range(n)]
+    draw.shuffle(sides)
+    return sides
+
+
+def now_utc() -> str:
+    """Return the time in UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,142 @@
+"""What every request and answer passes, whatever page it is for.
+
+A request for another host name (DNS rebinding), too long an address, too large a body, or a post
+that another site's page sent is refused before any page sees it. Every answer carries the headers
+that keep a browser from running, loading, framing or remembering anything.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+MOST_BODY_BYTES = 64 * 1024
+MOST_ADDRESS_BYTES = 8 * 1024
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_READING = {"GET", "HEAD", "OPTIONS"}
+
+
+class Guard:
+    """ASGI middleware; `hosts` are the names this server answers to, None for any."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Collection[str] | None,
+        most_body_bytes: int = MOST_BODY_BYTES,
+    ) -> None:
+        """Wrap an app."""
+        self._app, self._hosts, self._most = app, hosts, most_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or hand it on with its body read."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refused = refusal(scope, self._hosts)
+        body = await _body(scope, receive, self._most) if refused is None else None
+        if refused is None and body is None:
+            kilobytes = f"{self._most / 1024:g} kB"
+            refused = PlainTextResponse(
+                f"larger than {kilobytes}", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            )
+        if refused is not None or body is None:
+            answer = refused or PlainTextResponse("", HTTPStatus.BAD_REQUEST)
+            await answer(scope, receive, send_guarded)
+            return
+        await self._app(scope, _replayed(body, receive), send_guarded)
+
+
+def refusal(scope: Scope, hosts: Collection[str] | None) -> PlainTextResponse | None:
+    """Return why a request is not looked at any further; None if it is."""
+    headers = Headers(scope=scope)
+    host = headers.get("host", "")
+    if hosts is not None and _name(host) not in hosts:
+        said = f"this server does not answer for {host!r}; use the address it printed"
+        return PlainTextResponse(said, HTTPStatus.MISDIRECTED_REQUEST)
+    length = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    if length > MOST_ADDRESS_BYTES:
+        return PlainTextResponse("the address is too long", HTTPStatus.REQUEST_URI_TOO_LONG)
+    if scope["method"] not in _READING and is_foreign(headers):
+        return PlainTextResponse("sent by another site's page", HTTPStatus.FORBIDDEN)
+    return None
+
+
+def is_foreign(headers: Headers) -> bool:
+    """Whether a browser says that another site's page sent this.
+
+    Sec-Fetch-Site decides where it is sent (https and loopback). Otherwise an Origin must be this
+    host; "null" says nothing, because pages with Referrer-Policy: no-referrer send it themselves:
+    then the form's own token decides.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin", "null")
+    try:
+        return origin != "null" and urlsplit(origin).netloc != headers.get("host")
+    except ValueError:
+        return True
+
+
+def _name(host: str) -> str:
+    """Return a Host header without its port."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).lower()
+
+
+async def _body(scope: Scope, receive: Receive, most: int) -> bytes | None:
+    """Read the whole body, None if it is larger than allowed."""
+    declared = Headers(scope=scope).get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > most:
+        return None
+    found: bytes = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":  # the browser went away
+            return found
+        found += message.get("body", b"")
+        if len(found) > most:
+            return None
+        if not message.get("more_body", False):
+            return found
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting = [body]
+
+    async def replay() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        return await receive()
+
+    return replay

@@ -1,0 +1,79 @@
+"""SFT and DPO as several processes run them together: `python -m tests.training.together`.
+
+One process group trains both, because starting one takes longer than training the tiny model.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.config import DpoSection, LoraSection, ModelSection, SftSection
+from core.records import LedgerRow
+from training.dpo import Start, train_dpo
+from training.processes import is_first
+from training.sft import SftRow, train_sft
+
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
+# Eleven rows of different lengths, four per step: three steps per epoch, the last with three rows,
+# which two processes can only share with one empty row. Two epochs: the order changes.
+ROWS = [
+    SftRow(f"Question {i} {WORDS[i % 8]}?", " ".join(WORDS[: 1 + i * 3 % 7])) for i in range(11)
+]
+PAIRS = [
+    LedgerRow(
+        row.prompt, row.prompt, "pair", (5.0, 1.0), (1, 1), "c", "r",
+        row.response, " ".join(WORDS[-1 - i * 5 % 6 :]), 5.0, 1.0,
+    )
+    for i, row in enumerate(ROWS)
+]  # fmt: skip
+_SHARED: dict[str, Any] = {
+    "batch_size": 4,
+    "epochs": 2,
+    "dropout": 0.0,
+    "precision": "fp32",
+    "max_length": 256,
+    "checkpoint_steps": 2,
+}
+SFT = SftSection(lr=1e-2, lr_min=1e-3, micro_batch_size=1, **_SHARED)
+# Two pairs per pass: the last one of an epoch holds one pair and one empty pair.
+DPO = DpoSection(lr=1e-3, lr_min=1e-4, micro_batch_size=2, **_SHARED)
+
+
+def circumstances(folder: Path, lora: LoraSection | None = None) -> dict[str, Any]:
+    """Return what training is told besides what it trains on."""
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    return {
+        "models": ModelSection(),
+        "lora": lora or LoraSection(),
+        "seed": 0,
+        "device": "cpu",
+        "work": work,
+        "metrics": folder / "metrics.jsonl",
+        "title": "test",
+    }
+
+
+def steps(folder: Path) -> list[dict[str, float]]:
+    """Return what a training logged, step by step."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def train_both(base: Path, out: Path) -> None:
+    """Train SFT and DPO from `base` into `out/sft` and `out/dpo`."""
+    train_sft(base, ROWS, SFT, **circumstances(out / "sft"))
+    train_dpo(Start(base, None), PAIRS, DPO, judge=None, **circumstances(out / "dpo"))
+
+
+def main() -> None:
+    base, out = map(Path, sys.argv[1:])
+    train_both(base, out)
+    if is_first():
+        (out / "done").touch()
+
+
+if __name__ == "__main__":
+    main()

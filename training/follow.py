@@ -1,0 +1,89 @@
+"""The other machines of a training that runs on several: `python -m training.follow`.
+
+The loop runs on machine 0. Each other machine runs this; it waits for training stages to be
+launched in the run's folder, which must lie on a disk that all machines see, and starts its own
+part of each.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path  # noqa: TC003 - typer reads signatures when it runs
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from core.command import run_command
+from core.config import Config, load_config
+from core.errors import ConfigError
+from core.progress import say
+from core.stages import model_ref
+from core.store import Store
+from training import launch_command
+from training.launch_spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_LOOK_S = 1.0
+
+
+@app.command(help="Take part, as one of several machines, in a run's training up to M_ITER.")
+def follow(
+    config: Annotated[Path, typer.Option(help="The run's TOML file, as on machine 0.")],
+    machine_rank: Annotated[
+        int, typer.Option(min=1, envvar="MACHINE_RANK", help="This machine's number, from 1.")
+    ],
+    iteration: Annotated[
+        int | None,
+        typer.Option("--iter", min=1, help="End once M_ITER is there (default: `iterations`)."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override, as on machine 0.")
+    ] = None,
+) -> None:
+    """Parse the command line and start parts of launches until the last model is there."""
+    loaded = load_config(config, settings)
+    place = launch_command.layout(loaded.launch)
+    if machine_rank >= place.machines:
+        message = f"{place.file}: has {place.machines} machines, so no number {machine_rank}"
+        raise ConfigError(message)
+    for spec in launches(loaded, iteration or loaded.iterations):
+        words = launch_command.command(loaded.launch, place, spec, rank=machine_rank)
+        log = spec.with_name(f"log-{machine_rank}.txt")
+        say(f"{spec.parent.parent}: machine {machine_rank} takes part")
+        code = launch_command.run_logged(words, log)
+        if code:
+            say(f"  ended with exit code {code}; machine 0 says why, and {log}")
+
+
+def launches(config: Config, k: int) -> Iterator[Path]:
+    """Yield the spec of each launch once, as it begins, until M_k is there."""
+    store, seen = Store(config.folder), set()
+    while not store.exists(model_ref(k)):
+        for path in store.paths.root.glob("iter*/*.work/launch/spec.json"):
+            attempt = _attempt(path)
+            if attempt and attempt not in seen:
+                seen.add(attempt)
+                yield path
+        time.sleep(_LOOK_S)
+
+
+def _attempt(path: Path) -> str | None:
+    """Return which start of the processes a spec stands for; None if it is just being removed."""
+    try:
+        return Spec.model_validate_json(path.read_text()).attempt
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def main() -> None:
+    """Run the command; see `core.command`."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

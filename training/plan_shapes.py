@@ -1,0 +1,176 @@
+"""The shape of a Llama-type model: parameters and key/value cache, by counting its matrices.
+
+Nothing is loaded and no hub is asked: a local folder's config.json is read, and a few public models
+are known by name. Any other model has no shape here, and the plan says why it cannot reckon.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import ModelError
+
+_EMBEDDED = "embedded"
+_TINY = "tiny"
+_LLAMA_LIKE = ("llama", "mistral")  # the matrices counted here are all they have
+
+
+class Shape(NamedTuple):
+    """What decides the size of a Llama-type model: no biases, grouped key/value heads, SwiGLU.
+
+    `tied`: the output projection is the embedding matrix, and counts once.
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    vocabulary: int
+    tied: bool = False
+    head_size: int | None = None
+
+    @property
+    def per_head(self) -> int:
+        """Return the width of one attention head."""
+        return self.head_size or self.hidden // self.heads
+
+    @property
+    def kv_width(self) -> int:
+        """Return the width of all key heads together, which is that of the value heads."""
+        return self.kv_heads * self.per_head
+
+    @property
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """Return (inputs, outputs) of each matrix of one layer, by the name transformers uses."""
+        query = self.heads * self.per_head
+        return {
+            "q_proj": (self.hidden, query),
+            "k_proj": (self.hidden, self.kv_width),
+            "v_proj": (self.hidden, self.kv_width),
+            "o_proj": (query, self.hidden),
+            "gate_proj": (self.hidden, self.intermediate),
+            "up_proj": (self.hidden, self.intermediate),
+            "down_proj": (self.intermediate, self.hidden),
+        }
+
+    @property
+    def layer_parameters(self) -> int:
+        """Return the parameters of one layer: its matrices and two norms."""
+        return sum(i * o for i, o in self.matrices.values()) + 2 * self.hidden
+
+    @property
+    def outer_parameters(self) -> int:
+        """Return the parameters outside the layers: embedding, output projection, last norm."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """Return all parameters."""
+        return self.layers * self.layer_parameters + self.outer_parameters
+
+    def kv_bytes_per_token(self, bytes_per_value: int = 2) -> int:
+        """Return the bytes of key/value cache that one token of one sequence takes."""
+        return 2 * self.layers * self.kv_width * bytes_per_value
+
+    def lora_parameters(self, rank: int, targets: tuple[str, ...]) -> int:
+        """Return the parameters of LoRA adapters: rank x (inputs + outputs) per matrix and layer.
+
+        Raises:
+            ModelError: a target is no matrix of a layer.
+        """
+        unknown = sorted(set(targets) - self.matrices.keys())
+        if unknown:
+            message = (
+                f"no matrix {unknown[0]!r} in a Llama layer; it has {', '.join(self.matrices)}"
+            )
+            raise ModelError(message)
+        return self.layers * sum(rank * sum(self.matrices[name]) for name in targets)
+
+
+# As published in each model's config.json; the totals are compared in tests/training.
+_SMOLLM2_135M = Shape(30, 576, 9, 3, 1536, 49152, tied=True)
+_LLAMA_2_7B = Shape(32, 4096, 32, 32, 11008, 32000)
+_LLAMA_2_13B = Shape(40, 5120, 40, 40, 13824, 32000)
+_LLAMA_2_70B = Shape(80, 8192, 64, 8, 28672, 32000)
+_LLAMA_3_8B = Shape(32, 4096, 32, 8, 14336, 128256)
+_LLAMA_3_70B = Shape(80, 8192, 64, 8, 28672, 128256)
+KNOWN: dict[str, Shape] = {
+    "smollm2-135m": _SMOLLM2_135M,
+    "smollm2-135m-instruct": _SMOLLM2_135M,
+    "llama-2-7b-hf": _LLAMA_2_7B,
+    "llama-2-7b-chat-hf": _LLAMA_2_7B,
+    "llama-2-13b-hf": _LLAMA_2_13B,
+    "llama-2-13b-chat-hf": _LLAMA_2_13B,
+    "llama-2-70b-hf": _LLAMA_2_70B,
+    "llama-2-70b-chat-hf": _LLAMA_2_70B,
+    "meta-llama-3-8b": _LLAMA_3_8B,
+    "meta-llama-3-8b-instruct": _LLAMA_3_8B,
+    "llama-3.1-8b": _LLAMA_3_8B,
+    "llama-3.1-8b-instruct": _LLAMA_3_8B,
+    "meta-llama-3-70b": _LLAMA_3_70B,
+    "meta-llama-3-70b-instruct": _LLAMA_3_70B,
+    "llama-3.1-70b": _LLAMA_3_70B,
+    "llama-3.1-70b-instruct": _LLAMA_3_70B,
+}
+
+
+class Unknown(NamedTuple):
+    """Something the plan cannot reckon, and why."""
+
+    reason: str
+
+
+def shape_of(model: str) -> Shape | Unknown:
+    """Return the shape of `model.base` or a model folder; a folder that exists is read.
+
+    Raises:
+        ModelError: a folder's config.json is not JSON.
+    """
+    if model == _TINY:
+        return Unknown("the tiny test model has no shape before its tokenizer is made")
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return _read(folder)
+    name = "smollm2-135m-instruct" if model == _EMBEDDED else folder.name.lower()
+    known = KNOWN.get(name)
+    reason = f"the shape of {model!r} is not known without asking the hub: name a local folder"
+    return known or Unknown(reason)
+
+
+def _read(folder: Path) -> Shape | Unknown:
+    path = folder / "config.json"
+    if not path.is_file():
+        return Unknown(f"{folder} has no config.json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON: {error}") from None
+    kind = config.get("model_type")
+    if kind not in _LLAMA_LIKE:
+        return Unknown(
+            f"{path}: model_type {kind!r} is not counted; {' and '.join(_LLAMA_LIKE)} are"
+        )
+    names = (
+        "num_hidden_layers",
+        "hidden_size",
+        "num_attention_heads",
+        "intermediate_size",
+        "vocab_size",
+    )
+    missing = [name for name in names if not isinstance(config.get(name), int)]
+    if missing:
+        return Unknown(f"{path} does not say {missing[0]}")
+    layers, hidden, heads, intermediate, vocabulary = (config[name] for name in names)
+    return Shape(
+        layers,
+        hidden,
+        heads,
+        config.get("num_key_value_heads") or heads,
+        intermediate,
+        vocabulary,
+        bool(config.get("tie_word_embeddings", False)),
+        config.get("head_dim"),
+    )

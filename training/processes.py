@@ -1,0 +1,135 @@
+"""Several processes that train one model as one process would: same order, same batches, same loss.
+
+accelerate deals micro-batches to the processes in turn, so a global batch holds the same rows in
+any number of them. Where the rows of an epoch do not fill every turn it would repeat some; here
+the last turn is filled with empty rows instead, which have no labels and so no gradient.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from core.config import OptimiserSection
+
+
+def processes() -> int:
+    """Return how many processes train together, on all machines (torchrun says so); 1 without."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that logs and writes files."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait_for_all() -> None:
+    """Return once every process has come here; at once if there is only one."""
+    import torch
+
+    if processes() > 1:
+        torch.distributed.barrier()
+
+
+def shards_weights() -> bool:
+    """Whether accelerate was told to spread the weights by FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
+
+
+def accumulation(section: OptimiserSection, count: int, name: str) -> int:
+    """Return micro-batches per optimiser step in each of `count` processes.
+
+    Raises:
+        ConfigError: the global batch cannot be dealt out evenly.
+    """
+    together = section.micro_batch_size * count
+    if section.batch_size % together:
+        message = (
+            f"{name}.batch_size = {section.batch_size} sequences per step is not a multiple of "
+            f"{name}.micro_batch_size = {section.micro_batch_size} x {count} processes = "
+            f"{together}; change one of them, or launch.processes"
+        )
+        raise ConfigError(message)
+    return section.batch_size // together
+
+
+class SameOrder:
+    """The order in which one process would see the rows, then empty rows to fill the last turn.
+
+    The data set holds one empty row, behind its `rows` real ones.
+    """
+
+    def __init__(self, rows: int, *, seed: int, turn: int) -> None:
+        """Shuffle `rows` by `seed` as accelerate does; `turn`: rows that are dealt at once."""
+        from accelerate.data_loader import SeedableRandomSampler
+
+        self._order = SeedableRandomSampler(range(rows), data_seed=seed)
+        self._rows, self._empty = rows, -rows % turn
+
+    def __len__(self) -> int:
+        """Return how many rows an epoch has, the empty ones included."""
+        return self._rows + self._empty
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the places of an epoch's rows."""
+        yield from self._order
+        for _ in range(self._empty):
+            yield self._rows
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle as for this epoch from now on (the data loader calls it)."""
+        self._order.set_epoch(epoch)
+
+
+class DealtAlike:
+    """Makes a TRL trainer deal out rows as `SameOrder` says, if there are several processes.
+
+    Mix it in before the trainer, whose data set must end with the empty row then.
+    """
+
+    args: Any
+    train_dataset: Any
+
+    def get_train_dataloader(self) -> Any:
+        """Return TRL's data loader, told where its sampler is.
+
+        Without that a run resumed in a later epoch would see the first epoch's order again.
+        """
+        from accelerate.data_loader import BatchSamplerShard
+
+        loader = super().get_train_dataloader()  # type: ignore[misc]
+        if processes() > 1:
+            dealt = loader.batch_sampler
+            if not isinstance(dealt, BatchSamplerShard):
+                raise RuntimeError("accelerate gives every process all rows instead of its share")
+            loader.set_sampler(dealt.batch_sampler.sampler)
+        return loader
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if processes() == 1:
+            return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
+        return SameOrder(
+            len(self.train_dataset) - 1,
+            seed=self.args.data_seed,
+            turn=self.args.per_device_train_batch_size * processes(),
+        )
+
+
+def shard_on_cpu() -> None:
+    """Let accelerate shard the weights of processes on the CPU, which it does only on accelerators.
+
+    For trying FSDP without GPUs. Call it between making the training arguments, which start the
+    processes' group, and the trainer.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
+    state = PartialState()
+    if shards_weights() and state.distributed_type == DistributedType.MULTI_CPU:
+        # The branch that opens the FSDP plugin asks for a kind with devices; nothing else does.
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU  # noqa: SLF001
