@@ -9,7 +9,7 @@ JOBS   ?= 2
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench setup quickstart train-iter eval-all report explore check-regressions test check format lock \
+.PHONY: help bench setup quickstart train-iter eval-all report human-eval explore check-regressions test check format lock \
         system-packages setup-vllm setup-vllm-cpu test-vllm smoke-vllm
 
 help: ## List the commands
@@ -41,6 +41,10 @@ report: setup ## Write a run's report: make report CONFIG=… [ARGS="--out DIR -
 
 explore: setup ## Read a run in the browser: make explore RUN=runs/quickstart [ARGS="--port 8765"]
 	@$(BIN)/srlm-eval explore --run $(or $(RUN),$(error give RUN=<the run's folder>)) $(ARGS)
+
+human-eval: setup ## Blind judging by people: make human-eval RUN=runs/quickstart A=M3 B=sft N=50 ANNOTATORS=3 [ARGS="--seed 1 --port 0"]
+	@$(BIN)/srlm-eval human-eval start --run $(or $(RUN),$(error give RUN=<run folder>)) \
+	  $(if $(A),--a $(A)) $(if $(B),--b $(B)) $(if $(N),--n $(N)) $(if $(ANNOTATORS),--annotators $(ANNOTATORS)) $(ARGS)
 
 check-regressions: setup ## Fail if a run is worse: make check-regressions BASELINE=<run or scores.json> CONFIG=…
 	@$(BIN)/srlm-report gate --baseline $(or $(BASELINE),$(error give BASELINE=<run folder or scores.json>)) --config $(CONFIG) $(ARGS)

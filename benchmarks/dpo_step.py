@@ -93,6 +93,7 @@ def _ours(pairs: list[LedgerRow], *, steps: int) -> None:
 
 def _theirs(pairs: list[LedgerRow], *, steps: int) -> None:
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import DPOConfig, DPOTrainer
 
     rows = [
@@ -110,6 +111,7 @@ def _theirs(pairs: list[LedgerRow], *, steps: int) -> None:
         trainer = DPOTrainer(
             str(embedded_folder()), args=args, train_dataset=Dataset.from_list(rows)
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         trainer.save_model(temporary)
 

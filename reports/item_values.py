@@ -6,7 +6,8 @@ without a value (unparsed, failed, absent) are left out, as they are from the nu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.stages import Ref, Stage, evaluation_ref
 from judges.pairwise import combine_all
@@ -45,20 +46,13 @@ def items_of(results: RunResults, benchmark: str, whose: str) -> dict[str, Items
 
 
 def _items_of(results: RunResults, benchmark: str, whose: str) -> dict[str, Items]:
-    if benchmark == "head_to_head":
-        return _head_to_head(results.rows(evaluation_ref(whose, Stage.VERDICTS)))
-    if benchmark == "alpaca_eval":
-        return _alpaca_eval(results.rows(evaluation_ref(whose, Stage.ANNOTATIONS)))
-    if benchmark == "mt_bench":
-        return _mt_bench(results.rows(evaluation_ref(whose, Stage.TURN_JUDGMENTS)))
-    if benchmark == "nlp":
-        return _nlp(results.rows(evaluation_ref(whose, Stage.ITEMS)))
-    if benchmark == "human":
-        return _human(results.rows(evaluation_ref(whose, Stage.ITEMS)))
     if benchmark == "agreement":
         judgments = results.rows(evaluation_ref(whose, Stage.RANKED_JUDGMENTS))
         return _agreement(results.rows(Ref(1, Stage.RANKED)), judgments)
-    return {}
+    if benchmark not in _FROM_ROWS:
+        return {}
+    stage, read = _FROM_ROWS[benchmark]
+    return read(results.rows(evaluation_ref(whose, stage)))
 
 
 def _head_to_head(orders: list[Verdict]) -> dict[str, Items]:
@@ -120,3 +114,12 @@ def _agreement(ranked: list[RankedPrompt], judgments: list[Judgment]) -> dict[st
         "pairwise_accuracy/ties_half": Items(right, _PERCENT, owner),
         "parse_rate": Items(readable, (0.0, 1.0), {j.key: j.prompt_key for j in judgments}),
     }
+
+
+_FROM_ROWS: dict[str, tuple[Stage, Callable[[list[Any]], dict[str, Items]]]] = {
+    "head_to_head": (Stage.VERDICTS, _head_to_head),
+    "alpaca_eval": (Stage.ANNOTATIONS, _alpaca_eval),
+    "mt_bench": (Stage.TURN_JUDGMENTS, _mt_bench),
+    "nlp": (Stage.ITEMS, _nlp),
+    "human": (Stage.ITEMS, _human),
+}

@@ -130,6 +130,8 @@ class RunResults:
             return None
         if failure := self._outcomes.get(whose):
             return f"failed: {failure}"
+        if whose.startswith("human/"):
+            return f"no results yet: srlm-eval human-results --study RUN/eval/{whose}"
         return self._why_not_run(whose)
 
     def failure(self, whose: str) -> str | None:
@@ -141,8 +143,6 @@ class RunResults:
             return "not imported"
         section = self.config.evaluation
         first, *rest = whose.split("/")
-        if first == "human":
-            return f"no results yet: srlm-eval human-results --study RUN/eval/{whose}"
         benchmark = first if first in ("head_to_head", "self_judge", "contamination") else rest[0]
         models = rest[0].split("-", 1) if first == "head_to_head" else [first]
         if benchmark not in section.benchmarks:

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from tests.planted_in_decoding import DECODING_PLANTS
 from tests.planted_in_engines import ENGINE_PLANTS
 from tests.planted_in_evaluation import EVALUATION_PLANTS
+from tests.planted_in_explorer import EXPLORER_PLANTS
 from tests.planted_in_figures import FIGURE_PLANTS
 from tests.planted_in_gate import GATE_PLANTS
 from tests.planted_in_judges import JUDGE_PLANTS
@@ -272,6 +273,7 @@ PLANTS = [
     *PLAN_PLANTS,
     *TRAINING_AT_SCALE_PLANTS,
     *RAY_PLANTS,
+    *EXPLORER_PLANTS,
 ]
 
 

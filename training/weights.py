@@ -77,7 +77,9 @@ def _gathered(trainer: Trainer) -> dict[str, torch.Tensor]:
     wait_for_all()
     if not is_first():
         return {}
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+    from deepspeed.utils.zero_to_fp32 import (  # type: ignore[import-not-found]
+        get_fp32_state_dict_from_zero_checkpoint,
+    )
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     # From here on this process loads models whole, not its share of them.

@@ -1,9 +1,9 @@
 """The rows behind the numbers, as a reader of a report sees them.
 
 Keys of groups: "<model>/alpaca_eval", "<model>/mt_bench", "<model>/nlp/<task>",
-"<model>/agreement", "head_to_head/<A>-<B>", "human/<A>-<B>"; of an iteration "prompts/iter<k>", "judgments/iter<k>",
-"pairs/iter<k>", "self_judge/iter<k>", "contamination/iter<k>"; "probe/M0", "probe/M1" and
-"eft_judgments".
+"<model>/agreement", "head_to_head/<A>-<B>", "human/<A>-<B>"; of an iteration "prompts/iter<k>",
+"judgments/iter<k>", "pairs/iter<k>", "self_judge/iter<k>", "contamination/iter<k>"; "probe/M0",
+"probe/M1" and "eft_judgments".
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis is 
 pytestmark = pytest.mark.slow
 
 HERE = {"host": "127.0.0.1"}
-REQUESTS = 12  # per address and mode
+REQUESTS = 8  # per address and mode
 QUIET = settings(
     max_examples=REQUESTS,
     derandomize=True,
