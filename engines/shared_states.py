@@ -65,7 +65,7 @@ class SharedStates:
         reading = _Reading(self._beginning)
         hidden = run(self._model, ids, positions.expand_as(ids), reading)
         last = hidden[torch.arange(len(prompts), device=self._device), lengths - 1]
-        logits = self._model.get_output_embeddings()(last)
+        logits: torch.Tensor = self._model.get_output_embeddings()(last)
         copies = torch.tensor(draws, device=self._device)
         rows = sum(draws)
         group = torch.arange(len(prompts), device=self._device) + len(self._prompt_lengths)
@@ -176,7 +176,8 @@ class _Layout:
         counts = torch.bincount(group, minlength=len(prompt_lengths))
         first = counts.cumsum(0) - counts  # rows of a prompt stand together
         self.group = group
-        self.place = torch.arange(len(group), device=group.device) - first[group]
+        self.rows = torch.arange(len(group), device=group.device)
+        self.place = self.rows - first[group]
         self.draws = int(counts.max())
         self.prompt_mask = _hide_beyond(prompt_lengths)
         self.lengths = said_lengths
@@ -233,9 +234,11 @@ class _Saying:
         layout, shared = self._layout, key.shape[1]
         said = _with_room(self._said[layer], layout.width)
         self._said[layer] = said
-        rows = torch.arange(len(query), device=query.device)
         for states, new in zip(said, (key, value), strict=True):
-            states[rows, :, layout.lengths] = new[:, :, 0]
+            if layout.said_mask is None:
+                states[:, :, layout.width - 1] = new[:, :, 0]
+            else:
+                states[layout.rows, :, layout.lengths] = new[:, :, 0]
         keys, values = (states[:, :, : layout.width] for states in said)
         mask = layout.said_mask
         grouped = query.reshape(len(query), shared, -1, query.shape[-1])

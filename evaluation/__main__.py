@@ -205,13 +205,16 @@ def nlp(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items per task.")] = None,
     dtype: Dtype = "float32",
+    engine: Annotated[str, typer.Option(help="transformers or vllm (docs/vllm.md).")] = (
+        "transformers"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Run NLP benchmarks through lm-eval on a model folder."""
     from evaluation.nlp import report
 
     wanted = tasks.split(",") if tasks else None
-    _print(report(model, data_dir, wanted, limit, dtype), as_json=as_json)
+    _print(report(model, data_dir, wanted, limit, dtype, engine), as_json=as_json)
 
 
 @app.command()

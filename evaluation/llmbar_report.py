@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.progress import track
+from engines.opening import open_engine
 from evaluation.judging import open_section
 from evaluation.llmbar import CHANCE, agreement, always_longer, load
 from evaluation.run import engine_section, judge_folder
@@ -45,9 +46,7 @@ def report(
     labels = {item.key: items.labels[item.key] for item in comparisons}
 
     def engine() -> Engine:
-        from engines.hf import HFEngine
-
-        return HFEngine(judge_folder(section.model), engine_section(dtype))
+        return open_engine(judge_folder(section.model), engine_section(dtype))
 
     judge = open_section(section, cassette, engine, seed=0)
     failures: list[Reply] = []

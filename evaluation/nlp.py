@@ -18,6 +18,7 @@ from core.evaluation_config import NlpSection
 from core.intervals import clustered_stderr, wilson
 from core.records import ItemScore, Score
 from core.store import Built
+from engines.opening import close_engine, open_engine
 from evaluation.nlp_data import BENCHMARKS, MMLU, load_tasks, source_hashes
 from evaluation.run import engine_section
 
@@ -208,6 +209,7 @@ def report(
     tasks: Sequence[str] | None,
     limit: int | None,
     dtype: str = "float32",
+    engine_kind: str = "transformers",
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a model folder; return {task: {metric: value, metric_stderr: ..., "n": ...}}.
 
@@ -217,17 +219,18 @@ def report(
     Raises:
         ModelError, ConfigError, DataError: the model, an option or the data cannot be used.
     """
-    from engines.hf import HFEngine
-
-    arithmetic = engine_section(dtype)
+    settings = engine_section(dtype, engine_kind)
     section = NlpSection(tasks=tuple(tasks or BENCHMARKS), data_dir=data_dir, limit=limit)
     for task in section.tasks:  # a missing file is found before anything is evaluated
         source_hashes(task, data_dir)
-    engine = HFEngine(model, arithmetic)
+    engine = open_engine(model, settings)
     found = {}
-    for task in section.tasks:
-        items = evaluate_items(engine, task, section, seed=0)
-        found[task] = _plain(task, scores(items, task))
+    try:
+        for task in section.tasks:
+            items = evaluate_items(engine, task, section, seed=0)
+            found[task] = _plain(task, scores(items, task))
+    finally:
+        close_engine(engine)
     return found
 
 

@@ -188,17 +188,19 @@ def judge_folder(name: str) -> Path:
     return folder
 
 
-def engine_section(dtype: str) -> EngineSection:
+def engine_section(dtype: str, kind: str = "transformers") -> EngineSection:
     """Return the engine's settings for a model named on the command line.
 
     Raises:
-        ConfigError: there is no such arithmetic.
+        ConfigError: there is no such arithmetic, or no such engine for a model folder.
     """
-    known: tuple[Literal["bfloat16", "float32"], ...] = ("bfloat16", "float32")
-    chosen = next((kind for kind in known if kind == dtype), None)
-    if chosen is None:
-        raise ConfigError(f"--dtype {dtype!r}: expected one of {', '.join(known)}")
-    return EngineSection(dtype=chosen)
+    arithmetic: tuple[Literal["bfloat16", "float32"], ...] = ("bfloat16", "float32")
+    engines: tuple[Literal["transformers", "vllm"], ...] = ("transformers", "vllm")
+    if dtype not in arithmetic:
+        raise ConfigError(f"--dtype {dtype!r}: expected one of {', '.join(arithmetic)}")
+    if kind not in engines:
+        raise ConfigError(f"--engine {kind!r}: expected one of {', '.join(engines)}")
+    return EngineSection(dtype=dtype, kind=kind)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ without a value (unparsed, failed, absent) are left out, as they are from the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.stages import Ref, Stage, evaluation_ref
@@ -14,6 +13,8 @@ from judges.pairwise import combine_all
 from judges.pointwise import mean_scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.records import (
         Annotation,
         ItemScore,

@@ -15,15 +15,15 @@ JUDGE_PLANTS = [
     Plant(
         "cached answers ignore the decoding parameters",
         "engines/cached.py",
-        "plain, asdict(decoding), draw])",
+        "plain, asdict(decoding_of(request, decoding)), draw])",
         "plain, draw])",
         "engines/test_cached.py::test_other_weights_or_decoding_share_nothing",
     ),
     Plant(
         "all draws of one prompt are served the first one",
         "engines/cached.py",
-        "asdict(decoding), draw])",
-        "asdict(decoding)])",
+        "asdict(decoding_of(request, decoding)), draw])",
+        "asdict(decoding_of(request, decoding))])",
         "engines/test_cached.py::test_only_the_missing_draws_are_sampled",
     ),
     Plant(

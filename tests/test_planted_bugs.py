@@ -17,6 +17,7 @@ from tests.planted_in_evaluation import EVALUATION_PLANTS
 from tests.planted_in_explorer import EXPLORER_PLANTS
 from tests.planted_in_figures import FIGURE_PLANTS
 from tests.planted_in_gate import GATE_PLANTS
+from tests.planted_in_human import HUMAN_PLANTS
 from tests.planted_in_judges import JUDGE_PLANTS
 from tests.planted_in_plan import PLAN_PLANTS
 from tests.planted_in_ray import RAY_PLANTS
@@ -274,6 +275,7 @@ PLANTS = [
     *TRAINING_AT_SCALE_PLANTS,
     *RAY_PLANTS,
     *EXPLORER_PLANTS,
+    *HUMAN_PLANTS,
 ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
+from engines.opening import check_installed
 from training.models import named_source
 from training.open_assistant import resolve
 from training.seed import EFT_SAMPLE, IFT_SAMPLE
@@ -23,6 +24,7 @@ def check_settings(run: Run, k: int) -> None:
         DataError: the validation prompts cannot be read.
     """
     config = run.config
+    check_installed(config.engine)
     resolve(config.ift.source, IFT_SAMPLE)
     resolve(config.eft.source.path, EFT_SAMPLE)
     template = config.model.chat_template

@@ -27,8 +27,13 @@ Annotators = Annotated[int, typer.Option(min=1, help="People, each judging every
 Seed = Annotated[int, typer.Option(help="Decides the sample, the sides and the orders.")]
 Host = Annotated[str, typer.Option(help="Address to serve on; others than loopback are warned of.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Where a proxy or tunnel is reached, for the links: https://study.example."),
+]
 Study = Annotated[Path, typer.Option(help="The study's folder, RUN/eval/human/….")]
 _PORT = 8766
+_HERE = f"http://127.0.0.1:{_PORT}"
 
 
 @app.command()
@@ -43,12 +48,13 @@ def start(
     seed: Seed = 0,
     host: Host = "127.0.0.1",
     port: Port = _PORT,
+    address: Address = None,
 ) -> None:
     """Prepare a study unless it is there already, print each annotator's link, and serve it."""
     from evaluation.human.server import serve_study
 
     folder = _prepared(run, a, b, rank_candidates, n=n, annotators=annotators, seed=seed)
-    serve_study(folder, host=host, port=port)
+    serve_study(folder, host=host, port=port, address=address)
 
 
 @app.command()
@@ -68,26 +74,23 @@ def prepare(
 
 
 @app.command()
-def serve(study: Study, host: Host = "127.0.0.1", port: Port = _PORT) -> None:
+def serve(
+    study: Study, host: Host = "127.0.0.1", port: Port = _PORT, address: Address = None
+) -> None:
     """Serve a prepared study as it is."""
     from evaluation.human.server import serve_study
     from evaluation.human.study import StudyFolder
 
-    serve_study(StudyFolder(study), host=host, port=port)
+    serve_study(StudyFolder(study), host=host, port=port, address=address)
 
 
 @app.command()
-def links(
-    study: Study,
-    address: Annotated[
-        str, typer.Option(help="Where annotators reach the server, e.g. https://study.example.")
-    ] = f"http://127.0.0.1:{_PORT}",
-) -> None:
+def links(study: Study, address: Address = None) -> None:
     """Print each annotator's personal link again."""
     from evaluation.human.prepare import links as links_of
     from evaluation.human.study import StudyFolder
 
-    for annotator, link in links_of(StudyFolder(study), address.rstrip("/")):
+    for annotator, link in links_of(StudyFolder(study), address or _HERE):
         results().print(f"{annotator}  {link}", soft_wrap=True, markup=False)
 
 

@@ -62,14 +62,24 @@ def study_app(desk: Desk, *, hosts: Collection[str] | None = LOOPBACK_NAMES) -> 
     return new_app("srlm study", study_router(desk), static=_STATIC, hosts=hosts)
 
 
-def serve_study(folder: StudyFolder, *, host: str, port: int) -> None:
-    """Serve a study until interrupted, printing each annotator's link first."""
+def serve_study(folder: StudyFolder, *, host: str, port: int, address: str | None = None) -> None:
+    """Serve a study until interrupted, printing each annotator's link first.
+
+    `address` is where annotators reach the server through a proxy or tunnel; none: directly.
+
+    Raises:
+        ConfigError: the port is taken, or `address` is no web address.
+        MissingArtifact: there is no study.
+        DataError: one of its files was damaged.
+        RunLocked: another process serves it.
+    """
+    hosts = hosts_of(host, address)
     with open_desk(folder) as desk, open_port(host, port) as opened:
         say(f"{folder.path}: {progress_words(desk)}")
-        for annotator, link in links(folder, address_of(opened)):
+        for annotator, link in links(folder, address or address_of(opened)):
             say(f"  {annotator}  {link}")
         say("give each annotator one link; Ctrl-C ends the server, the same command goes on")
-        serve(study_app(desk, hosts=hosts_of(host)), opened)
+        serve(study_app(desk, hosts=hosts), opened)
         say(f"{progress_words(desk)}; `srlm-eval human-eval export --study {folder.path}`")
 
 

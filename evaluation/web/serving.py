@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import socket
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,23 @@ def open_port(host: str, port: int) -> socket.socket:
     return opened
 
 
-def hosts_of(host: str) -> Collection[str] | None:
-    """Return the names a server on this address answers to: loopback's only, or any."""
-    return LOOPBACK_NAMES if is_loopback(host) else None
+def hosts_of(host: str, address: str | None = None) -> Collection[str] | None:
+    """Return the names a server on this host answers to: loopback's only, or any.
+
+    `address` is where a proxy or tunnel is reached, whose name is answered to as well.
+
+    Raises:
+        ConfigError: `address` is no web address.
+    """
+    if not is_loopback(host):
+        return None
+    if address is None:
+        return LOOPBACK_NAMES
+    found = re.fullmatch(r"https?://([^/:@]+)(:\d+)?", address)
+    if found is None:
+        message = f"--address {address!r}: expected a web address, e.g. https://study.example"
+        raise ConfigError(message)
+    return LOOPBACK_NAMES | {found[1].lower()}
 
 
 def is_loopback(host: str) -> bool:

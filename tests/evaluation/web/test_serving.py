@@ -47,3 +47,10 @@ def test_a_loopback_server_answers_to_loopbacks_names_only() -> None:
     assert hosts_of("127.0.0.1") == hosts_of("::1") == hosts_of("localhost") == LOOPBACK_NAMES
     assert hosts_of("0.0.0.0") is None
     assert hosts_of("study.example") is None
+
+
+def test_behind_a_proxy_its_name_is_answered_to_as_well() -> None:
+    assert hosts_of("127.0.0.1", "https://Study.example:8443") == LOOPBACK_NAMES | {"study.example"}
+    for wrong in ("study.example", "https://", "https://a/b", "https://me@a", "javascript:1"):
+        with pytest.raises(ConfigError, match="expected a web address"):
+            hosts_of("127.0.0.1", wrong)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from evaluation.human.krippendorff import (
+    NO_PAIRS,
+    NO_VARIATION,
+    Alpha,
+    Level,
+    krippendorff_alpha,
+)
+
+SIDES = ("A", "tie", "B")
+# Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", examples C and D: twelve units,
+# four observers, a dot for a missing value.
+OBSERVERS = (
+    "1 2 3 3 2 1 4 1 2 . . .",
+    "1 2 3 3 2 2 4 1 2 5 . 3",
+    ". 3 3 3 2 3 4 2 2 5 1 .",
+    "1 2 3 3 2 4 4 1 2 5 1 .",
+)
+PUBLISHED = [
+    [float(value) for value in unit if value != "."]
+    for unit in zip(*(row.split() for row in OBSERVERS), strict=True)
+]
+
+
+def of_sides(*units: str, level: Level = "nominal") -> Alpha:
+    """Alpha of units written as letters: A, B, t."""
+    names = {"A": "A", "B": "B", "t": "tie"}
+    return krippendorff_alpha([[names[v] for v in u] for u in units], SIDES, level=level, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
+)
+def test_the_published_example_with_four_observers_and_missing_values(
+    level: Level, expected: float
+) -> None:
+    found = krippendorff_alpha(PUBLISHED, [1.0, 2.0, 3.0, 4.0, 5.0], level=level, seed=0)
+
+    assert found.value is not None
+    assert round(found.value, 3) == expected
+    # Unit 12 has one value and pairs with nothing: 11 units, 40 of the 41 values.
+    assert (found.units, found.values) == (11, 40)
+
+
+def test_the_published_binary_example_of_two_observers() -> None:
+    # Example A of the same paper: two observers, ten units, alpha 0.095.
+    found = krippendorff_alpha(
+        list(zip("0100000010", "1110010000", strict=True)), "01", level="nominal", seed=0
+    )
+    assert found.value is not None
+    assert round(found.value, 3) == 0.095
+
+
+def test_the_published_nominal_example_of_two_observers() -> None:
+    # Example B of the same paper: two observers, twelve units, five categories, alpha 0.692.
+    found = krippendorff_alpha(
+        list(zip("aabbdcccedda", "babbbcccedddd"[:12], strict=True)), "abcde", level="nominal",
+        seed=0,
+    )  # fmt: skip
+    assert found.value is not None
+    assert round(found.value, 3) == 0.692
+
+
+def test_people_who_always_agree_have_1() -> None:
+    assert of_sides("AAA", "BBB", "ttt").value == 1.0
+    assert of_sides("AAA", "BBB", "ttt", level="ordinal").value == 1.0
+
+
+def test_people_who_always_contradict_each_other_are_below_0() -> None:
+    # Two units of A and B. Coincidences: A-B twice, B-A twice, so Σ o δ = 4; n_A = n_B = 2, n = 4,
+    # so Σ n_c n_k δ = 2·2·2 = 8. α = 1 − 3·4/8 = −0.5.
+    assert of_sides("AB", "AB").value == pytest.approx(-0.5)
+
+
+def test_three_units_by_hand() -> None:
+    # AA, At, BB. Coincidences: A-A 2, B-B 2, A-t 1, t-A 1; n_A = 3, n_t = 1, n_B = 2, n = 6.
+    # Σ o δ = 2; Σ n_c n_k δ = 36 − (9 + 1 + 4) = 22. α = 1 − 5·2/22 = 6/11.
+    assert of_sides("AA", "At", "BB").value == pytest.approx(6 / 11)
+
+
+def test_three_units_by_hand_when_a_tie_lies_in_the_middle() -> None:
+    # The same. δ²: A to t (3 + 1 − 4/2)² = 4, t to B (1 + 2 − 3/2)² = 2.25, A to B
+    # (3 + 1 + 2 − 5/2)² = 12.25. Σ o δ² = 2·4 = 8; Σ n_c n_k δ² = 2·(3·1·4 + 1·2·2.25 +
+    # 3·2·12.25) = 180. α = 1 − 5·8/180 = 7/9: a tie is a small disagreement.
+    assert of_sides("AA", "At", "BB", level="ordinal").value == pytest.approx(7 / 9)
+
+
+def test_a_unit_of_three_counts_its_pairs_at_one_half() -> None:
+    # AAB, BB. The first unit has 6 ordered pairs, each at 1/2: A-A 1, A-B 1, B-A 1; the second
+    # B-B 2. n_A = 2, n_B = 3, n = 5; Σ o δ = 2, Σ n_c n_k δ = 12. α = 1 − 4·2/12 = 1/3.
+    assert of_sides("AAB", "BB").value == pytest.approx(1 / 3)
+
+
+def test_votes_by_a_single_person_leave_it_undefined() -> None:
+    assert of_sides("A", "B", "t") == Alpha(None, 0, 0, reason=NO_PAIRS)
+    assert of_sides() == Alpha(None, 0, 0, reason=NO_PAIRS)
+
+
+def test_votes_that_never_vary_leave_it_undefined_and_are_not_perfect_agreement() -> None:
+    assert of_sides("AA", "AA", "AAA") == Alpha(None, 3, 7, reason=NO_VARIATION)
+
+
+def test_a_missing_vote_is_not_a_vote() -> None:
+    whole = of_sides("AA", "AB", "BB")
+    assert of_sides("AA", "AB", "BB", "A", "") == whole
+
+
+def test_the_interval_resamples_items_and_is_the_same_for_the_same_seed() -> None:
+    units = ["AA", "AB", "BB", "BB", "AA", "tt", "At", "BB", "AA", "BA"]
+    found = of_sides(*units)
+
+    assert found.value is not None
+    assert found.interval is not None
+    assert found.interval.low < found.value < found.interval.high
+    assert of_sides(*units) == found
+    # Agreement everywhere does not vary from sample to sample.
+    perfect = of_sides(*["AA", "BB"] * 10).interval
+    assert perfect is not None
+    assert (perfect.low, perfect.high) == (1.0, 1.0)
+
+
+def test_units_of_one_cluster_are_resampled_together() -> None:
+    units = [["A", "A"], ["B", "B"], ["A", "B"], ["B", "A"]] * 6
+    apart = krippendorff_alpha(units, SIDES, level="nominal", seed=0)
+    # Twelve clusters, in each one unit that agrees and one that does not: they are all alike in how
+    # much they disagree, so alpha varies only with how many As there are.
+    labels = [f"{at // 4}/{at % 2}" for at in range(24)]
+    joined = krippendorff_alpha(units, SIDES, level="nominal", seed=0, clusters=labels)
+
+    assert joined.value == apart.value
+    assert joined.interval is not None
+    assert apart.interval is not None
+    width = joined.interval.high - joined.interval.low
+    assert width < 0.5 * (apart.interval.high - apart.interval.low)
+
+
+def test_one_item_has_no_interval() -> None:
+    assert of_sides("AAB").interval is None
+
+
+def test_a_value_that_is_no_category_is_refused() -> None:
+    with pytest.raises(ValueError, match="'C' is none of"):
+        krippendorff_alpha([["A", "C"]], SIDES, level="nominal", seed=0)
+
+
+def test_alpha_by_counting_pairs_is_alpha_by_the_matrix() -> None:
+    # A second way, without a matrix: mean disagreement within units over mean disagreement between
+    # any two of all values.
+    units = ["AAB", "Att", "BB", "tAB", "AAA", "Bt"]
+    values = [v for unit in units for v in unit]
+    within = sum(
+        sum(x != y for at, x in enumerate(u) for to, y in enumerate(u) if at != to) / (len(u) - 1)
+        for u in units
+    )
+    n = len(values)
+    between = sum(x != y for x, y in product(values, values)) / (n - 1)
+
+    assert of_sides(*units).value == pytest.approx(1 - within / between)
