@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.stages import SPECS, Ref, Stage, evaluation_ref, is_model, named_model, stages_of
+from core.stages import (
+    SPECS,
+    Ref,
+    Stage,
+    evaluation_ref,
+    is_model,
+    is_model_name,
+    named_model,
+    stages_of,
+)
 from evaluation.explorer.judging import judges_of_ranked
 from evaluation.explorer.loop import crumbs
 from evaluation.explorer.pages import Link, Table, Tables, artifact_link, link, named, points
@@ -132,11 +141,8 @@ def _task(source: Source, task: str) -> Cells:
 def _models(source: Source) -> Table:
     names = dict.fromkeys([*source.run.models, *(f"M{k}" for k in source.run.iterations)])
     rows: list[Cells] = []
-    for name in names:
-        try:
-            ref = named_model(name)
-        except ValueError:  # imported results are of models that no run has made
-            continue
+    for name in filter(is_model_name, names):  # imported results are of models no run has made
+        ref = named_model(name)
         why = source.run.why_missing(ref)
         if why is not None:
             rows.append((name, why))

@@ -18,6 +18,7 @@ from evaluation.explorer import (
     head_to_head,
     judging,
     loop,
+    nlp_items,
     overview,
     rows,
 )
@@ -214,14 +215,14 @@ def _grades(source: Source, templates: Templates) -> APIRouter:
         request: Request, *, task: str, show: ItemShow = "all", page: PageNumber = 1
     ) -> HTMLResponse:
         """Return a task's items, right or wrong for every model."""
-        found = grades.nlp(source, task, Asked(show=show, page=page))
+        found = nlp_items.nlp(source, task, Asked(show=show, page=page))
         known = ", ".join(source.run.tasks) or "none"
         return templates.page(request, _or_404(found, f"task {task!r}; there are {known}"))
 
     @router.get("/nlp/{task}/item")
     def item(request: Request, *, task: str, key: RowKey) -> HTMLResponse:
         """Return what every model did with one item."""
-        found = grades.nlp_item(source, task, key)
+        found = nlp_items.nlp_item(source, task, key)
         all_of_them = link(f"/nlp/{task}")
         return templates.page(request, _or_404(found, f"item {key!r}; all are at {all_of_them}"))
 

@@ -90,6 +90,8 @@ class Search:
         numbers, unread = self._numbers(refs)
         done = [n for n in numbers if n in self._done]
         rest = [n for n in numbers if n not in self._done]
+        if rest and self._thread is not None:
+            self.start()  # artifacts that were finished since
         rows = self._look(words, done, grams=True) + self._look(words, rest, grams=False)
         order = {number: at for at, number in enumerate(numbers)}
         rows.sort(key=lambda row: (order[row[0]], row[1]))

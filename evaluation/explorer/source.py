@@ -51,7 +51,11 @@ class Source:
         """Return why an artifact's rows cannot be shown; None if they can."""
         if (why := self.run.why_missing(ref)) is not None:
             return why
-        return self._guarded(ref, lambda: (self.index.number(ref), [])[1]).why
+        try:
+            self.index.number(ref)
+        except SrlmError as error:
+            return str(error)
+        return None
 
     def require(self, ref: Ref) -> Ref:
         """Return an artifact's address if it is complete.

@@ -171,7 +171,7 @@ def test_human_evaluation_is_missing_with_its_reason(tmp_path: Path) -> None:
     cells = [cell for row in table.rows for cell in row.cells]
 
     assert [row.label for row in table.rows] == [f"M{k} vs SFT baseline" for k in (1, 2, 3)]
-    assert {cell.reason for cell in cells} == {"no human evaluation has been collected"}
+    assert {cell.reason for cell in cells} == {"no human study of this run"}
     assert all(cell.value is None and cell.published is None for cell in cells)
 
 

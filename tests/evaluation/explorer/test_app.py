@@ -14,12 +14,12 @@ from tests.conftest import ROOT
 from tests.evaluation.explorer.made import Markup, made_run, reader
 
 
-def crawl(client: TestClient) -> dict[str, Markup]:
-    """Return every page that can be reached from the first, without the texts' other forms."""
+def crawl(client: TestClient, most: int = 10_000) -> dict[str, Markup]:
+    """Return the pages that can be reached from the first, the nearest ones first."""
     found: dict[str, Markup] = {}
     waiting = ["/"]
-    while waiting:
-        address = waiting.pop()
+    while waiting and len(found) < most:
+        address = waiting.pop(0)
         if address in found:
             continue
         answer = client.get(address)
@@ -57,6 +57,18 @@ def test_every_page_can_be_reached_and_nothing_is_written(tmp_path: Path) -> Non
     assert all(title.endswith(" · made") and len(title) > 10 for title in titles)
     shown = set().union(*(page.elements for page in pages.values()))
     assert "form" in shown and not shown & {"iframe", "img", "object", "embed", "style"}
+
+
+@pytest.mark.slow
+def test_a_real_run_with_its_evaluation_can_be_read(evaluated: Path) -> None:
+    with Source(evaluated / "smoke") as source:
+        pages = crawl(reader(source), most=300)
+        assert len(pages) == 300
+        cells = Markup(reader(source).get("/").text).cells
+        kept = source.index.count(Ref(2, Stage.PROMPTS), "outcome = 'kept'")
+        total = source.index.count(Ref(2, Stage.PROMPTS))
+    row = next(row for row in cells if row[0] == "Iteration 2")
+    assert row[1] == f"{kept} kept of {total}"
 
 
 def test_the_first_page_counts_and_says_what_is_missing(client: TestClient) -> None:

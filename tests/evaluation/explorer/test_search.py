@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.records import Prompt
+from core.records import Candidate, Prompt
 from evaluation.explorer import search
 from evaluation.explorer.source import Source
 from tests.evaluation.explorer.made import CANDIDATES, PROMPTS, Markup, altered, made_run, reader
@@ -76,6 +76,17 @@ def test_without_trigrams_everything_is_still_found(
     opened.search.start()
     assert opened.search._thread is None
     assert keys(opened)("metal cold") == ["t6", "t7"]
+
+
+def test_what_is_finished_later_is_found_and_indexed_too(opened: Source) -> None:
+    opened.search.start()
+    opened.search.wait()
+    rows = [Candidate("late/a0", "late", 0, "A metal spoon again", 4, "stop")]
+    RunBuilder(opened.run.folder).rows(CANDIDATES, rows)
+    assert keys(opened)("spoon again") == ["late/a0"]
+    opened.search.wait()
+    assert len(opened.search._done) == 2
+    assert keys(opened)("spoon again") == ["late/a0"]
 
 
 def test_more_hits_than_are_listed_are_said_to_be_more(

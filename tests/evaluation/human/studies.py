@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 from starlette.testclient import TestClient
 
 from core.records import Candidate, Generation, Judgment, Prompt
@@ -72,10 +73,16 @@ def ranked_run(
     return run
 
 
+def without_token(text: str, link: str) -> str:
+    """Return a page's text without a link's token, whose letters may spell anything by chance."""
+    token = link.partition("/study/")[2].partition("/")[0]
+    return text.replace(token, "TOKEN")
+
+
 class Visitor(NamedTuple):
     """An annotator's browser without scripts: follows links and fills in forms."""
 
-    client: TestClient
+    client: TestClient | httpx.Client
     home: str
 
     def get(self, path: str = "") -> Any:

@@ -13,7 +13,7 @@ from evaluation.human.prepare import Asked, prepare_ranking
 from evaluation.human.rankings import read_rankings
 from evaluation.human.study import StudyFolder, assignment, read_study
 from evaluation.human.votes import read_votes
-from tests.evaluation.human.studies import comparison, ranked_run, served
+from tests.evaluation.human.studies import comparison, ranked_run, served, without_token
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -23,6 +23,12 @@ pytestmark = [
 ]
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
 SETTLED = "new Promise(done => setTimeout(done, UNREAD_MS))"  # keys count again (study.js)
+HOSTILE = (
+    "<script>alert(1); document.title = 'owned'</script>\n"
+    "<img src=x onerror=\"document.title='owned'\">\n"
+    "![](http://127.0.0.1:1/p.png) [x](javascript:document.title='owned') \u202egnp.exe\n\n"
+    "<style>body { display: none }</style> **broken [link](\n\n```\nno end"
+)
 KEYS = {"left": "ArrowLeft", "tie": "t", "right": "ArrowRight"}
 
 
@@ -63,8 +69,8 @@ def wait_for(page: Page, heading: str) -> None:
     page.get_by_role("heading", name=heading, exact=True).wait_for()
     page.evaluate(SETTLED)
     source = page.content() + page.url + page.title() + str(page.context.cookies())
-    assert "M3" not in source
-    assert "sft" not in source
+    for name in ("M3", "sft"):
+        assert name not in without_token(source, page.url)
 
 
 def press(page: Page, choice: str, then: str) -> None:
@@ -127,7 +133,8 @@ def test_three_people_at_once_complete_a_study(tmp_path: Path, arrive: Callable[
             by_touch.get_by_role("button", name="Answer 2").tap()
             wait_for(by_touch, then)
             without_scripts.get_by_role("heading", name=f"Item {place} of 4").wait_for()
-            assert "M3" not in without_scripts.content()
+            source = without_token(without_scripts.content(), without_scripts.url)
+            assert "M3" not in source
             without_scripts.get_by_role("button", name="Tie").click()
         without_scripts.get_by_role("heading", name="Done. Thank you!").wait_for()
 
@@ -173,13 +180,16 @@ def test_keys_vote_once_and_only_where_nothing_is_typed(tmp_path: Path, browser:
         page.context.close()
 
 
-def test_replies_are_ranked_on_a_phone(tmp_path: Path, arrive: Callable[..., Page]) -> None:
-    run = ranked_run(tmp_path / "run", {"p0": ["first", "second " * 2000, "x" * 5000]})
+def test_hostile_replies_are_ranked_on_a_phone(tmp_path: Path, arrive: Callable[..., Page]) -> None:
+    run = ranked_run(tmp_path / "run", {"p0": [HOSTILE, "second " * 2000, "x" * 5000]})
     folder = prepare_ranking(run, 2, Asked(1, 1))
     with served(folder) as server:
         page = arrive(server.links["annotator-1"] + "/1", viewport={"width": 390, "height": 844})
         wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         assert page.evaluate(wide)
+        assert "alert(1)" in page.locator("main").inner_text()  # words, and nothing else
+        assert page.locator("main img, main script, main style, main [onerror]").count() == 0
+        assert page.title() == "Item 1 of 1"
         shown = assignment(read_study(folder), "annotator-1")[0]
         for place, at in enumerate(shown.order):
             page.get_by_label("Rank").nth(place).select_option(str(at + 1))

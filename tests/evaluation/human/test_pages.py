@@ -21,6 +21,7 @@ from tests.evaluation.human.studies import (
     comparison,
     ranked_run,
     visitors,
+    without_token,
     write_answers,
 )
 
@@ -73,8 +74,8 @@ def test_no_page_names_a_model_a_run_or_an_annotator(
     answers.append(one.vote(2, "tie"))
     for answer in answers:
         for secret in ("M3", "sft", "annotator-", "head_to_head", "p0", "p1", str(folder.path)):
-            assert secret not in answer.text
-            assert secret not in str(answer.headers)
+            assert secret not in without_token(answer.text, one.home)
+            assert secret not in without_token(str(answer.headers), one.home)
         assert "set-cookie" not in answer.headers
 
 
@@ -231,7 +232,7 @@ def test_no_body_makes_the_server_fail(
     said = annotators[0].client.post(
         annotators[0].home + path,
         content=body,
-        headers={"content-type": kind.encode()},
+        headers={b"content-type": kind.encode()},
         follow_redirects=False,
     )
     assert 400 <= said.status_code < 500

@@ -43,7 +43,7 @@ def test_a_majority_of_nobody_is_refused() -> None:
 
 
 def test_win_tie_lose_with_ties_told_apart() -> None:
-    # A wins 4, B 2; ties: one voted, two three-way splits, one A-B-less... of ten items.
+    # Of ten items A wins four and B two; two are voted ties, two are split three ways.
     all_of = found("AAA", "AAB", "AtA", "AAt", "BBB", "BBt", "ttA", "ABt", "BtA", "ttt")
 
     assert [all_of[key].value for key in ("win", "tie", "lose")] == [40.0, 40.0, 20.0]

@@ -39,6 +39,7 @@ def test_sides_of_one_item_differ_between_annotators(tmp_path: Path) -> None:
     one, other = sides(folder, "annotator-1"), sides(folder, "annotator-2")
     # 924 = 12 over 6 equally likely choices of sides, so equal ones would be a rare accident.
     assert one != other
+    assert list(one.values()) != list(other.values())  # nor do the sides follow the places
 
 
 def test_with_an_odd_number_one_side_has_one_more_and_not_always_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from core.records import Score
+from evaluation.human.krippendorff import NO_PAIRS
+from evaluation.human.ranking_statistics import scores
+from evaluation.human.rankings import Ranking
+
+
+def alpha(*given: tuple[str, str, tuple[int, ...]]) -> Score:
+    """Alpha of (item, annotator, ranks)."""
+    rankings = [Ranking(item, who, ranks, "", 1.0, "now") for item, who, ranks in given]
+    (score,) = scores(rankings, seed=0)
+    return score
+
+
+def test_equal_orders_are_perfect_agreement_whatever_numbers_were_used() -> None:
+    found = alpha(("p", "a", (1, 2, 3)), ("p", "b", (2, 4, 9)))
+    assert (found.value, found.n) == (1.0, 3)
+
+
+def test_opposite_orders_are_below_0_by_hand() -> None:
+    # Three candidates, ranks 1 2 3 and 3 2 1. Each unit is a pair: Σ o δ² = 2·(4 + 0 + 4) = 16.
+    # n = 6, each rank twice: Σ n_c n_k δ² = 2·(2·2·1 + 2·2·1 + 2·2·4) = 48. α = 1 − 5·16/48 = −2/3.
+    assert alpha(("p", "a", (1, 2, 3)), ("p", "b", (3, 2, 1))).value == pytest.approx(-2 / 3)
+
+
+def test_tied_ranks_share_their_middle() -> None:
+    # 1.5 1.5 3 against 1 2 3: within units 0.25 + 0.25 + 0 = 0.5, twice: Σ o δ² = 1. Values 1, 1.5,
+    # 1.5, 2, 3, 3; squared distances of the 15 pairs: from 1: 0.25·2 + 1 + 4·2 = 9.5; from the
+    # 1.5s: 0 + 0.25·2 + 2.25·4 = 9.5; from 2: 1·2 = 2; 3 and 3: 0. Twice 21 = 42.
+    # α = 1 − 5·1/42.
+    found = alpha(("p", "a", (1, 1, 2)), ("p", "b", (1, 2, 3)))
+    assert found.value == pytest.approx(1 - 5 / 42)
+
+
+def test_prompts_are_resampled_whole() -> None:
+    one = [("p", who, (1, 2)) for who in "ab"]
+    assert alpha(*one).low is None  # two candidates, but one prompt
+    assert alpha(*one, *[("q", who, (2, 1)) for who in "ab"]).low == 1.0
+
+
+def test_one_person_s_rankings_and_none_leave_it_undefined() -> None:
+    found = alpha(("p", "a", (1, 2)))
+    assert (found.value, found.n, found.missing, found.reason) == (None, 0, 2, NO_PAIRS)
+    assert alpha().reason == NO_PAIRS
