@@ -25,6 +25,7 @@ from tests.planted_in_reports import REPORT_PLANTS
 from tests.planted_in_scale import SCALE_PLANTS
 from tests.planted_in_tables import TABLES_PLANTS
 from tests.planted_in_training_at_scale import TRAINING_AT_SCALE_PLANTS
+from tests.planted_in_votes import VOTES_PLANTS
 from tests.planting import Plant
 
 pytestmark = pytest.mark.slow
@@ -274,6 +275,7 @@ PLANTS = [
     *PLAN_PLANTS,
     *TRAINING_AT_SCALE_PLANTS,
     *RAY_PLANTS,
+    *VOTES_PLANTS,
     *EXPLORER_PLANTS,
     *HUMAN_PLANTS,
 ]

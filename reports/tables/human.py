@@ -173,10 +173,8 @@ def _study_words(results: RunResults, a: str, b: str) -> str:
         said += f" Left out: {', '.join(left_out)}."
     ties = scores["tie"].detail or {}
     if count := ties.get("no_majority"):
-        said += (
-            f" {count} without a majority ({ties['three_way']} of them three-way splits) "
-            f"{'counts as a tie' if count == 1 else 'count as ties'}."
-        )
+        said += f" Without a majority, and counted as ties: {count}"
+        said += f" (three-way splits: {ties['three_way']})."
     return said
 
 

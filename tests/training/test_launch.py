@@ -343,16 +343,20 @@ def test_a_launch_killed_in_an_epoch_goes_on_from_its_checkpoint_to_the_same_los
 
 
 @pytest.mark.slow
-def test_an_error_of_the_processes_comes_back_as_what_it_is(tiny: Path, tmp_path: Path) -> None:
-    too_short = together.SFT.model_copy(update={"max_length": 1})
-    with pytest.raises(NothingToTrain, match=r"test: none of 11 rows fits sft.max_length = 1"):
-        launch.train_sft(
-            tiny,
-            together.ROWS,
-            too_short,
-            launch=LaunchSection(config="ddp-cpu", processes=1),
-            **together.circumstances(tmp_path),
-        )
+def test_an_error_of_the_processes_comes_back_as_what_it_is(tmp_path: Path) -> None:
+    # One process of a launch, without accelerate around it; no pairs to train on.
+    run = launch._Launch(LAUNCHED, launch_folder(tmp_path), "cpu")
+    run.rows.write_text("")
+    path = spec_file(launch_folder(tmp_path), together.DPO)
+    done = subprocess.run(
+        [sys.executable, "-m", "training.worker", str(path)],
+        env=launch_command.environment(),
+        check=False,
+    )
+    assert done.returncode == NothingToTrain.exit_code
+    error = run._error("test", done.returncode, path)
+    assert type(error) is NothingToTrain
+    assert "test: no preference pairs; the ledger" in str(error)
 
 
 def failed(folder: Path, code: int, *, log: str = "", **said: str) -> SrlmError:

@@ -117,12 +117,12 @@ def test_alpha_of_the_votes_has_a_tie_in_the_middle_when_ordinal() -> None:
 
 
 def test_votes_for_the_left_side_are_counted_whoever_stands_there() -> None:
-    # A on the left: A is left. B on the left: A is right, B left. Ties have no side.
-    items = [votes_on("p0", "AAt", left="A"), votes_on("p1", "ABt", left="B"), votes_on("p2", "tt")]
+    # A on the left: both votes are for the left. B on the left: two of three. Ties have no side.
+    items = [votes_on("p0", "AAt", left="A"), votes_on("p1", "ABB", left="B"), votes_on("p2", "tt")]
     left = {score.key: score for score in scores(items, seed=0)}["people/left_wins"]
 
-    assert left.value == pytest.approx(3 / 4)
-    assert left.detail == {"votes": 4}
+    assert left.value == pytest.approx(4 / 5)
+    assert left.detail == {"votes": 5}
     assert (left.n, left.missing) == (2, 1)
 
 
