@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
 from engines.opening import check_installed
+from training.launch_command import check_launch
 from training.models import named_source
 from training.open_assistant import resolve
 from training.seed import EFT_SAMPLE, IFT_SAMPLE
@@ -25,6 +26,7 @@ def check_settings(run: Run, k: int) -> None:
     """
     config = run.config
     check_installed(config.engine)
+    check_launch(config)
     resolve(config.ift.source, IFT_SAMPLE)
     resolve(config.eft.source.path, EFT_SAMPLE)
     template = config.model.chat_template
