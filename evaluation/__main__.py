@@ -214,7 +214,7 @@ def nlp(
     from evaluation.nlp import report
 
     wanted = tasks.split(",") if tasks else None
-    _print(report(model, data_dir, wanted, limit, dtype, engine), as_json=as_json)
+    _print(report(model, data_dir, wanted, limit, dtype=dtype, engine_kind=engine), as_json=as_json)
 
 
 @app.command()

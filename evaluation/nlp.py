@@ -208,6 +208,7 @@ def report(
     data_dir: str | None,
     tasks: Sequence[str] | None,
     limit: int | None,
+    *,
     dtype: str = "float32",
     engine_kind: str = "transformers",
 ) -> dict[str, dict[str, Any]]:

@@ -315,7 +315,7 @@ def test_nothing_is_printed_but_our_own_progress(
 
 def test_a_model_folder_is_reported_on_every_benchmark_of_the_sample(tiny: Path) -> None:
     tasks = ["piqa", "mmlu", "nq_open"]
-    found = report(tiny, "sample", tasks, 2, "float32")
+    found = report(tiny, "sample", tasks, 2, dtype="float32")
     assert list(found) == tasks
     assert found["piqa"]["n"] == 2
     assert found["mmlu"]["n"] == 6  # two of each of the sample's three subjects
@@ -330,7 +330,9 @@ def test_a_model_folder_is_reported_on_every_benchmark_of_the_sample(tiny: Path)
 def test_a_report_checks_its_options_before_it_loads_anything(tmp_path: Path) -> None:
     nowhere = tmp_path / "no model"
     with pytest.raises(ConfigError, match="--dtype 'float16': expected one of bfloat16, float32"):
-        report(nowhere, "sample", ["piqa"], 1, "float16")
+        report(nowhere, "sample", ["piqa"], 1, dtype="float16")
+    with pytest.raises(ConfigError, match="--engine 'server': expected one of transformers"):
+        report(nowhere, "sample", ["piqa"], 1, engine_kind="server")
     with pytest.raises(DataError, match=r"piqa\.validation\.jsonl: no such file"):
         report(nowhere, str(tmp_path), ["piqa"], 1)
 
