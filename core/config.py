@@ -69,7 +69,7 @@ class EngineSection(Section):
     """Where sampling runs; "auto" takes CUDA when there is one. vLLM runs where its build does."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Arithmetic of sampling and scoring."""
-    max_batch_rows: Count = 32
+    max_batch_rows: Count = 64
     """Rows decoded together; bounded by memory."""
     max_batch_tokens: Count = 32768
     """Bound on rows x (prompt + new tokens) of one batch: the key/value cache it may hold.

@@ -48,19 +48,19 @@ def scores(
     judge/vote_agreement: with single votes; beside people/agreement it says whether the judge
         agrees with a person as two persons do. Its interval resamples items.
 
-    `missing` counts items with a majority that have no readable verdict on these answers (or, for
-    untied, in which somebody says tie).
+    `missing` counts items with a majority that have no readable verdict on these answers.
     """
     judged: dict[str, Choice] = {
         key: verdict.winner for key, verdict in verdicts.items() if verdict.winner is not None
     }
     decided = [(item, found.choice) for item in items if (found := item.majority) is not None]
     both = [_Both(one, said, judged[one.item]) for one, said in decided if one.item in judged]
+    missing = len(decided) - len(both)
     untied = [one for one in both if "tie" not in (one.people, one.judge)]
     return [
-        _agreement(AGREEMENT, both, len(decided) - len(both)),
-        _agreement(UNTIED, untied, len(both) - len(untied)),
-        _with_votes(both, len(decided) - len(both), seed),
+        _agreement(AGREEMENT, both, missing),
+        _agreement(UNTIED, untied, missing),
+        _with_votes(both, missing, seed),
     ]
 
 

@@ -92,7 +92,8 @@ def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
     people/left_wins: share of votes for a side that are for the left one; 0.5 without a liking for
         a side. Its interval, like that of people/agreement, resamples items.
 
-    `missing` counts items that lack a vote, for people/... items without two votes (or a side).
+    `missing` counts items that lack a vote; for alpha and people/agreement those without two votes,
+    for people/left_wins those without any.
     """
     complete = [(item, found) for item in items if (found := item.majority) is not None]
     missing = len(items) - len(complete)
@@ -198,7 +199,7 @@ def _left_wins(items: Sequence[ItemVotes], seed: int) -> Score:
     ]
     left = [float(sum(found)) for found in sided if found]
     counts = [float(len(found)) for found in sided if found]
-    missing = len(items) - len(counts)
+    missing = sum(not item.votes for item in items)
     if not counts:
         return Score("people/left_wins", None, 0, missing, reason="nobody voted for a side")
     low, high = bootstrap_ratio(left, counts, seed=seed) or (None, None)

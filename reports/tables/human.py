@@ -22,7 +22,7 @@ _PEOPLE = {
     "two agree %": ("people/agreement", _PERCENT, 1),
     "alpha": ("people/alpha", 1.0, 3),
     "alpha, ordinal": ("people/alpha_ordinal", 1.0, 3),
-    "left wins %": ("people/left_wins", _PERCENT, 1),
+    "shown left wins %": ("people/left_wins", _PERCENT, 1),
 }
 
 
@@ -102,10 +102,10 @@ def people(results: RunResults) -> Table | None:
         notes=(
             "Ties voted: a majority for a tie. No majority: counted as ties in the rates; of them, "
             "three-way splits have votes for each side and for a tie. Two agree: of any two votes "
-            "on one item. Alpha is Krippendorff's: 1 is perfect, 0 chance, below 0 "
-            "people contradict each other; in the ordinal one a tie lies between the two sides, so "
-            "that left against right is the greater disagreement. Left wins: of the votes for a "
-            "side, 50 without a liking for a side. Intervals resample items.",
+            "on one item. Alpha is Krippendorff's: 1 is perfect, 0 chance, below 0 people "
+            "contradict each other; in the ordinal one a tie lies between the two sides, so that "
+            "one side against the other is the greater disagreement. Shown left wins: of the votes "
+            "for a side, 50 without a liking for a side. Intervals resample items.",
         ),
     )
 

@@ -123,7 +123,7 @@ def test_votes_for_the_left_side_are_counted_whoever_stands_there() -> None:
 
     assert left.value == pytest.approx(4 / 5)
     assert left.detail == {"votes": 5}
-    assert (left.n, left.missing) == (2, 1)
+    assert (left.n, left.missing) == (2, 0)
 
 
 def test_only_votes_of_the_annotators_asked_for_count() -> None:

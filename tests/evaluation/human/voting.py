@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from core.records import Verdict
 from core.stages import Stage, evaluation_ref
@@ -22,11 +22,10 @@ _CHOICES = {"A": "A", "B": "B", "t": "tie"}
 _WHEN = "2026-11-24T15:00:00Z"
 
 
-def votes_on(item: str, said: str, *, left: str = "A") -> ItemVotes:
+def votes_on(item: str, said: str, *, left: Literal["A", "B"] = "A") -> ItemVotes:
     """The votes on one item."""
-    side = "A" if left == "A" else "B"
     votes = tuple(
-        Vote(item, f"Question {item}?", f"annotator-{at}", choice_of(one), side, "", 1.0, _WHEN)
+        Vote(item, f"Question {item}?", f"annotator-{at}", choice_of(one), left, "", 1.0, _WHEN)
         for at, one in enumerate(said, start=1)
         if one != "-"
     )
