@@ -8,6 +8,7 @@ from core.errors import ConfigError
 from core.progress import say
 from core.stages import EVALUATION_STAGES, Ref, evaluation_ref
 from evaluation.benchmarks import jobs
+from evaluation.human.results import refresh
 from evaluation.run import open_evaluation
 from evaluation.suite import Outcome, run_jobs
 
@@ -39,6 +40,7 @@ def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
             raise ConfigError(message)
         log = run.store.paths.root / "eval" / "errors.log"
         outcomes = run_jobs(todo, log, run.store.paths.outcomes)
+        refresh(run.store.paths.root)  # how far new verdicts agree with people
         if summary := run.judge_summary():
             say(summary)
     return outcomes

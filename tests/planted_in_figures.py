@@ -64,7 +64,7 @@ FIGURE_PLANTS = [
     Plant(
         "unread comparisons are not named beside n",
         "reports/figures/head_to_head.py",
-        'unread = f" + {self.missing} unread" if self.missing else ""',
+        'unread = f" + {self.missing} {self.lacking}" if self.missing else ""',
         'unread = ""',
         "reports/test_figures.py::test_bars_show_the_paper_s_numbers_with_what_they_rest_on",
     ),

@@ -14,6 +14,7 @@ from evaluation.human.desk import Desk
 from evaluation.human.pages import study_router
 from evaluation.human.prepare import links, read_links
 from evaluation.human.rankings import export_rankings
+from evaluation.human.results import refresh, run_of
 from evaluation.human.study import read_study
 from evaluation.human.votes import export_votes
 from evaluation.web.app import new_app
@@ -31,14 +32,17 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def export(folder: StudyFolder) -> Path:
-    """Write what a study has so far: votes.jsonl, or rankings.jsonl; return its path.
+    """Write what a study has so far: votes.jsonl and its results, or rankings.jsonl.
 
     Raises:
         MissingArtifact: there is no study.
         DataError: one of its files was damaged.
     """
-    kind = read_study(folder).kind
-    return export_votes(folder) if kind == "comparison" else export_rankings(folder)
+    if read_study(folder).kind != "comparison":
+        return export_rankings(folder)
+    if run_of(folder) is not None:
+        refresh(folder.run)  # who was left out of the results stays left out
+    return export_votes(folder)
 
 
 @contextmanager
