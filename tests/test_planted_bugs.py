@@ -5,13 +5,13 @@ from __future__ import annotations
 import compileall
 import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
 import pytest
 
+import engines  # noqa: F401 - what it sets in the environment goes to the waiting process
 from tests.conftest import ROOT
 from tests.planted_in_decoding import DECODING_PLANTS
 from tests.planted_in_engines import ENGINE_PLANTS
@@ -29,6 +29,7 @@ from tests.planted_in_tables import TABLES_PLANTS
 from tests.planted_in_training_at_scale import TRAINING_AT_SCALE_PLANTS
 from tests.planted_in_votes import VOTES_PLANTS
 from tests.planting import Plant
+from tests.warm_pytest import WarmPytest
 
 pytestmark = pytest.mark.slow
 
@@ -299,36 +300,48 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_tests(folder: Path, selected: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def warm(copy: Path) -> Iterator[WarmPytest]:
+    """A process that runs pytest in the copy without importing torch anew each time."""
     environment = {
-        "PYTHONPATH": str(folder),
+        k: v for k, v in os.environ.items() if not k.startswith(("COVERAGE_", "PYTEST_"))
+    }
+    environment |= {
+        "PYTHONPATH": str(copy),
         "PYTHONDONTWRITEBYTECODE": "1",
         "SRLM_SHARED": os.environ.get("SRLM_SHARED", str(ROOT.parent / "shared")),
     }
-    outer = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{selected}"],
-        cwd=folder,
-        env={**outer, **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    process = WarmPytest(environment)
+    yield process
+    process.close()
+
+
+def run_tests(warm: WarmPytest, copy: Path, selected: str) -> tuple[int, str]:
+    return warm.run(copy, "-x", "-q", "-p", "no:cacheprovider", f"tests/{selected}")
+
+
+@pytest.mark.parametrize(
+    "selected",
+    ["engines/test_shared_states.py", "judges/test_replies.py", "training/test_pairs.py"],
+)
+def test_without_a_planted_bug_the_tests_pass(warm: WarmPytest, copy: Path, selected: str) -> None:
+    code, printed = run_tests(warm, copy, selected)
+    assert code == 0, printed[-2000:]
+    assert " passed" in printed
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=[plant.bug for plant in PLANTS])
-def test_a_planted_bug_makes_a_test_fail(plant: Plant, copy: Path) -> None:
+def test_a_planted_bug_makes_a_test_fail(plant: Plant, warm: WarmPytest, copy: Path) -> None:
     path = copy / plant.file
     right = path.read_text()
     assert right.count(plant.right) == 1, f"{plant.file} no longer holds {plant.right!r} once"
     path.write_text(right.replace(plant.right, plant.wrong))
     try:
-        done = run_tests(copy, plant.noticed_by)
+        code, printed = run_tests(warm, copy, plant.noticed_by)
     finally:
         path.write_text(right)
-    if done.returncode == 0 and " skipped" in done.stdout and " passed" not in done.stdout:
+    if code == 0 and " skipped" in printed and " passed" not in printed:
         pytest.skip(f"{plant.noticed_by} was skipped: it needs the shared data")
     # 1: tests ran and one failed. Anything else (0: not noticed; 2: did not even import) is wrong.
-    assert done.returncode == 1, done.stdout[-2000:]
-    assert " failed" in done.stdout
+    assert code == 1, printed[-2000:]
+    assert " failed" in printed
