@@ -76,6 +76,15 @@ def run(
     return hidden
 
 
+def tokens_at_once(device: torch.device) -> int:
+    """Return how many prompt tokens are best run in one pass.
+
+    On a CPU a pass is fastest while what flows between layers stays in its cache: HellaSwag takes
+    6.0 s with 512 tokens, 7.3 with 2,048 and 10.4 with 4,096 (two cores, 32 MB of cache).
+    """
+    return 512 if device.type == "cpu" else 8192
+
+
 def can_share(model: PreTrainedModel) -> bool:
     """Whether the model takes its keys from a `Pass`."""
     config = model.config.get_text_config()

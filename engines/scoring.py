@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from core.errors import ModelError
-from engines.attention import can_share, run
+from engines.attention import can_share, run, tokens_at_once
 from engines.engine import Logprob
 from engines.prompting import Pair
 from engines.segments import attend, join
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-_BATCH_TOKENS = 4096
+# Continuations of one context share a row up to this length.
+_ROW_TOKENS = 4096
 # Positions whose logits exist at the same time: 256 of 128,000 tokens in float32 are 131 MB.
 _LOGIT_ROWS = 256
 # A shorter common beginning is not worth a forward pass of its own.
@@ -69,6 +70,7 @@ def score_pairs(
     if not can_share(model):
         return [_score_alone(model, pair) for pair in fitted]
     results: dict[int, Logprob] = {}
+    at_once = tokens_at_once(model.device)
     for shared, rows in _families(_questions(fitted)):
         beginning = Beginning(model.config.get_text_config().num_hidden_layers)
         if shared:
@@ -77,7 +79,7 @@ def score_pairs(
         start = 0
         while start < len(rows):
             width = rows[start].length
-            count = min(_BATCH_TOKENS // width, cache_tokens // (len(shared) + width))
+            count = min(at_once // width, cache_tokens // (len(shared) + width))
             batch = rows[start : start + max(1, count)]
             results |= _score_batch(model, batch, beginning, len(shared))
             start += len(batch)
@@ -97,12 +99,12 @@ def _fit(pair: Pair, window: int) -> Pair:
 
 
 def _questions(pairs: Sequence[Pair]) -> list[_Row]:
-    """Put continuations of one context into one row, up to a batch's worth of tokens."""
+    """Put continuations of one context into one row, up to a bound."""
     rows: dict[tuple[int, ...], list[_Row]] = defaultdict(list)
     for at, (context, target) in enumerate(pairs):
         found = rows[tuple(context)]
         more = max(0, len(target) - 1)
-        if not found or found[-1].length + more > max(_BATCH_TOKENS, len(context)):
+        if not found or found[-1].length + more > max(_ROW_TOKENS, len(context)):
             found.append(_Row(context, [], len(context)))
         row = found[-1]
         row.branches.append(_Branch(at, target, row.length))

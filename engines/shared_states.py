@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import pad
 
-from engines.attention import run
+from engines.attention import run, tokens_at_once
 from engines.segments import Part, attend, join
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _GROWTH = 64  # tokens by which the room for new tokens grows
-_PREFILL_TOKENS = 4096  # padded prompt tokens run at a time
 
 
 class SharedStates:
@@ -50,10 +49,10 @@ class SharedStates:
         The prompts begin with the prefix and have tokens of their own behind it.
         """
         logits = []
-        start = 0
+        start, at_once = 0, tokens_at_once(self._device)
         while start < len(prompts):
             width = len(prompts[start]) - self._prefix
-            count = max(1, _PREFILL_TOKENS // width)
+            count = max(1, at_once // width)
             some = [prompt[self._prefix :] for prompt in prompts[start : start + count]]
             logits.append(self._read(some, draws[start : start + count]))
             start += count

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+import engines  # noqa: F401 - before anything imports tqdm, which reads its setting then
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
