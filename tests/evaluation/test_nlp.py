@@ -310,10 +310,7 @@ def test_nothing_is_printed_but_our_own_progress(
 ) -> None:
     write(tmp_path, "hellaswag.validation", *[HELLASWAG] * 3)
     run(chooser(lambda context, text: 0.0), "hellaswag", tmp_path)
-    out, err = capfd.readouterr()
-    assert out == ""
-    # A slow machine has time for a line of progress.
-    assert all(line.startswith("  hellaswag: ") for line in err.splitlines())
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_model_folder_is_reported_on_every_benchmark_of_the_sample(tiny: Path) -> None:
