@@ -71,6 +71,11 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in _MODEL_SUFFIXES)
 
 
+def model_digest(folder: Path) -> str:
+    """Return the content hash of a model folder's files."""
+    return sha256_json([sha256_file(path) for path in model_files(folder)])
+
+
 def short(digest: str) -> str:
     """Return the first twelve hex digits: enough to tell two hashes apart in a message."""
     return digest[:12]

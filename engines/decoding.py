@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from engines.engine import Sampled, decoding_of, draw_seed
+from engines.draws import finished
+from engines.engine import decoding_of, draw_seed
 from engines.sampling import nucleus_sample, uniforms
 from engines.stopping import StopStrings
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from core.config import EngineSection
-    from engines.engine import Decoding, Finish, Request
+    from engines.engine import Decoding, Request, Sampled
 
 # Ended draws are taken out, and waiting ones let in, when they are this share of the rows: both
 # copy keys and values.
@@ -170,12 +171,8 @@ class Batch:
             used_up = len(row.ids) == self._decoding.max_new_tokens
             if at_end or used_up or self._strings.reached(row.ids):
                 row.ended = True
-                yield self._finished(row, at_end=at_end)
-
-    def _finished(self, row: _Row, *, at_end: bool) -> Sampled:
-        text, cut = self._strings.cut(row.ids[:-1] if at_end else row.ids)
-        finish: Finish = "stop" if at_end or cut else "length"
-        return Sampled(row.prompt.request.key, row.draw, text, len(row.ids), finish)
+                key = row.prompt.request.key
+                yield finished(key, row.draw, row.ids, self._strings, ended=at_end)
 
     def _turn_over(self) -> list[int] | None:
         """Take ended rows out if they are enough; return which stay, None if nothing changed."""

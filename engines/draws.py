@@ -36,19 +36,34 @@ class Plan(NamedTuple):
     too_long: list[Sampled]
 
 
-def plan_draws(
+def fit_prompts(
     prompter: Prompter, requests: Sequence[Request], decoding: Decoding, window: int
-) -> Plan:
-    """Render prompts; one that is too long loses its beginning if the decoding says so."""
-    plan = Plan([], [])
+) -> tuple[list[tuple[Request, list[int]]], list[Sampled]]:
+    """Return requests with their prompts' tokens, and the draws of those that are "too_long".
+
+    A prompt that leaves no room for the new tokens loses its beginning if the decoding says so.
+    """
+    fitting: list[tuple[Request, list[int]]] = []
+    too_long: list[Sampled] = []
     room = window - decoding.max_new_tokens
     for request in requests:
         prompt = prompter.render(request.messages)
         if decoding.truncate and room > 0:
             prompt = prompt[-room:]
         if len(prompt) > room:
-            plan.too_long.extend(Sampled(request.key, d, "", 0, "too_long") for d in request.draws)
-            continue
+            too_long += [Sampled(request.key, draw, "", 0, "too_long") for draw in request.draws]
+        else:
+            fitting.append((request, prompt))
+    return fitting, too_long
+
+
+def plan_draws(
+    prompter: Prompter, requests: Sequence[Request], decoding: Decoding, window: int
+) -> Plan:
+    """Render prompts and give every draw its own seed."""
+    fitting, too_long = fit_prompts(prompter, requests, decoding, window)
+    plan = Plan([], too_long)
+    for request, prompt in fitting:
         own = decoding_of(request, decoding)
         draws = [
             Draw(request.key, d, prompt, own, draw_seed(own, request.messages, d) % _SEEDS)
@@ -65,9 +80,19 @@ def read_draw(draw: Draw, ids: list[int], facts: FolderFacts, *, stopped: bool) 
     """
     ended = bool(ids) and ids[-1] in facts.stop_ids
     strings = StopStrings(facts.tokenizer, draw.decoding.stop)
+    return finished(draw.key, draw.number, ids, strings, ended=ended, stopped=stopped)
+
+
+def finished(
+    key: str, draw: int, ids: list[int], strings: StopStrings, *, ended: bool, stopped: bool = False
+) -> Sampled:
+    """Return a draw from its tokens, of which the last one ends the turn if it `ended`.
+
+    `stopped`: it stopped by itself, whatever the text shows.
+    """
     text, cut = strings.cut(ids[:-1] if ended else ids)
     finish: Finish = "stop" if ended or cut or stopped else "length"
-    return Sampled(draw.key, draw.number, text, len(ids), finish)
+    return Sampled(key, draw, text, len(ids), finish)
 
 
 def fit_pair(pair: Pair, window: int) -> Pair:

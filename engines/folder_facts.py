@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.hashing import model_files, sha256_file, sha256_json
-from engines.models import check_folder, load_tokenizer, quiet_transformers
+from core.hashing import model_digest
+from engines.models import (
+    check_folder,
+    context_length,
+    end_ids,
+    load_tokenizer,
+    quiet_transformers,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,14 +54,11 @@ class FolderFacts:
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
         self.tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-        own = int(config.get_text_config().max_position_embeddings)
+        own = context_length(config)
         self.window = min(own, section.max_model_len or own)
         if (folder / "generation_config.json").is_file():
-            ends = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
         else:
-            ends = GenerationConfig.from_model_config(config).eos_token_id
-        named = ends if isinstance(ends, list) else [ends]
-        self.stop_ids = frozenset(i for i in [*named, self.tokenizer.eos_token_id] if i is not None)
-        self.digest = weights_sha256 or sha256_json(
-            [sha256_file(path) for path in model_files(folder)]
-        )
+            generation = GenerationConfig.from_model_config(config)
+        self.stop_ids = end_ids(generation, self.tokenizer)
+        self.digest = weights_sha256 or model_digest(folder)

@@ -10,7 +10,6 @@ can come out differently in another batch.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,10 +17,11 @@ import torch
 from core import hashing
 from engines.attention import SEGMENTED, can_share
 from engines.decoding import Batch, Limits, Prompt
-from engines.engine import Sampled
+from engines.draws import fit_prompts
 from engines.models import context_length, load_model, load_tokenizer, stop_ids
+from engines.prefix import families
 from engines.prompting import Prompter
-from engines.scoring import LEAST_SHARED_TOKENS, common_prefix, score_pairs
+from engines.scoring import score_pairs
 from engines.shared_states import SharedStates
 from engines.stock_states import StockStates
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from core.config import EngineSection
     from core.records import Message
     from engines.decoding import States
-    from engines.engine import Continuation, Decoding, Logprob, Request
+    from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
 
 # Fewer prompts do not fill a batch of their own: what they share is not worth keeping apart.
 _LEAST_FAMILY = 4
@@ -67,10 +67,8 @@ class HFEngine:
         self._section = section
         self._prompter = Prompter(self._tokenizer)
         self._stop = stop_ids(self._model, self._tokenizer)
-        self._context = context_length(self._model)
-        digest = weights_sha256 or hashing.sha256_json(
-            [hashing.sha256_file(path) for path in hashing.model_files(folder)]
-        )
+        self._context = context_length(self._model.config)
+        digest = weights_sha256 or hashing.model_digest(folder)
         self.fingerprint = f"transformers/{section.dtype}/{self._device.type}/{digest}"
 
     def render(self, prompt: Sequence[Message] | str) -> list[int]:
@@ -79,40 +77,20 @@ class HFEngine:
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield draws as they finish; see `Engine.sample`."""
+        fitting, too_long = fit_prompts(self._prompter, requests, decoding, self._context)
+        yield from too_long
         prompts: list[Prompt] = []
-        room = self._context - decoding.max_new_tokens
         most = self._section.max_batch_rows
-        for request in requests:
-            ids = self.render(request.messages)
-            if decoding.truncate and room > 0:
-                ids = ids[-room:]
-            if len(ids) + decoding.max_new_tokens > self._context:
-                yield from (Sampled(request.key, d, "", 0, "too_long") for d in request.draws)
-                continue
+        for request, ids in fitting:
             starts = range(0, len(request.draws), most)
             prompts += [Prompt(ids, request, request.draws[at : at + most]) for at in starts]
         # The longest first: the last rows of a batch, decoded by few, are then the short ones.
         prompts.sort(key=lambda prompt: len(prompt.ids), reverse=True)
-        for shared, family in self._families(prompts):
-            yield from self._decode(shared, family, decoding)
-
-    def _families(self, prompts: list[Prompt]) -> Iterator[tuple[list[int], list[Prompt]]]:
-        """Yield prompts with what all of them begin with (nothing: too few prompts or tokens)."""
         if not self._shares:
-            yield [], prompts
+            yield from self._decode([], prompts, decoding)
             return
-        families: dict[tuple[int, ...], list[Prompt]] = defaultdict(list)
-        for prompt in prompts:
-            families[tuple(prompt.ids[:LEAST_SHARED_TOKENS])].append(prompt)
-        alone: list[Prompt] = []
-        for family in families.values():
-            shared = common_prefix([prompt.ids for prompt in family])
-            if shared and len(family) >= _LEAST_FAMILY:
-                yield family[0].ids[:shared], family
-            else:
-                alone += family
-        if alone:
-            yield [], alone
+        for shared, family in families(prompts, lambda prompt: prompt.ids, least=_LEAST_FAMILY):
+            yield from self._decode(shared, family, decoding)
 
     @torch.inference_mode()
     def _decode(

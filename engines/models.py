@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        GenerationConfig,
+        PretrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
 
 
 def check_folder(folder: Path) -> None:
@@ -131,14 +136,21 @@ def check_usable(folder: Path, *, trust_remote_code: bool = False) -> None:
             raise ModelError(message) from error
 
 
-def context_length(model: PreTrainedModel) -> int:
-    """Return how many tokens the model was built for."""
-    return int(model.config.get_text_config().max_position_embeddings)
+def context_length(config: PretrainedConfig) -> int:
+    """Return how many tokens a model was built for."""
+    return int(config.get_text_config().max_position_embeddings)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the token ids that end a model's turn."""
+    return end_ids(model.generation_config, tokenizer)
+
+
+def end_ids(
+    generation: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
     """Return the token ids that end a turn: the tokenizer's and the generation config's."""
-    configured = model.generation_config.eos_token_id if model.generation_config else None
+    configured = generation.eos_token_id if generation else None
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
 

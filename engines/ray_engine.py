@@ -16,7 +16,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, ModelError
-from core.hashing import model_files, sha256_file, sha256_json
+from core.hashing import model_digest
 from engines.ray_tasks import fingerprint, sampled_rows, sampling_tasks, scored_rows, scoring_tasks
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RayEngine:
             ModelError: the folder cannot be used.
             WorkersLost: the workers die while they load it.
         """
-        digest = weights_sha256 or sha256_json([sha256_file(p) for p in model_files(folder)])
+        digest = weights_sha256 or model_digest(folder)
         self._make = (folder.resolve(), section, digest)
         self._trust_remote_code = trust_remote_code
         self._section = section.ray

@@ -19,12 +19,13 @@ import torch
 from core.errors import ModelError
 from engines.attention import can_share, run, tokens_at_once
 from engines.engine import Logprob
+from engines.prefix import families
 from engines.prompting import Pair
 from engines.segments import attend, join
 from engines.shared_states import Beginning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from transformers import PreTrainedModel
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 _ROW_TOKENS = 4096
 # Positions whose logits exist at the same time: 256 of 128,000 tokens in float32 are 131 MB.
 _LOGIT_ROWS = 256
-# A shorter common beginning is not worth a forward pass of its own.
-LEAST_SHARED_TOKENS = 64
 
 
 class _Branch(NamedTuple):
@@ -71,8 +70,9 @@ def score_pairs(
         return [_score_alone(model, pair) for pair in fitted]
     results: dict[int, Logprob] = {}
     at_once = tokens_at_once(model.device)
-    for shared, rows in _families(_questions(fitted)):
-        beginning = Beginning(model.config.get_text_config().num_hidden_layers)
+    for shared, family in families(_questions(fitted), lambda row: row.context):
+        rows = [_without_prefix(row, len(shared)) for row in family]
+        beginning = Beginning()
         if shared:
             beginning.read(model, shared)
         rows.sort(key=lambda row: -row.length)
@@ -112,35 +112,9 @@ def _questions(pairs: Sequence[Pair]) -> list[_Row]:
     return [row for found in rows.values() for row in found]
 
 
-def _families(rows: list[_Row]) -> Iterator[tuple[list[int], list[_Row]]]:
-    """Yield rows with the tokens that they all begin with, those tokens cut off."""
-    families: dict[tuple[int, ...], list[_Row]] = defaultdict(list)
-    for row in rows:
-        families[tuple(row.context[:LEAST_SHARED_TOKENS])].append(row)
-    alone: list[_Row] = []
-    for family in families.values():
-        shared = common_prefix([row.context for row in family])
-        if not shared:
-            alone.extend(family)
-            continue
-        yield family[0].context[:shared], [_without_prefix(row, shared) for row in family]
-    if alone:
-        yield [], alone
-
-
 def _without_prefix(row: _Row, shared: int) -> _Row:
     branches = [branch._replace(start=branch.start - shared) for branch in row.branches]
     return _Row(row.context[shared:], branches, row.length - shared)
-
-
-def common_prefix(prompts: Sequence[list[int]]) -> int:
-    """Return how many tokens all prompts begin with (0 if too few); each keeps one of its own."""
-    if len(prompts) < 2:  # noqa: PLR2004 - nobody to share with
-        return 0
-    low, high = min(prompts), max(prompts)
-    limit = min(map(len, prompts)) - 1
-    length = next((i for i in range(limit) if low[i] != high[i]), limit)
-    return length if length >= LEAST_SHARED_TOKENS else 0
 
 
 class _Branches:

@@ -71,12 +71,7 @@ class Servers:
         """
         import openai
 
-        client = openai.OpenAI(
-            api_key=self._key or "none",
-            base_url=url,
-            timeout=self._section.timeout_s,
-            max_retries=self._section.max_retries,
-        )
+        client = openai.OpenAI(**self._reached_at(url))
         try:
             with client:
                 found = client.models.list().data
@@ -92,6 +87,15 @@ class Servers:
             )
             for card in cards
         ]
+
+    def _reached_at(self, url: str) -> dict[str, Any]:
+        """Return how openai's clients reach a server."""
+        return {
+            "api_key": self._key or "none",
+            "base_url": url,
+            "timeout": self._section.timeout_s,
+            "max_retries": self._section.max_retries,
+        }
 
     def version(self, url: str) -> str:
         """Return a server's version as /version tells it (vLLM's does), or "?"."""
@@ -141,15 +145,7 @@ class Servers:
         """Keep every server busy until all is answered."""
         from openai import AsyncOpenAI
 
-        clients = [
-            AsyncOpenAI(
-                api_key=self._key or "none",
-                base_url=url,
-                timeout=self._section.timeout_s,
-                max_retries=self._section.max_retries,
-            )
-            for url in self.urls
-        ]
+        clients = [AsyncOpenAI(**self._reached_at(url)) for url in self.urls]
         live = set(range(len(clients)))
         tasks: dict[asyncio.Task[Completion], tuple[int, int]] = {}
         load = [0] * len(clients)

@@ -33,10 +33,9 @@ class SharedStates:
         """Read the prefix."""
         self._model, self._device = model, model.device
         self._prefix = len(prefix)
-        layers = model.config.get_text_config().num_hidden_layers
-        self._beginning = Beginning(layers)
-        self._prompts: list[_Keys] = [None] * layers
-        self._said: list[_Keys] = [None] * layers
+        self._beginning = Beginning()
+        self._prompts: list[_Keys] = []  # by layer; empty until something was read
+        self._said: list[_Keys] = []
         self._prompt_lengths = torch.zeros(0, dtype=torch.long, device=self._device)
         self._said_lengths = torch.zeros(0, dtype=torch.long, device=self._device)
         self._group = torch.zeros(0, dtype=torch.long, device=self._device)  # row -> prompt
@@ -71,10 +70,9 @@ class SharedStates:
         self._group = torch.cat([self._group, group.repeat_interleave(copies)])
         self._prompt_lengths = torch.cat([self._prompt_lengths, lengths])
         self._said_lengths = torch.cat([self._said_lengths, lengths.new_zeros(rows)])
-        for layer, (keys, values) in enumerate(reading.fresh):
-            self._prompts[layer] = _stack(self._prompts[layer], (keys, values))
-            none = keys.new_zeros((rows, keys.shape[1], 0, keys.shape[3]))
-            self._said[layer] = _stack(self._said[layer], (none, none))
+        nothing = [_of_no_width(keys, rows) for keys in reading.fresh]
+        self._prompts = _stack(self._prompts, reading.fresh)
+        self._said = _stack(self._said, nothing)
         return logits.repeat_interleave(copies, dim=0)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -84,7 +82,7 @@ class SharedStates:
             self._beginning,
             self._prompts,
             self._said,
-            _Layout(self._group, self._prompt_lengths, self._said_lengths),
+            _Layout(self._group, self._prompt_lengths, self._said_lengths, self._model.dtype),
         )
         hidden = run(self._model, tokens[:, None], positions[:, None], saying)
         self._said_lengths = self._said_lengths + 1
@@ -104,31 +102,31 @@ class SharedStates:
         self._group, self._said_lengths = group, self._said_lengths[kept]
 
 
-_Keys = tuple[torch.Tensor, torch.Tensor] | None
+_Keys = tuple[torch.Tensor, torch.Tensor]
 
 
 class Beginning:
     """Keys and values of tokens that every row begins with, by layer; none until `read`."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self) -> None:
         """Hold nothing."""
-        self._keys: list[_Keys] = [None] * layers
+        self._keys: list[_Keys] = []
 
     def read(self, model: PreTrainedModel, tokens: Sequence[int]) -> None:
         """Run the tokens through the model and keep what its layers make of them."""
         ids = torch.tensor([list(tokens)], device=model.device)
         reading = _Reading(self)
         run(model, ids, torch.arange(len(tokens), device=model.device)[None], reading)
-        self._keys = list(reading.fresh)
+        self._keys = reading.fresh
 
     def seen_by(self, layer: int, query: torch.Tensor, scale: float) -> list[Part]:
         """Return what every query sees of the beginning: one part, or none without a beginning.
 
         All rows' queries, and the heads that share a key head, are rows of one product.
         """
-        kept = self._keys[layer]
-        if kept is None:
+        if not self._keys:
             return []
+        kept = self._keys[layer]
         rows, heads, tokens, width = query.shape
         shared = kept[0].shape[1]
         stacked = (
@@ -150,7 +148,7 @@ class _Reading:
 
     def __init__(self, beginning: Beginning) -> None:
         self._beginning = beginning
-        self.fresh: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.fresh: list[_Keys] = []
 
     def attend(
         self,
@@ -170,7 +168,11 @@ class _Layout:
     """Where rows stand in the tensors of a step; the same for all layers."""
 
     def __init__(
-        self, group: torch.Tensor, prompt_lengths: torch.Tensor, said_lengths: torch.Tensor
+        self,
+        group: torch.Tensor,
+        prompt_lengths: torch.Tensor,
+        said_lengths: torch.Tensor,
+        dtype: torch.dtype,
     ) -> None:
         counts = torch.bincount(group, minlength=len(prompt_lengths))
         first = counts.cumsum(0) - counts  # rows of a prompt stand together
@@ -178,22 +180,21 @@ class _Layout:
         self.rows = torch.arange(len(group), device=group.device)
         self.place = self.rows - first[group]
         self.draws = int(counts.max())
-        self.prompt_mask = _hide_beyond(prompt_lengths)
+        self.prompt_mask = _hide_beyond(prompt_lengths, dtype)
         self.lengths = said_lengths
         self.width = int(said_lengths.max()) + 1
         even = bool((said_lengths == said_lengths[0]).all())
-        self.said_mask = None if even else _hide_beyond(said_lengths + 1)
+        self.said_mask = None if even else _hide_beyond(said_lengths + 1, dtype)
 
 
-def _hide_beyond(lengths: torch.Tensor) -> torch.Tensor | None:
+def _hide_beyond(lengths: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
     """Return what to add to scores, shape (rows, 1, 1, longest); None if all are equally long."""
     longest = int(lengths.max())
     hidden = torch.arange(longest, device=lengths.device) >= lengths[:, None]
     if not bool(hidden.any()):
         return None
-    return torch.zeros(hidden.shape, device=lengths.device).masked_fill(hidden, float("-inf"))[
-        :, None, None
-    ]
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=lengths.device)
+    return mask.masked_fill(hidden, float("-inf"))[:, None, None]
 
 
 class _Saying:
@@ -239,27 +240,21 @@ class _Saying:
             else:
                 states[layout.rows, :, layout.lengths] = new[:, :, 0]
         keys, values = (states[:, :, : layout.width] for states in said)
-        mask = layout.said_mask
         grouped = query.reshape(len(query), shared, -1, query.shape[-1])
-        output, mass = attend(
-            grouped, keys, values, scale=scale, mask=None if mask is None else mask.to(query.dtype)
-        )
+        output, mass = attend(grouped, keys, values, scale=scale, mask=layout.said_mask)
         return Part(output.reshape(query.shape), mass.reshape(query.shape[:3]))
 
     def _prompt(self, layer: int, query: torch.Tensor, scale: float) -> Part:
         """See the prompt: the draws of one prompt, and the heads of a group, are rows together."""
         layout = self._layout
-        keys, values = self._prompts[layer] or (query, query)
+        keys, values = self._prompts[layer]
         shared, width = keys.shape[1], query.shape[-1]
         stacked = query.new_zeros(
             (len(keys), layout.draws, shared, query.shape[1] // shared, width)
         )
         stacked[layout.group, layout.place] = query.reshape(len(query), shared, -1, width)
         stacked = stacked.transpose(1, 2).reshape(len(keys), shared, -1, width)
-        mask = layout.prompt_mask
-        output, mass = attend(
-            stacked, keys, values, scale=scale, mask=None if mask is None else mask.to(query.dtype)
-        )
+        output, mass = attend(stacked, keys, values, scale=scale, mask=layout.prompt_mask)
         output = output.view(len(keys), shared, layout.draws, -1, width)
         mass = mass.view(len(keys), shared, layout.draws, -1)
         output = output.transpose(1, 2)[layout.group, layout.place]
@@ -278,10 +273,18 @@ def _pad_right(
     return ids.to(device), lengths.to(device)
 
 
-def _stack(old: _Keys, new: tuple[torch.Tensor, torch.Tensor]) -> _Keys:
-    """Put rows below rows, padding the shorter ones."""
-    if old is None:
-        return new
+def _of_no_width(keys: _Keys, rows: int) -> _Keys:
+    """Return the states of rows that have said nothing yet."""
+    none = keys[0].new_zeros((rows, keys[0].shape[1], 0, keys[0].shape[3]))
+    return none, none
+
+
+def _stack(old: list[_Keys], new: list[_Keys]) -> list[_Keys]:
+    """Put the rows of each layer below those that are there, padding the shorter ones."""
+    return [_below(*both) for both in zip(old, new, strict=True)] if old else new
+
+
+def _below(old: _Keys, new: _Keys) -> _Keys:
     width = max(old[0].shape[2], new[0].shape[2])
     keys, values = (
         torch.cat([pad(states, (0, 0, 0, width - states.shape[2])) for states in both])
@@ -292,8 +295,6 @@ def _stack(old: _Keys, new: tuple[torch.Tensor, torch.Tensor]) -> _Keys:
 
 def _select(keys: _Keys, rows: torch.Tensor, width: int, *, room: int = 0) -> _Keys:
     """Return some rows, `width` tokens of them, with room for more."""
-    if keys is None:
-        return None
     selected = []
     for states in keys:
         # Zeros, not whatever lies there: a weight of zero does not undo a NaN.
@@ -303,10 +304,8 @@ def _select(keys: _Keys, rows: torch.Tensor, width: int, *, room: int = 0) -> _K
     return selected[0], selected[1]
 
 
-def _with_room(keys: _Keys, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _with_room(keys: _Keys, width: int) -> _Keys:
     """Return the states with room for `width` tokens."""
-    if keys is None:
-        raise ValueError("no rows were admitted")
     if keys[0].shape[2] >= width:
         return keys
     grown, values = (pad(states, (0, 0, 0, _GROWTH)) for states in keys)

@@ -19,14 +19,14 @@ DECODING_PLANTS = [
     Plant(
         "what pads a prompt is seen",
         "engines/shared_states.py",
-        "self.prompt_mask = _hide_beyond(prompt_lengths)",
+        "self.prompt_mask = _hide_beyond(prompt_lengths, dtype)",
         "self.prompt_mask = None",
         _ALONE,
     ),
     Plant(
         "a row that joined late sees what it has not said",
         "engines/shared_states.py",
-        "None if even else _hide_beyond(said_lengths + 1)",
+        "None if even else _hide_beyond(said_lengths + 1, dtype)",
         "None",
         _ALONE,
     ),

@@ -118,16 +118,9 @@ def _votes(router: APIRouter, desk: Desk, views: _Views) -> None:
         token: Token, place: Place, form: Annotated[VoteForm, Form()]
     ) -> RedirectResponse:
         """Keep a vote and lead on; a second one on the same item changes nothing."""
-        seat = desk.seat(token)
-        shown = desk.shown(seat, place)
-        desk.check(seat, place, form.shown_at, form.code)
-        await desk.cast(
-            seat,
-            shown,
-            chosen(shown, form.choice),
-            comment=form.comment,
-            shown_at=form.shown_at,
-        )
+        seat, shown = _checked(desk, token, place, form)
+        choice = chosen(shown, form.choice)
+        await desk.cast(seat, shown, choice, comment=form.comment, shown_at=form.shown_at)
         return views.onward(seat)
 
 
@@ -137,17 +130,18 @@ def _rankings(router: APIRouter, desk: Desk, views: _Views) -> None:
         token: Token, place: Place, form: Annotated[RanksForm, Form()]
     ) -> RedirectResponse:
         """Keep a ranking and lead on; a second one on the same item changes nothing."""
-        seat = desk.seat(token)
-        shown = desk.shown(seat, place)
-        desk.check(seat, place, form.shown_at, form.code)
-        await desk.cast(
-            seat,
-            shown,
-            ranked(shown, form.rank),
-            comment=form.comment,
-            shown_at=form.shown_at,
-        )
+        seat, shown = _checked(desk, token, place, form)
+        ranks = ranked(shown, form.rank)
+        await desk.cast(seat, shown, ranks, comment=form.comment, shown_at=form.shown_at)
         return views.onward(seat)
+
+
+def _checked(desk: Desk, token: str, place: int, form: _Answered) -> tuple[Seat, Shown]:
+    """Return whose answer a form is and to what, once its code has been checked."""
+    seat = desk.seat(token)
+    shown = desk.shown(seat, place)
+    desk.check(seat, place, form.shown_at, form.code)
+    return seat, shown
 
 
 def chosen(shown: Shown, choice: Literal["left", "right", "tie"]) -> str:

@@ -11,8 +11,9 @@ from core.errors import ModelError
 from engines.attention import SEGMENTED, has_plain_attention
 from engines.engine import Logprob
 from engines.models import load_model
+from engines.prefix import common_prefix
 from engines.prompting import Pair
-from engines.scoring import common_prefix, score_pairs
+from engines.scoring import score_pairs
 
 WINDOW = 4096
 
