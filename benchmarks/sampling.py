@@ -54,7 +54,7 @@ class Load(NamedTuple):
 def judge_load() -> Load:
     """Return 16 rubric prompts, three draws of 100 tokens each, as the loop judges."""
     judge = JudgeSection()
-    return Load(judge_prompts(16), judge.draws, 100, judge.temperature, judge.top_p, 16)
+    return Load(judge_prompts(16), judge.draws, 100, judge.temperature, judge.top_p, 4)
 
 
 def candidates_load() -> Load:

@@ -58,10 +58,10 @@ class Load(NamedTuple):
 
 
 # Fewer items of ARC with 25 examples: HFLM takes 12 s for each.
-HELLASWAG = Load("hellaswag", 0, 32, peer_batch=8)
+HELLASWAG = Load("hellaswag", 0, 32, peer_batch=4)
 ARC = Load("arc_challenge", 0, 32, peer_batch=8)
 MMLU = Load("mmlu", 5, 20, peer_batch=1, subjects=("anatomy", "philosophy"))
-ARC_25 = Load("arc_challenge", 25, 6, peer_batch=1)
+ARC_25 = Load("arc_challenge", 25, 6, peer_batch=4)
 
 
 def hellaswag0(machine: Machine, repeats: int) -> Row:

@@ -20,6 +20,7 @@ from engines.decoding import Batch, Limits, Prompt
 from engines.draws import fit_prompts
 from engines.models import context_length, load_model, load_tokenizer, stop_ids
 from engines.prefix import families
+from engines.products import prepare_for_few_rows
 from engines.prompting import Prompter
 from engines.scoring import score_pairs
 from engines.shared_states import SharedStates
@@ -63,6 +64,7 @@ class HFEngine:
             attention=SEGMENTED,
             trust_remote_code=trust_remote_code,
         ).to(self._device)
+        prepare_for_few_rows(self._model)
         self._shares = can_share(self._model)
         self._section = section
         self._prompter = Prompter(self._tokenizer)
