@@ -10,6 +10,13 @@ _ALONE = (
 
 DECODING_PLANTS = [
     Plant(
+        "few rows forget a layer's bias",
+        "engines/products.py",
+        "            product += self.bias\n",
+        "            pass\n",
+        "engines/test_products.py::test_a_model_says_the_same",
+    ),
+    Plant(
         "parts of attention are joined without their masses",
         "engines/segments.py",
         "part.output * (part.mass - total).exp()[..., None]",
