@@ -29,6 +29,9 @@ class Load(NamedTuple):
     """A scoring workload: the first `items` of a task, of each of `subjects` (mmlu only).
 
     `peer_batch`: HFLM's batch size, its best of a few (benchmarks/peer_settings.py).
+    `same_examples`: the first `shots` items of the file are the examples of all others, and none
+    of them is scored. Otherwise the task's own sampler decides: for mmlu the first of each subject,
+    for arc others for every item.
     """
 
     task: str
@@ -36,6 +39,7 @@ class Load(NamedTuple):
     items: int
     peer_batch: int
     subjects: tuple[str, ...] = ()
+    same_examples: bool = False
 
     def instances(self) -> list[list[Instance]]:
         """Return lm-eval's requests, those of one item together.
@@ -43,13 +47,20 @@ class Load(NamedTuple):
         Raises:
             NotHere: the real files are absent.
         """
+        from lm_eval.api.samplers import FirstNSampler
+
         data = shared_file("benchmarks")
         tasks = load_tasks(self.task, str(data), seed=0)
         found: list[list[Instance]] = []
         for name in [f"{self.task}_{s}" for s in self.subjects] or [self.task]:
             task = tasks[name]
             task.set_config(key="num_fewshot", value=self.shots)
-            task.build_all_requests(limit=self.items, rank=0, world_size=1)
+            first = 0
+            if self.same_examples:
+                task.sampler = FirstNSampler(task.sampler.df)
+                first = self.shots
+            wanted = list(range(first, first + self.items))
+            task.build_all_requests(samples=wanted, rank=0, world_size=1)
             by_item: dict[int, list[Instance]] = {}
             for instance in task.instances:
                 by_item.setdefault(instance.doc_id, []).append(instance)
@@ -61,7 +72,8 @@ class Load(NamedTuple):
 HELLASWAG = Load("hellaswag", 0, 32, peer_batch=4)
 ARC = Load("arc_challenge", 0, 32, peer_batch=8)
 MMLU = Load("mmlu", 5, 20, peer_batch=1, subjects=("anatomy", "philosophy"))
-ARC_25 = Load("arc_challenge", 25, 6, peer_batch=4)
+ARC_25 = Load("arc_challenge", 25, 8, peer_batch=4, same_examples=True)
+ARC_25_DRAWN = Load("arc_challenge", 25, 6, peer_batch=4)
 
 
 def hellaswag0(machine: Machine, repeats: int) -> Row:
@@ -80,8 +92,13 @@ def mmlu5(machine: Machine, repeats: int) -> Row:
 
 
 def arc25(machine: Machine, repeats: int) -> Row:
-    """Compare ARC-Challenge with 25 examples."""
+    """Compare ARC-Challenge with the same 25 examples for every item."""
     return _against_hflm(ARC_25, machine, repeats)
+
+
+def arc25_drawn(machine: Machine, repeats: int) -> Row:
+    """Compare ARC-Challenge with 25 examples drawn for every item, as lm-eval's default is."""
+    return _against_hflm(ARC_25_DRAWN, machine, repeats)
 
 
 def hflm(batch: int) -> Any:

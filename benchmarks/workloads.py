@@ -28,6 +28,7 @@ WORKLOADS = (
     Workload("arc0", "scoring", 2.5, "score ARC-Challenge, no examples"),
     Workload("mmlu5", "scoring", 4.0, "score MMLU, 5 examples"),
     Workload("arc25", "scoring", 12.0, "score ARC-Challenge, 25 examples"),
+    Workload("arc25_drawn", "scoring", None, "the same, others for every item"),
     Workload("judge_k3", "sampling", 3.0, "judge, 3 draws of 100 tokens"),
     Workload("judge_k3_vllm", "sampling", 1.0, "the same against vLLM"),
     Workload("candidates_n4", "sampling", 2.5, "candidates, 4 draws of 128 tokens"),

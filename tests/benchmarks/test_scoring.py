@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.data_files import NotHere
-from benchmarks.scoring import ARC_25, HELLASWAG, MMLU
+from benchmarks.scoring import ARC_25, ARC_25_DRAWN, HELLASWAG, MMLU
 
 
 @pytest.fixture
@@ -20,12 +21,35 @@ def test_an_item_without_examples_is_one_context_with_its_choices(here: None) ->
     assert [len(context) for context in contexts] == [1, 1]
 
 
-def test_arc_with_examples_has_25_and_none_is_the_question_itself(here: None) -> None:
-    (item,) = ARC_25._replace(items=1).instances()
-    context = item[0].args[0]
-    questions = context.split("Question: ")[1:]
-    assert len(questions) == 26
-    assert questions[-1].removesuffix("\nAnswer:") not in "".join(questions[:-1])
+def _questions(context: str) -> list[str]:
+    return [part.split("\nAnswer:")[0] for part in context.split("Question: ")[1:]]
+
+
+def _of_the_file(shared: Path, count: int) -> list[str]:
+    lines = (shared / "data/benchmarks/arc_challenge.test.jsonl").read_text().splitlines()
+    return [json.loads(line)["question"] for line in lines[:count]]
+
+
+def test_arcs_items_share_the_first_25_as_examples_and_come_after_them(
+    here: None, shared: Path
+) -> None:
+    items = ARC_25._replace(items=3).instances()
+    asked = [_questions(item[0].args[0]) for item in items]
+    in_order = _of_the_file(shared, 28)
+    assert [questions[:25] for questions in asked] == [in_order[:25]] * 3
+    assert [questions[25:] for questions in asked] == [[question] for question in in_order[25:]]
+
+
+def test_arc_drawn_has_25_others_for_every_item_and_none_is_the_question_itself(
+    here: None, shared: Path
+) -> None:
+    items = ARC_25_DRAWN._replace(items=2).instances()
+    first, second = [_questions(item[0].args[0]) for item in items]
+    assert [len(first), len(second)] == [26, 26]
+    assert [first[25], second[25]] == _of_the_file(shared, 2)
+    assert first[25] not in first[:25]
+    assert second[25] not in second[:25]
+    assert first[:25] != second[:25]
 
 
 def test_mmlus_subjects_come_one_after_the_other_with_five_examples(here: None) -> None:
