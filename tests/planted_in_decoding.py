@@ -10,10 +10,10 @@ _ALONE = (
 
 DECODING_PLANTS = [
     Plant(
-        "few rows forget a layer's bias",
+        "packed layers forget their bias",
         "engines/products.py",
-        "            product += self.bias\n",
-        "            pass\n",
+        "self._packed, self.bias, ",
+        "self._packed, None, ",
         "engines/test_products.py::test_a_model_says_the_same",
     ),
     Plant(

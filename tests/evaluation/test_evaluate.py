@@ -207,7 +207,7 @@ def test_limits_judge_and_sample_data_stand_beside_the_numbers() -> None:
     section = load_config(ROOT / "configs" / "quickstart.toml").evaluation
     text = "\n".join(notes([], section))
     assert "Judge: M1 (model)." in text
-    assert "mt_bench 8" in text
+    assert "mt_bench 4" in text
     assert "Not comparable with published numbers" in text
 
 
