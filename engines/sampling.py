@@ -52,6 +52,8 @@ def _sample(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.
     """Draw from float32 logits, looking at no more tokens than the nuclei need."""
     vocabulary = scaled.shape[-1]
     log_total = torch.logsumexp(scaled, dim=-1, keepdim=True)
+    if top_p >= 1:  # every token is in the nucleus: nothing to sort
+        return _place((scaled - log_total).exp().double(), uniform)[:, 0]
     chosen = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
     rows = torch.arange(len(scaled), device=scaled.device)
     for width in (*(head for head in _HEADS if head < vocabulary), vocabulary):
@@ -74,7 +76,11 @@ def _draw(
     mass_before = probabilities.cumsum(dim=-1) - probabilities
     inside = torch.where(mass_before < top_p, probabilities, 0.0).double()
     ids, order = ids.sort(dim=-1)
-    cumulative = inside.gather(-1, order).cumsum(dim=-1)
+    return ids.gather(-1, _place(inside.gather(-1, order), uniform))[:, 0]
+
+
+def _place(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Return where each row's number falls in the sums of its float64 weights, shape (rows, 1)."""
+    cumulative = weights.cumsum(dim=-1)
     target = uniform.to(cumulative.device)[:, None] * cumulative[:, -1:]
-    place = (cumulative <= target).sum(dim=-1, keepdim=True).clamp(max=ids.shape[-1] - 1)
-    return ids.gather(-1, place)[:, 0]
+    return (cumulative <= target).sum(dim=-1, keepdim=True).clamp(max=weights.shape[-1] - 1)

@@ -76,6 +76,13 @@ def test_a_flat_distribution_wider_than_the_sorted_head_is_still_exact() -> None
     assert len(set(chosen.tolist())) == 900
 
 
+def test_without_a_nucleus_the_last_of_the_mass_is_drawn_too() -> None:
+    # Beside a mass of 1, e^-25 = 1.4e-11 is lost in float32 but not in the float64 sums.
+    logits = torch.tensor([[0.0, -25.0]])
+    at = torch.tensor([1 - 1e-13], dtype=torch.float64)
+    assert int(nucleus_sample(logits, at, temperature=1.0, top_p=1.0)[0]) == 1
+
+
 def test_frequencies_follow_the_distribution() -> None:
     probabilities = torch.tensor([0.1, 0.2, 0.3, 0.4])
     rows = 20_000
