@@ -3,7 +3,7 @@ from __future__ import annotations
 import html
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -124,6 +124,7 @@ def test_whatever_a_text_holds_is_what_a_reader_sees(text: str) -> None:
 
 
 @given(st.text())
+@example("a | b")
 def test_in_a_table_too(text: str) -> None:
     out = render(report(TableRow("row", (Cell(text=text),))))
     cells = re.findall(r"<td[^>]*>(.*?)</td>", MarkdownIt("commonmark").enable("table").render(out))
