@@ -26,12 +26,11 @@ def test_same_product(shape: tuple[int, ...], *, bias: bool) -> None:
     torch.testing.assert_close(made, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("rows", "exact"), [(FEW_ROWS, False), (FEW_ROWS + 1, True)])
-def test_many_rows_have_torchs_own_digits(rows: int, *, exact: bool) -> None:
+def test_many_rows_have_torchs_own_digits() -> None:
     torch.manual_seed(4)
-    layer, states = nn.Linear(1536, 64, bias=False), torch.randn(rows, 1536)
+    layer, states = nn.Linear(1536, 64, bias=False), torch.randn(FEW_ROWS + 1, 1536)
     with torch.inference_mode():
-        assert torch.equal(Packed(layer)(states), layer(states)) is exact
+        assert torch.equal(Packed(layer)(states), layer(states))
 
 
 def test_states_that_lie_apart_in_memory() -> None:
