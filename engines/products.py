@@ -17,7 +17,6 @@ from torch import nn
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-
 FEW_ROWS = 128
 """Up to so many rows the copy is used. With more, torch's own product is about as fast, and its
 last digits are those of other programs that score with the model."""

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import json
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from benchmarks.data_files import NotHere
 from benchmarks.scoring import ARC_25, ARC_25_DRAWN, HELLASWAG, MMLU
+from evaluation.json_rows import read_rows
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def _questions(context: str) -> list[str]:
 
 
 def _of_the_file(shared: Path, count: int) -> list[str]:
-    lines = (shared / "data/benchmarks/arc_challenge.test.jsonl").read_text().splitlines()
-    return [json.loads(line)["question"] for line in lines[:count]]
+    rows = read_rows(shared / "data/benchmarks/arc_challenge.test.jsonl")
+    return [row["question"] for _, row in islice(rows, count)]
 
 
 def test_arcs_items_share_the_first_25_as_examples_and_come_after_them(

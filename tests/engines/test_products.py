@@ -61,6 +61,7 @@ def small_model(dtype: torch.dtype = torch.float32, *, tied: bool = True) -> Lla
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_model_says_the_same(*, tied: bool) -> None:
     model = small_model(tied=tied)
+    own = model.lm_head.weight.data_ptr()
     ids = torch.arange(30).view(3, 10)
     with torch.inference_mode():
         wanted = model(ids).logits
@@ -72,6 +73,9 @@ def test_a_model_says_the_same(*, tied: bool) -> None:
     # 2 layers of q, k, v, o, gate, up, down; the output embedding
     assert kinds.count(Packed) == 15
     assert type(model.get_output_embeddings()) is Packed
+    assert model.get_output_embeddings().weight.data_ptr() == (
+        model.get_input_embeddings().weight.data_ptr() if tied else own
+    )
 
 
 def test_other_arithmetic_is_left_alone() -> None:
