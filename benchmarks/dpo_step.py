@@ -72,7 +72,7 @@ def _pairs(count: int) -> list[LedgerRow]:
 
 
 def _ours(pairs: list[LedgerRow], *, steps: int) -> None:
-    from training.dpo import Start, train_dpo
+    from training.trainers.dpo import Start, train_dpo
 
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary) / "work"

@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from reports.gate import run_gate
+from reports.gate.gate import run_gate
 from reports.scores import Metric, ScoresFile
 
 METRICS = 50

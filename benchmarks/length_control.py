@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison import alternate, compared, missing
 from benchmarks.data_files import NotHere, shared_file
-from evaluation.alpaca_annotator import package_contained
-from evaluation.alpaca_files import read_annotations
-from evaluation.length_control import length_controlled
+from evaluation.alpaca_eval.annotator import package_contained
+from evaluation.alpaca_eval.files import read_annotations
+from evaluation.alpaca_eval.length_control import length_controlled
 
 if TYPE_CHECKING:
     from pathlib import Path

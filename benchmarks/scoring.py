@@ -11,10 +11,10 @@ from benchmarks.same_scores import compare_scores
 from core.config import EngineSection
 from engines.embedded import embedded_folder
 from engines.engine import Continuation
-from engines.hf import HFEngine
+from engines.hf.hf import HFEngine
 from engines.models import load_tokenizer
 from engines.prompting import Prompter
-from evaluation.nlp_data import load_tasks
+from evaluation.nlp.data import load_tasks
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

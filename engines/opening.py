@@ -54,7 +54,7 @@ def check_installed(section: EngineSection) -> None:
 def _kind(section: EngineSection) -> Callable[..., Engine]:
     match section.kind:
         case "transformers":
-            from engines.hf import HFEngine
+            from engines.hf.hf import HFEngine
 
             return HFEngine
         case "vllm":
@@ -62,7 +62,7 @@ def _kind(section: EngineSection) -> Callable[..., Engine]:
 
             return VllmEngine
         case "openai":
-            from engines.openai_api import OpenAIEngine
+            from engines.remote.openai_api import OpenAIEngine
 
             return OpenAIEngine
 

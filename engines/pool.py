@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.append_log import AppendLog
 from core.hashing import sha256_json
 from engines.opening import close_engine, open_engine
-from engines.ray_engine import RayEngine
+from engines.ray.engine import RayEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

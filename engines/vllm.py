@@ -1,7 +1,7 @@
 """The vLLM engine: one model folder in a process of vLLM's own, continuous batching.
 
 Reproducibility: each draw has its own seed, so it depends neither on the batch nor on the order of
-requests; batch shape moves log-probabilities in the last digits, as in engines/hf.py. Draws differ
+requests; batch shape moves log-probabilities in the last digits, as with transformers. Draws differ
 from those of transformers: the generators do.
 
 Draws of one prompt, and prompts that begin alike, share their prefill through vLLM's prefix cache.

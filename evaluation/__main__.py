@@ -12,9 +12,9 @@ import typer
 from core.command import results, run_command
 from core.config import load_config
 from core.errors import ConfigError
-from evaluation.explorer.commands import explore
 from evaluation.human.commands import app as human_eval
 from evaluation.human.results_command import human_results
+from web.explorer.commands import explore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def export(
     settings: Settings = None,
 ) -> None:
     """Write a run's MT-Bench in FastChat's formats and its AlpacaEval annotations."""
-    from evaluation.export import export as write
+    from evaluation.files.export import export as write
 
     for path in write(load_config(config, settings), to):
         results().print(str(path), soft_wrap=True)
@@ -111,7 +111,7 @@ def import_(
     redo: Annotated[bool, typer.Option("--redo", help="Replace earlier imports.")] = False,
 ) -> None:
     """Make recorded results into artifacts that `srlm-report build --run FOLDER` reads."""
-    from evaluation.import_recorded import import_results
+    from evaluation.files.import_recorded import import_results
 
     if not annotations and not judgments:
         message = "import: give at least one --annotations FILE or --judgments FILE"
@@ -136,7 +136,7 @@ def alpaca_eval(
     as_json: AsJson = False,
 ) -> None:
     """Win rate, discrete and length-controlled, of recorded AlpacaEval annotations."""
-    from evaluation.alpaca_scores import report
+    from evaluation.alpaca_eval.scores import report
 
     data = str(length_control_data) if length_control_data is not None else None
     _print(report(annotations, data), as_json=as_json)
@@ -148,7 +148,7 @@ def mt_bench(
     as_json: AsJson = False,
 ) -> None:
     """Scores per model of recorded MT-Bench judgments."""
-    from evaluation.fastchat_files import report
+    from evaluation.mt_bench.fastchat_files import report
 
     _print(report(judgments), as_json=as_json)
 
@@ -159,7 +159,7 @@ def agreement(
     as_json: AsJson = False,
 ) -> None:
     """Agreement of scores with human rankings: the five metrics of the paper's Table 4."""
-    from evaluation.ranked_files import report
+    from evaluation.files.ranked_files import report
 
     _print(report(ranked), as_json=as_json)
 
@@ -171,7 +171,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two models item by item: difference, interval and paired test per metric."""
-    from evaluation.score_files import report
+    from evaluation.files.score_files import report
 
     _print(report(a, b), as_json=as_json)
 
@@ -185,7 +185,7 @@ def parse_judgments(
     as_json: AsJson = False,
 ) -> None:
     """Read every judge reply of a file: the score, or the reason why there is none."""
-    from evaluation.reply_files import FORMS, report
+    from evaluation.files.reply_files import FORMS, report
 
     known = next((f for f in FORMS if f == form), None)
     if known is None:
@@ -211,7 +211,7 @@ def nlp(
     as_json: AsJson = False,
 ) -> None:
     """Run NLP benchmarks through lm-eval on a model folder."""
-    from evaluation.nlp import report
+    from evaluation.nlp.tasks import report
 
     wanted = tasks.split(",") if tasks else None
     _print(report(model, data_dir, wanted, limit, dtype=dtype, engine_kind=engine), as_json=as_json)
@@ -236,7 +236,7 @@ def llmbar(
 ) -> None:
     """Agreement of a pairwise judge with LLMBar's human labels, beside chance and length."""
     from core.evaluation_config import JudgeBackendSection
-    from evaluation.llmbar_report import report
+    from evaluation.files.llmbar_report import report
     from judges.pair_prompts import NAMES
 
     if prompt not in NAMES:
@@ -262,7 +262,7 @@ def cassette(
     ] = None,
 ) -> None:
     """Export a record of judge requests and replies to JSONL, or import one."""
-    from judges.cassette import Cassette
+    from judges.backends.cassette import Cassette
 
     if (export is None) == (add is None):
         message = "cassette: give exactly one of --export FILE and --import FILE"

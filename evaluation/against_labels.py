@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import HOW_JUDGED, Ref, Stage
-from evaluation import agreement, nlp, nlp_data
+from evaluation.agreement import scores as agreement
+from evaluation.nlp import data as nlp_data
+from evaluation.nlp import tasks as nlp
 from judges.ranked_replies import judge_ranked, of_split
 
 if TYPE_CHECKING:

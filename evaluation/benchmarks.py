@@ -6,23 +6,19 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from core.stages import Ref, Stage
-from evaluation import (
-    against_labels,
-    agreement,
-    evaluation_items,
-    iteration_checks,
-    mt_bench_scores,
-    nlp,
-    nlp_data,
-    open_ended,
-)
+from evaluation import against_labels, iteration_checks, open_ended
+from evaluation.agreement import scores as agreement
+from evaluation.loop_checks import evaluation_items
+from evaluation.mt_bench import scores as mt_bench_scores
+from evaluation.nlp import data as nlp_data
+from evaluation.nlp import tasks as nlp
 from evaluation.suite import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.records import Score
-    from evaluation.contamination import EvaluationItem
+    from evaluation.loop_checks.contamination import EvaluationItem
     from evaluation.run import EvalRun
 
 _FIRST_FEEDBACK = 2  # iterations with candidates of their own

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import HOW_JUDGED, Ref, Stage
-from evaluation import contamination, evaluation_items, self_judge
+from evaluation.loop_checks import contamination, evaluation_items, self_judge
 from evaluation.run import JUDGED_BY
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from core.records import Score
     from core.store import Built, Partial
-    from evaluation.contamination import EvaluationItem
+    from evaluation.loop_checks.contamination import EvaluationItem
     from evaluation.run import EvalRun
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.progress import say
-from judges.budget import ESTIMATE, FREE, Budget, price_of, quote, token_counter
-from judges.cassette import Cassette
-from judges.local_judge import LocalJudge
-from judges.openai_judge import OpenAIJudge, identity_of, server_of
-from judges.recorded import Recorded, Replayed
+from judges.backends.budget import ESTIMATE, FREE, Budget, price_of, quote, token_counter
+from judges.backends.cassette import Cassette
+from judges.backends.local_judge import LocalJudge
+from judges.backends.openai_judge import OpenAIJudge, identity_of, server_of
+from judges.backends.recorded import Recorded, Replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engines.engine import Engine
     from evaluation.run import EvalRun
     from judges.asking import Ask, Judge, Reply
-    from judges.budget import Price, TokenCounter
+    from judges.backends.budget import Price, TokenCounter
 
 
 class ExternalJudge:

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 from core.hashing import sha256_file
 from core.records import Score
 from core.stages import Ref, Stage, is_model_name
-from evaluation import (
-    alpaca_eval,
-    alpaca_files,
-    alpaca_scores,
-    generate,
-    head_to_head,
-    mt_bench,
-    mt_bench_questions,
-    mt_bench_scores,
-    tags,
-)
-from evaluation.alpaca_sources import file_source, length_control_source, reference_name
+from evaluation import generate
+from evaluation.alpaca_eval import annotations as alpaca_eval
+from evaluation.alpaca_eval import files as alpaca_files
+from evaluation.alpaca_eval import scores as alpaca_scores
+from evaluation.alpaca_eval import tags
+from evaluation.alpaca_eval.sources import file_source, length_control_source, reference_name
+from evaluation.head_to_head import verdicts as head_to_head
+from evaluation.mt_bench import grading as mt_bench
+from evaluation.mt_bench import questions as mt_bench_questions
+from evaluation.mt_bench import scores as mt_bench_scores
 from evaluation.prompts import load_prompts, prompts_file
 from evaluation.run import JUDGED_BY
 from judges.pair_prompts import pair_prompt

@@ -14,18 +14,20 @@ from rich.table import Table
 from core.errors import ConfigError
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Store
-from evaluation import alpaca_files, mt_bench_questions, tags
-from evaluation.alpaca_annotator import PackageAnnotator
+from evaluation.alpaca_eval import files as alpaca_files
+from evaluation.alpaca_eval import tags
+from evaluation.alpaca_eval.annotator import PackageAnnotator
 from evaluation.benchmarks import ANSWERS, jobs
+from evaluation.mt_bench import questions as mt_bench_questions
 from evaluation.prompts import load_prompts
 from evaluation.run import EvalRun
-from judges.budget import FREE, price_of
-from judges.openai_judge import server_of
+from judges.backends.budget import FREE, price_of
+from judges.backends.openai_judge import server_of
 from judges.pair_prompts import pair_prompt
 
 if TYPE_CHECKING:
     from core.config import Config
-    from judges.budget import Price
+    from judges.backends.budget import Price
 
 _CHARACTERS_PER_TOKEN = 4
 _TEMPLATE_TOKENS = 400  # the longest judge prompt without what is judged

@@ -15,7 +15,7 @@ from core.stages import Ref, Stage, evaluation_ref, is_model_name, model_ref, na
 from core.store import Built
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
-from judges.openai_judge import identity_of
+from judges.backends.openai_judge import identity_of
 from judges.rubrics import rubric_source
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from core.stages import is_model_name
-from evaluation import evaluation_items
+from evaluation.loop_checks import evaluation_items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

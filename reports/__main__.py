@@ -66,9 +66,9 @@ def compare(
     ] = None,
 ) -> None:
     """Set two or more runs side by side, with paired differences."""
-    from reports import markdown
     from reports.build import write
-    from reports.compare import Named, compare_runs
+    from reports.formats import markdown
+    from reports.gate.compare import Named, compare_runs
 
     if len(runs) < 2:  # noqa: PLR2004 - two make a comparison
         message = "compare: give two or more run folders or scores.json files"
@@ -109,8 +109,8 @@ def gate(
     settings: Settings = None,
 ) -> None:
     """Exit 1 if the candidate is significantly worse, 2 if the two cannot be compared."""
-    from reports import gate_output
-    from reports.gate import GateOptions, parse_tolerances, run_gate
+    from reports.gate import output as gate_output
+    from reports.gate.gate import GateOptions, parse_tolerances, run_gate
 
     options = GateOptions(
         only=tuple(only or ()),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
 from core.store import write_atomically
-from reports import csv_files, html, latex, markdown
 from reports.collect import collect
 from reports.contents import report_of
+from reports.formats import csv_files, html, latex, markdown
 from reports.lineage import verified
 from reports.results import RunResults
 from reports.scores import to_json

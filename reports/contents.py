@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.stages import model_ref
-from reports import paper_tables, story, summary
+from reports import story, summary
 from reports.document import Report, Section
 from reports.figures import FIGURES
+from reports.published import paper_tables
 from reports.rows import groups
 from reports.tables import (
     alignment_tax,

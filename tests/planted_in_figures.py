@@ -1,4 +1,4 @@
-"""Plants for reports/plotting.py, figures/, story/ and rows/."""
+"""Plants for reports/formats/plotting.py, figures/, story/ and rows/."""
 
 from __future__ import annotations
 
@@ -7,52 +7,52 @@ from tests.planting import Plant
 FIGURE_PLANTS = [
     Plant(
         "ids are the same in every figure",
-        "reports/plotting.py",
+        "reports/formats/plotting.py",
         "f'id=\"{key}-{found[1]}\"'",
         "f'id=\"{found[1]}\"'",
-        "reports/test_plotting.py::test_two_figures_on_one_page_share_no_id_and_all_references_resolve",
+        "reports/formats/test_plotting.py::test_two_figures_on_one_page_share_no_id_and_all_references_resolve",
     ),
     Plant(
         "a dollar sign in a model's words is a formula",
-        "reports/plotting.py",
+        "reports/formats/plotting.py",
         '"text.parse_math": False',
         '"text.parse_math": True',
-        "reports/test_plotting.py::test_words_of_models_are_escaped_and_are_no_formulas",
+        "reports/formats/test_plotting.py::test_words_of_models_are_escaped_and_are_no_formulas",
     ),
     Plant(
         "the ink of figures is black on every page",
-        "reports/plotting.py",
+        "reports/formats/plotting.py",
         'tag.replace(INK, "currentColor")',
         'tag.replace(INK, "#000000")',
-        "reports/test_plotting.py::test_ink_is_the_colour_of_the_page",
+        "reports/formats/test_plotting.py::test_ink_is_the_colour_of_the_page",
     ),
     Plant(
         "ids of a figure are drawn anew each time",
-        "reports/plotting.py",
+        "reports/formats/plotting.py",
         '_SETTINGS | {"svg.hashsalt": key}',
         '_SETTINGS | {"svg.hashsalt": None}',
-        "reports/test_plotting.py::test_another_process_draws_the_same_bytes",
+        "reports/formats/test_plotting.py::test_another_process_draws_the_same_bytes",
     ),
     Plant(
         "the user's matplotlib settings change a figure",
-        "reports/plotting.py",
+        "reports/formats/plotting.py",
         "        mpl.rcdefaults()\n",
         "",
-        "reports/test_plotting.py::test_settings_of_the_user_do_not_change_a_figure_and_stay_as_they_were",
+        "reports/formats/test_plotting.py::test_settings_of_the_user_do_not_change_a_figure_and_stay_as_they_were",
     ),
     Plant(
         "characters that XML cannot hold break a figure",
-        "reports/plotting.py",
+        "reports/formats/plotting.py",
         'svg = _NOT_XML.sub("\\ufffd", svg[svg.index("<svg") :])',
         'svg = svg[svg.index("<svg") :]',
-        "reports/test_plotting.py::test_characters_that_xml_cannot_hold_are_replaced",
+        "reports/formats/test_plotting.py::test_characters_that_xml_cannot_hold_are_replaced",
     ),
     Plant(
         "a figure's style applies to the whole page",
-        "reports/plotting.py",
+        "reports/formats/plotting.py",
         '    svg = _STYLE.sub("", svg, count=1)  # it would apply to the whole page\n',
         "",
-        "reports/test_plotting.py::test_a_figure_is_an_element_and_not_a_document",
+        "reports/formats/test_plotting.py::test_a_figure_is_an_element_and_not_a_document",
     ),
     Plant(
         "a matchup without a verdict is a bar",

@@ -10,7 +10,7 @@ SCALE_PLANTS = [
         "core/rouge_l.py",
         "            if f >= self._threshold:",
         "            if theirs == words:",
-        "training/test_prompts.py",
+        "training/data/test_prompts.py",
     ),
     Plant(
         "a text at the threshold is not similar",

@@ -84,14 +84,14 @@ VOTES_PLANTS = [
     ),
     Plant(
         "people's votes are gated unasked",
-        "reports/gate_pairs.py",
+        "reports/gate/pairs.py",
         'metric.benchmark != "human" and ',
         "",
         "reports/test_human.py::test_what_people_said_is_gated_only_if_asked_for",
     ),
     Plant(
         "the paper's rates stand beside another study",
-        "reports/comparable.py",
+        "reports/published/comparable.py",
         "yield from departures.people(results)",
         "yield from ()",
         "reports/test_human.py::test_the_paper_s_rates_do_not_stand_beside_other_prompts_and_fewer_people",

@@ -47,8 +47,8 @@ def train(
 
 
 def _print_plan(config: Config, k: int, redo: str | None) -> None:
-    from training.plan import plan, plan_table
-    from training.plan_tables import cost_tables
+    from training.plan.plan import plan, plan_table
+    from training.plan.tables import cost_tables
 
     out, rows = results(), plan(config, k, parse_stage(redo, k) if redo else None)
     out.print(plan_table(config, k, rows))

@@ -20,8 +20,8 @@ from core.errors import ConfigError
 from core.progress import say
 from core.stages import model_ref
 from core.store import Store
-from training import launch_command
-from training.launch_spec import Spec
+from training.launch import command as launch_command
+from training.launch.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges import health
 from judges.ranked_replies import judge_ranked, of_split
-from training import candidates, eft, models, pairs, prompts, seed
-from training.open_assistant import source_hash
+from training import models
+from training.data import candidates, eft, pairs, prompts, seed
+from training.data.open_assistant import source_hash
 from training.preflight import check_settings
 from training.run import warn
 

@@ -14,19 +14,20 @@ from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
 from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
-from training import launch, sft
-from training.launch_command import NONE
-from training.open_assistant import source_hash
+from training.data.open_assistant import source_hash
+from training.data.seed import PROMPTS_SAMPLE
+from training.data.validation import validation_prompts
+from training.launch import launch
+from training.launch.command import NONE
 from training.run import MODEL_NAMES
-from training.seed import PROMPTS_SAMPLE
-from training.validation import validation_prompts
+from training.trainers import sft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from engines.engine import Engine
-    from training.early_stopping import CheckpointJudge
     from training.run import Run, Training
+    from training.trainers.early_stopping import CheckpointJudge
 
     _Rows = Callable[[], list[sft.SftRow]]
     _Open = Callable[[Ref], Engine]
@@ -182,7 +183,7 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         sources = judge.sources | source_hash(stopping.validation, PROMPTS_SAMPLE)
 
     def make(place: Training) -> tuple[Path, Built]:
-        from training.dpo import Start, train_dpo
+        from training.trainers.dpo import Start, train_dpo
 
         start = Start(
             run.store.model(previous),
@@ -206,7 +207,7 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
 
 
 def _checkpoint_judge(run: Run, k: int, log: Path) -> CheckpointJudge:
-    from training.early_stopping import CheckpointJudge
+    from training.trainers.early_stopping import CheckpointJudge
 
     stopping, stage = run.config.dpo.early_stopping, model_ref(k)
     judge = named_source(run, "dpo.early_stopping.judge", stopping.judge, k)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
 from engines.opening import check_installed
-from training.launch_command import check_launch
+from training.data.open_assistant import resolve
+from training.data.seed import EFT_SAMPLE, IFT_SAMPLE
+from training.data.validation import validation_prompts
+from training.launch.command import check_launch
 from training.models import named_source
-from training.open_assistant import resolve
-from training.seed import EFT_SAMPLE, IFT_SAMPLE
-from training.validation import validation_prompts
 
 if TYPE_CHECKING:
     from training.run import Run

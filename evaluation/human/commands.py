@@ -51,7 +51,7 @@ def start(
     address: Address = None,
 ) -> None:
     """Prepare a study unless it is there already, print each annotator's link, and serve it."""
-    from evaluation.human.server import serve_study
+    from evaluation.human.server.server import serve_study
 
     folder = _prepared(run, a, b, rank_candidates, n=n, annotators=annotators, seed=seed)
     serve_study(folder, host=host, port=port, address=address)
@@ -78,7 +78,7 @@ def serve(
     study: Study, host: Host = "127.0.0.1", port: Port = _PORT, address: Address = None
 ) -> None:
     """Serve a prepared study as it is."""
-    from evaluation.human.server import serve_study
+    from evaluation.human.server.server import serve_study
     from evaluation.human.study import StudyFolder
 
     serve_study(StudyFolder(study), host=host, port=port, address=address)
@@ -97,7 +97,7 @@ def links(study: Study, address: Address = None) -> None:
 @app.command()
 def export(study: Study) -> None:
     """Write the votes given so far to votes.jsonl (rankings: rankings.jsonl) in the study."""
-    from evaluation.human.server import export as write
+    from evaluation.human.server.server import export as write
     from evaluation.human.study import StudyFolder
 
     results().print(str(write(StudyFolder(study))), soft_wrap=True, markup=False)

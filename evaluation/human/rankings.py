@@ -8,8 +8,8 @@ One JSON line per candidate, best first:
 `rank` 0 is the best, equal ranks are ties; it follows from `mean_rank`, the mean over annotators of
 the rank each gave, ties counted by their middle (1, 1, 3 as 1.5, 1.5, 3). `score` is the mean of
 the run's own judge, null without one. As it is, the file is a source for `eft.source.path` and
-`ift.source` (training/open_assistant.py) and for `srlm-eval agreement --ranked`, which then says
-how well the run's own judge agrees with these people.
+`ift.source` (training/data/open_assistant.py) and for `srlm-eval agreement --ranked`, which then
+says how well the run's own judge agrees with these people.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports.document import Figure
 from reports.figures.points import Point, draw_columns, point_of, sentence
-from reports.plotting import (
+from reports.formats.plotting import (
     COLOURS,
     INK,
     MARKERS,

@@ -13,7 +13,7 @@ from reports.figures.points import (
     point_of,
     sentence,
 )
-from reports.plotting import Series, legend, render, series_of
+from reports.formats.plotting import Series, legend, render, series_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

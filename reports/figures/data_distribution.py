@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
 from reports.document import Figure
-from reports.plotting import COLOURS, MARKERS, Series, legend, render
+from reports.formats.plotting import COLOURS, MARKERS, Series, legend, render
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reports.document import Figure, number
 from reports.figures.points import point_of
-from reports.plotting import LOSE, ON_COLOUR, TIE, WIN, legend, render, shown_name
+from reports.formats.plotting import LOSE, ON_COLOUR, TIE, WIN, legend, render, shown_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

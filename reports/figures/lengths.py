@@ -8,7 +8,15 @@ from core.intervals import bootstrap_mean
 from core.stages import Stage, evaluation_ref
 from reports.document import Figure
 from reports.figures.points import Point, draw_columns, point_of, sentence
-from reports.plotting import COLOURS, MARKERS, Series, are_iterations, legend, render, shown_name
+from reports.formats.plotting import (
+    COLOURS,
+    MARKERS,
+    Series,
+    are_iterations,
+    legend,
+    render,
+    shown_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports.document import Figure
 from reports.figures.points import Point, draw_rows, height_of, point_of, sentence
-from reports.plotting import Series, legend, render, series_of
+from reports.formats.plotting import Series, legend, render, series_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -8,8 +8,8 @@ from core.paired import compare
 from core.stages import Stage, evaluation_ref
 from reports.document import Figure
 from reports.figures.points import Point, draw_rows, height_of, sentence
+from reports.formats.plotting import INK, Series, legend, render, series_of
 from reports.item_values import items_of
-from reports.plotting import INK, Series, legend, render, series_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

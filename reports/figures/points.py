@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from reports.document import number
-from reports.plotting import INK
+from reports.formats.plotting import INK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from core.records import Score
-    from reports.plotting import Series
+    from reports.formats.plotting import Series
 
 _SECOND_LINE = 16.0  # points below the axis
 _SPREAD = 0.62  # share of a row's height over which its models are spread

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.stages import Stage, evaluation_ref
 from judges.pairwise import combine_all
 from reports.document import Item, number
-from reports.plotting import shown_name
+from reports.formats.plotting import shown_name
 from reports.rows.texts import NONE, Part, excerpt, group, points, said
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.stages import Stage, evaluation_ref
 from reports.document import Item, number
-from reports.plotting import shown_name
+from reports.formats.plotting import shown_name
 from reports.rows.texts import Part, group, points, said
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.stages import Stage, evaluation_ref
 from reports.document import Item, Link, number
-from reports.plotting import shown_name
+from reports.formats.plotting import shown_name
 from reports.rows.texts import NONE, excerpt, group, said
 
 if TYPE_CHECKING:

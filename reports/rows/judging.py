@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.stages import Ref, Stage, evaluation_ref
 from reports.document import Item
-from reports.plotting import shown_name
+from reports.formats.plotting import shown_name
 from reports.rows.texts import (
     NONE,
     Judged,

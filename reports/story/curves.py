@@ -9,7 +9,7 @@ from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
 from reports.document import Figure, number
-from reports.plotting import COLOURS, INK, LOSE, TIE, WIN, legend, render
+from reports.formats.plotting import COLOURS, INK, LOSE, TIE, WIN, legend, render
 from reports.story.cells import facts_of
 from reports.story.training_log import Curve, checkpoints, curves
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.paired import compare
 from core.stages import Stage, evaluation_ref
-from reports import comparable
 from reports.document import Cell, Published, Table, TableRow
 from reports.item_values import items_of
+from reports.published import comparable
 from reports.tables.beside import Beside
 from reports.tables.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label
 from reports.tables.nlp import MACRO, MMLU, columns_of, models_with_tasks, tasks_of

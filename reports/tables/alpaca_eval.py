@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import Stage
-from reports import comparable, departures
 from reports.document import Cell, Table, TableRow, number
-from reports.published import (
+from reports.published import comparable, departures
+from reports.published.published import (
     ALPACA_EVAL,
     ALPACA_EVAL_PROMPTS,
     LEADERBOARD,

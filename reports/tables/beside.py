@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import comparable
-from reports.published import of_paper, of_recorded
+from reports.published import comparable
+from reports.published.published import of_paper, of_recorded
 
 if TYPE_CHECKING:
     from reports.document import Published

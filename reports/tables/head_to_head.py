@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import comparable
 from reports.document import Table, TableRow
+from reports.published import comparable
 from reports.tables.beside import Beside
 from reports.tables.cells import (
     P_VALUE_DIGITS,

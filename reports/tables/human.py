@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import Stage, evaluation_ref
-from reports import comparable
 from reports.document import Cell, Table, TableRow
-from reports.published import HUMAN, HUMAN_PROMPTS, of_paper
+from reports.published import comparable
+from reports.published.published import HUMAN, HUMAN_PROMPTS, of_paper
 from reports.tables.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed
 
 if TYPE_CHECKING:

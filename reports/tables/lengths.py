@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import Stage, evaluation_ref
-from reports import comparable
 from reports.document import Cell, Table, TableRow
-from reports.published import of_paper
+from reports.published import comparable
+from reports.published.published import of_paper
 from reports.tables.cells import cell_of, is_asked_for, label, models_of
 
 if TYPE_CHECKING:

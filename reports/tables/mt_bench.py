@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import comparable
 from reports.document import Table, TableRow, number
+from reports.published import comparable
 from reports.tables.beside import Beside
 from reports.tables.cells import cell_of, counted, failures_since, label, listed, models_of
 

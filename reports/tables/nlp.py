@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from reports import comparable
 from reports.document import Cell, Table, TableRow
+from reports.published import comparable
 from reports.tables.beside import Beside
 from reports.tables.cells import cell_of, failures_since, is_asked_for, label, listed
 

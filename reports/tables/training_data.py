@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.stages import Ref, Stage
 from reports.document import Cell, Table, TableRow
-from reports.published import EFT_EVALUATION_EXAMPLES, EFT_EXAMPLES, IFT_EXAMPLES, PAIRS
+from reports.published.published import EFT_EVALUATION_EXAMPLES, EFT_EXAMPLES, IFT_EXAMPLES, PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.data_files import NotHere
 from benchmarks.scoring import ARC_25, ARC_25_DRAWN, HELLASWAG, MMLU
-from evaluation.json_rows import read_rows
+from evaluation.files.json_rows import read_rows
 
 
 @pytest.fixture

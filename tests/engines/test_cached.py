@@ -9,7 +9,7 @@ from core.errors import DataError
 from core.records import user
 from engines.cached import CachedEngine
 from engines.engine import Decoding, Request, Sampled
-from engines.scripted import ScriptedEngine
+from tests.engines.scripted import ScriptedEngine
 
 GREEDY = Decoding(temperature=0.0, top_p=1.0, max_new_tokens=8, seed=0)
 

@@ -24,7 +24,7 @@ from engines.engine import Continuation, Decoding, Engine, Request, Sampled
 from engines.models import load_model, load_tokenizer
 from engines.opening import close_engine, open_engine
 from judges.asking import Ask
-from judges.local_judge import LocalJudge
+from judges.backends.local_judge import LocalJudge
 from tests.completions_server import CompletionsServer
 
 WINDOW = 4096  # the tiny model's
@@ -327,7 +327,7 @@ def test_a_model_judges_over_the_engine(engine: Engine) -> None:
 
 
 def test_lm_eval_asks_the_engine(engine: Engine) -> None:
-    from evaluation.lm_adapter import EngineLM
+    from evaluation.nlp.lm_adapter import EngineLM
 
     adapter = EngineLM(engine, "a task")
     pairs = [("The quick brown", " fox"), ("The quick brown", " dog jumps")]

@@ -6,7 +6,7 @@ import pytest
 
 from core.records import user
 from engines.engine import Continuation, Decoding, Engine, Logprob, Request, Sampled
-from engines.scripted import ScriptedEngine
+from tests.engines.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from core.records import Annotation, Generation
-from evaluation.alpaca_files import instruction_key
+from evaluation.alpaca_eval.files import instruction_key
 from judges.asking import Reply
 
 if TYPE_CHECKING:

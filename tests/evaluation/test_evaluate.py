@@ -14,10 +14,10 @@ from core.errors import ConfigError, EvaluationFailed, MissingArtifact
 from core.records import Score
 from core.stages import Stage, evaluation_ref, model_ref
 from core.store import Store
-from evaluation.alpaca_files import read_annotations
+from evaluation.alpaca_eval.files import read_annotations
 from evaluation.evaluate import evaluate, matching
-from evaluation.export import export
-from evaluation.fastchat_files import report
+from evaluation.files.export import export
+from evaluation.mt_bench.fastchat_files import report
 from evaluation.plan import plan_table
 from evaluation.suite import Outcome, raise_failures
 from evaluation.summary import notes, results_tables

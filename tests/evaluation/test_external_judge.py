@@ -16,8 +16,8 @@ from core.stages import Stage, evaluation_ref, model_ref
 from core.store import Store
 from evaluation.evaluate import evaluate
 from evaluation.suite import raise_failures
-from judges.budget import Price
-from judges.cassette import Cassette
+from judges.backends.budget import Price
+from judges.backends.cassette import Cassette
 from tests import loop
 from tests.servers import (
     BROKEN,

@@ -10,9 +10,9 @@ from core.evaluation_config import GenerationSection
 from core.records import Generation
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Partial
-from engines.scripted import ScriptedEngine
 from evaluation.generate import answer, mean_characters
 from evaluation.prompts import HeldOutPrompt, load_prompts
+from tests.engines.scripted import ScriptedEngine
 from tests.training.making import interrupted, made
 
 REF = evaluation_ref("M1/head_to_head", Stage.ANSWERS)

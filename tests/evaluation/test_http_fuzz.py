@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from evaluation.explorer.app import explorer_app
-from evaluation.explorer.source import Source
 from evaluation.human.prepare import Asked, prepare_comparison, prepare_ranking, read_links
-from evaluation.human.server import open_desk, study_app
-from tests.evaluation.explorer.test_hostile import hostile_run
+from evaluation.human.server.server import open_desk, study_app
 from tests.evaluation.human.studies import compared_run, ranked_run
+from tests.web.explorer.test_hostile import hostile_run
+from web.explorer.app import explorer_app
+from web.explorer.source import Source
 
 if TYPE_CHECKING:
     from schemathesis.generation import GenerationMode

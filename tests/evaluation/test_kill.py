@@ -13,7 +13,7 @@ import pytest
 
 from core.stages import Stage, evaluation_ref
 from core.store import Store
-from judges.cassette import Cassette
+from judges.backends.cassette import Cassette
 from tests import loop
 from tests.conftest import ROOT
 

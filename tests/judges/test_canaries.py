@@ -9,7 +9,7 @@ import pytest
 from core.evaluation_config import JudgeBackendSection
 from core.records import user
 from judges.asking import Ask, Reply
-from judges.openai_judge import OpenAIJudge
+from judges.backends.openai_judge import OpenAIJudge
 from judges.pair_prompts import pair_prompt
 from judges.pairwise import Comparison, judge_orders
 from judges.replies import parse_ranking, parse_score

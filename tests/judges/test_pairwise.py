@@ -9,12 +9,12 @@ import pytest
 from core.errors import ConfigError
 from core.records import Verdict
 from engines.engine import Decoding, Sampled
-from engines.scripted import ScriptedEngine
 from judges import pair_prompts
 from judges.asking import Ask, Reply
-from judges.local_judge import LocalJudge
+from judges.backends.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt, ranking_messages, read_token, token_messages
 from judges.pairwise import Comparison, combine, combine_all, judge_orders
+from tests.engines.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,6 @@ import pytest
 from core.config import JudgeSection
 from core.records import Judgment
 from engines.engine import Decoding, Sampled
-from engines.scripted import ScriptedEngine
 from judges.pointwise import (
     MeanScore,
     Subject,
@@ -17,6 +16,7 @@ from judges.pointwise import (
     read_judgment,
 )
 from judges.rubrics import load_rubric
+from tests.engines.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,10 +6,10 @@ import pytest
 
 from core.config import JudgeSection
 from core.stages import Ref, Stage
-from engines.scripted import ScriptedEngine
 from judges.ranked_replies import judge_ranked, of_split
+from tests.engines.scripted import ScriptedEngine
+from tests.training.data.test_eft import ranked
 from tests.training.making import Killed, Made, dying_after, made
-from tests.training.test_eft import ranked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,10 @@ from core.errors import JudgeFailed
 from core.evaluation_config import JudgeBackendSection
 from core.records import user
 from judges.asking import Ask, settle_failures
-from judges.budget import ESTIMATE, FREE, Budget, price_of
-from judges.cassette import Cassette
-from judges.openai_judge import OpenAIJudge
-from judges.recorded import Recorded, Replayed
+from judges.backends.budget import ESTIMATE, FREE, Budget, price_of
+from judges.backends.cassette import Cassette
+from judges.backends.openai_judge import OpenAIJudge
+from judges.backends.recorded import Recorded, Replayed
 from tests.servers import TransformersServer, serving
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from core.stages import Stage, evaluation_ref
 from core.store import Store
 from reports.build import build
-from reports.html import render
+from reports.formats.html import render
 from tests.reports.documents import (
     ALPACA_ROWS,
     ANNOTATIONS,

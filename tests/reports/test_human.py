@@ -11,13 +11,13 @@ from core.errors import StaleArtifact
 from core.stages import Stage, evaluation_ref
 from core.store import Store
 from evaluation.human.results import write_results
-from reports import comparable
 from reports.collect import collect
 from reports.contents import report_of
 from reports.figures import human as figures
-from reports.gate_pairs import pair_up
+from reports.gate.pairs import pair_up
 from reports.item_values import items_of
 from reports.lineage import verified
+from reports.published import comparable
 from reports.results import RunResults
 from reports.rows.human import votes
 from reports.tables import human

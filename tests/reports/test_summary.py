@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports import paper_tables, summary
+from reports import summary
+from reports.published import paper_tables
 from reports.tables import judge_of_pairs
 from tests.reports.runs import RunBuilder, imported, score
 

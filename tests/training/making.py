@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.records import Message
     from core.stages import Ref
     from core.store import Built, Manifest, Partial
-    from engines.scripted import Reply
+    from tests.engines.scripted import Reply
 
 KEY = Key({}, {}, 0)
 

@@ -13,15 +13,16 @@ from core.config import DpoSection, EarlyStoppingSection, JudgeSection, LoraSect
 from core.hashing import model_files
 from core.stages import Ref, Stage
 from engines.models import load_model
-from engines.scripted import ScriptedEngine
+from tests.engines.scripted import ScriptedEngine
 from tests.training import together
 from tests.training.test_models import run_of
-from training import models, trl_loop
-from training.dpo import Start, train_dpo
-from training.early_stopping import CheckpointJudge
-from training.sft import train_sft
-from training.validation import ValidationPrompt
-from training.weights import lora_config, weights_of
+from training import models
+from training.data.validation import ValidationPrompt
+from training.trainers import trl_loop
+from training.trainers.dpo import Start, train_dpo
+from training.trainers.early_stopping import CheckpointJudge
+from training.trainers.sft import train_sft
+from training.trainers.weights import lora_config, weights_of
 
 LORA = LoraSection(enabled=True, r=2, alpha=4.0, target_modules=("q_proj", "v_proj"))
 

@@ -10,8 +10,8 @@ from core.errors import ConfigError
 from core.stages import Ref, Stage, model_ref
 from tests.conftest import ROOT
 from training import models
+from training.data.validation import validation_prompts
 from training.run import Run
-from training.validation import validation_prompts
 
 
 class Made(NamedTuple):

@@ -7,9 +7,9 @@ from jinja2 import Environment
 
 from core.config import Config, load_config
 from core.stages import SPECS
-from evaluation.nlp_data import BENCHMARKS
+from evaluation.nlp.data import BENCHMARKS
 from tests.conftest import ROOT
-from training.plan_fit import Fit, fits
+from training.plan.fit import Fit, fits
 
 PAPER, EIGHT = (ROOT / "configs" / name for name in ("paper-llama2-70b.toml", "llama3-8b.toml"))
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from core.config import DpoSection, LoraSection, ModelSection, SftSection
 from core.records import LedgerRow
-from training.dpo import Start, train_dpo
-from training.processes import is_first
-from training.sft import SftRow, train_sft
+from training.launch.processes import is_first
+from training.trainers.dpo import Start, train_dpo
+from training.trainers.sft import SftRow, train_sft
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
 # Eleven rows of different lengths, four per step: three steps per epoch, the last with three rows,

@@ -19,7 +19,7 @@ from core.records import Candidate, Generation, Judgment, Prompt
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built, Key, Store
 from evaluation.human.prepare import Asked, prepare_comparison, read_links
-from evaluation.human.server import open_desk, study_app
+from evaluation.human.server.server import open_desk, study_app
 from evaluation.human.study import StudyFolder
 from tests.conftest import ROOT
 

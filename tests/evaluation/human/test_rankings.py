@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
+from evaluation.files.ranked_files import report
 from evaluation.human.ballots import Ballot, BallotBox
 from evaluation.human.prepare import Asked, prepare_ranking
 from evaluation.human.rankings import export_rankings, middle_ranks, read_rankings
 from evaluation.human.study import StudyFolder
-from evaluation.ranked_files import report
 from tests.evaluation.human.studies import comparison, ranked_run
-from training.open_assistant import ranked_replies, read_threads
+from training.data.open_assistant import ranked_replies, read_threads
 
 WHEN = "2026-11-24T15:00:00Z"
 

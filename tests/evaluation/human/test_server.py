@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from core.errors import DataError, RunLocked
-from evaluation.human.server import export, open_desk
+from evaluation.human.server.server import export, open_desk
 from evaluation.human.votes import read_votes
 from tests.evaluation.human.studies import Visitor, comparison, served, visitors
 

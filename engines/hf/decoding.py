@@ -1,0 +1,187 @@
+"""The decoding loop: draws leave when they end, and waiting ones take their places."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+
+from engines.draws import finished
+from engines.engine import decoding_of, draw_seed
+from engines.hf.sampling import nucleus_sample, uniforms
+from engines.stopping import StopStrings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from core.config import EngineSection
+    from engines.engine import Decoding, Request, Sampled
+
+# Ended draws are taken out, and waiting ones let in, when they are this share of the rows: both
+# copy keys and values.
+_TURNOVER = 0.125
+
+
+class Prompt(NamedTuple):
+    """A prompt's tokens and the draws wanted of it, no more than a batch holds."""
+
+    ids: list[int]
+    request: Request
+    draws: tuple[int, ...]
+
+
+class States(Protocol):
+    """What the rows being decoded have read."""
+
+    joins: bool
+
+    def admit(self, prompts: Sequence[list[int]], draws: Sequence[int]) -> torch.Tensor:
+        """Read prompts and add rows; return the new rows' logits, shape (new rows, vocabulary)."""
+        ...
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Append a token to every row; return their logits, shape (rows, vocabulary)."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these (ascending)."""
+        ...
+
+
+class _Row:
+    """One draw on its way."""
+
+    __slots__ = ("draw", "ended", "ids", "prompt")
+
+    def __init__(self, prompt: Prompt, draw: int) -> None:
+        self.prompt, self.draw = prompt, draw
+        self.ids: list[int] = []
+        self.ended = False
+
+
+class Limits(NamedTuple):
+    """What a batch may hold; `shared` tokens are held once whatever the rows."""
+
+    rows: int
+    tokens: int
+    shared: int
+
+    @classmethod
+    def of(cls, section: EngineSection, shared: int) -> Limits:
+        """Return the configured limits."""
+        return cls(section.max_batch_rows, section.max_batch_tokens, shared)
+
+
+class Batch:
+    """Decodes prompts to their ends, in the order given, as many at a time as the limits allow."""
+
+    def __init__(
+        self,
+        states: States,
+        decoding: Decoding,
+        limits: Limits,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        stop: frozenset[int],
+    ) -> None:
+        """Start without rows. `stop` are the tokens that end a turn."""
+        self._states, self._decoding, self._limits = states, decoding, limits
+        self._stop = stop
+        self._strings = StopStrings(tokenizer, decoding.stop)
+        self._rows: list[_Row] = []
+        self._random = torch.zeros((0, decoding.max_new_tokens), dtype=torch.double)
+        self._temperature = torch.zeros(0)
+
+    def run(self, prompts: Sequence[Prompt]) -> Iterator[Sampled]:
+        """Yield every draw of every prompt as it ends."""
+        waiting = deque(prompts)
+        logits: torch.Tensor | None = None
+        while waiting or self._rows:
+            if entering := self._next(waiting):
+                fresh = self._admit(entering)
+                logits = fresh if logits is None else torch.cat([logits, fresh])
+            if logits is None:
+                raise ValueError("a prompt without draws")
+            tokens = self._choose(logits)
+            yield from self._append(tokens.tolist())
+            staying = self._turn_over()
+            if staying is not None:
+                tokens = tokens[torch.tensor(staying, dtype=torch.long, device=tokens.device)]
+            logits = self._states.step(tokens) if self._rows else None
+
+    def _next(self, waiting: deque[Prompt]) -> list[Prompt]:
+        """Take the prompts off the queue that may enter now."""
+        if self._rows and not self._states.joins:
+            return []
+        free = self._limits.rows - len(self._rows)
+        if self._rows and free < _TURNOVER * self._limits.rows:
+            return []
+        entering: list[Prompt] = []
+        rows = len(self._rows)
+        while waiting and self._fits([*entering, waiting[0]], rows + len(waiting[0].draws)):
+            entering.append(waiting.popleft())
+            rows += len(entering[-1].draws)
+        return entering
+
+    def _fits(self, entering: list[Prompt], rows: int) -> bool:
+        if not self._rows and len(entering) == 1:
+            return True
+        held = {id(prompt): prompt for prompt in [*entering, *(row.prompt for row in self._rows)]}
+        longest = max(len(prompt.ids) for prompt in held.values()) - self._limits.shared
+        tokens = longest * len(held) + rows * self._decoding.max_new_tokens + self._limits.shared
+        return rows <= self._limits.rows and tokens <= self._limits.tokens
+
+    def _admit(self, entering: list[Prompt]) -> torch.Tensor:
+        logits = self._states.admit(
+            [prompt.ids for prompt in entering], [len(prompt.draws) for prompt in entering]
+        )
+        fresh = [_Row(prompt, draw) for prompt in entering for draw in prompt.draws]
+        asked = [row.prompt.request for row in fresh]
+        seeds = [
+            draw_seed(self._decoding, request.messages, row.draw)
+            for request, row in zip(asked, fresh, strict=True)
+        ]
+        heat = [decoding_of(request, self._decoding).temperature for request in asked]
+        self._random = torch.cat([self._random, uniforms(seeds, self._decoding.max_new_tokens)])
+        self._temperature = torch.cat([self._temperature, torch.tensor(heat)])
+        self._rows += fresh
+        return logits
+
+    def _choose(self, logits: torch.Tensor) -> torch.Tensor:
+        # A row that has ended may go on until the next turnover; what it says is thrown away.
+        last = self._decoding.max_new_tokens - 1
+        said = torch.tensor([min(len(row.ids), last) for row in self._rows])
+        uniform = self._random[torch.arange(len(self._rows)), said]
+        return nucleus_sample(
+            logits,
+            uniform,
+            temperature=self._temperature.to(logits.device),
+            top_p=self._decoding.top_p,
+        )
+
+    def _append(self, tokens: list[int]) -> Iterator[Sampled]:
+        for row, token in zip(self._rows, tokens, strict=True):
+            if row.ended:
+                continue
+            row.ids.append(token)
+            at_end = token in self._stop
+            used_up = len(row.ids) == self._decoding.max_new_tokens
+            if at_end or used_up or self._strings.reached(row.ids):
+                row.ended = True
+                key = row.prompt.request.key
+                yield finished(key, row.draw, row.ids, self._strings, ended=at_end)
+
+    def _turn_over(self) -> list[int] | None:
+        """Take ended rows out if they are enough; return which stay, None if nothing changed."""
+        staying = [at for at, row in enumerate(self._rows) if not row.ended]
+        gone = len(self._rows) - len(staying)
+        if not gone or (staying and gone < _TURNOVER * len(self._rows)):
+            return None
+        self._states.keep(staying)
+        kept = torch.tensor(staying, dtype=torch.long)
+        self._random, self._temperature = self._random[kept], self._temperature[kept]
+        self._rows = [self._rows[at] for at in staying]
+        return staying

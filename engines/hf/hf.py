@@ -1,0 +1,127 @@
+"""The transformers engine: one model folder on CPU or CUDA, batched sampling and scoring.
+
+Reproducibility: each draw has its own random numbers, derived from (seed, conversation, draw
+index), so it does not depend on what else is in the batch, on the order of requests, or on where a
+killed run was resumed. What cannot be promised is arithmetic: padding and batch shape change the
+order of floating-point sums, so log-probabilities move in the last digits (about 1e-6 in float32,
+1e-2 in bfloat16), and a draw whose random number falls that close to a boundary between two tokens
+can come out differently in another batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from core import hashing
+from engines.draws import fit_prompts
+from engines.hf.attention import SEGMENTED, can_share
+from engines.hf.decoding import Batch, Limits, Prompt
+from engines.hf.prefix import families
+from engines.hf.products import prepare_for_few_rows
+from engines.hf.scoring import score_pairs
+from engines.hf.shared_states import SharedStates
+from engines.hf.stock_states import StockStates
+from engines.models import context_length, load_model, load_tokenizer, stop_ids
+from engines.prompting import Prompter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from core.config import EngineSection
+    from core.records import Message
+    from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
+    from engines.hf.decoding import States
+
+# Fewer prompts do not fill a batch of their own: what they share is not worth keeping apart.
+_LEAST_FAMILY = 4
+
+
+class HFEngine:
+    """A language model loaded by transformers. See the module's docstring for what is exact."""
+
+    def __init__(
+        self,
+        folder: Path,
+        section: EngineSection,
+        *,
+        weights_sha256: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Load the model; `weights_sha256` (from its manifest) spares hashing the folder.
+
+        Raises:
+            ModelError: the folder cannot be used.
+        """
+        self._device = _pick_device(section.device)
+        self._dtype = torch.bfloat16 if section.dtype == "bfloat16" else torch.float32
+        self._tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        self._model = load_model(
+            folder,
+            self._dtype,
+            attention=SEGMENTED,
+            trust_remote_code=trust_remote_code,
+        ).to(self._device)
+        prepare_for_few_rows(self._model)
+        self._shares = can_share(self._model)
+        self._section = section
+        self._prompter = Prompter(self._tokenizer)
+        self._stop = stop_ids(self._model, self._tokenizer)
+        self._context = context_length(self._model.config)
+        digest = weights_sha256 or hashing.model_digest(folder)
+        self.fingerprint = f"transformers/{section.dtype}/{self._device.type}/{digest}"
+
+    def render(self, prompt: Sequence[Message] | str) -> list[int]:
+        """Return a prompt's token ids: a conversation up to the assistant's turn, or raw text."""
+        return self._prompter.render(prompt)
+
+    def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
+        """Yield draws as they finish; see `Engine.sample`."""
+        fitting, too_long = fit_prompts(self._prompter, requests, decoding, self._context)
+        yield from too_long
+        prompts: list[Prompt] = []
+        most = self._section.max_batch_rows
+        for request, ids in fitting:
+            starts = range(0, len(request.draws), most)
+            prompts += [Prompt(ids, request, request.draws[at : at + most]) for at in starts]
+        # The longest first: the last rows of a batch, decoded by few, are then the short ones.
+        prompts.sort(key=lambda prompt: len(prompt.ids), reverse=True)
+        if not self._shares:
+            yield from self._decode([], prompts, decoding)
+            return
+        for shared, family in families(prompts, lambda prompt: prompt.ids, least=_LEAST_FAMILY):
+            yield from self._decode(shared, family, decoding)
+
+    @torch.inference_mode()
+    def _decode(
+        self, shared: list[int], prompts: list[Prompt], decoding: Decoding
+    ) -> Iterator[Sampled]:
+        states: States
+        states = SharedStates(self._model, shared) if self._shares else StockStates(self._model)
+        batch = Batch(
+            states,
+            decoding,
+            Limits.of(self._section, len(shared)),
+            tokenizer=self._tokenizer,
+            stop=self._stop,
+        )
+        yield from batch.run(prompts)
+
+    @torch.inference_mode()
+    def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
+        """Return one result per request, in order; see engines/hf/scoring.py for what is shared."""
+        pairs = self._prompter.pairs(requests)
+        return score_pairs(
+            self._model,
+            pairs,
+            window=self._context,
+            cache_tokens=self._section.max_batch_tokens,
+        )
+
+
+def _pick_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

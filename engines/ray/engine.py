@@ -1,0 +1,216 @@
+"""An engine whose work is done by a pool of workers on Ray: same rows, more machines.
+
+`sample` and `score` run as Ray Data jobs. A job's rows are tasks (engines/ray/tasks.py); each is
+carried to the pool's dispatcher, which finds a free worker (engines/ray/workers.py). The workers
+outlive the jobs, so that a model is loaded once. Rows come back as tasks end, each once: an outcome
+that arrives a second time, because Ray repeated a step of a job, is dropped.
+
+What is sampled is what one worker's engine samples, and the fingerprint is that engine's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigError, ModelError
+from core.hashing import model_digest
+from engines.ray.tasks import fingerprint, sampled_rows, sampling_tasks, scored_rows, scoring_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from core.config import EngineSection, RaySection
+    from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
+
+_LOCAL_STORE_BYTES = 200 * 2**20  # tasks and outcomes are text: a few megabytes
+_CLOSING_S = 30.0
+
+
+class RayEngine:
+    """A pool of workers that each hold the same model. `close` ends them and frees their memory.
+
+    One pool is open at a time, as it may take the whole cluster: opening another closes it, and a
+    closed one opens again when it is next used.
+    """
+
+    _opened: RayEngine | None = None
+
+    def __init__(
+        self,
+        folder: Path,
+        section: EngineSection,
+        *,
+        weights_sha256: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Start the workers; return when the first has loaded the model.
+
+        The folder must lie where every machine of the cluster can read it under the same path.
+        `weights_sha256` (from its manifest) spares hashing it, here and on the workers.
+
+        Raises:
+            ConfigError: Ray is not installed, not reachable, or has too little for the workers.
+            ModelError: the folder cannot be used.
+            WorkersLost: the workers die while they load it.
+        """
+        digest = weights_sha256 or model_digest(folder)
+        self._make = (folder.resolve(), section, digest)
+        self._trust_remote_code = trust_remote_code
+        self._section = section.ray
+        self._workers: list[Any] = []
+        self._dispatcher: Any = None
+        connect(self._section)
+        self.fingerprint = self._open()
+
+    def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
+        """Yield draws as tasks end; see `Engine.sample`."""
+        tasks = sampling_tasks(
+            requests,
+            decoding,
+            rows=self._section.rows_per_task,
+            workers=self._section.workers,
+        )
+        for _, outcome in self._outcomes(tasks):
+            yield from sampled_rows(outcome)
+
+    def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
+        """Return one result per request, in order."""
+        tasks = scoring_tasks(
+            requests, rows=self._section.rows_per_task, workers=self._section.workers
+        )
+        found: dict[int, Logprob] = {}
+        for number, outcome in self._outcomes([task.task for task in tasks]):
+            found.update(zip(tasks[number].places, scored_rows(outcome), strict=True))
+        return [found[at] for at in range(len(requests))]
+
+    def close(self) -> None:
+        """End the workers; a second time does nothing."""
+        if self._dispatcher is None:
+            return
+        import ray
+
+        closing = [worker.close.remote() for worker in self._workers]
+        ray.wait(closing, num_returns=len(closing), timeout=_CLOSING_S)
+        for actor in (self._dispatcher, *self._workers):
+            ray.kill(actor)
+        self._dispatcher, self._workers = None, []
+        RayEngine._opened = None
+
+    def _open(self) -> str:
+        """Start workers and dispatcher; return the fingerprint of what they hold."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from engines.ray.workers import Dispatcher, EngineWorker
+
+        if RayEngine._opened is not None:
+            RayEngine._opened.close()
+        RayEngine._opened = self
+        worker = ray.remote(EngineWorker).options(
+            num_cpus=self._section.cpus_per_worker,
+            num_gpus=self._section.gpus_per_worker,
+            max_restarts=-1,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self._section.cpus_per_worker)}},
+        )
+        self._workers = [
+            worker.remote(*self._make, trust_remote_code=self._trust_remote_code)
+            for _ in range(self._section.workers)
+        ]
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        dispatcher = ray.remote(Dispatcher).options(num_cpus=0, scheduling_strategy=here)
+        self._dispatcher = dispatcher.remote(self._workers)
+        return fingerprint(ray.get(self._dispatcher.open.remote()))
+
+    def _outcomes(self, tasks: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """Yield each task's number and outcome once, as they end."""
+        if not tasks:
+            return
+        if self._dispatcher is None:
+            self._open()
+        import ray.data
+
+        rows = [{"number": number, "task": task} for number, task in enumerate(tasks)]
+        job = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            _carrier(self._dispatcher), num_cpus=0, concurrency=self._section.workers
+        )
+        seen: set[int] = set()
+        for row in job.iter_rows():
+            number, outcome = int(row["number"]), str(row["outcome"])
+            if number in seen:
+                continue
+            seen.add(number)
+            self._check_same_engine(outcome)
+            yield number, outcome
+
+    def _check_same_engine(self, outcome: str) -> None:
+        other = fingerprint(outcome)
+        if other != self.fingerprint:
+            message = (
+                f"workers on Ray differ: one is {other}, the first was {self.fingerprint}. "
+                "Set engine.device and use machines of one kind, or their rows would be mixed"
+            )
+            raise ModelError(message)
+
+
+def _carrier(dispatcher: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return the step of a job that has a task done: it waits, so it needs no CPU."""
+
+    def carry(row: dict[str, Any]) -> dict[str, Any]:
+        import ray
+
+        return {"number": row["number"], "outcome": ray.get(dispatcher.run.remote(row["task"]))}
+
+    return carry
+
+
+def connect(section: RaySection) -> None:
+    """Join the cluster that the section names, or start Ray here; nothing if that was done.
+
+    Raises:
+        ConfigError: Ray is not installed, not reachable, or has too little for the workers.
+    """
+    if importlib.util.find_spec("ray") is None:
+        message = (
+            f"engine.ray.workers = {section.workers}: Ray is not installed here; run "
+            "`pip install -e '.[ray]'`, or set engine.ray.workers to 0"
+        )
+        raise ConfigError(message)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        local = section.address == "local"
+        settings: dict[str, Any] = {"include_dashboard": False} if local else {}
+        if local:
+            settings["object_store_memory"] = _LOCAL_STORE_BYTES
+        try:
+            ray.init(section.address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+        except ConnectionError as error:
+            message = f"engine.ray.address = {section.address!r}: no Ray there ({error})"
+            raise ConfigError(message) from None
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the stage has its own
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    _check_room(section, ray.cluster_resources())
+
+
+def _check_room(section: RaySection, there: dict[str, float]) -> None:
+    wanted = {
+        "CPU": section.workers * section.cpus_per_worker,
+        "GPU": section.workers * section.gpus_per_worker,
+    }
+    lacking = [
+        f"{wanted[kind]:g} {kind}s, Ray has {there.get(kind, 0):g}"
+        for kind in wanted
+        if wanted[kind] > there.get(kind, 0)
+    ]
+    if lacking:
+        message = (
+            f"engine.ray: {section.workers} workers need {' and '.join(lacking)}; "
+            "ask for fewer or start more machines first"
+        )
+        raise ConfigError(message)

@@ -1,0 +1,142 @@
+"""The actors of a pool: workers that hold an engine each, and one that gives them tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError
+
+from core.errors import SrlmError, WorkersLost
+from engines.opening import close_engine, open_engine
+from engines.ray.tasks import failed, opened, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from core.config import EngineSection
+    from engines.engine import Engine
+
+ATTEMPTS = 3
+# What a call ends with when the process, its machine or its result is gone.
+_GONE = (RayActorError, OutOfMemoryError, ObjectLostError)
+
+
+class EngineWorker:
+    """Holds one engine. Expected errors come back as outcomes, so that the process lives on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        section: EngineSection,
+        weights_sha256: str,
+        *,
+        trust_remote_code: bool,
+    ) -> None:
+        """Load nothing: an error while an actor is created would look like a dead worker."""
+        self._folder, self._section = folder, section
+        self._weights_sha256, self._trust_remote_code = weights_sha256, trust_remote_code
+        self._loaded: Engine | None = None
+
+    @ray.method(max_task_retries=ATTEMPTS - 1)
+    def open(self) -> str:
+        """Load the engine; the outcome says which it is, or why it cannot be loaded."""
+        try:
+            return opened(self._engine())
+        except SrlmError as error:
+            return failed(error)
+
+    def run(self, task: str) -> str:
+        """Perform a task and return its outcome."""
+        try:
+            return perform(self._engine(), task)
+        except SrlmError as error:
+            return failed(error)
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        if self._loaded is not None:
+            close_engine(self._loaded)
+            self._loaded = None
+
+    def _engine(self) -> Engine:
+        if self._loaded is None:
+            self._loaded = open_engine(
+                self._folder,
+                self._section,
+                weights_sha256=self._weights_sha256,
+                trust_remote_code=self._trust_remote_code,
+            )
+        return self._loaded
+
+
+class Dispatcher:
+    """Gives each task to a worker that is free.
+
+    A task whose worker dies goes to the next free one, up to three times; the dead worker is
+    started again by Ray, and is free once it has loaded its engine.
+    """
+
+    def __init__(self, workers: Sequence[Any]) -> None:
+        """Keep handles of `EngineWorker` actors."""
+        self._workers = workers
+        self._starts: list[asyncio.Task[str]] = []
+        self._free: asyncio.Queue[Any] = asyncio.Queue()
+        self._usable = len(workers)
+
+    async def open(self) -> str:
+        """Load all engines; return the outcome of the first that is done."""
+        self._start()
+        done, _ = await asyncio.wait(self._starts, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+
+    async def run(self, task: str) -> str:
+        """Return a task's outcome, which is an error if workers keep dying on it."""
+        self._start()
+        for _ in range(ATTEMPTS):
+            worker = await self._free.get()
+            if worker is None:  # none will ever be free again: tell the other tasks as well
+                self._free.put_nowait(None)
+                return failed(WorkersLost(_died("while loading the model")))
+            try:
+                outcome: str = await worker.run.remote(task)
+            except asyncio.CancelledError:  # the call was given up while the worker is at it
+                self._bring_back(worker)
+                raise
+            except _GONE:
+                self._bring_back(worker)
+            else:
+                self._free.put_nowait(worker)
+                return outcome
+        return failed(WorkersLost(_died("on one task")))
+
+    def _start(self) -> None:
+        if not self._starts:
+            for worker in self._workers:
+                self._bring_back(worker)
+
+    def _bring_back(self, worker: Any) -> None:
+        self._starts.append(asyncio.create_task(self._make_free(worker)))
+
+    async def _make_free(self, worker: Any) -> str:
+        """Wait until a worker has its engine, then let it have tasks; without one it gets none."""
+        try:
+            outcome: str = await worker.open.remote()
+        except _GONE:
+            self._usable -= 1
+            if not self._usable:
+                self._free.put_nowait(None)
+            return failed(WorkersLost(_died("while loading the model")))
+        self._free.put_nowait(worker)
+        return outcome
+
+
+def _died(when: str) -> str:
+    return (
+        f"engine workers on Ray died {ATTEMPTS} times {when}, most likely for want of memory: "
+        "lower engine.max_batch_rows or max_batch_tokens (vLLM: its memory settings) or "
+        "engine.ray.workers; what they said is in Ray's logs (/tmp/ray/session_latest/logs on the "
+        "worker's machine). Finished rows are kept: run the same command to go on"
+    )

@@ -1,0 +1,1 @@
+"""Models behind servers with the OpenAI protocol."""

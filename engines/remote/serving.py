@@ -1,0 +1,135 @@
+"""Starting a server for a model, and stopping it for certain.
+
+The server runs under a small watcher, which ends it when told to, and also when this process is
+gone, however it went: a server that outlived a killed run would keep the memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from core.config import EngineSection
+
+_POLL_S = 0.2
+_STOP_S = 30.0
+_SHOWN_LINES = 3
+
+
+class ModelServer:
+    """A server process over one model folder. `url` is what a client is given."""
+
+    def __init__(self, folder: Path, section: EngineSection) -> None:
+        """Start `section.serve_command` and wait until it answers.
+
+        Raises:
+            ConfigError: there is no such program.
+            ModelError: it ended, or did not answer in time; the message shows its last words.
+        """
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/v1"
+        values = {"model": str(folder.resolve()), "port": str(port), "dtype": section.dtype}
+        command = [
+            part.replace("{model}", values["model"])
+            .replace("{port}", values["port"])
+            .replace("{dtype}", values["dtype"])
+            for part in shlex.split(section.serve_command or "")
+        ]
+        descriptor, name = tempfile.mkstemp(prefix="srlm-server-", suffix=".log")
+        self._log = Path(name)
+        with os.fdopen(descriptor, "wb") as log:
+            self._watcher = subprocess.Popen(  # noqa: S603 - the user's own command
+                [sys.executable, "-m", "engines.remote.serving", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches us, and we stop it in order
+            )
+        self.close = weakref.finalize(self, _stop, self._watcher, self._log)
+        try:
+            self._wait(command[0], section.start_timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait(self, program: str, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not _answers(self.url):
+            code = self._watcher.poll()
+            if code == _NO_PROGRAM:
+                raise ConfigError(f"engine.serve_command: there is no program {program!r} here")
+            if code is not None or time.monotonic() > deadline:
+                what = "ended" if code is not None else f"did not answer within {timeout_s:g} s"
+                message = (
+                    f"engine.serve_command: the server {what}; its last words: {self._words()}"
+                )
+                raise ModelError(message)
+            time.sleep(_POLL_S)
+
+    def _words(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        spoken = [line.strip() for line in lines if line.strip()]
+        return " | ".join(spoken[-_SHOWN_LINES:]) or "none"
+
+
+def _answers(url: str) -> bool:
+    request = urllib.request.Request(f"{url}/models")  # noqa: S310 - our own http address
+    try:
+        with urllib.request.urlopen(request, timeout=5) as reply:  # noqa: S310
+            return bool(reply.status == 200)  # noqa: PLR2004 - OK
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)  # up, and wants a key
+    except OSError:
+        return False
+
+
+def _stop(watcher: subprocess.Popen[bytes], log: Path) -> None:
+    if watcher.stdin is not None:
+        watcher.stdin.close()  # what the watcher waits for
+    watcher.wait()
+    log.unlink(missing_ok=True)
+
+
+_NO_PROGRAM = 127
+
+
+def watch(command: list[str]) -> int:
+    """Run a command until it ends or standard input closes; then end all of its processes."""
+    try:
+        server = subprocess.Popen(  # noqa: S603 - the user's own command
+            command, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    except OSError:
+        return _NO_PROGRAM
+    stdin = sys.stdin.buffer
+    os.set_blocking(stdin.fileno(), False)
+    while server.poll() is None and stdin.read(1) != b"":
+        time.sleep(_POLL_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    try:
+        return server.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        return server.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(watch(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""A model as a judge against human rankings (Table 4)."""

@@ -1,0 +1,213 @@
+"""How a judge's scores order replies that humans have ranked: the metrics of Table 4.
+
+The paper leaves open what a tie between two scores counts. With model ties left out, Kendall's
+tau-b over pairs is (2·accuracy − 1)·√(1 − tie rate), so M3's .817 and .324 fit together at a tie
+rate of 74 %; counted as half or as wrong, an accuracy of .817 forces a tau of at least .634.
+Leaving ties out is therefore the default, and all three readings are given.
+
+It also leaves open how correlations are pooled. The default is the mean over instructions, one
+whose replies all got the same score counting 0 because such scores order nothing: leaving it out
+would give about .634 for M3 (an instruction of two untied replies has tau ±1), and over all replies
+in one pot Spearman's rho lies further above tau (12 to 20 % in simulations on OASST2's rankings)
+than in the paper (5 to 10 %). Both other readings are given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.intervals import Interval, bootstrap, bootstrap_ratio
+from evaluation.agreement.correlation import kendall_tau, spearman
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PERFECT = 5.0  # the rubric's highest score
+
+
+class Scored(NamedTuple):
+    """One instruction's replies: human rank (lower is better) and score, None for none."""
+
+    prompt_key: str
+    replies: tuple[tuple[float, float | None], ...]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the humans put at least two of the replies in an order."""
+        return len({rank for rank, _ in self.replies}) > 1
+
+    def with_scores(self, scores: Sequence[float | None]) -> Scored:
+        """Return the same replies with other scores."""
+        pairs = zip(self.replies, scores, strict=True)
+        return Scored(self.prompt_key, tuple((rank, score) for (rank, _), score in pairs))
+
+
+class Metric(NamedTuple):
+    """A number, None where undefined; the items behind it; its 95 % interval over instructions."""
+
+    value: float | None
+    n: int
+    interval: Interval | None = None
+
+
+class _Order(NamedTuple):
+    """How one instruction's scores order its replies, against the humans.
+
+    Pairs of differently ranked, scored replies: `right`, `wrong`, `tied`. `exact` is the
+    probability that the whole order comes out right with ties broken by chance, None if a reply has
+    no score. `perfect` replies with the highest score, of which `best` ranked first.
+    """
+
+    right: int
+    wrong: int
+    tied: int
+    exact: float | None
+    perfect: int
+    best: int
+    tau: float | None
+    rho: float | None
+
+    @property
+    def pairs(self) -> int:
+        return self.right + self.wrong + self.tied
+
+
+def measure(
+    prompts: Sequence[Scored], *, seed: int, perfect: float = PERFECT, intervals: bool = True
+) -> dict[str, Metric]:
+    """Return every metric under every reading; instructions without a human order are left out.
+
+    pairwise_accuracy/{ties_excluded, ties_half, ties_wrong}: % of pairs of differently ranked
+        replies that the scores order as the humans did; 50 is chance under the first two.
+    exact_match/...: % of instructions whose whole order is right. Excluded: those with a tie
+        between differently ranked replies are dropped; half: ties broken by chance, the expected
+        share; wrong: a tie is not exact. Instructions with an unscored reply do not count.
+    five_best: % of the replies with the perfect score that humans ranked first of theirs.
+    spearman, kendall_tau/{per_prompt, per_prompt_ties_excluded, pooled}: in [−1, 1], 0 is chance;
+        see the module's docstring.
+    tie_rate: share of pairs with equal scores. scored_rate: share of replies that have a score.
+    """
+    kept = [prompt for prompt in prompts if prompt.comparable]
+    orders = [_order(prompt, perfect) for prompt in kept]
+    share = _Shares(seed if intervals else None)
+    pairs = [float(o.pairs) for o in orders]
+    untied = [float(o.right + o.wrong) for o in orders]
+    right, tied = [float(o.right) for o in orders], [float(o.tied) for o in orders]
+    half = [r + t / 2 for r, t in zip(right, tied, strict=True)]
+    whole = [(o.exact, o.tied) for o in orders if o.exact is not None]
+    strict = [exact for exact, ties in whole if not ties]
+    return {
+        "pairwise_accuracy/ties_excluded": share.of(right, untied, 100),
+        "pairwise_accuracy/ties_half": share.of(half, pairs, 100),
+        "pairwise_accuracy/ties_wrong": share.of(right, pairs, 100),
+        "exact_match/ties_excluded": share.of(strict, [1.0] * len(strict), 100),
+        "exact_match/ties_half": share.of([e for e, _ in whole], [1.0] * len(whole), 100),
+        "exact_match/ties_wrong": share.of(
+            [0.0 if ties else e for e, ties in whole], [1.0] * len(whole), 100
+        ),
+        "five_best": share.of(
+            [float(o.best) for o in orders], [float(o.perfect) for o in orders], 100
+        ),
+        **_correlations("spearman", kept, [o.rho for o in orders], share, spearman),
+        **_correlations("kendall_tau", kept, [o.tau for o in orders], share, kendall_tau),
+        "tie_rate": share.of(tied, pairs, 1),
+        "scored_rate": share.of(
+            [float(sum(score is not None for _, score in p.replies)) for p in kept],
+            [float(len(p.replies)) for p in kept],
+            1,
+        ),
+    }
+
+
+class _Shares:
+    """Makes metrics of sums per instruction; without a seed, without intervals."""
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed = seed
+
+    def of(self, above: Sequence[float], below: Sequence[float], scale: float) -> Metric:
+        total = math.fsum(below)
+        if not total:
+            return Metric(None, 0)
+        interval = None
+        if self.seed is not None:
+            interval = bootstrap_ratio([scale * a for a in above], below, seed=self.seed)
+        return Metric(scale * math.fsum(above) / total, round(total), interval)
+
+    def mean(self, values: Sequence[float]) -> Metric:
+        return self.of(values, [1.0] * len(values), 1)
+
+
+def _correlations(
+    name: str,
+    prompts: Sequence[Scored],
+    each: Sequence[float | None],
+    share: _Shares,
+    correlate: Callable[[Sequence[float], Sequence[float]], float | None],
+) -> dict[str, Metric]:
+    rows = [_goodness_and_scores(prompt) for prompt in prompts]
+    # Of an instruction with fewer than two differently ranked, scored replies nothing can be said.
+    found = [v for v, (good, _) in zip(each, rows, strict=True) if len(set(good)) > 1]
+
+    def pooled(drawn: Sequence[tuple[list[float], list[float]]]) -> float | None:
+        return correlate([g for gs, _ in drawn for g in gs], [s for _, ss in drawn for s in ss])
+
+    interval = bootstrap(rows, pooled, seed=share.seed) if share.seed is not None else None
+    value = pooled(rows)
+    n = sum(len(goodness) for goodness, _ in rows) if value is not None else 0
+    return {
+        f"{name}/per_prompt": share.mean([0.0 if v is None else v for v in found]),
+        f"{name}/per_prompt_ties_excluded": share.mean([v for v in found if v is not None]),
+        f"{name}/pooled": Metric(value, n, interval if value is not None else None),
+    }
+
+
+def _goodness_and_scores(prompt: Scored) -> tuple[list[float], list[float]]:
+    """Return the scored replies' human goodness (−rank) and their scores."""
+    rows = [(-rank, score) for rank, score in prompt.replies if score is not None]
+    return [goodness for goodness, _ in rows], [score for _, score in rows]
+
+
+def _order(prompt: Scored, perfect: float) -> _Order:
+    goodness, found = _goodness_and_scores(prompt)
+    right = wrong = tied = 0
+    for i in range(len(found)):
+        for j in range(i):
+            by_humans, by_judge = goodness[i] - goodness[j], found[i] - found[j]
+            if by_humans:
+                right += by_humans * by_judge > 0
+                wrong += by_humans * by_judge < 0
+                tied += by_judge == 0
+    first = max(-rank for rank, _ in prompt.replies)
+    fives = [g for g, score in zip(goodness, found, strict=True) if score == perfect]
+    exact = _chance_of_exact(goodness, found, wrong) if len(found) == len(prompt.replies) else None
+    return _Order(
+        right=right,
+        wrong=wrong,
+        tied=tied,
+        exact=exact,
+        perfect=len(fives),
+        best=fives.count(first),
+        tau=kendall_tau(goodness, found),
+        rho=spearman(goodness, found),
+    )
+
+
+def _chance_of_exact(goodness: Sequence[float], found: Sequence[float], wrong: int) -> float:
+    """Return the probability of the humans' order when equal scores are put in random order.
+
+    Of m replies with one score, m! orders; those that keep the humans' order permute replies which
+    the humans rank equally.
+    """
+    if wrong:
+        return 0.0
+    groups: dict[float, Counter[float]] = {}
+    for good, score in zip(goodness, found, strict=True):
+        groups.setdefault(score, Counter())[good] += 1
+    chances = (
+        math.prod(map(math.factorial, group.values())) / math.factorial(group.total())
+        for group in groups.values()
+    )
+    return math.prod(chances)

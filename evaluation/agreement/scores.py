@@ -1,0 +1,135 @@
+"""A judge's scores against human rankings (Table 4), beside what no judgment at all would score.
+
+What ties count and how correlations are pooled: see order_metrics.py.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from core.intervals import bootstrap_mean
+from core.records import Score
+from evaluation.agreement.order_metrics import PERFECT, Metric, Scored, measure
+from judges.pointwise import mean_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.records import Judgment, RankedPrompt
+
+ALWAYS = 4.0  # the most common score (paper, section 3.1.1)
+SHUFFLES = 200
+DEFAULTS = {
+    "pairwise_accuracy": "pairwise_accuracy/ties_excluded",
+    "five_best": "five_best",
+    "exact_match": "exact_match/ties_excluded",
+    "spearman": "spearman/per_prompt",
+    "kendall_tau": "kendall_tau/per_prompt",
+}
+_UNDEFINED = {
+    "pairwise_accuracy": "no two differently ranked replies have different scores",
+    "five_best": "no reply has the perfect score",
+    "exact_match": "no instruction has all its replies scored, without ties",
+    "spearman": "no instruction has two differently ranked replies with a score",
+    "kendall_tau": "no instruction has two differently ranked replies with a score",
+    "tie_rate": "no two differently ranked replies have a score",
+    "parse_rate": "no judgments",
+}
+
+
+def baselines(
+    prompts: Sequence[Scored],
+    lengths: Mapping[str, Sequence[int]] | None,
+    *,
+    seed: int,
+    perfect: float = PERFECT,
+) -> dict[str, dict[str, float | None]]:
+    """Return what no judgment at all would score on the same replies.
+
+    always_4: the same score everywhere. shuffled: the judge's own scores dealt out anew among all
+    scored replies, mean over 200 seeded deals. length: characters as the score (longer is better);
+    only if `lengths` (per prompt key, in the order of the replies) is given.
+    """
+    constant = [prompt.with_scores([ALWAYS] * len(prompt.replies)) for prompt in prompts]
+    found = {
+        "always_4": _values(measure(constant, seed=seed, perfect=perfect, intervals=False)),
+        "shuffled": _shuffled(prompts, seed=seed, perfect=perfect),
+    }
+    if lengths is not None:
+        longer = [prompt.with_scores(lengths[prompt.prompt_key]) for prompt in prompts]
+        # A length is on no rubric's scale: none is a perfect score.
+        found["length"] = _values(measure(longer, seed=seed, perfect=math.inf, intervals=False))
+    return found
+
+
+def scores(
+    ranked: Sequence[RankedPrompt], judgments: Sequence[Judgment], *, seed: int
+) -> list[Score]:
+    """Return Table 4 for one judge: the five metrics, tie rate and parse rate.
+
+    Draws of one reply are averaged over those that could be read. A reply without a readable draw,
+    or never judged, is missing, not 0. `detail` of each number holds the other readings and the
+    baselines.
+    """
+    means = {key: found.mean for key, found in mean_scores(judgments).items()}
+    prompts, lengths = [], {}
+    for prompt in ranked:
+        rows = tuple((float(reply.rank), means.get(reply.key)) for reply in prompt.replies)
+        prompts.append(Scored(prompt.key, rows))
+        lengths[prompt.key] = [len(reply.text) for reply in prompt.replies]
+    found = measure(prompts, seed=seed)
+    chance = baselines(prompts, lengths, seed=seed)
+    gaps = [sum(s is None for _, s in prompt.replies) for prompt in prompts if prompt.comparable]
+    unscored, incomplete = sum(gaps), sum(gap > 0 for gap in gaps)
+    out = []
+    for name, key in DEFAULTS.items():
+        others = {k: m.value for k, m in found.items() if k.startswith(f"{name}/") and k != key}
+        beside = {who: values[key] for who, values in chance.items()}
+        missing = incomplete if name == "exact_match" else unscored
+        out.append(_score(name, found[key], missing, {**others, **beside}))
+    out.append(_score("tie_rate", found["tie_rate"], unscored, None))
+    return [*out, _parse_rate(judgments, seed)]
+
+
+def _parse_rate(judgments: Sequence[Judgment], seed: int) -> Score:
+    readable = [float(judgment.score is not None) for judgment in judgments]
+    reasons = Counter(j.unparsed for j in judgments if j.unparsed is not None)
+    interval = bootstrap_mean(readable, [j.prompt_key for j in judgments], seed=seed)
+    rate = Metric(fmean(readable) if readable else None, len(readable), interval)
+    return _score("parse_rate", rate, 0, dict(sorted(reasons.items())))
+
+
+def _score(name: str, metric: Metric, missing: int, detail: Mapping[str, object] | None) -> Score:
+    low, high = metric.interval or (None, None)
+    reason = _UNDEFINED[name] if metric.value is None else None
+    kept = dict(detail) if detail is not None else None
+    return Score(name, metric.value, metric.n, missing, low, high, reason=reason, detail=kept)
+
+
+def _shuffled(prompts: Sequence[Scored], *, seed: int, perfect: float) -> dict[str, float | None]:
+    rng = random.Random(f"shuffled/{seed}")
+    kept = [prompt for prompt in prompts if prompt.comparable]
+    dealt = [score for p in kept for _, score in p.replies if score is not None]
+    found: dict[str, list[float]] = {}
+    names: list[str] = []
+    for _ in range(SHUFFLES):
+        rng.shuffle(dealt)
+        deck = iter(dealt)
+        again = [
+            p.with_scores([None if score is None else next(deck) for _, score in p.replies])
+            for p in kept
+        ]
+        values = _values(measure(again, seed=seed, perfect=perfect, intervals=False))
+        names = list(values)
+        for name, value in values.items():
+            if value is not None:
+                found.setdefault(name, []).append(value)
+    return {name: fmean(found[name]) if name in found else None for name in names}
+
+
+def _values(metrics: Mapping[str, Metric]) -> dict[str, float | None]:
+    return {name: metric.value for name, metric in metrics.items()}

@@ -1,0 +1,246 @@
+"""AlpacaEval's files: prompts, reference outputs, and recorded annotations in and out.
+
+Everything is keyed by the instruction's text, never by its row: a file that lacks rows must not
+shift the others.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.errors import ConfigError, DataError
+from core.hashing import sha256_text
+from core.jsonl import read_objects
+from core.records import Annotation
+from core.stages import project_root
+from core.store import write_atomically
+from evaluation.files.json_rows import number_or_missing, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SAMPLE_PROMPTS = project_root() / "data" / "sample" / "prompts.trees.jsonl"
+BENCHMARK_SIZE = 805
+_HUB_REPOSITORY = "tatsu-lab/alpaca_eval"
+_HUB_PROMPTS = "alpaca_eval.json"
+_HUB_REFERENCE = "alpaca_eval_gpt4_baseline.json"
+_KEY_DIGITS = 16
+_CACHED_MISSING = -1.0  # how the package's own caches write an annotation that failed
+
+
+class AlpacaPrompt(NamedTuple):
+    """One instruction of the benchmark; `dataset` is the part it comes from ("koala", ...)."""
+
+    key: str
+    instruction: str
+    dataset: str
+
+    @property
+    def text(self) -> str:
+        """The instruction, under the name every benchmark's prompts have."""
+        return self.instruction
+
+
+def instruction_key(instruction: str) -> str:
+    """Return an instruction's identity: 16 hex digits of the SHA-256 of its text."""
+    return sha256_text(instruction)[:_KEY_DIGITS]
+
+
+@lru_cache(maxsize=1)
+def official_index() -> dict[str, int]:
+    """Map the key of each of the 805 instructions to its place in the benchmark, from 0.
+
+    df_gamed.csv and instruction_difficulty.csv name instructions by this number only, so a file of
+    annotations with rows missing cannot be joined to them without it.
+    """
+    text = (Path(__file__).parent / "alpaca_eval_order.txt").read_text(encoding="utf-8")
+    keys = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {key: index for index, key in enumerate(keys)}
+
+
+def load_prompts(setting: str, limit: int | None) -> list[AlpacaPrompt]:
+    """Return the benchmark's prompts in its order; with a limit, that many, evenly spaced.
+
+    Evenly, because the file is sorted by source: its first hundred are all of one kind.
+
+    Args:
+        setting: "hub" (downloaded), "sample" (the packaged test prompts), or a JSON or JSONL file
+            in the hub's schema: objects with "instruction" and, optionally, "dataset".
+        limit: how many, None for all.
+
+    Raises:
+        DataError: a row has no instruction, or one comes twice.
+        ConfigError: the hub cannot be reached.
+    """
+    if setting == "sample":
+        found = _sample_prompts()
+    else:
+        path = hub_file(_HUB_PROMPTS) if setting == "hub" else Path(setting).expanduser()
+        found = [
+            AlpacaPrompt(instruction_key(text), text, str(row.get("dataset", "")))
+            for text, row in _by_instruction(path)
+        ]
+    if limit is None or limit >= len(found):
+        return found
+    return [found[k * len(found) // limit] for k in range(limit)]
+
+
+def load_reference(setting: str) -> dict[str, str]:
+    """Return the reference's output by instruction.
+
+    Args:
+        setting: "hub" (GPT-4 Turbo's outputs, downloaded), or a JSON or JSONL file of objects with
+            "instruction" and "output".
+
+    Raises:
+        DataError: a row lacks one of the two, or an instruction comes twice.
+        ConfigError: the hub cannot be reached.
+    """
+    path = hub_file(_HUB_REFERENCE) if setting == "hub" else Path(setting).expanduser()
+    found = {}
+    for number, (text, row) in enumerate(_by_instruction(path), start=1):
+        output = row.get("output")
+        if not isinstance(output, str):
+            raise DataError(path, number, "output is not text: expected a reference answer")
+        found[text] = output
+    return found
+
+
+def hub_file(name: str) -> Path:
+    """Download a file of the AlpacaEval data set (once: the hub's own cache keeps it).
+
+    Raises:
+        ConfigError: it cannot be downloaded.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(_HUB_REPOSITORY, name, repo_type="dataset"))
+    except (OSError, HfHubHTTPError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        message = (
+            f"cannot download {name} of the data set {_HUB_REPOSITORY} ({reason}); give a local "
+            "copy with evaluation.alpaca_eval.prompts, .reference or .length_control_data"
+        )
+        raise ConfigError(message) from None
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """Read a recorded annotation file of the alpaca-eval package: JSON or JSONL, .gz or not.
+
+    A preference of 0 is the package's old way to write a draw and becomes 1.5; null (or -1, as in
+    the package's caches) is a missing annotation, never a loss.
+
+    Raises:
+        DataError: a field is absent or of the wrong type, a preference is out of range, an
+            instruction comes twice, or the file mixes models or annotators.
+    """
+    rows: dict[str, Annotation] = {}
+    places: dict[str, int] = {}
+    for number, raw in read_rows(path):
+        row = _annotation(path, number, raw)
+        if row.key in rows:
+            what = (
+                f"this instruction was on row {places[row.key]} already: {row.instruction[:60]!r}"
+            )
+            raise DataError(path, number, what)
+        rows[row.key], places[row.key] = row, number
+    found = list(rows.values())
+    require_one_table(found, str(path))
+    return found
+
+
+def require_one_table(annotations: Sequence[Annotation], where: str) -> None:
+    """Check that annotations are of one model against one reference by one annotator.
+
+    Raises:
+        DataError: two annotators (judges) or two models are mixed: their mean means nothing.
+    """
+    for field in ("annotator", "generator_1", "generator_2"):
+        names = sorted({str(getattr(row, field)) for row in annotations})
+        if len(names) > 1:
+            what = (
+                f"{len(names)} different values of {field} ({', '.join(names[:3])}): verdicts of "
+                "different judges or models are never averaged; split the file"
+            )
+            raise DataError(where, None, what)
+
+
+def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
+    """Write annotations in the package's schema (a JSON list), so that its own tools read them.
+
+    Rows without a preference have null there, and one field more: "missing", the reason.
+    """
+    rows = [_recorded(annotation) for annotation in annotations]
+    write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+
+
+def _recorded(row: Annotation) -> dict[str, Any]:
+    fields = ("instruction", "output_1", "generator_1", "output_2", "generator_2", "annotator")
+    found: dict[str, Any] = {field: getattr(row, field) for field in fields}
+    found["preference"] = row.preference
+    found["raw_completion"] = json.loads(row.raw_completion) if row.raw_completion else None
+    if row.missing is not None:
+        found["missing"] = row.missing
+    return found
+
+
+def _annotation(path: Path, number: int, raw: dict[str, Any]) -> Annotation:
+    texts = {}
+    for field in ("instruction", "output_1", "output_2", "generator_1", "generator_2", "annotator"):
+        value = raw.get(field)
+        if not isinstance(value, str):
+            shown = "absent" if field not in raw else type(value).__name__
+            raise DataError(path, number, f"{field} is {shown}, expected text")
+        texts[field] = value
+    preference = _preference(path, number, raw)
+    completion = raw.get("raw_completion")
+    return Annotation(
+        key=instruction_key(texts["instruction"]),
+        preference=preference,
+        missing=None if preference is not None else str(raw.get("missing") or "not_annotated"),
+        raw_completion="" if completion is None else json.dumps(completion, ensure_ascii=False),
+        **texts,
+    )
+
+
+def _preference(path: Path, number: int, raw: dict[str, Any]) -> float | None:
+    value = number_or_missing(path, number, raw, "preference")
+    if value is None or value == _CACHED_MISSING:
+        return None
+    if value == 0:
+        return 1.5
+    if not 1 <= value <= 2:  # noqa: PLR2004 - the schema's range
+        raise DataError(path, number, f"preference {value:g} is not in 1..2 (or 0, a draw)")
+    return value if math.isfinite(value) else None
+
+
+def _sample_prompts() -> list[AlpacaPrompt]:
+    found = []
+    for line, row in read_objects(SAMPLE_PROMPTS):
+        if row.get("split") != "test":
+            continue
+        prompt = row.get("prompt")
+        text = prompt.get("text") if isinstance(prompt, dict) else None
+        if not isinstance(text, str):
+            raise DataError(SAMPLE_PROMPTS, line, "no text in prompt")
+        found.append(AlpacaPrompt(instruction_key(text), text, str(row.get("kind", ""))))
+    return found
+
+
+def _by_instruction(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    seen: dict[str, int] = {}
+    for number, row in read_rows(path):
+        text = row.get("instruction")
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(path, number, "no instruction: expected an object with that text")
+        if text in seen:
+            what = f"this instruction was on row {seen[text]} already: {text[:60]!r}"
+            raise DataError(path, number, what)
+        seen[text] = number
+        yield text, row

@@ -1,0 +1,54 @@
+"""Reading every judge reply of a file: the score, or the reason why there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.errors import DataError
+from evaluation.files.json_rows import read_rows
+from judges.ratings import parse_pair, parse_rating
+from judges.replies import parse_ranking, parse_score
+from judges.rubrics import load_rubric
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Form = Literal["additive", "li", "rating", "ranking", "pair"]
+FORMS: tuple[Form, ...] = ("additive", "li", "rating", "ranking", "pair")
+
+
+def report(path: Path, form: Form) -> list[dict[str, Any]]:
+    """Return {"line", "score", "reason"} for each row's `response`; one of the two is None.
+
+    `form` says what to look for: "additive" and "li", "Score: x" in the rubric's range; "rating",
+    MT-Bench's "[[x]]"; "ranking", AlpacaEval's (score 1 or 2: the preferred output); "pair",
+    "[[A]]", "[[B]]" or "[[C]]" (score "A", "B" or "tie"). A row may say that its reply was cut by
+    the token limit with `"cut": true` or `"finish": "length"`.
+
+    Raises:
+        DataError: a row has no `response`, or it is not text.
+    """
+    found = []
+    for line, row in read_rows(path):
+        text = row.get("response")
+        if not isinstance(text, str):
+            raise DataError(path, line, f'"response" is {text!r}, expected the judge\'s words')
+        cut = bool(row.get("cut")) or row.get("finish") == "length"
+        score, reason = _read(text, form, cut=cut)
+        found.append({"line": line, "score": score, "reason": reason})
+    return found
+
+
+def _read(text: str, form: Form, *, cut: bool) -> tuple[float | str | None, str | None]:
+    if form == "rating":
+        rating = parse_rating(text, cut=cut)
+        return rating.value, rating.unparsed
+    if form == "ranking":
+        ranking = parse_ranking(text, cut=cut)
+        return ranking.preferred, ranking.unparsed
+    if form == "pair":
+        pair = parse_pair(text, cut=cut)
+        return pair.winner, pair.unparsed
+    rubric = load_rubric(form)
+    score = parse_score(text, low=rubric.low, high=rubric.high, cut=cut)
+    return score.value, score.unparsed

@@ -1,0 +1,1 @@
+"""Head-to-head: two models on the same prompts (Figure 3)."""

@@ -1,0 +1,1 @@
+"""Checks of an iteration's data: the self-judge and contamination."""

@@ -1,0 +1,241 @@
+"""The self-judge against an external judge on the same answers: does it see what others see?
+
+A model that trains on its own judgments may drift to answers that only itself admires. Its mean
+score then rises against the external judge's, and the pairs it chose no longer hold.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.intervals import Interval, bootstrap, bootstrap_mean, bootstrap_ratio
+from core.progress import track
+from core.records import Judgment, Score, user
+from core.store import Built
+from engines.engine import Sampled
+from evaluation.agreement.correlation import spearman
+from judges.asking import Ask, Reply, settle_failures
+from judges.pointwise import Subject, judgment_key, mean_scores, read_judgment
+from judges.rubrics import Rubric, load_rubric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.config import JudgeSection
+    from core.records import Candidate, LedgerRow, Prompt
+    from core.store import Partial
+    from judges.asking import Judge
+
+
+class Both(NamedTuple):
+    """An answer that both judges scored: its prompt, and the means of their readable draws."""
+
+    prompt_key: str
+    own: float
+    external: float
+
+
+def subjects(
+    prompts: Sequence[Prompt], candidates: Sequence[Candidate], limit: int | None, *, seed: int
+) -> list[Subject]:
+    """Return the answers to be judged again: those of a seeded sample of prompts.
+
+    Prompts are taken whole, since order is compared within a prompt: as many as have at most
+    `limit` answers together, but at least one (None: all). Candidates never sampled are no answers.
+    """
+    texts = {prompt.key: prompt.text for prompt in prompts}
+    answers: dict[str, list[Subject]] = {}
+    for c in sorted(candidates, key=lambda c: c.key):
+        if c.finish != "too_long":
+            answers.setdefault(c.prompt_key, []).append(
+                Subject(c.key, c.prompt_key, texts[c.prompt_key], c.text)
+            )
+    keys = sorted(answers)
+    random.Random(f"self_judge/{seed}").shuffle(keys)
+    chosen: list[Subject] = []
+    for key in keys:
+        if limit is not None and chosen and len(chosen) + len(answers[key]) > limit:
+            break
+        chosen += answers[key]
+    return sorted(chosen)
+
+
+def judge_again(
+    judge: Judge,
+    answers: Sequence[Subject],
+    section: JudgeSection,
+    *,
+    draws: int = 1,
+    allowed_failures: float,
+    out: Partial,
+) -> Built:
+    """Write `draws` judgments of each answer by an external judge with the same rubric.
+
+    A refusal ("refused") and a request that failed for good ("failed", at most the share
+    `allowed_failures` of them) are judgments without a score.
+
+    Raises:
+        JudgeFailed: too many requests failed; what was answered is kept.
+    """
+    rubric = load_rubric(section.rubric)
+    asked: dict[str, tuple[Subject, int]] = {
+        judgment_key(subject.key, draw): (subject, draw)
+        for subject in answers
+        for draw in range(draws)
+    }
+    asks = [
+        Ask(
+            key,
+            tuple(user(rubric.render(subject.prompt, subject.response))),
+            section.max_new_tokens,
+            section.temperature,
+            section.top_p,
+            draw,
+        )
+        for key, (subject, draw) in asked.items()
+        if key not in out.rows
+    ]
+    failures = []
+    with track("external judgments", len(asked), resumed=len(asked) - len(asks)) as advance:
+        for reply in judge.ask(asks):
+            if reply.finish == "failed":
+                failures.append(reply)
+                continue
+            out.add(_judgment(reply, *asked[reply.key], rubric))
+            advance(tokens=reply.tokens_out)
+    settle_failures(failures, len(asked), allowed_share=allowed_failures)
+    for reply in failures:
+        out.add(_judgment(reply, *asked[reply.key], rubric))
+    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
+    parsed = len(out.rows) - unparsed.total()
+    return Built(counts={"parsed": parsed, **unparsed}, engine=judge.identity)
+
+
+def _judgment(reply: Reply, subject: Subject, draw: int, rubric: Rubric) -> Judgment:
+    finish = reply.finish
+    if finish == "refused" or finish == "failed":  # noqa: PLR1714 - mypy narrows this one only
+        names = (reply.key, subject.key, subject.prompt_key, draw)
+        return Judgment(*names, reply.text, None, finish, reply.tokens_out)
+    sampled = Sampled(subject.key, draw, reply.text, reply.tokens_out, finish)
+    return read_judgment(sampled, subject, rubric)
+
+
+def scores(
+    own: Sequence[Judgment],
+    external: Sequence[Judgment],
+    ledger: Sequence[LedgerRow] = (),
+    *,
+    seed: int,
+) -> list[Score]:
+    """Compare the two judges on the answers that both scored; draws are averaged.
+
+    mean_own, mean_external: mean scores, in the rubric's points.
+    mean_difference: own minus external, the inflation; 0 when the self-judge is as strict.
+    spearman: correlation of the scores over answers, in [−1, 1].
+    order_agreement: % of pairs of answers to one prompt that both put in the same order; pairs that
+        either judge ties are left out and counted; 50 is chance.
+    pairs_confirmed: % of training pairs whose chosen answer the external judge scores higher; pairs
+        it ties are left out and counted; 50 is chance.
+
+    Intervals resample prompts. Missing are answers (or pairs) the external judge was asked about
+    that lack a score by either judge; an answer it was not asked about is no part of the sample.
+    """
+    own_means = {k: m.mean for k, m in mean_scores(own).items() if m.mean is not None}
+    external_means = {k: m.mean for k, m in mean_scores(external).items()}
+    prompt_of = {judgment.subject_key: judgment.prompt_key for judgment in external}
+    both = [
+        Both(prompt_of[key], own_means[key], mean)
+        for key, mean in external_means.items()
+        if mean is not None and key in own_means
+    ]
+    missing = len(external_means) - len(both)
+    labels = [answer.prompt_key for answer in both]
+    means = {
+        "mean_own": [answer.own for answer in both],
+        "mean_external": [answer.external for answer in both],
+        "mean_difference": [answer.own - answer.external for answer in both],
+    }
+    return [
+        *(_mean(name, values, labels, missing, seed) for name, values in means.items()),
+        _spearman(both, missing, seed),
+        _order_agreement(both, missing, seed),
+        _pairs_confirmed(ledger, external_means, seed),
+    ]
+
+
+def _mean(
+    name: str, values: Sequence[float], labels: Sequence[str], missing: int, seed: int
+) -> Score:
+    if not values:
+        return Score(name, None, 0, missing, reason="no answer was scored by both judges")
+    low, high = _ends(bootstrap_mean(values, labels, seed=seed))
+    return Score(name, sum(values) / len(values), len(values), missing, low, high)
+
+
+def _spearman(both: Sequence[Both], missing: int, seed: int) -> Score:
+    def pooled(drawn: Sequence[list[Both]]) -> float | None:
+        found = [answer for answers in drawn for answer in answers]
+        return spearman([a.own for a in found], [a.external for a in found])
+
+    prompts = _by_prompt(both)
+    value = pooled(prompts)
+    if value is None:
+        reason = "fewer than two different scores by one of the judges"
+        return Score("spearman", None, len(both), missing, reason=reason)
+    low, high = _ends(bootstrap(prompts, pooled, seed=seed))
+    return Score("spearman", value, len(both), missing, low, high)
+
+
+def _order_agreement(both: Sequence[Both], missing: int, seed: int) -> Score:
+    same, compared, tied = [], [], 0
+    for answers in _by_prompt(both):
+        products = [
+            (one.own - other.own) * (one.external - other.external)
+            for one, other in combinations(answers, 2)
+        ]
+        same.append(100.0 * sum(product > 0 for product in products))
+        compared.append(float(sum(product != 0 for product in products)))
+        tied += products.count(0.0)
+    n, detail = int(sum(compared)), {"ties": tied}
+    if not n:
+        reason = "no two answers to one prompt are untied under both judges"
+        return Score("order_agreement", None, 0, missing, reason=reason, detail=detail)
+    low, high = _ends(bootstrap_ratio(same, compared, seed=seed))
+    return Score("order_agreement", sum(same) / n, n, missing, low, high, detail=detail)
+
+
+def _by_prompt(both: Sequence[Both]) -> list[list[Both]]:
+    groups = defaultdict(list)
+    for answer in both:
+        groups[answer.prompt_key].append(answer)
+    return list(groups.values())
+
+
+def _pairs_confirmed(
+    ledger: Sequence[LedgerRow], external: dict[str, float | None], seed: int
+) -> Score:
+    asked = [
+        (external[row.chosen_key], external[row.rejected_key])
+        for row in ledger
+        if row.chosen_key in external and row.rejected_key in external
+    ]
+    scored = [
+        (chosen, other) for chosen, other in asked if chosen is not None and other is not None
+    ]
+    decided = [float(chosen > other) for chosen, other in scored if chosen != other]
+    missing, ties = len(asked) - len(scored), len(scored) - len(decided)
+    detail = {"confirmed": decided.count(1.0), "reversed": decided.count(0.0), "ties": ties}
+    if not decided:
+        reason = "the external judge put no training pair in an order"
+        return Score("pairs_confirmed", None, 0, missing, reason=reason, detail=detail)
+    percents = [100 * found for found in decided]
+    low, high = _ends(bootstrap_mean(percents, seed=seed))  # one pair per prompt
+    value = sum(percents) / len(percents)
+    return Score("pairs_confirmed", value, len(decided), missing, low, high, detail=detail)
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return interval or (None, None)

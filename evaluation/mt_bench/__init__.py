@@ -1,0 +1,1 @@
+"""MT-Bench (Tables 2 and 10)."""

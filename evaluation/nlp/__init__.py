@@ -1,0 +1,1 @@
+"""NLP benchmarks through lm-eval (Tables 3 and 9)."""

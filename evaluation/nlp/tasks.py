@@ -1,0 +1,257 @@
+"""The NLP benchmarks of the paper's Tables 3 and 9, through lm-eval.
+
+Values are in percent, as in the tables. Names of metrics are lm-eval's; one that is read through a
+filter has the filter's name behind a comma ("exact_match,strict-match").
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from contextlib import contextmanager
+from importlib.metadata import version
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from core.evaluation_config import NlpSection
+from core.intervals import clustered_stderr, wilson
+from core.records import ItemScore, Score
+from core.store import Built
+from engines.opening import close_engine, open_engine
+from evaluation.nlp.data import BENCHMARKS, MMLU, load_tasks, source_hashes
+from evaluation.run import engine_section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from core.store import Partial
+    from engines.engine import Engine
+
+_Z = NormalDist().inv_cdf(0.975)
+_NO_FILTER = "none"
+
+
+def run_task(engine: Engine, task: str, section: NlpSection, *, out: Partial, seed: int) -> Built:
+    """Evaluate one task and write a row per item; its key is "<task>/<number of the item>".
+
+    For mmlu the tasks are its subjects (mmlu_anatomy, ...), and `section.limit` applies to each.
+
+    Raises:
+        ConfigError, DataError: see `nlp_data.load_tasks`.
+    """
+    items = evaluate_items(engine, task, section, seed=seed)
+    out.add_missing(items)
+    facts = {
+        "shots": BENCHMARKS[task].shots if task in BENCHMARKS else None,
+        "headline": headline(task),
+        "lm_eval": version("lm-eval"),
+        "data": section.data_dir or "hub",
+        "limit": section.limit,
+    }
+    return Built(counts={"items": len(items)}, facts=facts, engine=engine.fingerprint)
+
+
+def evaluate_items(engine: Engine, task: str, section: NlpSection, *, seed: int) -> list[ItemScore]:
+    """Return one row per item: lm-eval's metrics, and what the model said.
+
+    `detail` of a multiple-choice item: choices, their log-probabilities, target and prediction (the
+    most probable choice; `prediction_norm` after division by the choice's characters). Of a
+    generated one: text, target, and the prediction of each filter.
+    """
+    from lm_eval.evaluator import evaluate
+
+    import engines  # noqa: F401 - keeps progress bars of libraries off the terminal
+    from evaluation.nlp.lm_adapter import EngineLM
+
+    with _quiet():
+        tasks = load_tasks(task, section.data_dir, seed=seed)
+        samples = evaluate(
+            EngineLM(engine, task),
+            {"tasks": tasks},
+            limit=section.limit,
+            bootstrap_iters=0,
+            log_samples=True,
+        )["samples"]
+    return [item for name, loaded in tasks.items() for item in _items(name, loaded, samples[name])]
+
+
+def _items(name: str, task: Any, samples: Sequence[dict[str, Any]]) -> list[ItemScore]:
+    """Put the samples of one task together; each filter has given one per item."""
+    by_item: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for sample in samples:
+        by_item[sample["doc_id"]].append(sample)
+    items = []
+    for number, found in sorted(by_item.items()):
+        metrics = {
+            metric if sample["filter"] == _NO_FILTER else f"{metric},{sample['filter']}": float(
+                sample[metric]
+            )
+            for sample in found
+            for metric in sample["metrics"]
+        }
+        read = _choices if task.OUTPUT_TYPE == "multiple_choice" else _generation
+        items.append(ItemScore(f"{name}/{number}", name, str(number), metrics, read(task, found)))
+    return items
+
+
+def _choices(task: Any, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    sample = found[0]
+    choices = task.doc_to_choice(sample["doc"])
+    logprobs = [float(responses[0][0]) for responses in sample["resps"]]
+    per_character = [total / len(text) for total, text in zip(logprobs, choices, strict=True)]
+    return {
+        "choices": choices,
+        "logprobs": logprobs,
+        "target": sample["target"],
+        "prediction": logprobs.index(max(logprobs)),
+        "prediction_norm": per_character.index(max(per_character)),
+    }
+
+
+def _generation(_: Any, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "text": found[0]["resps"][0][0],
+        "target": found[0]["target"],
+        "prediction": {sample["filter"]: sample["filtered_resps"][0] for sample in found},
+    }
+
+
+def headline(task: str) -> str | None:
+    """Return the metric that stands in the paper's Table 3; None for a task that is not there."""
+    return BENCHMARKS[task].metric if task in BENCHMARKS else None
+
+
+def scores(items: Sequence[ItemScore], task: str) -> list[Score]:
+    """Return every metric of a task in percent, with lm-eval's standard error.
+
+    The interval is Wilson's for a share of items. `detail` has the shots and marks the `headline`.
+    mmlu has `acc`, over all items (micro: lm-eval's), and `acc_macro`, the mean over subjects (the
+    paper's), whose interval is ±1.96 standard errors; n counts items in both. No standard error
+    where a task or subject has fewer than two items.
+    """
+    if not items:
+        return [Score(headline(task) or "acc", None, 0, reason="no items", detail=_about(task))]
+    names = dict.fromkeys(name for item in items for name in item.metrics)
+    found = []
+    for name in names:
+        by_task: dict[str, list[float]] = defaultdict(list)
+        for item in items:
+            if name in item.metrics:
+                by_task[item.task].append(100 * item.metrics[name])
+        groups = list(by_task.values())
+        found.append(_share(name, groups, len(items), _about(task, name)))
+        if task == MMLU:
+            found.append(_macro(f"{name}_macro", by_task, len(items)))
+    return found
+
+
+def _about(task: str, name: str | None = None) -> dict[str, Any]:
+    shots = BENCHMARKS[task].shots if task in BENCHMARKS else None
+    return {"shots": shots, "headline": name == headline(task)}
+
+
+def _share(
+    name: str, groups: Sequence[Sequence[float]], items: int, detail: dict[str, Any]
+) -> Score:
+    """Score all items together; the standard error pools the variances inside each group."""
+    n = sum(map(len, groups))
+    total = math.fsum(value for group in groups for value in group)
+    interval = wilson(total / 100, n)
+    return Score(
+        name,
+        total / n,
+        n,
+        items - n,
+        low=100 * interval.low if interval else None,
+        high=100 * interval.high if interval else None,
+        stderr=_pooled_stderr(groups),
+        detail=detail,
+    )
+
+
+def _pooled_stderr(groups: Sequence[Sequence[float]]) -> float | None:
+    """Return lm-eval's standard error of a mean over groups; of one group: s/√n."""
+    errors = [clustered_stderr(group) for group in groups]
+    sizes = [len(group) for group in groups]
+    if None in errors:
+        return None
+    squares = (
+        size * (size - 1) * (error or 0.0) ** 2 for size, error in zip(sizes, errors, strict=True)
+    )
+    return math.sqrt(math.fsum(squares) / (sum(sizes) - len(sizes)) / sum(sizes))
+
+
+def _macro(name: str, by_task: dict[str, list[float]], items: int) -> Score:
+    means = {task: math.fsum(values) / len(values) for task, values in sorted(by_task.items())}
+    errors = [clustered_stderr(values) for values in by_task.values()]
+    value = math.fsum(means.values()) / len(means)
+    stderr = None
+    if None not in errors:
+        stderr = math.sqrt(math.fsum((error or 0.0) ** 2 for error in errors)) / len(errors)
+    n = sum(map(len, by_task.values()))
+    return Score(
+        name,
+        value,
+        n,
+        items - n,
+        low=None if stderr is None else max(0.0, value - _Z * stderr),
+        high=None if stderr is None else min(100.0, value + _Z * stderr),
+        stderr=stderr,
+        detail={"shots": BENCHMARKS[MMLU].shots, "headline": False, "subjects": means},
+    )
+
+
+def report(
+    model: Path,
+    data_dir: str | None,
+    tasks: Sequence[str] | None,
+    limit: int | None,
+    *,
+    dtype: str = "float32",
+    engine_kind: str = "transformers",
+) -> dict[str, dict[str, Any]]:
+    """Evaluate a model folder; return {task: {metric: value, metric_stderr: ..., "n": ...}}.
+
+    Values in percent; "headline" names the metric that stands in the paper, "stderr" is its own.
+    `tasks` None: all nine; `limit` None: all items.
+
+    Raises:
+        ModelError, ConfigError, DataError: the model, an option or the data cannot be used.
+    """
+    settings = engine_section(dtype, engine_kind)
+    section = NlpSection(tasks=tuple(tasks or BENCHMARKS), data_dir=data_dir, limit=limit)
+    for task in section.tasks:  # a missing file is found before anything is evaluated
+        source_hashes(task, data_dir)
+    engine = open_engine(model, settings)
+    found = {}
+    try:
+        for task in section.tasks:
+            items = evaluate_items(engine, task, section, seed=0)
+            found[task] = _plain(task, scores(items, task))
+    finally:
+        close_engine(engine)
+    return found
+
+
+def _plain(task: str, found: Sequence[Score]) -> dict[str, Any]:
+    plain: dict[str, Any] = {"n": max(score.n for score in found), "headline": headline(task)}
+    for score in found:
+        plain[score.key] = score.value
+        plain[f"{score.key}_stderr"] = score.stderr
+        if score.key == headline(task):
+            plain["stderr"] = score.stderr
+    return plain
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep lm-eval's remarks off the terminal; its errors still raise."""
+    logger = logging.getLogger("lm_eval")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,1 @@
+"""Who answers a judge prompt: a model of this machine, an API, or a recording."""

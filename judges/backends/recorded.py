@@ -1,0 +1,145 @@
+"""A judge that pays for nothing twice: recordings first, money counted, every reply kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from core.errors import NotRecorded
+from core.hashing import sha256_json, short
+from judges.asking import unique_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from judges.asking import Ask, Judge, Reply
+    from judges.backends.budget import Budget
+    from judges.backends.cassette import Cassette
+
+_SHOWN_WORDS = 12
+
+
+class Recorded:
+    """Answers from a cassette what it holds, and asks the judge inside for the rest.
+
+    Each reply is recorded before it is handed out. Failures are handed out and not recorded.
+    """
+
+    def __init__(self, judge: Judge, cassette: Cassette, budget: Budget) -> None:
+        """Keep the three; the caller closes the cassette."""
+        self._judge, self._cassette = judge, cassette
+        self.budget = budget
+
+    @property
+    def name(self) -> str:
+        """The name of the judge inside."""
+        return self._judge.name
+
+    @property
+    def identity(self) -> str:
+        """The identity of the judge inside: recording changes nothing."""
+        return self._judge.identity
+
+    def missing(self, asks: Sequence[Ask]) -> list[Ask]:
+        """Return the asks that would have to be paid for: not recorded, each request once."""
+        firsts = [same[0] for same in self._equal(asks)]
+        return [ask for ask in firsts if self._cassette.get(ask.identity(self.identity)) is None]
+
+    def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        """Yield one reply per request: first the recorded ones, then the others as they come.
+
+        Equal requests under several keys are asked once. With a budget, as many requests are sent
+        at once as fit into it at their greatest possible cost; when these are settled at their real
+        cost, more may fit.
+
+        Raises:
+            BudgetSpent: the next request may exceed the limit; all that were sent are recorded and
+                handed out before.
+            ValueError: two asks have the same key.
+        """
+        unique_keys(asks)
+        waiting: dict[str, list[Ask]] = {}
+        for same in self._equal(asks):
+            recording = self._cassette.get(same[0].identity(self.identity))
+            if recording is None:
+                waiting[same[0].key] = same
+            else:
+                yield from self._spared(same, recording.reply, recording.cost_usd)
+        left = [same[0] for same in waiting.values()]
+        while left:
+            count = self._affordable(left)
+            if count == 0:
+                raise self.budget.exceeded(left[0], len(left))
+            batch, left = left[:count], left[count:]
+            for reply, cost in self._paid(batch):
+                yield reply
+                yield from self._spared(waiting[reply.key][1:], reply, cost)
+
+    def _spared(self, asks: Sequence[Ask], reply: Reply, cost: float) -> Iterator[Reply]:
+        """Yield for each ask the reply that another one was paid for."""
+        for ask in asks:
+            if reply.finish != "failed":
+                self.budget.spare(reply, cost)
+            yield replace(reply, key=ask.key)
+
+    def _affordable(self, asks: Sequence[Ask]) -> int:
+        """Reserve money for as many of the first asks as fit; return how many."""
+        return next((n for n, ask in enumerate(asks) if not self.budget.reserve(ask)), len(asks))
+
+    def _paid(self, batch: Sequence[Ask]) -> Iterator[tuple[Reply, float]]:
+        """Ask, settle and record; whatever happens, no reservation outlives the batch."""
+        open_asks = {ask.key: ask for ask in batch}
+        try:
+            for reply in self._judge.ask(batch):
+                ask = open_asks.pop(reply.key)
+                cost = self.budget.settle(ask, reply)
+                if reply.finish != "failed":
+                    self._cassette.put(ask.identity(self.identity), reply, cost_usd=cost)
+                yield reply, cost
+        finally:
+            for ask in open_asks.values():
+                self.budget.release(ask)
+
+    def _equal(self, asks: Sequence[Ask]) -> list[list[Ask]]:
+        """Return the asks, equal requests together."""
+        groups: dict[str, list[Ask]] = defaultdict(list)
+        for ask in asks:
+            groups[sha256_json(ask.identity(self.identity))].append(ask)
+        return list(groups.values())
+
+
+class Replayed:
+    """Answers from a cassette alone, as the judge of that identity once did; never asks anybody."""
+
+    def __init__(self, cassette: Cassette, identity: str, name: str) -> None:
+        """Keep the cassette; the caller closes it."""
+        self._cassette = cassette
+        self.identity, self.name = identity, name
+
+    def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
+        """Yield the recorded replies, in the order of the asks.
+
+        Raises:
+            NotRecorded: one of the asks is not in the cassette; nothing is yielded then.
+            ValueError: two asks have the same key.
+        """
+        unique_keys(asks)
+        found = [
+            replace(recording.reply, key=ask.key)
+            for ask in asks
+            if (recording := self._cassette.get(ask.identity(self.identity))) is not None
+        ]
+        have = {reply.key for reply in found}
+        absent = [ask for ask in asks if ask.key not in have]
+        if absent:
+            first = absent[0]
+            shown = " ".join(first.messages[-1]["content"].split()[:_SHOWN_WORDS])
+            request = short(sha256_json(first.identity(self.identity)))
+            message = (
+                f"{self._cassette.path}: {len(absent)} of {len(asks)} requests to {self.identity} "
+                f"are not recorded; the first is {first.key} (request {request}, “{shown} …”). "
+                "Record them by running the same command with evaluation.judge.replay=false"
+            )
+            raise NotRecorded(message)
+        yield from found

@@ -1,0 +1,1 @@
+"""Rendering a report: HTML, Markdown, LaTeX, CSV, SVG."""

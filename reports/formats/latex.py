@@ -1,0 +1,180 @@
+r"""A report's tables as LaTeX (booktabs), and a document that \input's them and compiles as is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from reports.formats.cell_words import MISSING, heading, words
+from reports.formats.latex_text import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reports.document import Cell, Report, Section, Table, TableRow
+
+DOCUMENT = "report.tex"
+_LONGEST_LINE = 36  # characters of a label or text cell on one line
+
+# Standard packages only. The box shrinks a table that is wider or taller than the page.
+_PREAMBLE = r"""\documentclass[a4paper]{article}
+\usepackage[landscape,margin=1.5cm]{geometry}
+\usepackage{booktabs}
+\usepackage{graphicx}
+\usepackage{textcomp}
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{4pt}
+\begin{document}
+"""
+_HEAD = r"""% Needs \usepackage{booktabs,graphicx,textcomp}.
+"""
+_BEGIN = r"""\begin{table}[htbp]
+\centering
+\caption{%s}
+\label{tab:%s}
+\setbox0=\hbox{%%
+"""
+_SHRINK = r"""}%
+\ifdim\wd0>\linewidth\setbox0=\hbox{\resizebox{\linewidth}{!}{\box0}}\fi
+\dimen0=\ht0\advance\dimen0\dp0
+\ifdim\dimen0>0.7\textheight\setbox0=\hbox{\resizebox*{!}{0.7\textheight}{\box0}}\fi
+\leavevmode\box0
+"""
+
+
+def tables(report: Report) -> dict[str, str]:
+    r"""Return, per table, the name of its file and its text; and report.tex, which \input's all.
+
+    Whatever the texts hold is printed literally (see latex_text.py). Figures are SVG, which
+    pdflatex cannot read: report.tex names their files.
+    """
+    found = {f"{table.key}.tex": _table(table) for table in report.tables}
+    return {**found, DOCUMENT: _document(report)}
+
+
+def _document(report: Report) -> str:
+    lines = [f"{{\\Large {escape(report.title)}\\par}}"]
+    lines += [f"{escape(name)}: {escape(value)}\\par" for name, value in report.facts]
+    for section in report.sections:
+        lines += _section(section)
+    return _PREAMBLE + "\n".join(lines) + "\n\\end{document}\n"
+
+
+def _section(section: Section) -> list[str]:
+    lines = ["\\clearpage", f"\\section*{{{escape(section.title)}}}"]
+    lines += [f"{escape(paragraph)}\\par" for paragraph in section.paragraphs]
+    for figure in section.figures:
+        title, file = heading(figure.title, figure.origin), f"figures/{figure.key}.svg"
+        lines.append(f"Figure, not shown here: {escape(title)}, in {escape(file)}.\\par")
+    lines += [f"\\input{{{table.key}.tex}}" for table in section.tables]
+    return lines
+
+
+def _table(table: Table) -> str:
+    marks = _Marks()
+    source = _only_source(table)
+    label = re.sub(r"[^a-z0-9]+", "-", table.key.lower())
+    head = " & ".join(map(_wrapped, (table.head, *table.columns)))
+    body = "\n".join(_lines(table.rows, marks, source))
+    columns = "l" + "r" * len(table.columns)
+    caption = escape(heading(table.title, table.origin))
+    return (
+        _HEAD
+        + _BEGIN % (caption, label)
+        + f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
+        + f"{body}\n\\bottomrule\n\\end{{tabular}}"
+        + _SHRINK
+        + _notes([*marks.notes, *_source_note(source), *map(escape, table.notes)])
+        + "\\end{table}\n"
+    )
+
+
+class _Marks:
+    """Reasons for missing numbers: a letter in the cell, the words below the table."""
+
+    def __init__(self) -> None:
+        self._letters: dict[str, str] = {}
+
+    def of(self, reason: str) -> str:
+        """Return the superscript that stands for a reason."""
+        if reason not in self._letters:
+            self._letters[reason] = _letters(len(self._letters))
+        return f"\\textsuperscript{{{self._letters[reason]}}}"
+
+    @property
+    def notes(self) -> list[str]:
+        """Return the notes that explain the superscripts."""
+        named = self._letters.items()
+        return [f"\\textsuperscript{{{mark}}}{escape(reason)}." for reason, mark in named]
+
+
+def _letters(place: int) -> str:
+    """Return a, b, ..., z, aa, ab, ...."""
+    before, last = divmod(place, 26)
+    return (_letters(before - 1) if before else "") + chr(ord("a") + last)
+
+
+def _only_source(table: Table) -> str:
+    """Return where all published numbers come from; "" if there are none, or several sources."""
+    cells = [cell for row in table.rows for cell in row.cells]
+    sources = {cell.published.source for cell in cells if cell.published is not None}
+    return sources.pop() if len(sources) == 1 else ""
+
+
+def _source_note(source: str) -> list[str]:
+    return [f"Published: {escape(source)}."] if source else []
+
+
+def _lines(rows: Sequence[TableRow], marks: _Marks, source: str) -> list[str]:
+    """Return the body: each row a line; a rule where published rows begin or end."""
+    lines = []
+    kind = rows[0].kind if rows else ""
+    for row in rows:
+        if row.kind != kind:
+            lines.append("\\midrule")
+            kind = row.kind
+        label = _wrapped(row.label)
+        name = f"\\textit{{{label}}}" if row.kind == "published" else label
+        lines.append(
+            " & ".join([name, *(_cell(cell, marks, source) for cell in row.cells)]) + " \\\\"
+        )
+    return lines
+
+
+def _cell(cell: Cell, marks: _Marks, source: str) -> str:
+    """Return a cell: the number, and below it in small type interval, counts and published one.
+
+    `source` is said once below the table, and not in every cell.
+    """
+    said = words(cell)
+    main = _wrapped(said.main) if cell.text is not None else escape(said.main)
+    if said.reason and said.main == MISSING:
+        main += marks.of(said.reason)
+    small = [said.interval, said.counts]
+    if said.published:
+        theirs = said.published.removesuffix(f" ({source})") if source else said.published
+        small.append(f"published {theirs}")
+    lines = [f"{{\\scriptsize {escape(part)}}}" for part in small if part]
+    return _stacked([main, *lines]) if lines else main
+
+
+def _stacked(lines: list[str]) -> str:
+    body = r" \\ ".join(lines)
+    return f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{body}\\end{{tabular}}"
+
+
+def _wrapped(text: str) -> str:
+    """Return a text, in a box of 5 cm if it is long."""
+    if len(text) <= _LONGEST_LINE:
+        return escape(text)
+    return f"\\parbox[t]{{5cm}}{{\\raggedright\\strut {escape(text)}\\strut}}"
+
+
+def _notes(notes: list[str]) -> str:
+    if not notes:
+        return ""
+    return (
+        "\\par\\smallskip\n\\begin{minipage}{\\linewidth}\\footnotesize\\raggedright\n"
+        + "".join(f"{note}\\par\n" for note in notes)
+        + "\\end{minipage}\n"
+    )

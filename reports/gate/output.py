@@ -1,0 +1,280 @@
+"""The gate's answer for a CI server, a job page, a log and a terminal.
+
+Names in it come from files: each format escapes them.
+"""
+
+# No `from __future__ import annotations` here: a function of this module has that name.
+
+import html
+import re
+from typing import TYPE_CHECKING, TypeVar
+from xml.etree import ElementTree as ET
+
+from reports.document import number
+from reports.gate.pairs import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.table import Table
+
+    from reports.gate.gate import GateResult
+    from reports.gate.metric import Checked
+    from reports.gate.pairs import Problem
+
+T = TypeVar("T")
+
+_NAMED = 5  # ids in one annotation
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~#$])")
+_WORDS = {
+    "failed": "DROPPED",
+    "tolerated": "dropped, tolerated",
+    "passed": "ok",
+    "improved": "improved",
+}
+_HEADS = (
+    "metric", "baseline", "candidate", "difference", "n", "p (Holm)", "MDE", "power", "result",
+)  # fmt: skip
+_ABSENT = "–"
+
+
+def headline(result: "GateResult") -> str:
+    """Return the answer as one line."""
+    parts = []
+    if result.problems:
+        parts.append(f"{_metrics(len(result.problems))} cannot be compared")
+    tested = len(result.checked)
+    if failed := len(result.failed):
+        parts.append(f"{failed} of {_metrics(tested)} dropped")
+    elif tested:
+        parts.append(f"no drop beyond chance and tolerance in {_metrics(tested)}")
+    if improved := len(result.with_outcome("improved")):
+        parts.append(f"{improved} improved")
+    return "; ".join(parts)
+
+
+def junit(result: "GateResult") -> str:
+    """Return JUnit XML: a test case per metric; a drop is a failure, the incomparable an error."""
+    counts = {
+        "tests": len(result.checked) + len(result.problems),
+        "failures": len(result.failed),
+        "errors": len(result.problems),
+    }
+    numbers = {name: str(count) for name, count in counts.items()}
+    root = ET.Element("testsuites", numbers)
+    suite = ET.SubElement(root, "testsuite", {"name": "regression gate", **numbers})
+    for problem in result.problems:
+        case = _case(suite, "gate", problem.id)
+        error = ET.SubElement(case, "error", message=_xml(problem.reason), type="incomparable")
+        error.text = _xml(f"{problem.reason}\n{_way_out([problem])}")
+    for one in result.checked:
+        case = _case(suite, f"gate.{one.benchmark}", one.id)
+        if one.outcome == "failed":
+            failure = ET.SubElement(case, "failure", message=_xml(_drop(one)), type="drop")
+            failure.text = "\n".join(_numbers(one))
+        else:
+            ET.SubElement(case, "system-out").text = "\n".join(_numbers(one))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def markdown(result: "GateResult") -> str:
+    """Return a summary for a CI job page (GITHUB_STEP_SUMMARY)."""
+    state = {0: "passed", 1: "failed", 2: "not comparable"}[result.exit_code]
+    lines = [f"## Regression gate: {state}", ""]
+    runs = f"candidate {_md(result.candidate)} against baseline {_md(result.baseline)}"
+    lines += [f"{_md(headline(result))} ({runs}).", ""]
+    for problem in result.problems:
+        lines.append(f"- **{_md(problem.id)}**: {_md(problem.reason)}. {_md(_way_out([problem]))}")
+    if result.problems:
+        lines.append("")
+    if result.checked:
+        lines += [_md_row(_HEADS), "|" + " --- |" * len(_HEADS)]
+        ordered = sorted(result.checked, key=lambda one: one.outcome != "failed")
+        lines += [_md_row([_md(cell) for cell in _cells(one)]) for one in ordered]
+        lines += ["", _md(_legend(result)), ""]
+    for note, ids in _notes(result):
+        lines.append(f"- {_md(note)}: {_md(_some(ids))}")
+    if result.new:
+        lines += ["", f"Only in the candidate, not tested: {_md(', '.join(result.new))}"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def annotations(result: "GateResult") -> list[str]:
+    """Return workflow commands that GitHub shows beside a job: errors first.
+
+    Equal reasons share one, since a job shows ten of a kind.
+
+    Source: GitHub's documentation, "Workflow commands for GitHub Actions"; what must be escaped
+    there is what its toolkit (actions/toolkit, core/src/command.ts) escapes.
+    """
+    lines = []
+    for reason, problems in _grouped((p.reason, p) for p in result.problems):
+        text = f"{_some([p.id for p in problems])}: {reason}. {_way_out(problems)}"
+        lines.append(_command("error", "Regression gate: not comparable", text))
+    lines += [
+        _command("error", f"Regression gate: {one.id} dropped", _drop(one)) for one in result.failed
+    ]
+    for one in result.with_outcome("tolerated"):
+        text = f"{_drop(one)}, within the tolerance of {number(one.tolerance)}"
+        lines.append(_command("warning", f"Regression gate: {one.id}", text))
+    uneven = [one for one in result.checked if one.n_only_baseline or one.n_only_candidate]
+    if uneven:
+        counts = [f"{one.id} (n={_n(one)})" for one in uneven]
+        text = f"Items in one file only were left out: {_some(counts)}"
+        lines.append(_command("warning", "Regression gate: items", text))
+    for note, ids in _notes(result):
+        lines.append(_command("warning", "Regression gate: power", f"{_some(ids)}: {note}"))
+    for one in result.with_outcome("improved"):
+        lines.append(_command("notice", f"Regression gate: {one.id} improved", _change(one)))
+    return lines
+
+
+def table(result: "GateResult") -> "Table":
+    """Return the answer for a terminal. Its frame keeps a cell from beginning a line of a log."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    title = f"{result.candidate} against {result.baseline}: {headline(result)}"
+    out = RichTable(title=Text(_plain(title)), caption=Text(_plain(_legend(result))))
+    for at, head in enumerate(_HEADS):
+        out.add_column(head, justify="left" if at in {0, len(_HEADS) - 1} else "right")
+    for problem in result.problems:
+        cells = [problem.id, *[_ABSENT] * (len(_HEADS) - 2), "not comparable"]
+        out.add_row(*(Text(_plain(cell)) for cell in cells), style="yellow")
+    styles = {"failed": "red", "tolerated": "yellow", "passed": "", "improved": "green"}
+    for one in result.checked:
+        out.add_row(*(Text(_plain(cell)) for cell in _cells(one)), style=styles[one.outcome])
+    return out
+
+
+def _case(suite: ET.Element, of: str, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=_xml(of), name=_xml(name))
+
+
+def _cells(one: "Checked") -> list[str]:
+    can = one.detectable
+    power = _ABSENT if can.power is None else f"{100 * can.power:.0f} % for {can.drop:g}"
+    return [
+        one.id,
+        number(one.baseline),
+        number(one.candidate),
+        _change(one),
+        _n(one),
+        f"{one.adjusted:.4f}",
+        _ABSENT if can.least is None else number(can.least),
+        power,
+        _WORDS[one.outcome],
+    ]
+
+
+def _numbers(one: "Checked") -> list[str]:
+    """Return all that is known of a metric, a line each."""
+    can = one.detectable
+    least = _ABSENT if can.least is None else number(can.least)
+    lines = [
+        f"baseline {number(one.baseline)}, candidate {number(one.candidate)}",
+        f"difference {_change(one)} ({one.unit})",
+        f"items {_n(one)}, clusters {one.n_clusters}",
+        f"one-sided p {one.p_value:.6f} ({one.test}), Holm-adjusted {one.adjusted:.6f}",
+        f"tolerance {number(one.tolerance)}",
+        f"minimum detectable effect {least} ({can.method})",
+    ]
+    if can.power is not None:
+        lines.append(f"power for a drop of {can.drop:g}: {100 * can.power:.1f} %")
+    return [_xml(line) for line in (*lines, can.note) if line]
+
+
+def _change(one: "Checked") -> str:
+    sign = "+" if one.difference > 0 else ""
+    text = f"{sign}{number(one.difference)}"
+    if one.interval is None:
+        return text
+    return f"{text} [{number(one.interval.low)}, {number(one.interval.high)}]"
+
+
+def _n(one: "Checked") -> str:
+    """Return the items compared and, where there are any, those of one file only."""
+    only = (one.n_only_baseline, "baseline"), (one.n_only_candidate, "candidate")
+    return str(one.n) + "".join(f" (+{count} {name} only)" for count, name in only if count)
+
+
+def _drop(one: "Checked") -> str:
+    return (
+        f"{number(one.baseline)} → {number(one.candidate)}, difference {_change(one)}, "
+        f"Holm-adjusted p = {one.adjusted:.4f}, n = {_n(one)}"
+    )
+
+
+def _way_out(problems: "Sequence[Problem]") -> str:
+    """Say how to leave metrics out: by id, or many of them by benchmark."""
+    if any(problem.id == NOTHING for problem in problems):
+        return "Give a baseline with items, or other patterns"
+    names = [problem.id for problem in problems]
+    if len(names) > _NAMED:
+        names = list(dict.fromkeys(problem.benchmark for problem in problems))
+    excluded = " ".join(f"--exclude {name}" for name in names)
+    return f"If that is meant, leave out with {excluded}, or choose with --only"
+
+
+def _legend(result: "GateResult") -> str:
+    options = result.options
+    return (
+        "One-sided paired tests; a metric drops if its Holm-adjusted p is at most "
+        f"{options.alpha:g} and its difference is beyond its tolerance. "
+        "MDE: the drop caught with 80 % power."
+    )
+
+
+def _grouped(pairs: "Iterable[tuple[str, T]]") -> "list[tuple[str, list[T]]]":
+    found: dict[str, list[T]] = {}
+    for reason, one in pairs:
+        found.setdefault(reason, []).append(one)
+    return list(found.items())
+
+
+def _metrics(count: int) -> str:
+    return f"{count} metric" if count == 1 else f"{count} metrics"
+
+
+def _notes(result: "GateResult") -> list[tuple[str, list[str]]]:
+    """Return what limits the power, and the metrics that it limits."""
+    found = [(one.detectable.note, one.id) for one in result.checked if one.detectable.note]
+    return _grouped(found)
+
+
+def _some(names: "Sequence[str]") -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _command(kind: str, title: str, text: str) -> str:
+    return f"::{kind} title={_property(title)}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return _plain(escaped)
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _plain(text: str) -> str:
+    """Return text without anything that moves a terminal's cursor or ends a line."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _xml(text: str) -> str:
+    return _NOT_IN_XML.sub("\ufffd", text)
+
+
+def _md(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line."""
+    return _MARKDOWN.sub(r"\\\1", html.escape(_plain(" ".join(text.split())), quote=False))
+
+
+def _md_row(cells: "Sequence[str]") -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,1 @@
+"""Published numbers, and whether ours are comparable with them."""

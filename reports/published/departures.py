@@ -1,0 +1,234 @@
+"""How a run departs from the conditions under which others measured, one condition at a time.
+
+Each function yields clauses without a full stop; none if the condition is met. What artifacts were
+made from (their manifests) is what counts; the configuration only where nothing is made yet.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from core.hashing import sha256_text
+from core.stages import Ref, Stage, evaluation_ref, model_ref
+from reports.published.published import (
+    ALPACA_EVAL_PROMPTS,
+    HEAD_TO_HEAD_PROMPTS,
+    HUMAN_ANNOTATORS,
+    HUMAN_PROMPTS,
+    MT_BENCH_QUESTIONS,
+    NLP_ITEMS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from core.config import Config
+    from core.store import Manifest
+    from reports.results import RunResults
+
+ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
+ANNOTATOR_MODEL = "gpt-4-1106-preview"
+REFERENCE = "gpt4_1106_preview"
+JUDGED = {
+    "head_to_head": Stage.VERDICTS,
+    "alpaca_eval": Stage.ANNOTATIONS,
+    "mt_bench": Stage.TURN_JUDGMENTS,
+}
+
+# The paper says GPT-4 and not which; these existed when it was written.
+_GPT_4 = re.compile(r"gpt-4(-32k)?(-0314|-0613|-1106-preview)?")
+_LLAMA_2_70B = re.compile(r"(meta-)?llama-?2-70b(-hf)?", re.IGNORECASE)
+_OPENAI = "api.openai.com"
+_SAMPLE_PROMPTS = "prompts:prompts.trees.jsonl"
+
+# SHA-256 of the 805 instructions' keys, sorted, one a line (a key: 16 hex digits of the SHA-256 of
+# the instruction's text); and of FastChat's question.jsonl.
+_OFFICIAL_PROMPTS = "54b961f42a5a34f82c87be3bf422cef1071bcdf10f5c29c5723fb2a0e5ebb626"
+_OFFICIAL_QUESTIONS = "119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"
+
+
+def base_model(results: RunResults, config: Config) -> Iterator[str]:
+    """Yield a clause unless M0 is Llama 2 70B, pretrained."""
+    base, origin = config.model.base, ""
+    if results.exists(model_ref(0)):
+        manifest = results.manifest(model_ref(0))
+        base = str(manifest.key.config.get("model", {}).get("base", base))
+        origin = str(manifest.facts.get("origin", ""))
+    name = PurePosixPath(base).name  # where a folder lies differs between machines
+    if not _LLAMA_2_70B.fullmatch(name):
+        shown = origin if base in ("embedded", "tiny") and origin else name
+        yield f"the base model is {shown}, not Llama 2 70B"
+
+
+def is_gpt_4(judge: str) -> bool:
+    """Whether a judge's name is that of a GPT-4 of the paper's time."""
+    return _GPT_4.fullmatch(judge) is not None
+
+
+def judge_not_gpt_4(results: RunResults, config: Config, benchmark: str) -> Iterator[str]:
+    """Yield a clause for each judge other than OpenAI's GPT-4: a server may call anything so."""
+    for judge in judges(results, config, benchmark):
+        host, _, model = judge.rpartition("/")
+        if host != f"openai/{_OPENAI}" or not is_gpt_4(model):
+            yield f"the judge is {shown_judge(judge)}, the paper's is GPT-4"
+
+
+def judges(results: RunResults, config: Config, benchmark: str) -> list[str]:
+    """Return who judged the run's own models: "openai/HOST/MODEL", or a local model's name."""
+    found = []
+    for manifest in own(results, benchmark, JUDGED[benchmark]):
+        settings = manifest.key.config
+        model = str(settings.get("evaluation.judge.model") or manifest.facts.get("judge") or "?")
+        by_server = settings.get("evaluation.judge.backend") == "openai"
+        found.append(str(manifest.engine) if by_server else _local(model))
+    if not found:
+        judge = config.evaluation.judge
+        host = (judge.base_url or f"https://{_OPENAI}").split("://")[-1].split("/")[0]
+        local = judge.backend == "model"
+        found = [_local(judge.model) if local else f"openai/{host}/{judge.model}"]
+    return list(dict.fromkeys(found))
+
+
+def shown_judge(judge: str) -> str:
+    """Return a judge as sentences name it: OpenAI's by the model, other servers' with the host."""
+    kind, _, rest = judge.partition("/")
+    host, _, model = rest.partition("/")
+    if kind != "openai" or host == _OPENAI:
+        return model or judge
+    return f"{model} at {host}"
+
+
+def _local(model: str) -> str:
+    if re.fullmatch(r"sft|M\d+", model):
+        return f"this run's {model}"
+    return f"the local model {PurePosixPath(model).name}"
+
+
+def own(results: RunResults, benchmark: str, stage: Stage) -> list[Manifest]:
+    """Return the manifests of a stage over all models or matchups, without imported ones."""
+    places = [f"{model}/{benchmark}" for model in results.models]
+    if benchmark == "head_to_head" and stage is Stage.VERDICTS:
+        places = [f"head_to_head/{a}-{b}" for a, b in results.matchups]
+    refs = [evaluation_ref(whose, stage) for whose in places]
+    made = [results.manifest(ref) for ref in refs if results.exists(ref)]
+    return [manifest for manifest in made if "imported" not in manifest.facts]
+
+
+def head_to_head_prompts(results: RunResults, config: Config) -> Iterator[str]:
+    """Yield what differs in the prompts: always something, as the paper does not give its own."""
+    section = config.evaluation.head_to_head
+    file = PurePosixPath(section.prompts).name
+    said = "are the packaged sample" if section.prompts == "sample" else f"are those of {file}"
+    yield f"the prompts {said}, not the paper's {HEAD_TO_HEAD_PROMPTS} test prompts"
+    if section.prompt != "alpaca_eval":
+        yield f"the judge's prompt is {section.prompt}, the paper's AlpacaEval's ranking prompt"
+    scores = [results.scores(f"head_to_head/{a}-{b}").get("win") for a, b in results.matchups]
+    counts = [score.n + score.missing for score in scores if score is not None]
+    if counts and min(counts) < HEAD_TO_HEAD_PROMPTS:
+        yield f"{min(counts)} prompts are compared, the paper's {HEAD_TO_HEAD_PROMPTS}"
+
+
+def alpaca_prompts(results: RunResults, config: Config) -> Iterator[str]:
+    """Yield a clause unless the models answered all 805 instructions, wherever these came from."""
+    sample = "the prompts are the packaged sample, not AlpacaEval's"
+    manifests = own(results, "alpaca_eval", Stage.ANSWERS)
+    if not manifests and config.evaluation.alpaca_eval.prompts == "sample":
+        yield sample
+    for manifest in manifests[:1]:  # one configuration: every model answered the same
+        count = manifest.rows or 0
+        if _SAMPLE_PROMPTS in manifest.key.inputs:
+            yield sample
+        elif count < ALPACA_EVAL_PROMPTS:
+            yield f"{count} of {ALPACA_EVAL_PROMPTS} prompts are used"
+        elif not _is_official(results, manifest):
+            yield f"the prompts are not AlpacaEval's {ALPACA_EVAL_PROMPTS}"
+
+
+def _is_official(results: RunResults, answers: Manifest) -> bool:
+    if "hub:alpaca_eval prompts" in answers.key.inputs:
+        return True
+    whose = answers.artifact.removeprefix("eval/").rpartition("/")[0]
+    rows = results.rows(evaluation_ref(whose, Stage.ANSWERS))
+    return sha256_text("\n".join(sorted(row.prompt_key for row in rows))) == _OFFICIAL_PROMPTS
+
+
+def annotation(results: RunResults, config: Config) -> Iterator[str]:
+    """Yield clauses unless reference, annotator and judge are those of the leaderboard."""
+    section, made = config.evaluation.alpaca_eval, own(results, "alpaca_eval", Stage.ANNOTATIONS)
+    settings = [m.key.config for m in made]
+    references = {str(s.get("evaluation.alpaca_eval.reference", "?")) for s in settings}
+    for one in sorted(references or {section.reference}):
+        name = reference_name(one)
+        if name != REFERENCE:
+            yield f"the reference is {name}, AlpacaEval's is {REFERENCE}"
+    for name in sorted({str(m.facts.get("annotator", "?")) for m in made} or {section.annotator}):
+        if name != ANNOTATOR:
+            yield f"the annotator is {name}, the leaderboard's is {ANNOTATOR}"
+    for judge in judges(results, config, "alpaca_eval"):
+        if judge != f"openai/{_OPENAI}/{ANNOTATOR_MODEL}":
+            yield f"the judge is {shown_judge(judge)}, the leaderboard's is {ANNOTATOR_MODEL}"
+
+
+def reference_name(setting: str) -> str:
+    """Return what tables call the reference that `evaluation.alpaca_eval.reference` names."""
+    return REFERENCE if setting == "hub" else PurePosixPath(setting).name.split(".")[0]
+
+
+def questions(results: RunResults) -> Iterator[str]:
+    """Yield clauses unless all 80 questions of FastChat were asked."""
+    for manifest in own(results, "mt_bench", Stage.ANSWERS)[:1]:
+        if manifest.key.inputs.get("mt_bench:question.jsonl") != _OFFICIAL_QUESTIONS:
+            yield "the questions are not FastChat's"
+        count = manifest.counts.get("questions", 0)
+        if count < MT_BENCH_QUESTIONS:
+            yield f"{count} of {MT_BENCH_QUESTIONS} questions are asked"
+
+
+def items(results: RunResults, config: Config, task: str) -> Iterator[str]:
+    """Yield a clause unless a task has all the items of its evaluation split."""
+    sample = "the items are the packaged sample, not the benchmarks'"
+    manifests = own(results, f"nlp/{task}", Stage.ITEMS)
+    if not manifests and config.evaluation.nlp.data_dir == "sample":
+        yield sample
+    for manifest in manifests[:1]:
+        whole, count = NLP_ITEMS.get(task, 0), manifest.rows or 0
+        if manifest.facts.get("data") == "sample":
+            yield sample
+        elif count < whole:
+            yield f"{task} has {count:,} of {whole:,} items"
+
+
+def people(results: RunResults) -> Iterator[str]:
+    """Yield what differs in a human study: always something, as the paper's prompts are not given.
+
+    Nothing without a study.
+    """
+    places = [evaluation_ref(f"human/{a}-{b}", Stage.ITEMS) for a, b in results.studies]
+    made = [results.manifest(ref) for ref in places if results.exists(ref)]
+    if not made:
+        return
+    yield f"the prompts are not the paper's {HUMAN_PROMPTS}"
+    fewest = min(manifest.rows or 0 for manifest in made)
+    if fewest < HUMAN_PROMPTS:
+        yield f"{fewest} prompts are judged, the paper's {HUMAN_PROMPTS}"
+    for count in sorted({len(manifest.facts.get("annotators", ())) for manifest in made}):
+        if count != HUMAN_ANNOTATORS:
+            yield f"{count} people judge, in the paper {HUMAN_ANNOTATORS}"
+
+
+def ranked_replies(results: RunResults, config: Config) -> Iterator[str]:
+    """Yield clauses unless the models judged Open Assistant's replies with the additive prompt."""
+    source, ref = config.eft.source.path, Ref(1, Stage.RANKED)
+    if results.exists(ref):
+        settings = results.manifest(ref).key.config.get("eft.source", {})
+        source = str(settings.get("path", source))
+    if source == "sample":
+        yield "the replies are the packaged sample, not Open Assistant's"
+    elif source != "OpenAssistant/oasst1":
+        yield f"the replies are those of {PurePosixPath(source).name}, not Open Assistant's"
+    if (limit := config.evaluation.agreement.limit) is not None:
+        yield f"at most {limit} prompts of the evaluation split are used"
+    if config.judge.rubric != "additive":
+        yield f"the judge's prompt is {config.judge.rubric}, the paper's is the additive one"

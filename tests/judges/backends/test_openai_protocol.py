@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import time
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.records import user
+from judges.asking import Ask
+from judges.backends.openai_protocol import (
+    Answer,
+    Malformed,
+    read_answer,
+    request_body,
+    retry_after_s,
+    trouble,
+    unsupported,
+)
+
+ASK = Ask("k", tuple(user("Which?")), 7, temperature=0.3, top_p=0.9)
+
+
+def body(message: Any, reason: str | None = "stop", **more: Any) -> str:
+    """Return a server's reply with one choice."""
+    usage = {"prompt_tokens": 11, "completion_tokens": 3}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    return json.dumps({"model": "m-1", "choices": [choice], "usage": usage, **more})
+
+
+def test_words_finish_tokens_and_the_servers_own_model_name_are_read() -> None:
+    assert read_answer(body({"content": "Score: 4"})) == Answer(
+        "Score: 4", "stop", 11, 3, None, "m-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "text", "finish"),
+    [
+        ({"content": "cut of"}, "length", "cut of", "length"),
+        ({"content": None}, "length", "", "length"),  # a reasoning model that used up its tokens
+        ({"content": ""}, "stop", "", "stop"),
+        ({"content": "half"}, "content_filter", "half", "refused"),
+        ({"content": None}, "content_filter", "", "refused"),
+        ({"content": None, "refusal": "I can't."}, "stop", "I can't.", "refused"),
+        ({"content": "4"}, None, "4", "stop"),
+        ({"content": "4"}, "eos_token", "4", "stop"),
+    ],
+)
+def test_the_reason_to_finish_is_put_into_the_projects_words(
+    message: Any, reason: str | None, text: str, finish: str
+) -> None:
+    answer = read_answer(body(message, reason))
+    assert isinstance(answer, Answer)
+    assert (answer.text, answer.finish) == (text, finish)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ("", "not JSON: ''"),
+        ('{"choices": [{"mess', "not JSON"),
+        ("<html>502</html>", "not JSON: '<html>502</html>'"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('{"error": {"message": "overloaded"}}', "no choices"),
+        ('{"choices": []}', "no choices"),
+        ('{"choices": {}}', "no choices"),
+        ('{"choices": [null]}', "no choices"),
+        ('{"choices": [{"text": "completion"}]}', "no choices"),
+        (body({"content": None}), "no content"),
+        (body({}), "no content"),
+        (body({"content": ["a", "b"]}), "the content is not text"),
+    ],
+)
+def test_a_reply_of_status_200_that_is_none_is_malformed(sent: str, reason: str) -> None:
+    found = read_answer(sent)
+    assert isinstance(found, Malformed)
+    assert found.reason.startswith(reason)
+
+
+def test_a_malformed_reply_that_was_billed_says_so() -> None:
+    assert read_answer(body({"content": None})) == Malformed("no content", 11, 3)
+
+
+@pytest.mark.parametrize("usage", [None, [], {}, {"prompt_tokens": "x"}, {"prompt_tokens": -1}])
+def test_a_server_that_counts_no_tokens_gives_zero(usage: Any) -> None:
+    answer = read_answer(body({"content": "4"}, usage=usage))
+    assert isinstance(answer, Answer)
+    assert (answer.tokens_in, answer.tokens_out) == (0, 0)
+
+
+def test_log_probabilities_are_kept_as_the_server_sent_them() -> None:
+    top = [{"token": "m", "logprob": -0.1, "bytes": [109]}, {"token": "M", "logprob": -2.5}]
+    logprobs = {"content": [{"token": "m", "logprob": -0.1, "top_logprobs": top}], "refusal": None}
+    choice = {"message": {"content": "m"}, "finish_reason": "length", "logprobs": logprobs}
+    answer = read_answer(json.dumps({"choices": [choice]}))
+    assert isinstance(answer, Answer)
+    assert answer.logprobs == logprobs
+
+
+def test_half_a_character_is_replaced_and_a_whole_one_written_in_halves_is_kept() -> None:
+    broken = read_answer('{"choices": [{"message": {"content": "a\\ud83d"}}]}')
+    whole = read_answer('{"choices": [{"message": {"content": "a\\ud83d\\ude00"}}]}')
+    assert isinstance(broken, Answer)
+    assert isinstance(whole, Answer)
+    assert (broken.text, whole.text) == ("a\ufffd", "a😀")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "message", "content", "refusal", "usage", "logprobs"]),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values.map(json.dumps) | st.text())
+def test_whatever_comes_is_an_answer_in_utf8_or_malformed(sent: str) -> None:
+    found = read_answer(sent)
+    words = found.text if isinstance(found, Answer) else found.reason
+    assert words.encode() or isinstance(found, Answer)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "expected"),
+    [
+        (400, "context_length_exceeded", "", "too_long"),
+        (400, None, "This model's maximum context length is 4096 tokens. However, ...", "too_long"),
+        (400, None, "the request exceeds the available context size", "too_long"),
+        (400, None, "prompt is too long: 210000 tokens > 200000 maximum", "too_long"),
+        (400, "content_filter", "The response was filtered", "refused"),
+        (400, "invalid_value", "max_tokens is too large: 5000", "failed"),
+        (400, None, "Server is pinned to 'a'; requested 'b'.", "failed"),
+        (413, None, "", "failed"),
+        (422, None, "Unexpected fields", "failed"),
+        (401, "invalid_api_key", "", "stop"),
+        (403, None, "", "stop"),
+        (404, "model_not_found", "", "stop"),
+        (429, "insufficient_quota", "You exceeded your current quota", "stop"),
+        (429, "rate_limit_exceeded", "", "retry"),
+        (408, None, "", "retry"),
+        (409, None, "", "retry"),
+        (500, None, "", "retry"),
+        (503, None, "", "retry"),
+        (529, None, "overloaded", "retry"),
+    ],
+)
+def test_each_error_status_means_one_thing(
+    status: int, code: str | None, message: str, expected: str
+) -> None:
+    assert trouble(status, code, None, message) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "param", "message", "name"),
+    [
+        ("unsupported_parameter", "max_tokens", "", "max_tokens"),
+        ("unsupported_value", "temperature", "", "temperature"),
+        (
+            None,
+            None,
+            "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            "Use 'max_completion_tokens' instead.",
+            "max_tokens",
+        ),
+        (None, None, "'top_p' does not support 0.9 with this model", "top_p"),
+        ("unsupported_parameter", "logprobs", "", "logprobs"),
+        ("unsupported_parameter", "messages", "", None),
+        (None, None, "temperature must be at most 2", None),
+        ("invalid_value", "max_tokens", "max_tokens is too large", None),
+    ],
+)
+def test_a_rejected_parameter_is_named_only_if_one_can_do_without_it(
+    code: str | None, param: str | None, message: str, name: str | None
+) -> None:
+    assert unsupported(code, param, message) == name
+    assert (trouble(400, code, param, message) == "unsupported") == (name is not None)
+
+
+def test_a_request_carries_what_decides_the_reply() -> None:
+    assert request_body("m", ASK, frozenset()) == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Which?"}],
+        "max_tokens": 7,
+        "temperature": 0.3,
+        "top_p": 0.9,
+    }
+
+
+def test_rejected_parameters_are_renamed_or_left_out() -> None:
+    sent = request_body("m", ASK, frozenset({"max_tokens", "temperature", "top_p"}))
+    assert sent == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Which?"}],
+        "max_completion_tokens": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("weigh", "top", "expected"), [(("m", "M"), 0, 5), ((), 3, 5), ((), 20, 20), (("m",), 8, 8)]
+)
+def test_probabilities_are_asked_for_at_least_five_at_a_time(
+    weigh: tuple[str, ...], top: int, expected: int
+) -> None:
+    sent = request_body("m", Ask("k", (), 1, weigh=weigh, top_logprobs=top), frozenset())
+    assert (sent["logprobs"], sent["top_logprobs"]) == (True, expected)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": formatdate(0, usegmt=True)}, 0.0),  # long past
+    ],
+)
+def test_a_servers_wish_to_wait_is_read_in_any_form(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry_after_s(headers) == seconds
+
+
+def test_a_date_to_retry_after_is_so_many_seconds_from_now() -> None:
+    wanted = retry_after_s({"retry-after": formatdate(time.time() + 30, usegmt=True)})
+    assert wanted == pytest.approx(30, abs=2)  # the header has whole seconds

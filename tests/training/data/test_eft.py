@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from core.config import EftSelectionSection
+from core.records import JudgeExample, Judgment, RankedPrompt, Reply
+from core.stages import Ref, Stage
+from judges.replies import parse_score
+from tests.training.making import Made, interrupted, judgment, made
+from training.data.eft import Scored, adopt, agrees, construct, without_excess, written
+from training.data.open_assistant import ranked_replies, read_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+JUDGED, BUILT, EFT = (
+    Ref(1, Stage.EFT_JUDGMENTS),
+    Ref(1, Stage.EFT_CONSTRUCTED),
+    Ref(1, Stage.EFT),
+)
+
+
+def ranked(key: str, *ranks: int, split: Any = "train") -> RankedPrompt:
+    """Return a prompt whose replies have the given human ranks; reply i is `{key}/r{i}`."""
+    replies = tuple(Reply(f"{key}/r{i}", f"reply {i}", rank) for i, rank in enumerate(ranks))
+    return RankedPrompt(key, f"Question {key}?", replies, split)
+
+
+def scored(ranks: Sequence[int], scores: Sequence[float]) -> list[Scored]:
+    return [
+        Scored(Reply(f"p/r{i}", "x", rank), judgment(f"p/r{i}", 0, score))
+        for i, (rank, score) in enumerate(zip(ranks, scores, strict=True))
+    ]
+
+
+def judge_all(prompt: RankedPrompt, *scores: float | None) -> list[Judgment]:
+    """Judge the replies of a prompt once each; None is unreadable."""
+    return [
+        judgment(reply.key, 0, score) for reply, score in zip(prompt.replies, scores, strict=True)
+    ]
+
+
+def build(
+    folder: Path,
+    prompts: Sequence[RankedPrompt],
+    judgments: Sequence[Judgment],
+    *,
+    draws: int = 1,
+    seed: int = 0,
+    **settings: Any,
+) -> Made:
+    section = EftSelectionSection(**{"balance_scores": False, **settings})
+    return made(
+        folder,
+        BUILT,
+        lambda out: construct(prompts, judgments, section, draws=draws, seed=seed, out=out),
+    )
+
+
+def dropped(result: Made) -> int:
+    return sum(n for name, n in result.counts.items() if name.startswith("dropped_"))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "scores", "strict", "no_inversion"),
+    [
+        ((0, 1, 2), (5, 3, 1), True, True),
+        ((2, 0, 1), (1, 5, 3), True, True),  # the same in another order of the list
+        ((0, 1, 2), (5, 3, 3), False, True),  # a tie is no inversion
+        ((0, 1, 2), (3, 3, 3), False, False),  # all equal says nothing about the order
+        ((0, 1), (2, 4), False, False),
+        ((0, 1, 2), (5, 1, 3), False, False),  # best is right, the rest inverted
+        ((0, 1, 2), (1, 3, 5), False, False),
+        ((0, 0, 1), (5, 3, 1), True, True),  # equal ranks are not compared with each other
+        ((0, 0, 1), (5, 3, 3), False, True),  # ... but each with the worse: 3 > 3 fails strict
+        ((0, 0, 1), (5, 2, 3), False, False),  # 2 < 3 is an inversion
+        ((0, 1, 1), (3, 2, 4), False, False),
+        ((0, 0), (5, 3), False, False),  # one rank only: there is no order to agree with
+        ((0, 7), (4, 3.5), True, True),  # gaps between ranks (deleted replies) are no matter
+    ],
+)
+def test_agreement_compares_every_better_rank_with_every_worse_one(
+    ranks: tuple[int, ...], scores: tuple[float, ...], strict: bool, no_inversion: bool
+) -> None:
+    assert agrees(scored(ranks, scores), "strict") is strict
+    assert agrees(scored(ranks, scores), "no_inversion") is no_inversion
+
+
+def test_kept_and_dropped_replies_add_up(tmp_path: Path) -> None:
+    good, bad, lone, partly = (
+        ranked("good", 0, 1, 2),
+        ranked("bad", 0, 1),
+        ranked("lone", 0, 1),
+        ranked("partly", 0, 1, 2),
+    )
+    judgments = [
+        *judge_all(good, 5, 3, 1),  # agrees: 3 kept
+        *judge_all(bad, 2, 4),  # inverted: 2 dropped
+        *judge_all(lone, 4, None),  # 1 unreadable, and its partner has nothing to be compared with
+        *judge_all(partly, 4, None, 2),  # 1 unreadable, the other 2 agree
+    ]
+    result = build(tmp_path, [good, bad, lone, partly], judgments)
+    assert {row.key: row.score for row in result.rows} == {
+        "good/r0/constructed": 5.0,
+        "good/r1/constructed": 3.0,
+        "good/r2/constructed": 1.0,
+        "partly/r0/constructed": 4.0,
+        "partly/r2/constructed": 2.0,
+    }
+    assert result.counts["replies"] == 10  # 3 + 2 + 2 + 3
+    assert result.counts["dropped_order_disagrees"] == 2
+    assert result.counts["dropped_unparsed"] == 2
+    assert result.counts["dropped_fewer_than_two_scored"] == 1
+    assert result.counts["prompts_agreeing"] == 2
+    assert result.counts["kept"] + dropped(result) == result.counts["replies"]
+
+
+def test_a_score_of_zero_is_a_score(tmp_path: Path) -> None:
+    prompt = ranked("p", 0, 1)
+    result = build(tmp_path, [prompt], judge_all(prompt, 3, 0))
+    assert [row.score for row in result.rows] == [3.0, 0.0]
+    assert result.counts["score_0"] == 1
+
+
+def test_the_rule_is_the_configured_one(tmp_path: Path) -> None:
+    prompt = ranked("p", 0, 1, 2)
+    judgments = judge_all(prompt, 4, 4, 2)
+    strict = build(tmp_path / "strict", [prompt], judgments)
+    loose = build(tmp_path / "loose", [prompt], judgments, agreement="no_inversion")
+    assert (len(strict.rows), len(loose.rows)) == (0, 3)
+    assert strict.counts["dropped_order_disagrees"] == 3
+
+
+def test_the_target_is_the_judges_own_words(tmp_path: Path) -> None:
+    prompt = ranked("p", 0, 1)
+    words = "\n It answers the question.\n\nScore: 4 \n"
+    judgments = [judgment("p/r0", 0, 4, words), judgment("p/r1", 0, 1)]
+    result = build(tmp_path, [prompt], judgments)
+    assert result.rows[0] == JudgeExample(
+        "p/r0/constructed",
+        "Question p?",
+        "reply 0",
+        "It answers the question.\n\nScore: 4",
+        4.0,
+        "constructed",
+    )
+
+
+def test_the_first_readable_draw_stands_for_a_reply(tmp_path: Path) -> None:
+    prompt = ranked("p", 0, 1)
+    judgments = [
+        judgment("p/r0", 0, None),
+        judgment("p/r0", 1, 4),
+        judgment("p/r0", 2, 1),
+        judgment("p/r1", 0, 3),
+        judgment("p/r1", 1, 5),
+        judgment("p/r1", 2, 5),
+    ]
+    # Draw 1 of the first reply (4) against draw 0 of the second (3).
+    result = build(tmp_path, [prompt], judgments, draws=3)
+    assert [row.score for row in result.rows] == [4.0, 3.0]
+    assert dropped(result) == 0
+
+
+def examples(*scores: float) -> list[JudgeExample]:
+    return [JudgeExample(str(i), "p", "r", "t", s, "written") for i, s in enumerate(scores)]
+
+
+def test_balancing_drops_only_the_excess_of_the_most_common_score() -> None:
+    # 4 five times, 3 twice, 2 once: three of the fours go, the first two stay, order is kept.
+    kept = without_excess(examples(4, 3, 4, 4, 2, 3, 4, 4))
+    assert [(e.key, e.score) for e in kept] == [("0", 4), ("1", 3), ("2", 4), ("4", 2), ("5", 3)]
+
+
+@pytest.mark.parametrize("scores", [(), (4,), (4, 4, 4), (4, 3), (4, 4, 3, 3, 1)])
+def test_balancing_leaves_alone_what_has_no_excess(scores: tuple[float, ...]) -> None:
+    assert without_excess(examples(*scores)) == examples(*scores)
+
+
+def test_balanced_examples_are_counted_by_score(tmp_path: Path) -> None:
+    # Four prompts judged (4, 2), one (5, 4), one (5, 3): 4 five times, 2 four times, 5 twice, 3
+    # once. One 4 goes.
+    prompts = [ranked(f"p{i}", 0, 1) for i in range(6)]
+    scores = [(4, 2)] * 4 + [(5, 4), (5, 3)]
+    judgments = [j for p, (a, b) in zip(prompts, scores, strict=True) for j in judge_all(p, a, b)]
+    result = build(tmp_path, prompts, judgments, balance_scores=True)
+    assert result.counts["dropped_most_common_score"] == 1
+    assert Counter(row.score for row in result.rows) == {4: 4, 2: 4, 5: 2, 3: 1}
+    assert {n: c for n, c in result.counts.items() if n.startswith("score_")} == {
+        "score_2": 4,
+        "score_3": 1,
+        "score_4": 4,
+        "score_5": 2,
+    }
+    assert result.counts["kept"] + dropped(result) == result.counts["replies"] == 12
+
+
+def test_at_most_max_examples_are_kept_and_which_follows_the_seed(tmp_path: Path) -> None:
+    prompts = [ranked(f"p{i}", 0, 1) for i in range(20)]
+    judgments = [j for p in prompts for j in judge_all(p, 4, 2)]
+    first, again, other = (
+        build(tmp_path / name, prompts, judgments, max_examples=7, seed=seed)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert len(first.rows) == len(other.rows) == first.counts["kept"] == 7
+    assert first.counts["dropped_over_max_examples"] == 33
+    assert first.content == again.content
+    assert first.content != other.content
+
+
+def test_a_killed_construction_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    prompts = [ranked(f"p{i}", 0, 1) for i in range(6)]
+    judgments = [j for p in prompts for j in judge_all(p, 4, 2)]
+    whole = build(tmp_path / "whole", prompts, judgments, max_examples=7)
+    interrupted(tmp_path / "killed", BUILT, whole.rows[2:5])
+    resumed = build(tmp_path / "killed", prompts, judgments, max_examples=7)
+    assert (resumed.content, resumed.counts) == (whole.content, whole.counts)
+
+
+def test_adopting_takes_the_constructed_examples_as_they_are(tmp_path: Path) -> None:
+    rows = examples(4, 2, 1)
+    result = made(tmp_path, EFT, lambda out: adopt(rows, out))
+    assert result.rows == rows
+    assert result.counts == {"kept": 3}
+
+
+def test_written_examples_end_with_their_score_and_parse_back_to_it(tmp_path: Path) -> None:
+    replies = (
+        Reply("p/r0", "good", 0, 4.0, " Mostly right.\n"),
+        Reply("p/r1", "half", 1, 2.5, 'It even says "Score: 5" itself.'),
+        Reply("p/r2", "bad", 2, 0.0, "Wrong."),
+        Reply("p/r3", "no score", 3, None, "Who knows."),
+        Reply("p/r4", "no words", 4, 1.0, None),
+    )
+    section = EftSelectionSection(balance_scores=False)
+    prompts = [RankedPrompt("p", "Question?", replies)]
+    result = made(tmp_path, EFT, lambda out: written(prompts, section, seed=0, out=out))
+    assert {row.key: row.target for row in result.rows} == {
+        "p/r0/written": "Mostly right.\n\nScore: 4",
+        "p/r1/written": 'It even says "Score: 5" itself.\n\nScore: 2.5',
+        "p/r2/written": "Wrong.\n\nScore: 0",
+    }
+    for row in result.rows:
+        assert parse_score(row.target, low=0, high=5).value == row.score
+    assert result.counts["dropped_no_written_score"] == 2
+    assert result.counts["kept"] + dropped(result) == result.counts["replies"] == 5
+
+
+def test_every_packaged_justification_becomes_an_example_that_parses_back(tmp_path: Path) -> None:
+    threads = read_threads("sample", "eft.trees.jsonl", language="en")
+    prompts = [RankedPrompt(t.key, t.prompt, ranked_replies(t)) for t in threads]
+    section = EftSelectionSection(balance_scores=False, max_examples=None)
+    result = made(tmp_path, EFT, lambda out: written(prompts, section, seed=0, out=out))
+    assert len(result.rows) == sum(len(p.replies) for p in prompts) == 245
+    for row in result.rows:
+        assert parse_score(row.target, low=0, high=5).value == row.score

@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from torch.utils.data import BatchSampler
+
+from core.config import (
+    Config,
+    DpoSection,
+    EarlyStoppingSection,
+    JudgeSection,
+    LaunchSection,
+    LoraSection,
+    ModelSection,
+)
+from core.errors import ConfigError, NothingToTrain, SrlmError
+from engines.models import load_model
+from tests.conftest import ROOT
+from tests.engines.scripted import ScriptedEngine
+from tests.training import together
+from training.data.validation import ValidationPrompt
+from training.launch import command as launch_command
+from training.launch import launch
+from training.launch.processes import SameOrder
+from training.launch.spec import MARK, Spec, launch_folder
+from training.launch.worker import Marked
+from training.trainers import dpo, learnt, trl_loop
+from training.trainers.dpo import Start, _without_empty
+from training.trainers.early_stopping import CheckpointJudge
+
+SHIPPED = {
+    # name: processes, machines, on CPU
+    "one-gpu": (1, 1, False),
+    "ddp-cpu": (2, 1, True),
+    "fsdp-cpu": (2, 1, True),
+    "fsdp-8": (8, 1, False),
+    "fsdp-two-nodes": (16, 2, False),
+    "zero3": (8, 1, False),
+}
+LAUNCHED = LaunchSection(config="ddp-cpu")
+
+
+# --- Configurations
+
+
+def test_every_shipped_file_is_one_that_is_documented() -> None:
+    there = {path.stem for path in (ROOT / "configs" / "accelerate").glob("*.yaml")}
+    assert there == set(SHIPPED)
+    documented = LaunchSection.model_fields["config"].description or ""
+    assert set(re.findall(r'"([^"]+)"', documented)) == {*SHIPPED, "none"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_file_is_read_by_accelerate_with_the_processes_it_promises(name: str) -> None:
+    place = launch_command.layout(LaunchSection(config=name))
+    assert (place.processes, place.machines, place.on_cpu) == SHIPPED[name]
+
+
+def spec_file(folder: Path, section: Any = together.SFT) -> Path:
+    kind = "dpo" if isinstance(section, DpoSection) else "sft"
+    spec = Spec(
+        policy=folder,
+        models=ModelSection(),
+        lora=LoraSection(),
+        seed=0,
+        device="cpu",
+        work=folder,
+        metrics=folder / "metrics.jsonl",
+        title="test",
+        **{kind: section},
+    )
+    path = folder / "spec.json"
+    path.write_text(spec.model_dump_json())
+    return path
+
+
+def parsed(folder: Path, section: LaunchSection, training: Any = together.SFT) -> Namespace:
+    """What accelerate makes of our command: its own parser, its own check, its own defaults."""
+    words = launch_command.command(
+        section, launch_command.layout(section), spec_file(folder, training)
+    )
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words[3:]))
+    assert (arguments.training_script, arguments.module) == ("training.launch.worker", True)
+    return arguments  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", ["fsdp-8", "fsdp-cpu", "fsdp-two-nodes"])
+def test_an_fsdp_file_gives_accelerate_what_large_models_need(name: str, tmp_path: Path) -> None:
+    section = LaunchSection(config=name, main_process_ip="10.0.0.1")
+    arguments = parsed(tmp_path, section)
+    assert arguments.use_fsdp
+    given = prepare_multi_gpu_env(arguments)
+    # One process reads the weights, each keeps its share, and each writes its own to checkpoints.
+    assert given["FSDP_CPU_RAM_EFFICIENT_LOADING"] == "true"
+    assert given["FSDP_SYNC_MODULE_STATES"] == "true"
+    assert given["FSDP_VERSION"] == "2"
+    assert given["FSDP_RESHARD_AFTER_FORWARD"] == "true"
+    assert given["FSDP_STATE_DICT_TYPE"] == "SHARDED_STATE_DICT"
+    assert given["FSDP_AUTO_WRAP_POLICY"] == "TRANSFORMER_BASED_WRAP"
+    assert arguments.use_cpu is SHIPPED[name][2]
+
+
+def test_two_machines_meet_where_the_settings_or_the_environment_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    section = LaunchSection(config="fsdp-two-nodes")
+    with pytest.raises(ConfigError, match=r"needs 2 machines.*launch.main_process_ip"):
+        launch_command.check_launch(Config(launch=section))
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.7")
+    first = parsed(tmp_path, section)
+    assert (first.main_process_ip, first.main_process_port) == ("10.0.0.7", 29500)
+    assert (first.num_machines, first.num_processes, first.machine_rank) == (2, 16, 0)
+    monkeypatch.setenv("MASTER_PORT", "29777")
+    assert parsed(tmp_path, section).main_process_port == 29777
+    given = section.model_copy(update={"main_process_ip": "h0", "main_process_port": 4000})
+    asked = parsed(tmp_path, given)
+    assert (asked.main_process_ip, asked.main_process_port) == ("h0", 4000)
+    words = launch_command.command(given, launch_command.layout(given), spec_file(tmp_path), rank=1)
+    assert words[words.index("--machine_rank") + 1] == "1"
+
+
+def test_the_zero_3_file_is_understood_by_accelerates_deepspeed_parser(tmp_path: Path) -> None:
+    arguments = parsed(tmp_path, LaunchSection(config="zero3"))
+    assert arguments.use_deepspeed
+    arguments.deepspeed_fields_from_accelerate_config = "zero_stage"
+    _, given = prepare_deepspeed_cmd_env(arguments)
+    assert given["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
+    assert given["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "true"
+    assert given["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("bf16", "bf16"), ("fp32", "no")])
+def test_the_runs_precision_counts_and_not_the_files(
+    tmp_path: Path, precision: str, expected: str
+) -> None:
+    theirs = tmp_path / "mine.yaml"
+    text = (ROOT / "configs" / "accelerate" / "ddp-cpu.yaml").read_text()
+    theirs.write_text(text.replace("mixed_precision: 'no'", "mixed_precision: fp16"))
+    training = together.SFT.model_copy(update={"precision": precision})
+    arguments = parsed(tmp_path, LaunchSection(config=str(theirs)), training)
+    assert prepare_multi_gpu_env(arguments)["ACCELERATE_MIXED_PRECISION"] == expected
+
+
+def test_a_batch_that_cannot_be_dealt_out_evenly_is_refused_before_training() -> None:
+    uneven = Config(
+        launch=LaunchSection(config="fsdp-8"), dpo=DpoSection(batch_size=12, micro_batch_size=1)
+    )
+    with pytest.raises(ConfigError) as caught:
+        launch_command.check_launch(uneven)
+    assert str(caught.value) == (
+        "dpo.batch_size = 12 sequences per step is not a multiple of dpo.micro_batch_size = 1 x 8 "
+        "processes = 8; change one of them, or launch.processes"
+    )
+    # 12 = 4 processes x 3 micro-batches of 1; sft's 16 = 4 x 4.
+    four = LaunchSection(config="fsdp-8", processes=4)
+    launch_command.check_launch(uneven.model_copy(update={"launch": four}))
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"config": "fsdp-9"}, "no such file; shipped are none, ddp-cpu, fsdp-8"),
+        ({"config": "fsdp-two-nodes", "processes": 3}, "3 processes do not spread evenly over 2"),
+        ({"config": str(ROOT / "pyproject.toml")}, "not an accelerate configuration"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_named(section: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        launch_command.layout(LaunchSection(**section))
+
+
+def test_the_first_version_of_fsdp_is_refused(tmp_path: Path) -> None:
+    # Its own defaults: a file of `accelerate config` without the key means version 1.
+    text = (ROOT / "configs" / "accelerate" / "fsdp-8.yaml").read_text()
+    older = tmp_path / "older.yaml"
+    older.write_text(text.replace("  fsdp_version: 2\n", ""))
+    with pytest.raises(ConfigError, match="set fsdp_version: 2"):
+        launch_command.layout(LaunchSection(config=str(older)))
+
+
+def test_a_gpu_configuration_without_gpus_is_refused(tmp_path: Path, tiny: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'fsdp-8' trains on GPUs, but there is no CUDA device"):
+        launch.train_sft(
+            tiny,
+            together.ROWS,
+            together.SFT,
+            launch=LaunchSection(config="fsdp-8"),
+            **together.circumstances(tmp_path),
+        )
+
+
+# --- The same order and the same loss
+
+
+def global_batches(rows: int, size: int, *, micro: int, ranks: int, epoch: int) -> list[list[int]]:
+    """What all processes together see at each step, by accelerate's own dealing."""
+    order = SameOrder(rows, seed=7, turn=micro * ranks)
+    order.set_epoch(epoch)
+    batches = list(BatchSampler(order, micro, drop_last=False))
+    dealt = [
+        list(BatchSamplerShard(batches, ranks, rank))  # type: ignore[arg-type]
+        for rank in range(ranks)
+    ]
+    each = size // (micro * ranks)
+    steps = range(0, len(dealt[0]), each)
+    return [
+        sorted(i for rank in dealt for batch in rank[s : s + each] for i in batch) for s in steps
+    ]
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("rows", [1, 7, 8, 11, 16])
+@pytest.mark.parametrize(("micro", "ranks"), [(1, 2), (2, 2), (1, 4), (2, 4)])
+def test_each_step_holds_the_rows_of_one_process_and_only_empty_ones_besides(
+    rows: int, micro: int, ranks: int, epoch: int
+) -> None:
+    alone = SeedableRandomSampler(range(rows), data_seed=7)
+    alone.set_epoch(epoch)
+    one = [sorted(batch) for batch in BatchSampler(alone, 8, drop_last=False)]
+    many = global_batches(rows, 8, micro=micro, ranks=ranks, epoch=epoch)
+    # Place `rows` is the empty row. No row is missing, and none is seen twice.
+    assert [[i for i in batch if i != rows] for batch in many] == one
+
+
+def test_empty_pairs_leave_the_mean_loss_of_the_others() -> None:
+    # Losses 0.2 and 0.6, and two empty pairs of -log sigmoid(0) = log 2 each: the mean of the four
+    # is (0.8 + 2 log 2) / 4, of the two 0.4.
+    mean = torch.tensor((0.8 + 2 * math.log(2)) / 4, requires_grad=True)
+    found = _without_empty(mean, 2, 4)
+    assert found.item() == pytest.approx(0.4, abs=1e-6)
+    # 4 / 2: the two pairs' share of the gradient had been halved by the mean over four.
+    found.backward()
+    assert mean.grad is not None
+    assert mean.grad.item() == pytest.approx(2.0)
+    assert _without_empty(mean, 0, 4).item() == 0.0
+    assert _without_empty(mean, 4, 4).item() == pytest.approx(mean.item())
+
+
+@pytest.fixture(scope="module")
+def alone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of SFT and DPO."""
+    out = tmp_path_factory.mktemp("alone")
+    together.train_both(tiny, out)
+    return out
+
+
+def assert_same_training(many: Path, one: Path) -> None:
+    ours, theirs = together.steps(many), together.steps(one)
+    assert [step["step"] for step in ours] == [1, 2, 3, 4, 5, 6]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["loss"] == pytest.approx(other["loss"], abs=1e-3)
+        # The loss is what the last step's weights make of it; the gradient is what comes next.
+        assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+    a = load_model(many / "work" / "model", torch.float32)
+    b = load_model(one / "work" / "model", torch.float32)
+    for name, weight in a.named_parameters():
+        assert torch.allclose(weight, b.get_parameter(name), atol=1e-3), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddp-cpu", "fsdp-cpu"])
+def test_two_processes_train_like_one(name: str, tiny: Path, alone: Path, tmp_path: Path) -> None:
+    section = LaunchSection(config=name)
+    words = launch_command.command(section, launch_command.layout(section), spec_file(tmp_path))
+    words = [*words[: words.index("--module") + 1], "tests.training.together", str(tiny)]
+    log = tmp_path / "log.txt"
+    assert launch_command.run_logged([*words, str(tmp_path)], log) == 0, log.read_text()[-3000:]
+    assert_same_training(tmp_path / "sft", alone / "sft")
+    assert_same_training(tmp_path / "dpo", alone / "dpo")
+    # Pairs per step are 4, 4, 3: an empty pair among them must not change what is logged of them.
+    for mine, other in zip(
+        together.steps(tmp_path / "dpo"), together.steps(alone / "dpo"), strict=True
+    ):
+        if mine["step"] % 3:
+            for metric in ("rewards/margins", "logps/chosen", "lengths/chosen"):
+                assert mine[metric] == pytest.approx(other[metric], abs=1e-3)
+        assert mine["rewards/accuracies"] in (0.0, 0.25, 0.5, 0.75, 1.0)
+    shards = list((tmp_path / "dpo" / "work" / "checkpoint-6").rglob("*.distcp"))
+    # Two of the weights and two of the optimiser: with FSDP no process holds all of either.
+    assert len(shards) == (4 if name == "fsdp-cpu" else 0)
+
+
+# --- Kills, deaths and errors
+
+_RUN = """
+import sys
+from pathlib import Path
+from core.config import LaunchSection
+from tests.training import together
+from training import launch
+if __name__ == "__main__":
+    base, out = map(Path, sys.argv[1:])
+    launch.train_sft(base, together.ROWS, together.SFT,
+                     launch=LaunchSection(config="ddp-cpu"), **together.circumstances(out))
+"""
+
+
+def processes_naming(folder: Path) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if str(folder) in line]
+
+
+@pytest.mark.slow
+def test_a_launch_killed_in_an_epoch_goes_on_from_its_checkpoint_to_the_same_losses(
+    tiny: Path, alone: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-c", _RUN, str(tiny), str(tmp_path)]
+    mark = tmp_path / "work" / "checkpoint-4" / "srlm_complete"
+    with subprocess.Popen(
+        words, cwd=ROOT, env=launch_command.environment(), start_new_session=True
+    ) as process:
+        while not mark.exists():
+            assert process.poll() is None
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    # torchrun's processes are in sessions of their own: they must notice by themselves.
+    deadline = time.monotonic() + 60
+    while processes_naming(tmp_path):
+        assert time.monotonic() < deadline, processes_naming(tmp_path)
+        time.sleep(0.05)
+    assert not (tmp_path / "work" / "model").exists()
+    subprocess.run(words, cwd=ROOT, env=launch_command.environment(), check=True)
+    log = (tmp_path / "work" / "launch" / "log.txt").read_text()
+    # Step 4 is the first of the second epoch: the rest of that epoch must come in its own order.
+    assert f"{MARK}  resuming from step 4" in log
+    assert_same_training(tmp_path, alone / "sft")
+
+
+@pytest.mark.slow
+def test_an_error_of_the_processes_comes_back_as_what_it_is(tmp_path: Path) -> None:
+    # One process of a launch, without accelerate around it; no pairs to train on.
+    run = launch._Launch(LAUNCHED, launch_folder(tmp_path), "cpu")
+    run.rows.write_text("")
+    path = spec_file(launch_folder(tmp_path), together.DPO)
+    done = subprocess.run(
+        [sys.executable, "-m", "training.launch.worker", str(path)],
+        env=launch_command.environment(),
+        check=False,
+    )
+    assert done.returncode == NothingToTrain.exit_code
+    error = run._error("test", done.returncode, path)
+    assert type(error) is NothingToTrain
+    assert "test: no preference pairs; the ledger" in str(error)
+
+
+def failed(folder: Path, code: int, *, log: str = "", **said: str) -> SrlmError:
+    """The error that a launch makes of what its processes left."""
+    run = launch._Launch(LAUNCHED, launch_folder(folder), "cpu")
+    path = launch_folder(folder) / "log.txt"
+    path.write_text(log)
+    if said:
+        (launch_folder(folder) / "error-0.json").write_text(json.dumps(said))
+    return run._error("M2", code, path)
+
+
+def test_a_death_is_reported_with_the_last_lines_of_the_log(tmp_path: Path) -> None:
+    log = "\n".join(["one", "two", "", "Loading", "CUDA out of memory", "Signal 9", ""])
+    error = failed(tmp_path, 1, log=log)
+    assert "M2: the training processes died (exit code 1)" in str(error)
+    assert "ends: Loading | CUDA out of memory | Signal 9; run the same command" in str(error)
+    assert error.exit_code == 2
+
+
+def test_an_expected_error_keeps_its_type_and_an_unexpected_one_its_name(tmp_path: Path) -> None:
+    # DataError builds its message from parts, so it cannot be made by its constructor.
+    expected = failed(tmp_path, 2, error="DataError", message="rows.jsonl:3: not JSON")
+    assert type(expected).__name__ == "DataError"
+    assert str(expected) == "rows.jsonl:3: not JSON"
+    other = failed(tmp_path, 1, error="RuntimeError", message="shapes differ")
+    assert str(other).startswith("M2: RuntimeError: shapes differ; see ")
+
+
+def test_marked_lines_are_shown_and_everything_is_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "import sys; from training.launch.worker import Marked; "
+    code += "Marked(sys.stdout).write('  half\\n'); "
+    code += "print('noise'); sys.exit(3)"
+    assert launch_command.run_logged([sys.executable, "-c", code], tmp_path / "log.txt") == 3
+    assert (tmp_path / "log.txt").read_text() == f"{MARK}  half\nnoise\n"
+    shown = capsys.readouterr().err
+    assert "  half" in shown and "noise" not in shown
+
+
+def test_each_line_is_marked(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as stream:
+        Marked(stream).write("a\nb\n")
+    assert (tmp_path / "out").read_text() == f"{MARK}a\n{MARK}b\n"
+
+
+# --- Judged early stopping between launches
+
+
+def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_path: Path) -> None:
+    # Checkpoints at steps 2 and 4 of 6; the answers of step 4 are judged worse than those of 2.
+    def worth(folder: Path) -> ScriptedEngine:
+        step = int(re.search(r"checkpoint-(\d+)", str(folder))[1])  # type: ignore[index]
+        assert load_model(folder, torch.float32)  # what is judged is a whole model
+        opened.append(step)
+        return ScriptedEngine(lambda messages, draw: f"An answer worth {6 - step}", name=str(step))
+
+    def score(messages: Any, draw: int) -> str:
+        found = re.search(r"<response>.*worth (\d)", messages[-1]["content"], re.DOTALL)
+        return f"Score: {found[1]}" if found else "?"
+
+    opened: list[int] = []
+    released: list[int] = []
+    section = together.DPO.model_copy(
+        update={"early_stopping": EarlyStoppingSection(prompt="pointwise", every_steps=2)}
+    )
+    judge = CheckpointJudge(
+        section.early_stopping,
+        JudgeSection(draws=1),
+        [ValidationPrompt("v", "Question?")],
+        seed=0,
+        log=tmp_path / "checkpoints.jsonl",
+        open_judge=lambda: ScriptedEngine(score, name="judge"),
+        open_policy=worth,
+    )
+    how = together.circumstances(tmp_path)
+    work = how["work"]
+
+    def train_on() -> None:
+        dpo.learn(Start(tiny, None), together.PAIRS, section, **how, judge=None, pausing=True)
+
+    launch.train_until_judged(train_on, work, judge, lambda: released.append(len(opened)))
+    assert opened == [2, 4]
+    assert released == [0, 1]  # before each launch
+    assert trl_loop.step_of(trl_loop.last_checkpoint(work)) == 4
+    # The same command again, after a kill that came before the model was put together.
+    launch.train_until_judged(train_on, work, judge, lambda: released.append(-1))
+    assert (opened, released) == ([2, 4], [0, 1])
+    found = learnt.Learnt.read(work)
+    built, result = learnt.choose(
+        found, section, work, how["metrics"], judge, trust_remote_code=False
+    )
+    assert (result.facts["steps"], result.facts["kept_step"], result.rows) == (4, 2, 11)
+    kept = load_model(built, torch.float32)
+    best = load_model(work / "best", torch.float32)
+    for name, weight in kept.named_parameters():
+        assert torch.equal(weight, best.get_parameter(name))

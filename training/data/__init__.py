@@ -1,0 +1,1 @@
+"""What the loop trains on: seed data, prompts, candidates, pairs."""

@@ -1,0 +1,94 @@
+"""Seed data: IFT examples and human-ranked replies (paper, section 3.1.1)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from core.errors import DataError
+from core.records import Example, RankedPrompt
+from core.store import Built
+from training.data.open_assistant import ranked_replies, read_threads
+
+if TYPE_CHECKING:
+    from core.config import Config
+    from core.store import Partial
+
+IFT_SAMPLE = "ift.trees.jsonl"
+EFT_SAMPLE = "eft.trees.jsonl"
+PROMPTS_SAMPLE = "prompts.trees.jsonl"
+
+
+def select_ift(config: Config, out: Partial) -> Built:
+    """Write a seeded sample of first turns with their best-ranked reply.
+
+    Raises:
+        DataError: the source has no usable example.
+    """
+    section = config.ift
+    usable, counts, seen = [], Counter[str](), set[str]()
+    for thread in read_threads(
+        section.source, IFT_SAMPLE, language=section.language, skipped=counts
+    ):
+        best = next((reply for reply in thread.replies if reply.rank == 0), None)
+        if best is None:
+            counts["dropped_no_rank_0_reply"] += 1
+        elif thread.prompt.strip() in seen:
+            counts["dropped_repeated_prompt"] += 1
+        else:
+            seen.add(thread.prompt.strip())
+            usable.append(Example(thread.key, thread.prompt, best.text))
+    if not usable:
+        raise DataError(
+            section.source, None, f"no first turn in {section.language!r} has a rank-0 reply"
+        )
+    limit = section.max_examples
+    if section.source == config.eft.source.path != "sample":
+        limit = min(limit, round(section.max_share * len(usable)))
+    random.Random(f"ift/{config.seed}").shuffle(usable)
+    out.add_missing(usable[:limit])
+    counts["dropped_over_max_examples"] += max(0, len(usable) - limit)
+    return Built(counts=dict(counts))
+
+
+def select_ranked(config: Config, ift: list[Example], out: Partial) -> Built:
+    """Write prompts with two or more ranked replies, none of them an IFT prompt, split in two.
+
+    Raises:
+        DataError: the source has no usable prompt.
+    """
+    section = config.eft.source
+    taken = {example.prompt.strip() for example in ift}
+    usable, counts, seen = [], Counter[str](), set[str]()
+    for thread in read_threads(section.path, EFT_SAMPLE, language=section.language, skipped=counts):
+        replies = ranked_replies(thread)
+        if len(replies) < section.min_replies:
+            counts["dropped_too_few_ranked_replies"] += 1
+        elif thread.prompt.strip() in taken:
+            counts["dropped_also_in_ift"] += 1
+        elif thread.prompt.strip() in seen:
+            counts["dropped_repeated_prompt"] += 1
+        else:
+            seen.add(thread.prompt.strip())
+            usable.append((thread, replies))
+    if not usable:
+        raise DataError(
+            section.path,
+            None,
+            f"no prompt is left that has {section.min_replies} or more ranked replies "
+            f"({', '.join(f'{name} {count}' for name, count in counts.items())})",
+        )
+    random.Random(f"eft/{config.seed}").shuffle(usable)
+    if section.max_prompts is not None:
+        counts["dropped_over_max_prompts"] += max(0, len(usable) - section.max_prompts)
+        usable = usable[: section.max_prompts]
+    held_out = round(section.eval_share * len(usable))
+    for place, (thread, replies) in enumerate(usable):
+        named = thread.split in ("train", "eval")
+        split = thread.split if named else "eval" if place < held_out else "train"
+        if thread.key not in out.rows:
+            out.add(RankedPrompt(thread.key, thread.prompt, replies, split))  # type: ignore[arg-type]
+    counts["eval_prompts"] = sum(row.split == "eval" for row in out.rows.values())
+    counts["replies"] = sum(len(row.replies) for row in out.rows.values())
+    return Built(counts=dict(counts))

@@ -1,0 +1,160 @@
+"""The command that starts a training stage's processes, and what the configuration says of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.errors import ConfigError
+from core.progress import say
+from core.stages import project_root
+from training.launch.spec import MARK, Spec
+
+if TYPE_CHECKING:
+    from core.config import Config, LaunchSection
+
+NONE = "none"
+"""What `launch.config` says where training runs in this process."""
+_PORT = 29500
+_FSDP = 2
+
+
+class Layout(NamedTuple):
+    """What an accelerate configuration says about processes."""
+
+    file: Path
+    processes: int
+    machines: int
+    on_cpu: bool
+    address: str | None
+    port: int | None
+
+
+def layout(section: LaunchSection) -> Layout:
+    """Read the accelerate configuration that a run names.
+
+    Raises:
+        ConfigError: there is no such file, accelerate does not accept it, or the processes cannot
+            be spread over its machines.
+    """
+    shipped = project_root() / "configs" / "accelerate"
+    file = shipped / f"{section.config}.yaml"
+    if not file.is_file():
+        file = Path(section.config).expanduser()
+    if not file.is_file():
+        names = ", ".join([NONE, *sorted(p.stem for p in shipped.glob("*.yaml"))])
+        message = f"launch.config = {section.config!r}: no such file; shipped are {names}"
+        raise ConfigError(message)
+    import yaml
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        loaded = load_config_from_file(str(file))
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"{file}: not an accelerate configuration ({error})"
+        raise ConfigError(message) from error
+    sharding = getattr(loaded, "fsdp_config", None) or {}
+    if loaded.distributed_type == "FSDP" and int(sharding.get("fsdp_version", 1)) != _FSDP:
+        message = (
+            f"{file}: set fsdp_version: {_FSDP} in fsdp_config; the older one is not supported"
+        )
+        raise ConfigError(message)
+    count = section.processes or loaded.num_processes
+    if count % loaded.num_machines:
+        message = (
+            f"{file}: {count} processes do not spread evenly over {loaded.num_machines} machines"
+        )
+        raise ConfigError(message)
+    return Layout(
+        file.resolve(),
+        count,
+        loaded.num_machines,
+        bool(loaded.use_cpu),
+        loaded.main_process_ip,
+        loaded.main_process_port,
+    )
+
+
+def check_launch(config: Config) -> None:
+    """Check that every training stage of a run can be launched as configured.
+
+    Raises:
+        ConfigError: the configuration cannot be used, a global batch cannot be dealt out evenly, or
+            nothing says where several machines meet.
+    """
+    if config.launch.config == NONE:
+        return
+    from training.launch.processes import accumulation
+
+    place = layout(config.launch)
+    for name, section in (("sft", config.sft), ("dpo", config.dpo)):
+        accumulation(section, place.processes, name)
+    _address(config.launch, place)
+
+
+def command(section: LaunchSection, place: Layout, spec: Path, *, rank: int = 0) -> list[str]:
+    """Return the command that starts one machine's processes; `rank` is the machine's number."""
+    precision = Spec.model_validate_json(spec.read_text()).section.precision
+    return [
+        sys.executable, "-m", "accelerate.commands.launch",
+        "--config_file", str(place.file),
+        "--num_processes", str(place.processes),
+        "--num_machines", str(place.machines),
+        "--machine_rank", str(rank),
+        *_address(section, place),
+        # The run's own setting counts, not what the file says: it is part of the artifact's key.
+        "--mixed_precision", "bf16" if precision == "bf16" else "no",
+        "--module", "training.launch.worker", str(spec),
+    ]  # fmt: skip
+
+
+def _address(section: LaunchSection, place: Layout) -> list[str]:
+    if place.machines == 1:
+        return ["--main_process_port", "0"]  # a free one
+    address = section.main_process_ip or os.environ.get("MASTER_ADDR") or place.address
+    if not address:
+        message = (
+            f"launch.config = {section.config!r} needs {place.machines} machines, but nothing says "
+            "where machine 0 is: set launch.main_process_ip, or MASTER_ADDR in the environment"
+        )
+        raise ConfigError(message)
+    port = section.main_process_port or os.environ.get("MASTER_PORT") or place.port or _PORT
+    return ["--main_process_ip", address, "--main_process_port", str(port)]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the processes: this one's, with our packages on the path."""
+    path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def run_logged(words: list[str], log: Path) -> int:
+    """Run a command, write its output to `log`, show the lines its processes mark; its exit code.
+
+    The command does not outlive an interruption of this process.
+    """
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            words,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        lines: Any = process.stdout
+        try:
+            for line in lines:
+                file.write(line)
+                file.flush()
+                if line.startswith(MARK):
+                    say(line.removeprefix(MARK).rstrip("\n"))
+        except BaseException:
+            process.terminate()
+            raise
+        return process.wait()

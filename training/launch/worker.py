@@ -1,0 +1,141 @@
+"""What each process of a launched training stage runs: `python -m training.launch.worker SPEC`.
+
+Started by training/launch/launch.py through `accelerate launch`; not meant to be typed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+
+from core import jsonl, progress
+from core.errors import SrlmError
+from core.records import LedgerRow
+from core.store import write_atomically
+from training.launch.processes import is_first
+from training.launch.spec import MARK, Spec
+
+if TYPE_CHECKING:
+    from core.store import Built
+
+_LOOK_S = 0.2
+
+
+def main(path: Path) -> None:
+    """Train as the spec says; the first process leaves `result.json` beside it."""
+    spec = Spec.model_validate_json(path.read_text())
+    end_with(os.getppid(), spec.pid if spec.host == socket.gethostname() else None)
+    console = Console(file=Marked(sys.stderr), highlight=False, soft_wrap=True)  # type: ignore[arg-type]
+    progress.console = console if is_first() else Console(quiet=True)
+    rank = int(os.environ.get("RANK", "0"))
+    failed = path.with_name(f"error-{rank}.json")
+    try:
+        built = train(spec, path.with_name("rows.jsonl"))
+    except SrlmError as error:
+        _say_why(failed, error)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        _say_why(failed, error)
+        raise
+    if built and is_first():
+        write_atomically(path.with_name("result.json"), json.dumps(asdict(built)))
+
+
+def train(spec: Spec, rows: Path) -> Built | None:
+    """Train one stage together with the other processes; None if it pauses to be judged."""
+    if spec.sft:
+        from training.trainers.sft import SftRow, train_sft
+
+        _, built = train_sft(
+            spec.policy,
+            [SftRow(**row) for _, row in jsonl.read_objects(rows)],
+            spec.sft,
+            models=spec.models,
+            lora=spec.lora,
+            seed=spec.seed,
+            device=spec.device,
+            work=spec.work,
+            metrics=spec.metrics,
+            title=spec.title,
+        )
+        return built
+    from training.trainers import dpo
+
+    if spec.dpo is None:
+        raise ValueError(f"{rows.parent}: the spec names neither SFT nor DPO")
+    pairs = jsonl.read_records(rows, LedgerRow)
+    settings: dict[str, Any] = {
+        "models": spec.models,
+        "lora": spec.lora,
+        "seed": spec.seed,
+        "device": spec.device,
+        "work": spec.work,
+        "metrics": spec.metrics,
+        "title": spec.title,
+        "judge": None,
+    }
+    start = dpo.Start(spec.policy, spec.reference)
+    if spec.pausing:
+        dpo.learn(start, pairs, spec.dpo, **settings, pausing=True)
+        return None
+    _, built = dpo.train_dpo(start, pairs, spec.dpo, **settings)
+    return built
+
+
+def _say_why(path: Path, error: Exception) -> None:
+    said = {"error": type(error).__name__, "message": str(error)}
+    path.write_text(json.dumps(said))
+
+
+class Marked:
+    """A stream whose every line begins with the mark that the loop looks for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`."""
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write whole lines, marked."""
+        for line in text.splitlines():
+            self._stream.write(f"{MARK}{line}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+
+def end_with(launcher: int, loop: int | None) -> None:
+    """End this process as soon as its launcher or the loop has died (within a fifth of a second).
+
+    torchrun puts its processes into sessions of their own, so a kill -9 of the loop's process group
+    does not reach them; left alone they would train on beside the run that takes over.
+    """
+
+    def watch() -> None:
+        while os.getppid() == launcher and (loop is None or _is_alive(loop)):
+            time.sleep(_LOOK_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

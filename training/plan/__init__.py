@@ -1,0 +1,1 @@
+"""`--dry-run`: stages, memory, time and cost."""

@@ -1,0 +1,167 @@
+"""GPU memory of training and of sampling, per GPU, from a model's shape.
+
+Bytes per parameter follow from how training runs here (docs/decisions/003): weights, gradients and
+the two moments of Adam in fp32, bf16 copies for the arithmetic. What the forward pass keeps for the
+backward pass was counted tensor by tensor; tests/training/plan/test_memory.py counts again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from training.plan.shapes import Shape
+
+_FP32, _BF16 = 4, 2
+_MOMENTS = 2 * _FP32  # Adam's, per trained parameter
+_GATHERED_LAYERS = 2  # FSDP: the layer in use and the next one, fetched meanwhile
+
+
+class Adapters(NamedTuple):
+    """LoRA: the rank and the matrices that get adapters, by the names of `Shape.matrices`."""
+
+    rank: int
+    targets: tuple[str, ...]
+
+
+class TrainingSetup(NamedTuple):
+    """How one training stage runs.
+
+    `sharded`: weights, gradients and optimiser are divided among the GPUs (FSDP, ZeRO-3). `rows`:
+    in one forward pass of one GPU (the micro-batch), each with `answers` sequences: two in a DPO
+    pair. `second_reference`: DPO's reference is another model than the one it starts from, and is
+    held beside it.
+    """
+
+    gpus: int
+    sharded: bool
+    rows: int
+    answers: int
+    max_length: int
+    bf16: bool
+    checkpointing: bool
+    adapters: Adapters | None = None
+    second_reference: bool = False
+
+
+class Memory(NamedTuple):
+    """Bytes on one GPU at the peak of a training step."""
+
+    weights: float
+    gradients: float
+    optimiser: float
+    copies: float
+    activations: float
+    reference: float
+
+    @property
+    def needed(self) -> float:
+        """Return the sum."""
+        return sum(self)
+
+
+def training_memory(shape: Shape, setup: TrainingSetup) -> Memory:
+    """Return what training takes on each GPU.
+
+    The reference's log-probabilities are computed before training starts, so a reference that is
+    the model itself takes nothing. Logits are made in tiles by TRL and belong to the reserve.
+    """
+    shards = setup.gpus if setup.sharded else 1
+    everything = shape.parameters
+    trained = everything
+    if setup.adapters is not None:
+        trained = shape.lora_parameters(setup.adapters.rank, setup.adapters.targets)
+        everything += trained
+    return Memory(
+        weights=_FP32 * everything / shards,
+        gradients=_FP32 * trained / shards,
+        optimiser=_MOMENTS * trained / shards,
+        copies=_copies(shape, setup),
+        activations=activations(
+            shape,
+            setup.rows * setup.answers * setup.max_length,
+            bf16=setup.bf16,
+            checkpointing=setup.checkpointing,
+        ),
+        reference=_FP32 * shape.parameters / shards if setup.second_reference else 0.0,
+    )
+
+
+def _copies(shape: Shape, setup: TrainingSetup) -> float:
+    """Return the copies that exist for the arithmetic only.
+
+    Sharded: whole layers gathered from the other GPUs, with the gradient of one of them, and the
+    parameters outside the layers, which stay gathered, with theirs. In one piece: autocast's bf16
+    copy of every parameter.
+    """
+    width = _BF16 if setup.bf16 else _FP32
+    if not setup.sharded:
+        return _BF16 * shape.parameters if setup.bf16 else 0.0
+    layers, outer = _GATHERED_LAYERS, 1
+    if setup.adapters is None:
+        layers, outer = layers + 1, outer + 1
+    return width * (layers * shape.layer_parameters + outer * shape.outer_parameters)
+
+
+def activations(shape: Shape, tokens: int, *, bf16: bool, checkpointing: bool) -> float:
+    """Return the bytes kept from forward to backward for so many tokens.
+
+    With checkpointing, each layer's input, and one layer's own activations while it is recomputed.
+    """
+    one_layer = tokens * activation_bytes(shape, bf16=bf16)
+    if not checkpointing:
+        return shape.layers * one_layer
+    return shape.layers * tokens * _FP32 * shape.hidden + one_layer
+
+
+def activation_bytes(shape: Shape, *, bf16: bool) -> int:
+    """Return what one layer keeps for one token, with attention that stores no s x s matrix.
+
+    fp32: the input and output of both norms, the inputs of the attention's and the MLP's matrices,
+    query, key, value, attention output, and four vectors of the MLP. Autocast keeps the norms in
+    fp32 and a bf16 copy of its input for each of five matrices. Both: one fp32 number for each norm
+    and each head (the attention's log-sum-exp).
+    """
+    hidden, query, kv = shape.hidden, shape.heads * shape.per_head, shape.kv_width
+    numbers = _FP32 * (2 + shape.heads)
+    after_the_inputs = 2 * query + 2 * kv + 4 * shape.intermediate
+    if bf16:
+        return _FP32 * 4 * hidden + _BF16 * (5 * hidden + after_the_inputs) + numbers
+    return _FP32 * (6 * hidden + after_the_inputs) + numbers
+
+
+class Sampling(NamedTuple):
+    """What sampling asks of memory.
+
+    `models`: kept loaded at once. `bytes_per_value`: 2 for bfloat16, 4 for float32. `cache_tokens`:
+    of all sequences together, that must fit. `available`: bytes of one GPU that may be taken.
+    """
+
+    models: int
+    bytes_per_value: int
+    cache_tokens: int
+    available: float
+
+
+class SamplingMemory(NamedTuple):
+    """Bytes on one GPU while sampling, and the tokens of key/value cache that there is room for."""
+
+    weights: float
+    cache: float
+    room_tokens: int
+
+    @property
+    def needed(self) -> float:
+        """Return the sum."""
+        return self.weights + self.cache
+
+
+def sampling_memory(shape: Shape, gpus: int, sampling: Sampling) -> SamplingMemory:
+    """Return what sampling takes on each of the GPUs that a model is divided among.
+
+    A key/value head is never divided: more GPUs than there are such heads hold copies.
+    """
+    weights = sampling.models * shape.parameters * sampling.bytes_per_value / gpus
+    per_token = shape.kv_bytes_per_token(sampling.bytes_per_value) / min(gpus, shape.kv_heads)
+    room = max(0, int((sampling.available - weights) // per_token))
+    return SamplingMemory(weights, sampling.cache_tokens * per_token, room)

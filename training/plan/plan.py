@@ -1,0 +1,126 @@
+"""What a command would do: stages, what exists, rows and tokens, without loading a model.
+
+Bounds, not estimates: rows that later stages inherit are taken as the most there can be, tokens as
+the most that may be generated. Training tokens are not known before the data is, and say so; what
+they come to at stated mean lengths, and what that costs, is in training/plan/tables.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.table import Table
+
+from core.errors import StaleArtifact
+from core.stages import SPECS, Paths, Ref, Stage, model_ref, order_of, stages_of
+from core.store import Store
+
+if TYPE_CHECKING:
+    from core.config import Config
+
+
+class PlanRow(NamedTuple):
+    """One stage of the plan; `rows` and `tokens` are None where nothing bounds them beforehand."""
+
+    ref: Ref
+    state: str
+    rows: int | None
+    tokens: int | None
+
+
+def plan(config: Config, k: int, redo: Ref | None = None) -> list[PlanRow]:
+    """Return the stages up to M_k in the order they run.
+
+    States: "done", "stale: …" (made with other settings, named), "altered" (its files changed),
+    "redo" (what `--redo` would rebuild), "resumes" (rows or checkpoints of a killed run are
+    there), "runs", "off" (the configuration leaves it out). A change in what a source file or an
+    earlier artifact holds is found only when its stage is reached.
+    """
+    store = Store(config.folder)
+    refs = [Ref(i, stage) for i in range(k + 1) for stage in stages_of(i)]
+    again = store.dependents(redo, refs) if redo else []
+    return [_row(config, store, ref, again) for ref in sorted(refs, key=order_of)]
+
+
+def _row(config: Config, store: Store, ref: Ref, again: list[Ref]) -> PlanRow:
+    if _is_off(config, ref):
+        return PlanRow(ref, "off", None, None)
+    if ref in again and store.exists(ref):
+        rows, per_row = _bounds(config, ref)
+        return PlanRow(ref, "redo", rows, rows * per_row if rows and per_row else per_row)
+    if store.exists(ref):
+        made = store.manifest(ref).key
+        now = replace(made, config=config.plain(*made.config), seed=config.seed)
+        if changed := made.difference(now):
+            return PlanRow(ref, f"stale: {changed}", None, None)
+        try:
+            store.verify(ref)
+        except StaleArtifact:
+            return PlanRow(ref, "altered", None, None)
+        return PlanRow(ref, "done", store.manifest(ref).rows, None)
+    rows, per_row = _bounds(config, ref)
+    tokens = 0 if per_row == 0 else None if rows is None or per_row is None else rows * per_row
+    return PlanRow(ref, _unfinished(store.paths, ref), rows, tokens)
+
+
+def _unfinished(paths: Paths, ref: Ref) -> str:
+    partial = paths.partial(ref)
+    if partial.is_file():
+        with partial.open("rb") as file:
+            # The first line is the header; one torn by the kill has no line break.
+            finished = sum(line.endswith(b"\n") for line in file) - 1
+        return f"resumes after {max(0, finished)} rows"
+    if any(paths.work(ref).glob("checkpoint-*")):
+        return "resumes from a checkpoint"
+    return "runs"
+
+
+def _is_off(config: Config, ref: Ref) -> bool:
+    if ref.stage in (Stage.EFT_JUDGMENTS, Stage.EFT_CONSTRUCTED):
+        return not config.eft.construction.enabled
+    return ref.stage is Stage.PROBE and not config.probe.enabled
+
+
+def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
+    """Return the most rows a stage can have, and the most tokens it generates for each."""
+    prompts, n, judge = config.prompts, config.candidates.n, config.judge
+    known: dict[Stage, tuple[int | None, int | None]] = {
+        Stage.IFT: (config.ift.max_examples, 0),
+        Stage.SFT: (config.ift.max_examples, None),
+        Stage.EFT: (config.eft.selection.max_examples, 0),
+        Stage.PROMPT_CALLS: (prompts.max_calls, prompts.max_new_tokens),
+        Stage.PROMPTS: (None, 0),  # rejected ones are rows too
+        Stage.CANDIDATES: (prompts.count * n, config.candidates.max_new_tokens),
+        Stage.JUDGMENTS: (prompts.count * n * judge.draws, judge.max_new_tokens),
+        Stage.PAIRS: (prompts.count, 0),
+        Stage.HEALTH: (6, 0),
+    }
+    if ref.stage is Stage.MODEL and ref.iteration > 1 and config.improvement.method == "dpo":
+        return prompts.count, None
+    if ref == model_ref(1):
+        return _m1_rows(config), None
+    return known.get(ref.stage, (None, None))
+
+
+def _m1_rows(config: Config) -> int | None:
+    eft = config.eft.selection.max_examples if config.m1.use_eft else 0
+    return None if eft is None else config.ift.max_examples + eft
+
+
+def plan_table(config: Config, k: int, rows: list[PlanRow]) -> Table:
+    """Return the plan as people read it."""
+    table = Table(title=f"{config.folder}: up to M{k}", title_justify="left")
+    for name in ("artifact", "what", "state", "rows ≤", "new tokens ≤"):
+        table.add_column(name, justify="right" if "≤" in name else "left")
+    for row in rows:
+        title = SPECS[row.ref.stage].title
+        if row.ref == model_ref(row.ref.iteration) and row.ref.iteration:
+            title = f"M{row.ref.iteration}"
+        tokens = "" if row.tokens == 0 or row.state == "done" else _number(row.tokens)
+        table.add_row(str(row.ref), title, row.state, _number(row.rows), tokens)
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"

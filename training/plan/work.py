@@ -1,0 +1,227 @@
+"""How many tokens each stage reads, writes and trains on, at stated mean lengths.
+
+Rows are the most that the configuration allows, except where [plan] states a yield; lengths are
+[plan]'s means, or, for an upper bound, the limits on new tokens. docs/plan.md derives each line.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.stages import Stage
+from judges.pair_prompts import pair_prompt
+from judges.rubrics import load_rubric
+from training.data.prompts import task_messages
+from training.plan.shapes import Unknown
+from training.run import MODEL_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.config import Config, OptimiserSection
+    from core.stages import Ref
+
+CHARACTERS_PER_TOKEN = 4  # English prose
+RANKING_TEMPLATE_TOKENS = 400  # the longest prompt of a judge of pairs, without what is judged
+_PAIR = 2  # answers of a pair; presentation orders of a comparison
+
+
+class Lengths(NamedTuple):
+    """Tokens of each text; `calls` of the prompt writer per iteration."""
+
+    prompt: float
+    seed_reply: float
+    ranked_reply: float
+    answer: float
+    judgment: float
+    validation_answer: float
+    call: float
+    calls: float
+
+
+def mean_lengths(config: Config) -> Lengths:
+    """Return what [plan] states, no longer than what may be generated."""
+    plan, prompts = config.plan, config.prompts
+    return Lengths(
+        plan.prompt_tokens,
+        plan.seed_reply_tokens,
+        plan.ranked_reply_tokens,
+        min(plan.answer_tokens, config.candidates.max_new_tokens),
+        min(plan.judgment_tokens, config.judge.max_new_tokens),
+        min(plan.answer_tokens, config.dpo.early_stopping.max_new_tokens),
+        min(plan.call_tokens, prompts.max_new_tokens),
+        min(math.ceil(prompts.count / plan.kept_per_call), prompts.max_calls),
+    )
+
+
+def longest(config: Config) -> Lengths:
+    """Return the same with everything generated as long, and asked as often, as it may be."""
+    return mean_lengths(config)._replace(
+        answer=config.candidates.max_new_tokens,
+        judgment=config.judge.max_new_tokens,
+        validation_answer=config.dpo.early_stopping.max_new_tokens,
+        call=config.prompts.max_new_tokens,
+        calls=config.prompts.max_calls,
+    )
+
+
+class Work(NamedTuple):
+    """Tokens that one model handles in a stage.
+
+    `model`: a setting that training/plan/shapes.py finds a shape for. `read`: prompts, once for
+    all draws of a request. `written`: sampled. `scored`: read by a reference model. `trained`:
+    forward and backward. `scored_rows`, `trained_rows`: the examples or pairs that these are.
+    """
+
+    model: str
+    read: float = 0.0
+    written: float = 0.0
+    scored: float = 0.0
+    trained: float = 0.0
+    scored_rows: float = 0.0
+    trained_rows: float = 0.0
+
+
+def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work] | Unknown:
+    """Return what a stage asks of models, [] if nothing, or why that is not known."""
+    if ref.stage is Stage.MODEL:
+        return _model(config, ref.iteration, lengths)
+    known: dict[Stage, Callable[[], list[Work] | Unknown]] = {
+        Stage.SFT: lambda: [_supervised(config, lengths, with_eft=False)],
+        Stage.EFT_JUDGMENTS: lambda: _ranked(config, lengths, held_out=False),
+        Stage.PROBE: lambda: _ranked(config, lengths, held_out=True),
+        Stage.PROMPT_CALLS: lambda: [_prompt_calls(config, lengths)],
+        Stage.CANDIDATES: lambda: [_candidates(config, lengths)],
+        Stage.JUDGMENTS: lambda: [_judgments(config, lengths)],
+    }
+    return known[ref.stage]() if ref.stage in known else []
+
+
+def _model(config: Config, k: int, lengths: Lengths) -> list[Work] | Unknown:
+    if k > 1:
+        return _improved(config, lengths)
+    if config.m1.use_eft and config.eft.selection.max_examples is None:
+        return Unknown("eft.selection.max_examples is not set, so M1's rows are not known")
+    return [_supervised(config, lengths, with_eft=config.m1.use_eft)]
+
+
+def rubric_tokens(config: Config) -> int:
+    """Return the length of the judge prompt without question and answer."""
+    return math.ceil(len(load_rubric(config.judge.rubric).template) / CHARACTERS_PER_TOKEN)
+
+
+def few_shot_tokens(config: Config, lengths: Lengths) -> float:
+    """Return the length of one request for new prompts: its own words and its examples."""
+    shown = config.prompts.seed_examples + config.prompts.generated_examples
+    own = sum(len(message["content"]) for message in task_messages([""] * shown))
+    return math.ceil(own / CHARACTERS_PER_TOKEN) + shown * lengths.prompt
+
+
+def pairs_of(config: Config) -> float:
+    """Return the preference pairs of an iteration."""
+    return config.prompts.count * config.plan.pairs_per_prompt
+
+
+def compared_checkpoints(config: Config, steps: int) -> int:
+    """Return how many checkpoints judged early stopping answers with: the last one always."""
+    return math.ceil(steps / config.dpo.early_stopping.every_steps)
+
+
+def optimiser_steps(section: OptimiserSection, rows: float) -> int:
+    """Return the steps of a training stage."""
+    return section.max_steps or math.ceil(rows * section.epochs / section.batch_size)
+
+
+def _seen(section: OptimiserSection, rows: float) -> float:
+    """Return how many rows training sees, each as often as it does."""
+    return section.max_steps * section.batch_size if section.max_steps else rows * section.epochs
+
+
+def _supervised(config: Config, lengths: Lengths, *, with_eft: bool) -> Work:
+    section, most = config.sft, config.sft.max_length
+    ift = config.ift.max_examples
+    tokens = ift * min(lengths.prompt + lengths.seed_reply, most)
+    rows = ift
+    if with_eft:
+        judged = rubric_tokens(config) + lengths.prompt + lengths.ranked_reply
+        examples = config.eft.selection.max_examples or 0
+        # Written by the baseline or by hand, before there is a limit on new tokens.
+        tokens += examples * min(judged + config.plan.judgment_tokens, most)
+        rows += examples
+    seen = _seen(section, rows)
+    return Work(config.model.base, trained=seen * tokens / rows, trained_rows=seen)
+
+
+def _candidates(config: Config, lengths: Lengths) -> Work:
+    count, n = config.prompts.count, config.candidates.n
+    return Work(config.model.base, count * lengths.prompt, count * n * lengths.answer)
+
+
+def _judgments(config: Config, lengths: Lengths) -> Work:
+    answers = config.prompts.count * config.candidates.n
+    return _judged(config, lengths, answers, lengths.answer, config.judge.draws)
+
+
+def _judged(config: Config, lengths: Lengths, answers: float, answer: float, draws: int) -> Work:
+    """Return the work of judging so many answers pointwise; the draws share one reading."""
+    read = answers * (rubric_tokens(config) + lengths.prompt + answer)
+    return Work(config.model.base, read, answers * draws * lengths.judgment)
+
+
+def _ranked(config: Config, lengths: Lengths, *, held_out: bool) -> list[Work] | Unknown:
+    source, plan = config.eft.source, config.plan
+    section = config.probe if held_out else config.eft.construction
+    share = source.eval_share if held_out else 1 - source.eval_share
+    known = [n for n in (source.max_prompts, plan.ranked_prompts) if n is not None]
+    limits = [share * min(known)] if known else []
+    limits += [section.max_prompts] if section.max_prompts is not None else []
+    if not limits:
+        return Unknown("how many ranked prompts the source has is not stated (plan.ranked_prompts)")
+    replies = min(limits) * plan.replies_per_prompt
+    return [_judged(config, lengths, replies, lengths.ranked_reply, section.draws)]
+
+
+def _prompt_calls(config: Config, lengths: Lengths) -> Work:
+    writer = config.prompts.generator
+    model = config.model.base if writer in MODEL_NAMES else writer
+    read = lengths.calls * few_shot_tokens(config, lengths)
+    return Work(model, read, lengths.calls * lengths.call)
+
+
+def _improved(config: Config, lengths: Lengths) -> list[Work] | Unknown:
+    """Return the work of DPO: the reference's pass, training, and comparing checkpoints."""
+    if config.improvement.method != "dpo":
+        return Unknown("how many candidates get a perfect score is not known beforehand")
+    section, pairs = config.dpo, pairs_of(config)
+    one = min(lengths.prompt + lengths.answer, section.max_length)
+    seen = _seen(section, pairs)
+    learning = Work(
+        config.model.base,
+        scored=_PAIR * one * pairs,
+        trained=_PAIR * one * seen,
+        scored_rows=pairs,
+        trained_rows=seen,
+    )
+    work = [learning]
+    if section.early_stopping.enabled:
+        work += _checkpoints(config, lengths, optimiser_steps(section, pairs))
+    return work
+
+
+def _checkpoints(config: Config, lengths: Lengths, steps: int) -> list[Work]:
+    """Return the work of judged early stopping if it never stops early."""
+    stopping = config.dpo.early_stopping
+    compared = compared_checkpoints(config, steps)
+    answers = compared * stopping.max_prompts
+    answer = lengths.validation_answer
+    work = [Work(config.model.base, answers * lengths.prompt, answers * answer)]
+    if compared < _PAIR:
+        return work
+    if stopping.prompt == "pointwise":
+        return [*work, _judged(config, lengths, answers, answer, config.judge.draws)]
+    own = stopping.judge in MODEL_NAMES
+    asked = (compared - 1) * stopping.max_prompts * _PAIR
+    read = asked * (RANKING_TEMPLATE_TOKENS + lengths.prompt + _PAIR * answer)
+    written = asked * pair_prompt("alpaca_eval").max_new_tokens
+    return [*work, Work(config.model.base if own else stopping.judge, read, written)]

@@ -1,0 +1,340 @@
+"""Judged early stopping: is this checkpoint better than the one before it?
+
+The paper saves a checkpoint every 200 steps and lets an external judge compare its answers to 253
+validation prompts with the previous checkpoint's, in the AlpacaEval format. Comparisons of
+neighbours form a chain; adding up the log-odds of each one's win rate gives every checkpoint a
+Bradley-Terry strength relative to the first, and the strongest is kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from transformers import TrainerCallback
+
+from core import hashing, jsonl
+from core.append_log import AppendLog
+from core.progress import say, track
+from core.records import Judgment, Verdict, user
+from engines.engine import Decoding, Request
+from judges.backends.local_judge import LocalJudge
+from judges.pair_prompts import pair_prompt
+from judges.pairwise import Comparison, combine, judge_orders
+from judges.pointwise import Subject, judge_answers, mean_scores
+from training.trainers.weights import weights_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from core.config import EarlyStoppingSection, JudgeSection
+    from core.records import Row
+    from engines.engine import Engine
+    from judges.asking import Reply
+    from training.data.validation import ValidationPrompt
+
+_Kept = TypeVar("_Kept")
+
+# A win rate of 0 or 1 over a few prompts is no proof of infinite superiority.
+_LEAST_WIN_RATE = 0.02
+_DECIMALS = 9  # strengths carry rounding: a win rate of 0.4 and then 0.6 must cancel out
+
+
+class Checkpoint(NamedTuple):
+    """A kept checkpoint: its optimiser step and a folder with its weights."""
+
+    step: int
+    folder: Path
+
+
+def win_rate(verdicts: Sequence[Verdict]) -> float | None:
+    """Return B's share of wins over A, a tie counting half; None without a readable verdict."""
+    points = {"A": 0.0, "tie": 0.5, "B": 1.0}
+    found = [points[v.winner] for v in verdicts if v.winner is not None]
+    return sum(found) / len(found) if found else None
+
+
+def strengths(win_rates: Sequence[float | None]) -> list[float]:
+    """Return each checkpoint's log-odds strength relative to the first (0).
+
+    `win_rates[i]` is checkpoint i+1's against checkpoint i; None (nothing readable) changes
+    nothing.
+    """
+    chain = [0.0]
+    for rate in win_rates:
+        if rate is None:
+            chain.append(chain[-1])
+            continue
+        clipped = min(max(rate, _LEAST_WIN_RATE), 1 - _LEAST_WIN_RATE)
+        chain.append(chain[-1] + math.log(clipped / (1 - clipped)))
+    return chain
+
+
+def best_of(chain: Sequence[float]) -> int:
+    """Return the place of the strongest checkpoint; of equals, the last."""
+    return max(range(len(chain)), key=lambda i: (round(chain[i], _DECIMALS), i))
+
+
+class CheckpointJudge:
+    """Answers validation prompts with each checkpoint and judges it against the previous one.
+
+    Everything it learns is appended row by row to `log`, so a killed run repeats nothing.
+    """
+
+    def __init__(
+        self,
+        section: EarlyStoppingSection,
+        judge: JudgeSection,
+        prompts: Sequence[ValidationPrompt],
+        *,
+        seed: int,
+        log: Path,
+        open_judge: Callable[[], Engine],
+        open_policy: Callable[[Path], Engine],
+    ) -> None:
+        """Keep the settings; engines are opened only when a checkpoint must be judged."""
+        self._section, self._judge_section = section, judge
+        self._prompts, self._seed, self._log = prompts, seed, log
+        self._open_judge, self._open_policy = open_judge, open_policy
+        self._work: Path | None = None
+
+    def callback(self, work: Path) -> TrainerCallback:
+        """Return the trainer's hook; checkpoints lie in `work`."""
+        self._work = work
+        return _JudgeOnSave(self, work)
+
+    def judge_checkpoint(self, folder: Path, step: int) -> bool:
+        """Judge one checkpoint unless that was done; return whether training should stop."""
+        with AppendLog(self._log) as log:
+            answers = self._answers(log, folder, step)
+            earlier = [s for s in self._steps(log) if s < step]
+            if earlier:
+                self._verdicts(log, earlier[-1], step, answers)
+            chain, steps = self._chain(log)
+        best = best_of(chain)
+        if steps[best] == step and self._work is not None:
+            _copy_model(folder, self._work / "best", step)
+        stop = len(steps) - 1 - best >= self._section.patience
+        if stop:
+            say(f"  early stopping at step {step}: step {steps[best]} is judged the best")
+        return stop
+
+    def is_judged_at(self, step: int) -> bool:
+        """Whether a checkpoint of this step takes part in the comparison (the last one always)."""
+        return step % self._section.every_steps == 0
+
+    def counts(self) -> dict[str, int]:
+        """Return how many verdicts there are of each kind, for the manifest."""
+        with AppendLog(self._log) as log:
+            verdicts = self._kept(log, "verdict", Verdict)
+        names = {
+            "A": "verdicts_earlier_better",
+            "B": "verdicts_later_better",
+            "tie": "verdicts_tie",
+        }
+        found = Counter(names.get(v.winner or "", "verdicts_unparsed") for v in verdicts)
+        if verdicts and found["verdicts_unparsed"] > len(verdicts) / 2:
+            say(
+                f"  warning: {found['verdicts_unparsed']} of {len(verdicts)} comparisons of "
+                "checkpoints could not be read; dpo.early_stopping.prompt = 'pointwise' may suit "
+                "this judge better"
+            )
+        return {"validation_prompts": len(self._prompts), **found}
+
+    def wants_to_stop(self, checkpoint: Path | None) -> bool:
+        """Finish judging the checkpoint a killed run stopped at; return whether that ends it."""
+        step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        if checkpoint is None or not self.is_judged_at(step):
+            return False
+        return self.judge_checkpoint(weights_of(checkpoint), step)
+
+    def best(self) -> Checkpoint | None:
+        """Return the strongest checkpoint judged so far."""
+        folder = self._work / "best" if self._work else None
+        if folder is None or not (folder / "step").is_file():
+            return None
+        return Checkpoint(int((folder / "step").read_text()), folder)
+
+    def _answers(self, log: AppendLog, folder: Path, step: int) -> dict[str, str | None]:
+        """Return the checkpoint's greedy answer to each validation prompt, None if too long."""
+        found = {
+            line["prompt_key"]: line["text"]
+            for line in log.lines
+            if line["kind"] == "answer" and line["step"] == step
+        }
+        missing = [p for p in self._prompts if p.key not in found]
+        if missing:
+            engine = self._open_policy(folder)
+            decoding = Decoding(0.0, 1.0, self._section.max_new_tokens, self._seed)
+            requests = [Request(p.key, user(p.text)) for p in missing]
+            with track(f"validation answers, step {step}", len(self._prompts)) as advance:
+                for sampled in engine.sample(requests, decoding):
+                    text = sampled.text if sampled.finish != "too_long" else None
+                    line = {"kind": "answer", "step": step, "prompt_key": sampled.key, "text": text}
+                    self._append(log, line)
+                    found[sampled.key] = text
+                    advance(tokens=sampled.tokens)
+        return found
+
+    def _verdicts(
+        self, log: AppendLog, before: int, step: int, answers: dict[str, str | None]
+    ) -> None:
+        """Judge `step` (B) against `before` (A); no verdict where one of them could not answer."""
+        earlier = {
+            line["prompt_key"]: line["text"]
+            for line in log.lines
+            if line["kind"] == "answer" and line["step"] == before
+        }
+        names = (f"step {before}", f"step {step}")
+        done = {verdict.key for verdict in self._kept(log, "verdict", Verdict, step)}
+        items, unanswered = [], []
+        for prompt in self._prompts:
+            key = f"step{step}/{prompt.key}"  # the same prompt is compared at every checkpoint
+            a, b = earlier[prompt.key], answers[prompt.key]
+            if key in done:
+                continue
+            if a is None or b is None:
+                unanswered.append(Verdict(key, prompt.key, *names, None, "prompt_too_long"))
+            else:
+                items.append(Comparison(key, prompt.text, *names, a, b, prompt.key))
+        title = f"validation verdicts, step {step} against {before}"
+        with track(title, len(self._prompts), resumed=len(done)) as advance:
+            for verdict in itertools.chain(unanswered, self._compare(log, items, before, step)):
+                self._keep(log, "verdict", step, verdict)
+                advance()
+
+    def _compare(
+        self, log: AppendLog, items: Sequence[Comparison], before: int, step: int
+    ) -> Iterator[Verdict]:
+        # Two checkpoints may answer alike; there is nothing to judge then.
+        for item in items:
+            if item.answer_a == item.answer_b:
+                yield Verdict(item.key, item.prompt_key, item.a, item.b, "tie")
+        items = [item for item in items if item.answer_a != item.answer_b]
+        if items and self._section.prompt == "alpaca_eval":
+            yield from self._compare_by_ranking(log, items, step)
+        elif items:
+            yield from self._compare_by_score(log, items, before, step)
+
+    def _compare_by_ranking(
+        self, log: AppendLog, items: Sequence[Comparison], step: int
+    ) -> Iterator[Verdict]:
+        """Show both answers in both orders; each order's reply is kept as soon as it is there."""
+        orders = {v.key: v for v in self._kept(log, "order", Verdict, step)}
+        judge = LocalJudge(self._open_judge(), self._section.judge, seed=self._seed)
+        failures: list[Reply] = []  # a local judge never fails
+        for verdict in judge_orders(
+            judge, items, pair_prompt("alpaca_eval"), done=orders, failures=failures
+        ):
+            self._keep(log, "order", step, verdict)
+            orders[verdict.key] = verdict
+        for item in items:
+            yield combine(orders[f"{item.key}/ab"], orders[f"{item.key}/ba"])
+
+    def _compare_by_score(
+        self, log: AppendLog, items: Sequence[Comparison], before: int, step: int
+    ) -> Iterator[Verdict]:
+        """Score both answers with the pointwise rubric; the higher mean wins.
+
+        The earlier checkpoint's scores are mostly there already, from when it was the newer one.
+        """
+        subjects = [
+            Subject(f"step{at}/answer/{item.prompt_key}", item.prompt_key, item.prompt, answer)
+            for item in items
+            for at, answer in ((before, item.answer_a), (step, item.answer_b))
+        ]
+        judgments = self._kept(log, "judgment", Judgment)
+        done = {judgment.key for judgment in judgments}
+        for judgment in judge_answers(
+            self._open_judge(), subjects, self._judge_section, seed=self._seed, done=done
+        ):
+            self._keep(log, "judgment", step, judgment)
+            judgments.append(judgment)
+        means = mean_scores(judgments)
+        for item in items:
+            a = means[f"step{before}/answer/{item.prompt_key}"].mean
+            b = means[f"step{step}/answer/{item.prompt_key}"].mean
+            yield _by_score(item, a, b)
+
+    def _steps(self, log: AppendLog) -> list[int]:
+        return sorted({line["step"] for line in log.lines if line["kind"] == "answer"})
+
+    def _chain(self, log: AppendLog) -> tuple[list[float], list[int]]:
+        steps = self._steps(log)
+        rates = []
+        for step in steps[1:]:
+            verdicts = self._kept(log, "verdict", Verdict, step)
+            rates.append(win_rate(verdicts))
+        return strengths(rates), steps
+
+    def _keep(self, log: AppendLog, kind: str, step: int, row: Row) -> None:
+        self._append(log, {"kind": kind, "step": step, kind: json.loads(jsonl.encode(row))})
+
+    def _kept(
+        self, log: AppendLog, kind: str, record: type[_Kept], step: int | None = None
+    ) -> list[_Kept]:
+        """Return the rows of one kind, of one checkpoint or of all."""
+        return [
+            jsonl.decode(record, line[kind], self._log, number)
+            for number, line in enumerate(log.lines, start=1)
+            if line["kind"] == kind and step in (None, line["step"])
+        ]
+
+    @staticmethod
+    def _append(log: AppendLog, line: dict[str, object]) -> None:
+        log.append(json.dumps(line, ensure_ascii=False))
+        log.lines.append(line)
+
+
+def _by_score(item: Comparison, a: float | None, b: float | None) -> Verdict:
+    if a is None or b is None:
+        return Verdict(item.key, item.prompt_key, item.a, item.b, None, "no_score")
+    winner = "tie" if a == b else ("A" if a > b else "B")
+    return Verdict(item.key, item.prompt_key, item.a, item.b, winner)  # type: ignore[arg-type]
+
+
+def _copy_model(source: Path, target: Path, step: int) -> None:
+    """Keep a checkpoint's weights under `target`, replacing an earlier one in one step."""
+    fresh = target.with_name("best.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for file in hashing.model_files(source):
+        # A link: the trainer may delete its own name for these weights, ours stays.
+        (fresh / file.name).hardlink_to(file)
+    (fresh / "step").write_text(str(step))
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.replace(target)
+
+
+class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
+    """Calls the judge whenever the trainer has written a checkpoint."""
+
+    def __init__(self, judge: CheckpointJudge, work: Path) -> None:
+        self._judge, self._work = judge, work
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> TrainerControl:
+        step = state.global_step
+        folder = self._work / f"checkpoint-{step}"
+        if self._judge.is_judged_at(step) and self._judge.judge_checkpoint(
+            weights_of(folder), step
+        ):
+            control.should_training_stop = True
+        return control
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Judge the last checkpoint too if it falls between two that are compared."""
+        step = state.global_step
+        folder = self._work / f"checkpoint-{step}"
+        if folder.is_dir() and not self._judge.is_judged_at(step):
+            self._judge.judge_checkpoint(weights_of(folder), step)

@@ -1,0 +1,303 @@
+"""What SFT and DPO by TRL share: settings, checkpoints that survive kill -9, the step log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import PrinterCallback, TrainerCallback
+
+from core.errors import disk_errors_named
+from core.progress import Advance, say, track
+from core.store import write_atomically
+from training.launch.processes import accumulation, is_first, processes, wait_for_all
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import torch
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        Trainer,
+        TrainerControl,
+        TrainerState,
+        TrainingArguments,
+    )
+
+    from core.config import OptimiserSection
+
+_COMPLETE = "srlm_complete"
+# Counters and timings that differ between a resumed and an uninterrupted run.
+_UNSTABLE = ("num_tokens", "train_runtime", "total_flos", "epoch_time")
+_DROPOUT_FIELDS = (
+    "attention_dropout",
+    "hidden_dropout",
+    "resid_dropout",
+    "embd_pdrop",
+    "resid_pdrop",
+    "attn_pdrop",
+)
+
+
+def arguments(
+    section: OptimiserSection,
+    *,
+    name: str,
+    lr: float,
+    lr_min: float,
+    schedule: str,
+    seed: int,
+    work: Path,
+    checkpoint_steps: int,
+    device: str,
+) -> dict[str, Any]:
+    """Return the TrainingArguments that both trainers get.
+
+    Raises:
+        ConfigError: the global batch cannot be dealt out evenly to the processes.
+    """
+    return {
+        "output_dir": str(work),
+        "learning_rate": lr,
+        **_schedule(schedule, lr_min),
+        "per_device_train_batch_size": section.micro_batch_size,
+        "gradient_accumulation_steps": accumulation(section, processes(), name),
+        "num_train_epochs": section.epochs,
+        "max_steps": section.max_steps or -1,
+        "warmup_steps": section.warmup_ratio,
+        "weight_decay": section.weight_decay,
+        "max_grad_norm": section.max_grad_norm,
+        "bf16": section.precision == "bf16",
+        "gradient_checkpointing": section.gradient_checkpointing,
+        "max_length": section.max_length,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": checkpoint_steps,
+        "save_total_limit": 2,
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": device == "cpu",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "ddp_find_unused_parameters": False,  # every weight takes part; looking costs time
+        "log_level": "error",
+    }
+
+
+def _schedule(name: str, lr_min: float) -> dict[str, Any]:
+    """Return a decay to exactly `lr_min`."""
+    if name == "cosine":
+        kind, kwargs = "cosine_with_min_lr", {"min_lr": lr_min}
+    else:
+        # Polynomial of power 1 is the linear decay with an end value.
+        kind, kwargs = "polynomial", {"lr_end": lr_min, "power": 1.0}
+    return {"lr_scheduler_type": kind, "lr_scheduler_kwargs": kwargs}
+
+
+def dropout_fields(config: object) -> list[str]:
+    """Return the dropout settings that this architecture has, of those in common use."""
+    return [name for name in _DROPOUT_FIELDS if hasattr(config, name)]
+
+
+def prepare(model: PreTrainedModel, *, dropout: float) -> list[str]:
+    """Make a loaded model ready for a TRL trainer; return the names of the dropouts it has.
+
+    The pad token's embedding is made to learn: where pad = eos it is the end of turn's too, and
+    torch would give it no gradient.
+    """
+    score_labelled_positions_only()
+    model.get_input_embeddings().padding_idx = None
+    return apply_dropout(model, dropout)
+
+
+def apply_dropout(model: PreTrainedModel, probability: float) -> list[str]:
+    """Set every dropout the architecture has; return their names (Llama: attention_dropout only).
+
+    The modules copied the value when they were built, so both places are set.
+    """
+    import torch
+
+    names = dropout_fields(model.config)
+    for name in names:
+        setattr(model.config, name, probability)
+        for module in model.modules():
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, probability)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = probability
+    return names
+
+
+def last_checkpoint(work: Path) -> Path | None:
+    """Return the newest complete checkpoint and remove those a kill left half-written.
+
+    With several processes all must call it together; only the first removes anything.
+    """
+    complete = []
+    for folder in sorted(work.glob("checkpoint-*")):
+        if (folder / _COMPLETE).is_file():
+            complete.append(folder)
+        elif is_first():
+            shutil.rmtree(folder)
+    wait_for_all()
+    return max(complete, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """Return the optimiser step a checkpoint folder is named after, 0 for none."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+class StepLog(TrainerCallback):  # type: ignore[misc]
+    """Appends each step's metrics to a JSONL file and moves the progress bar."""
+
+    def __init__(self, path: Path, title: str) -> None:
+        """Log to `path`; `title` is what the progress bar says."""
+        self._path, self._title = path, title
+        self._bar: AbstractContextManager[Advance] | None = None
+        self._advance: Advance | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Forget lines of steps that a kill undid; open the bar."""
+        if not state.is_world_process_zero:
+            return
+        kept = [line for line in _lines(self._path) if line["step"] <= state.global_step]
+        write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._bar = track(self._title, state.max_steps, resumed=state.global_step)
+        self._advance = self._bar.__enter__()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        """Write one step."""
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
+            return
+        line = {"step": state.global_step}
+        line |= {k: v for k, v in logs.items() if k not in _UNSTABLE}
+        with disk_errors_named(self._path), self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._advance:
+            self._advance()
+
+    def on_train_end(self, *_: object, **__: object) -> None:
+        """Close the bar."""
+        if self._bar:
+            self._bar.__exit__(None, None, None)
+
+
+class CompleteMark(TrainerCallback):  # type: ignore[misc]
+    """Marks a checkpoint complete once all its files are written. Must come before other savers."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Touch the mark in the checkpoint just written, once every process wrote its part."""
+        wait_for_all()
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+
+
+class Pause(TrainerCallback):  # type: ignore[misc]
+    """Ends training at the next checkpoint that is to be judged; it goes on from there later."""
+
+    def __init__(self, every: int) -> None:
+        """Pause whenever the step is a multiple of `every`."""
+        self._every = every
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> TrainerControl:
+        """Stop, with a checkpoint."""
+        if state.global_step % self._every == 0:
+            control.should_save = control.should_training_stop = True
+        return control
+
+
+def is_trained(checkpoint: Path) -> bool:
+    """Whether a checkpoint is that of the last step."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    return bool(state["global_step"] >= state["max_steps"])
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    found = []
+    for raw in path.read_text().splitlines():
+        try:
+            found.append(json.loads(raw))
+        except ValueError:
+            break  # torn by a kill; the step is trained, and logged, again
+    return found
+
+
+def score_labelled_positions_only() -> None:
+    """Make TRL leave out, on the CPU too, the positions that no label asks for.
+
+    Off GPUs TRL computes the vocabulary's logits at every position, prompt and padding included,
+    because on some accelerators a changing number of positions means compiling again. A CPU does
+    not compile; there it only costs time (measured: 2.4 times on judging examples, whose prompts
+    are nine tenths of the tokens). Loss and gradients are the same.
+    """
+    from trl.trainer import utils
+
+    on_gpu = utils._use_triton  # noqa: SLF001 - no public setting decides this
+    if getattr(on_gpu, "srlm", False):
+        return
+
+    def compact(device: torch.device) -> bool:
+        return device.type == "cpu" or bool(on_gpu(device))
+
+    compact.srlm = True  # type: ignore[attr-defined]
+    utils._use_triton = compact  # noqa: SLF001
+
+
+def run(trainer: Trainer, work: Path) -> None:
+    """Train from the last complete checkpoint or the beginning."""
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_checkpoint(work)
+    if checkpoint and is_first():
+        say(f"  resuming from step {step_of(checkpoint)}")
+    with disk_errors_named(work):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def save(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    dropout: list[str],
+) -> None:
+    """Write a finished model as safetensors with its tokenizer; dropout is switched off again."""
+    for name in dropout:
+        setattr(model.config, name, 0.0)
+    with disk_errors_named(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        model.to(dtype).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def metrics_at(path: Path, step: int) -> dict[str, float]:
+    """Return one step's metrics, for the manifest; empty when it was not logged."""
+    return next(({**line} for line in _lines(path) if line["step"] == step), {})
+
+
+def mean_loss(path: Path) -> float | None:
+    """Return the mean over all steps' losses, those before a kill included; None without steps."""
+    losses = [line["loss"] for line in _lines(path)]
+    return sum(losses) / len(losses) if losses else None

@@ -1,0 +1,1 @@
+"""Web pages of the study and of the run explorer."""

@@ -1,0 +1,1 @@
+"""Which rows a run has and where they stand in their files."""
