@@ -8,22 +8,22 @@ undoing marks a ballot, and what was said instead is another one.
 from __future__ import annotations
 
 import queue
-import sqlite3
 import threading
 from concurrent.futures import Future
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from core.errors import DataError, StorageError, disk_errors_named
+from core.errors import DataError, StorageError
+from core.sqlite import Database
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS ballots (
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS ballots (
     id INTEGER PRIMARY KEY,      -- in the order they were cast
     annotator TEXT NOT NULL,
     item TEXT NOT NULL,          -- the item's key
@@ -33,9 +33,11 @@ CREATE TABLE IF NOT EXISTS ballots (
     seconds REAL NOT NULL,       -- from showing the page to its answer
     cast_at TEXT NOT NULL,       -- UTC
     undone_at TEXT               -- UTC; NULL: it counts
-);
-CREATE UNIQUE INDEX IF NOT EXISTS counted ON ballots (annotator, item) WHERE undone_at IS NULL;
-"""
+)""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS counted ON ballots (annotator, item) "
+    "WHERE undone_at IS NULL",
+)
+_KIND = "a database of ballots"
 _COLUMNS = "annotator, item, answer, shown, comment, seconds, cast_at, undone_at, id"
 _MOST_PER_COMMIT = 256
 
@@ -79,10 +81,7 @@ class BallotBox:
             DataError: the file is no database of ballots.
             StorageError: it cannot be written.
         """
-        with disk_errors_named(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._reader = _connect(self._path)
-        self._lock = threading.Lock()
+        self._reader = Database(self._path, _KIND, schema=_SCHEMA, wal=True)
         self._writer.start()
         return self
 
@@ -111,12 +110,11 @@ class BallotBox:
 
     def of(self, annotator: str) -> dict[str, Ballot]:
         """Return an annotator's ballots that count, by item, in the order they were cast."""
-        with self._lock:
-            rows = self._reader.execute(
-                f"SELECT {_COLUMNS} FROM ballots WHERE annotator = ? AND undone_at IS NULL "  # noqa: S608
-                "ORDER BY id",
-                (annotator,),
-            ).fetchall()
+        rows = self._reader.rows(
+            f"SELECT {_COLUMNS} FROM ballots WHERE annotator = ? AND undone_at IS NULL "  # noqa: S608
+            "ORDER BY id",
+            (annotator,),
+        )
         return {ballot.item: ballot for ballot in map(_ballot, rows)}
 
     def _submit(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
@@ -125,7 +123,7 @@ class BallotBox:
         return job.result
 
     def _write(self) -> None:
-        with closing(_connect(self._path)) as database:
+        with Database(self._path, _KIND, wal=True) as database:
             while (job := self._jobs.get()) is not None:
                 jobs: list[_Job] = [job]
                 while len(jobs) < _MOST_PER_COMMIT and not self._jobs.empty():
@@ -136,15 +134,13 @@ class BallotBox:
                     jobs.append(waiting)
                 self._commit(database, jobs)
 
-    def _commit(self, database: sqlite3.Connection, jobs: list[_Job]) -> None:
+    def _commit(self, database: Database, jobs: list[_Job]) -> None:
         try:
-            database.execute("BEGIN IMMEDIATE")
-            done = [job.work(database) for job in jobs]
-            database.execute("COMMIT")
-        except sqlite3.Error as error:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            problem = StorageError(f"{self._path}: {error}; nothing of this was kept, try again")
+            with database.transaction() as connection:
+                done = [job.work(connection) for job in jobs]
+        except (DataError, StorageError) as error:
+            reason = error.__cause__ or error
+            problem = StorageError(f"{self._path}: {reason}; nothing of this was kept, try again")
             for job in jobs:
                 job.result.set_exception(problem)
             return
@@ -172,28 +168,9 @@ def read_ballots(path: Path, *, undone: bool = False) -> list[Ballot]:
     if not path.is_file():
         return []
     where = "" if undone else "WHERE undone_at IS NULL "
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute(f"SELECT {_COLUMNS} FROM ballots {where}ORDER BY id").fetchall()  # noqa: S608
-    except sqlite3.Error as error:
-        raise DataError(path, None, f"cannot be read as ballots ({error})") from None
+    with Database(path, _KIND, wal=True, read_only=True) as database:
+        rows = database.rows(f"SELECT {_COLUMNS} FROM ballots {where}ORDER BY id")  # noqa: S608
     return [_ballot(row) for row in rows]
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(
-        path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32
-    )
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.executescript(_SCHEMA)
-    except sqlite3.DatabaseError as error:
-        database.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise StorageError(f"{path}: {error}") from None
-        raise DataError(path, None, f"not a database of ballots ({error})") from None
-    return database
 
 
 def _cast(database: sqlite3.Connection, ballot: Ballot) -> Cast:

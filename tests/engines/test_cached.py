@@ -86,5 +86,5 @@ def test_the_name_a_prompt_has_among_others_does_not_matter(tmp_path: Path) -> N
 def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
     file = tmp_path / "c.sqlite"
     file.write_text("not a database, but long enough to look like a file of some sort" * 20)
-    with pytest.raises(DataError, match=r"c\.sqlite: not a cache of draws"):
+    with pytest.raises(DataError, match=r"c\.sqlite: damaged, or not a cache of draws"):
         CachedEngine(scripted("m"), file)

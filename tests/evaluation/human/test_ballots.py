@@ -97,7 +97,7 @@ def test_a_file_that_is_none_is_said_and_no_file_means_no_ballots(tmp_path: Path
     path = tmp_path / "votes.sqlite"
     assert read_ballots(path) == []
     path.write_text("not a database, and longer than the hundred bytes of SQLite's header" * 20)
-    with pytest.raises(DataError, match="cannot be read as ballots"):
+    with pytest.raises(DataError, match="not a database of ballots"):
         read_ballots(path)
     with pytest.raises(DataError, match="not a database of ballots"), BallotBox(path):
         pass

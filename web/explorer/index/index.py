@@ -9,11 +9,11 @@ the row's id, for searching.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from core.errors import DataError
+from core.sqlite import Database
 from core.stages import SPECS
 from web.explorer.index.facts import facts_of
 from web.explorer.index.reading import Place, read_at, read_places
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from core.stages import Ref
     from web.explorer.run_folder import RunFolder
 
-_SCHEMA = """
-CREATE TABLE rows (
+_SCHEMA = (
+    """CREATE TABLE rows (
     id INTEGER PRIMARY KEY, artifact INTEGER, key TEXT, prompt TEXT, subject TEXT, outcome TEXT,
     value REAL, length INTEGER, line INTEGER, offset INTEGER, size INTEGER
-);
-CREATE INDEX by_key ON rows (artifact, key);
-CREATE INDEX by_prompt ON rows (artifact, prompt);
-CREATE INDEX by_subject ON rows (artifact, subject);
-CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT);
-"""
+)""",
+    "CREATE INDEX by_key ON rows (artifact, key)",
+    "CREATE INDEX by_prompt ON rows (artifact, prompt)",
+    "CREATE INDEX by_subject ON rows (artifact, subject)",
+    "CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT)",
+)
 _INSERT = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _BATCH = 1000
 
@@ -53,12 +53,10 @@ class Index:
     def __init__(self, run: RunFolder) -> None:
         """Open an empty index over a run."""
         self._run = run
-        self._lock = threading.RLock()
         self._building = threading.Lock()
         self._known: dict[Ref, _Indexed] = {}
         self._last_id = self._last_number = 0
-        self._database = sqlite3.connect("", check_same_thread=False)
-        self._database.executescript(_SCHEMA)
+        self._database = Database(None, "the index", schema=_SCHEMA)
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +66,7 @@ class Index:
 
     def close(self) -> None:
         """Drop the index."""
-        with self._lock:
-            self._database.close()
+        self._database.close()
 
     def number(self, ref: Ref) -> int:
         """Return what an artifact is called in the index, reading it if it has not been yet.
@@ -96,13 +93,11 @@ class Index:
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query over the tables of this index."""
-        with self._lock:
-            return self._database.execute(sql, values).fetchall()
+        return self._database.rows(sql, values)
 
     def write(self, sql: str, values: Iterable[Sequence[Any]] = ((),)) -> None:
         """Change tables of this index: for those that search keeps."""
-        with self._lock, self._database:
-            self._database.executemany(sql, values)
+        self._database.change(sql, values)
 
     def row(self, ref: Ref, key: str) -> Any | None:
         """Return the row of this key, None if the artifact has none."""
@@ -186,17 +181,17 @@ class Index:
         return number
 
     def _insert(self, rows: list[tuple[Any, ...]], texts: list[tuple[int, str]]) -> None:
-        with self._lock, self._database:
-            self._database.executemany(_INSERT, rows)
-            self._database.executemany("INSERT INTO texts VALUES (?, ?)", texts)
+        with self._database.transaction() as connection:
+            connection.executemany(_INSERT, rows)
+            connection.executemany("INSERT INTO texts VALUES (?, ?)", texts)
         rows.clear()
         texts.clear()
 
     def _forget(self, number: int) -> None:
-        with self._lock, self._database:
+        with self._database.transaction() as connection:
             gone = "(SELECT id FROM rows WHERE artifact = ?)"
-            self._database.execute(f"DELETE FROM texts WHERE id IN {gone}", (number,))  # noqa: S608
-            self._database.execute("DELETE FROM rows WHERE artifact = ?", (number,))
+            connection.execute(f"DELETE FROM texts WHERE id IN {gone}", (number,))  # noqa: S608
+            connection.execute("DELETE FROM rows WHERE artifact = ?", (number,))
 
 
 def folded(text: str) -> str:

@@ -7,12 +7,11 @@ out most of them. It changes how long a search takes and never what it finds.
 from __future__ import annotations
 
 import re
-import sqlite3
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.errors import SrlmError
+from core.errors import DataError, SrlmError
 from core.stages import Ref, Stage, is_model
 from web.explorer.index.index import folded
 
@@ -163,7 +162,7 @@ def _make_grams(index: Index) -> bool:
     columns = "text, content='', detail=none, columnsize=0, tokenize='trigram case_sensitive 1'"
     try:
         index.write(f"CREATE VIRTUAL TABLE grams USING fts5({columns})")
-    except sqlite3.OperationalError:
+    except DataError:
         return False
     return True
 
