@@ -257,7 +257,7 @@ class LaunchSection(Section):
 
     config: str = "none"
     """"none": in this process. A shipped configuration of accelerate ("one-gpu", "fsdp-8",
-    "fsdp-two-nodes", "zero3", "ddp-cpu", "fsdp-cpu": configs/accelerate/), or the path of a file
+    "fsdp-two-nodes", "ddp-cpu", "fsdp-cpu": configs/accelerate/), or the path of a file
     that `accelerate config` wrote."""
     processes: Count | None = None
     """Processes on all machines together, instead of the file's `num_processes`."""

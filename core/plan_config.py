@@ -24,8 +24,7 @@ class PlanSection(Section):
     """Share of the peak that training reaches, recomputed activations counted as work (assumed;
     the Llama 3 paper reports 0.38 to 0.43 without recomputation, on far larger batches)."""
     link_gb_per_s: Rate = 50.0
-    """What each GPU can receive from the others, GB/s: between machines (InfiniBand NDR: 50), or
-    inside the only one (NVLink of H100 and H200: 450)."""
+    """Not used: accepted for older files."""
     prefill_use: Probability = 0.4
     """Share of the peak reached when prompts are read (assumed)."""
     sampling_tokens_per_s: Rate | None = None

@@ -111,7 +111,7 @@ def test_the_judges_of_the_paper_are_none_of_its_models(paper: Config) -> None:
 @pytest.mark.parametrize("path", [PAPER, EIGHT], ids=lambda path: path.stem)
 def test_the_large_configurations_fit_their_machines(path: Path) -> None:
     settings = load_config(path)
-    for found in fits(settings, settings.iterations):
+    for found in fits(settings, settings.iterations).values():
         assert isinstance(found, Fit)
         assert found.fits, found.verdict
 

@@ -33,6 +33,21 @@ class Layout(NamedTuple):
     port: int | None
 
 
+def launch_file(section: LaunchSection) -> Path:
+    """Return the accelerate configuration that a run names, shipped or its own.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    shipped = project_root() / "configs" / "accelerate"
+    for file in (shipped / f"{section.config}.yaml", Path(section.config).expanduser()):
+        if file.is_file():
+            return file
+    names = ", ".join([NONE, *sorted(p.stem for p in shipped.glob("*.yaml"))])
+    message = f"launch.config = {section.config!r}: no such file; shipped are {names}"
+    raise ConfigError(message)
+
+
 def layout(section: LaunchSection) -> Layout:
     """Read the accelerate configuration that a run names.
 
@@ -40,17 +55,10 @@ def layout(section: LaunchSection) -> Layout:
         ConfigError: there is no such file, accelerate does not accept it, or the processes cannot
             be spread over its machines.
     """
-    shipped = project_root() / "configs" / "accelerate"
-    file = shipped / f"{section.config}.yaml"
-    if not file.is_file():
-        file = Path(section.config).expanduser()
-    if not file.is_file():
-        names = ", ".join([NONE, *sorted(p.stem for p in shipped.glob("*.yaml"))])
-        message = f"launch.config = {section.config!r}: no such file; shipped are {names}"
-        raise ConfigError(message)
     import yaml
     from accelerate.commands.config.config_args import load_config_from_file
 
+    file = launch_file(section)
     try:
         loaded = load_config_from_file(str(file))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.config import DpoSection
 from core.errors import ConfigError
-from core.stages import project_root
+from training.launch.command import NONE, launch_file
 from training.plan.memory import Adapters, TrainingSetup
 from training.plan.shapes import Unknown
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from training.plan.shapes import Shape
 
 _PAIR = 2  # answers that a row of DPO's data holds
-_SHARDED = ("FSDP", "DEEPSPEED")  # the shipped DeepSpeed configuration is ZeRO-3
 
 
 class Processes(NamedTuple):
@@ -26,50 +24,40 @@ class Processes(NamedTuple):
     sharded: bool
 
 
-def processes_of(section: LaunchSection) -> Processes | Unknown:
-    """Return what a launch configuration starts, or that it trains on CPUs.
+def processes_of(section: LaunchSection) -> Processes:
+    """Return what a launch configuration starts.
 
     accelerate is not asked to read the file: importing it takes seconds.
 
     Raises:
-        ConfigError: the file is not there or is not accelerate's.
+        Unknown: it trains on CPUs.
+        ConfigError: the file does not exist or is not an accelerate configuration.
     """
-    if section.config == "none":
+    if section.config == NONE:
         return Processes(1, sharded=False)
-    file = _launch_file(section.config)
-    if file["use_cpu"]:
-        return Unknown(f"launch.config = {section.config!r}: no GPU trains")
-    count = section.processes or file["num_processes"]
-    return Processes(count, sharded=count > 1 and file["distributed_type"] in _SHARDED)
-
-
-def _launch_file(name: str) -> dict[str, Any]:
     import yaml
 
-    shipped = project_root() / "configs" / "accelerate" / f"{name}.yaml"
-    path = shipped if shipped.is_file() else Path(name).expanduser()
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.yaml")))
-        raise ConfigError(f"launch.config = {name!r}: no such file; shipped are none, {known}")
+    path = launch_file(section)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {
-            "num_processes": int(content["num_processes"]),
-            "distributed_type": str(content["distributed_type"]),
-            "use_cpu": bool(content.get("use_cpu", False)),
-        }
+        count = section.processes or int(content["num_processes"])
+        sharded = count > 1 and content["distributed_type"] == "FSDP"
+        on_cpu = bool(content.get("use_cpu", False))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"{path}: not a configuration of accelerate: {type(error).__name__}: {error}"
+        message = f"{path}: not an accelerate configuration: {type(error).__name__}: {error}"
         raise ConfigError(message) from None
+    if on_cpu:
+        raise Unknown(f"launch.config = {section.config!r}: no GPU trains")
+    return Processes(count, sharded)
 
 
-def training_setup(
-    config: Config, section: SftSection | DpoSection, shape: Shape
-) -> TrainingSetup | Unknown:
-    """Return how a training stage runs on the GPUs that `launch` gives it, if it gives any."""
+def training_setup(config: Config, section: SftSection | DpoSection, shape: Shape) -> TrainingSetup:
+    """Return how a training stage runs on the GPUs that `launch` gives it.
+
+    Raises:
+        Unknown: it trains on CPUs.
+    """
     processes = processes_of(config.launch)
-    if isinstance(processes, Unknown):
-        return processes
     return TrainingSetup(
         gpus=processes.number,
         sharded=processes.sharded,
@@ -104,17 +92,21 @@ class Samplers(NamedTuple):
     share: float
 
 
-def samplers(config: Config) -> Samplers | Unknown:
-    """Return the engines of a run, or why no GPU is known to sample."""
+def samplers(config: Config) -> Samplers:
+    """Return the engines of a run.
+
+    Raises:
+        Unknown: no GPU samples.
+    """
     engine = config.engine
     if engine.kind == "openai":
         return Samplers(config.plan.gpus, 1, 1.0)
     if engine.device == "cpu":
-        return Unknown("engine.device = 'cpu': no GPU samples")
+        raise Unknown("engine.device = 'cpu': no GPU samples")
     divided = engine.tensor_parallel if engine.kind == "vllm" else 1
     if not engine.ray.workers:
         return Samplers(divided, divided, 1.0)
     each = engine.ray.gpus_per_worker
     if not each:
-        return Unknown("engine.ray.gpus_per_worker = 0: no GPU samples")
+        raise Unknown("engine.ray.gpus_per_worker = 0: no GPU samples")
     return Samplers(engine.ray.workers * each, divided, min(1.0, each))

@@ -27,7 +27,7 @@ class Adapters(NamedTuple):
 class TrainingSetup(NamedTuple):
     """How one training stage runs.
 
-    `sharded`: weights, gradients and optimiser are divided among the GPUs (FSDP, ZeRO-3). `rows`:
+    `sharded`: weights, gradients and optimiser are divided among the GPUs (FSDP). `rows`:
     in one forward pass of one GPU (the micro-batch), each with `answers` sequences: two in a DPO
     pair. `second_reference`: DPO's reference is another model than the one it starts from, and is
     held beside it.
@@ -130,19 +130,6 @@ def activation_bytes(shape: Shape, *, bf16: bool) -> int:
     return _FP32 * (6 * hidden + after_the_inputs) + numbers
 
 
-class Sampling(NamedTuple):
-    """What sampling asks of memory.
-
-    `models`: kept loaded at once. `bytes_per_value`: 2 for bfloat16, 4 for float32. `cache_tokens`:
-    of all sequences together, that must fit. `available`: bytes of one GPU that may be taken.
-    """
-
-    models: int
-    bytes_per_value: int
-    cache_tokens: int
-    available: float
-
-
 class SamplingMemory(NamedTuple):
     """Bytes on one GPU while sampling, and the tokens of key/value cache that there is room for."""
 
@@ -156,12 +143,28 @@ class SamplingMemory(NamedTuple):
         return self.weights + self.cache
 
 
-def sampling_memory(shape: Shape, gpus: int, sampling: Sampling) -> SamplingMemory:
+def sampling_memory(
+    shape: Shape,
+    gpus: int,
+    *,
+    models: int,
+    bytes_per_value: int,
+    cache_tokens: int,
+    available: float,
+) -> SamplingMemory:
     """Return what sampling takes on each of the GPUs that a model is divided among.
 
     A key/value head is never divided: more GPUs than there are such heads hold copies.
+
+    Args:
+        shape: of the model.
+        gpus: that the model is divided among.
+        models: kept loaded at once.
+        bytes_per_value: 2 for bfloat16, 4 for float32.
+        cache_tokens: of all sequences together, that must fit.
+        available: bytes of one GPU that may be taken.
     """
-    weights = sampling.models * shape.parameters * sampling.bytes_per_value / gpus
-    per_token = shape.kv_bytes_per_token(sampling.bytes_per_value) / min(gpus, shape.kv_heads)
-    room = max(0, int((sampling.available - weights) // per_token))
-    return SamplingMemory(weights, sampling.cache_tokens * per_token, room)
+    weights = models * shape.parameters * bytes_per_value / gpus
+    per_token = shape.kv_bytes_per_token(bytes_per_value) / min(gpus, shape.kv_heads)
+    room = max(0, int((available - weights) // per_token))
+    return SamplingMemory(weights, cache_tokens * per_token, room)

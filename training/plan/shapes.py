@@ -1,7 +1,7 @@
 """The shape of a Llama-type model: parameters and key/value cache, by counting its matrices.
 
-Nothing is loaded and no hub is asked: a local folder's config.json is read, and a few public models
-are known by name. Any other model has no shape here, and the plan says why it cannot reckon.
+Nothing is loaded or downloaded: a local folder's config.json is read, and a few public models are
+known by name. Estimates for any other model are "?".
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ class Shape(NamedTuple):
         return self.layers * sum(rank * sum(self.matrices[name]) for name in targets)
 
 
-# As published in each model's config.json; the totals are compared in tests/training.
 _SMOLLM2_135M = Shape(30, 576, 9, 3, 1536, 49152, tied=True)
 _LLAMA_2_7B = Shape(32, 4096, 32, 32, 11008, 32000)
 _LLAMA_2_13B = Shape(40, 5120, 40, 40, 13824, 32000)
 _LLAMA_2_70B = Shape(80, 8192, 64, 8, 28672, 32000)
 _LLAMA_3_8B = Shape(32, 4096, 32, 8, 14336, 128256)
 _LLAMA_3_70B = Shape(80, 8192, 64, 8, 28672, 128256)
+# As published in each model's config.json.
 KNOWN: dict[str, Shape] = {
     "smollm2-135m": _SMOLLM2_135M,
     "smollm2-135m-instruct": _SMOLLM2_135M,
@@ -117,40 +117,39 @@ KNOWN: dict[str, Shape] = {
 }
 
 
-class Unknown(NamedTuple):
-    """Something the plan cannot reckon, and why."""
-
-    reason: str
+class Unknown(Exception):
+    """A value that cannot be estimated; its text says why."""
 
 
-def shape_of(model: str) -> Shape | Unknown:
-    """Return the shape of `model.base` or a model folder; a folder that exists is read.
+def shape_of(model: str) -> Shape:
+    """Return the shape of `model.base` or a model folder, whose config.json is read.
 
     Raises:
+        Unknown: it is neither a folder with a Llama-type model nor a known name.
         ModelError: a folder's config.json is not JSON.
     """
     if model == _TINY:
-        return Unknown("the tiny test model has no shape before its tokenizer is made")
+        raise Unknown("the tiny test model has no shape before its tokenizer is made")
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _read(folder)
     name = "smollm2-135m-instruct" if model == _EMBEDDED else folder.name.lower()
-    known = KNOWN.get(name)
-    reason = f"the shape of {model!r} is not known without asking the hub: name a local folder"
-    return known or Unknown(reason)
+    if name not in KNOWN:
+        raise Unknown(f"the shape of {model!r} is not known offline: name a local folder")
+    return KNOWN[name]
 
 
-def _read(folder: Path) -> Shape | Unknown:
+def _read(folder: Path) -> Shape:
     path = folder / "config.json"
     if not path.is_file():
-        return Unknown(f"{folder} has no config.json")
+        raise Unknown(f"{folder} has no config.json")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path}: not JSON: {error}") from None
     kind = config.get("model_type")
     if kind not in _LLAMA_LIKE:
-        return Unknown(
+        raise Unknown(
             f"{path}: model_type {kind!r} is not counted; {' and '.join(_LLAMA_LIKE)} are"
         )
     names = (
@@ -162,7 +161,7 @@ def _read(folder: Path) -> Shape | Unknown:
     )
     missing = [name for name in names if not isinstance(config.get(name), int)]
     if missing:
-        return Unknown(f"{path} does not say {missing[0]}")
+        raise Unknown(f"{path} does not say {missing[0]}")
     layers, hidden, heads, intermediate, vocabulary = (config[name] for name in names)
     return Shape(
         layers,

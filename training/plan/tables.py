@@ -1,4 +1,4 @@
-"""The plan's tables: tokens and GPU hours, GPU memory, the external judge, and what is assumed."""
+"""The plan's tables: tokens and GPU hours, GPU memory, the external judge, and the assumptions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from judges.backends.budget import FREE as NO_MONEY
 from training.plan.costs import Cost, cost_of, total
 from training.plan.fit import GB, Fit, fits
 from training.plan.judge import JudgeQuote, judge_quotes, price_for
-from training.plan.machine import samplers, training_setup
 from training.plan.memory import Memory
-from training.plan.shapes import Unknown, shape_of
+from training.plan.shapes import Unknown
 from training.plan.work import (
     CHARACTERS_PER_TOKEN,
     RANKING_TEMPLATE_TOKENS,
@@ -35,15 +34,17 @@ if TYPE_CHECKING:
     from training.plan.work import Lengths, Work
 
 _NOT_RUN = ("done", "off")
+_NOT_USED = ("link_gb_per_s",)  # accepted in older files
 _MILLION = 1e6
 
 
 class Line(NamedTuple):
-    """One stage that asks something of a model."""
+    """One stage that asks something of a model; "" where nothing is unknown."""
 
     ref: Ref
-    work: list[Work] | Unknown
-    cost: Cost | Unknown
+    work: list[Work]
+    cost: Cost | None
+    unknown: str = ""
 
 
 def lines(config: Config, rows: list[PlanRow], lengths: Lengths) -> list[Line]:
@@ -52,73 +53,62 @@ def lines(config: Config, rows: list[PlanRow], lengths: Lengths) -> list[Line]:
     for row in rows:
         if row.state in _NOT_RUN:
             continue
-        work = stage_work(config, row.ref, lengths)
-        if isinstance(work, Unknown):
-            found.append(Line(row.ref, work, work))
-        elif work:
-            found.append(Line(row.ref, work, _cost_of(config, row.ref, work)))
+        work: list[Work] = []
+        try:
+            work = stage_work(config, row.ref, lengths)
+            section = config.dpo if row.ref.iteration > 1 else config.sft
+            if work:
+                found.append(Line(row.ref, work, cost_of(config, section, work)))
+        except Unknown as reason:
+            found.append(Line(row.ref, work, None, str(reason)))
     return found
-
-
-def _cost_of(config: Config, ref: Ref, work: list[Work]) -> Cost | Unknown:
-    shape = shape_of(config.model.base)
-    if isinstance(shape, Unknown):
-        return shape
-    engines = samplers(config)
-    gpus = engines if isinstance(engines, Unknown) else engines.gpus
-    section = config.dpo if ref.iteration > 1 else config.sft
-    setup = training_setup(config, section, shape)
-    if isinstance(setup, Unknown):
-        return setup
-    return cost_of(work, config.plan, setup, gpus, shape_of)
 
 
 def cost_tables(config: Config, k: int, rows: list[PlanRow]) -> Iterator[RenderableType]:
     """Yield what a dry run prints below the stages."""
     if not config.plan.gpus:
-        yield Text(
-            "GPU memory, hours and money are reckoned once plan.gpus says how many there are; see "
-            "docs/plan.md."
-        )
+        yield Text("Set plan.gpus to estimate GPU memory, hours and cost; see docs/plan.md.")
     else:
         yield from _hours(config, rows)
         yield from _memory(config, k)
         yield _assumed(config)
         yield Text(
-            f"Besides: {CHARACTERS_PER_TOKEN} characters a token, and {RANKING_TEMPLATE_TOKENS} "
-            "tokens of a judge's prompt around the answers it compares. Loading and saving weights "
-            "takes time that is not counted."
+            f"Also assumed: {CHARACTERS_PER_TOKEN} characters per token, and "
+            f"{RANKING_TEMPLATE_TOKENS} tokens of prompt around the answers that a judge compares. "
+            "Communication between GPUs, loading and saving are not counted."
         )
     yield from _judge(config, k)
 
 
+def _table(title: str, first: str, *numbers: str) -> Table:
+    """Return a table with one column of text that may fold, and columns of numbers."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(first, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
 def _hours(config: Config, rows: list[PlanRow]) -> Iterator[RenderableType]:
     found = lines(config, rows, mean_lengths(config))
-    plan = config.plan
-    table = Table(
-        title=f"Millions of tokens at stated mean lengths, and hours on {plan.gpus} GPUs",
-        title_justify="left",
-    )
-    table.add_column("artifact", overflow="fold")
-    for name in ("read", "new", "scored", "trained", "GPU h", "hours", "USD"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"Millions of tokens at mean lengths, and hours on {config.plan.gpus} GPUs"
+    names = ("read", "new", "scored", "trained", "GPU h", "hours", "USD")
+    table = _table(title, "artifact", *names)
     for line in found:
         table.add_row(str(line.ref), *_tokens(line.work), *_cost(line.cost))
     table.add_section()
-    every = [line.work for line in found if not isinstance(line.work, Unknown)]
-    known = [line.cost for line in found if isinstance(line.cost, Cost)]
-    table.add_row("in all", *_tokens([w for work in every for w in work]), *_cost(total(known)))
-    most = lines(config, rows, longest(config))
-    at_most = [line.cost for line in most if isinstance(line.cost, Cost)]
+    known = [line.cost for line in found if line.cost]
+    table.add_row("total", *_tokens([w for line in found for w in line.work]), *_cost(total(known)))
+    at_most = [line.cost for line in lines(config, rows, longest(config)) if line.cost]
     table.add_row("at most (longest replies)", *[""] * 4, *_cost(total(at_most)))
     yield table
-    for reason in dict.fromkeys(x.cost.reason for x in found if isinstance(x.cost, Unknown)):
-        stages = ", ".join(str(x.ref) for x in found if x.cost == Unknown(reason))
-        yield Text(f"? {stages}: {reason}; not in the sum.")
+    for reason in dict.fromkeys(line.unknown for line in found if line.unknown):
+        stages = ", ".join(str(line.ref) for line in found if line.unknown == reason)
+        yield Text(f"? {stages}: {reason}; not in the total.")
 
 
-def _tokens(work: list[Work] | Unknown) -> list[str]:
-    if isinstance(work, Unknown):
+def _tokens(work: list[Work]) -> list[str]:
+    if not work:
         return ["?"] * 4
     columns = (
         sum(item.read for item in work),
@@ -129,31 +119,25 @@ def _tokens(work: list[Work] | Unknown) -> list[str]:
     return [f"{value / _MILLION:.2f}" if value else "" for value in columns]
 
 
-def _cost(cost: Cost | Unknown) -> list[str]:
-    if isinstance(cost, Unknown):
+def _cost(cost: Cost | None) -> list[str]:
+    if cost is None:
         return ["?"] * 3
     usd = "?" if cost.usd is None else f"{cost.usd:,.0f}"
     return [f"{cost.gpu_hours:,.1f}", f"{cost.hours:,.2f}", usd]
 
 
 def _memory(config: Config, k: int) -> Iterator[RenderableType]:
-    found = fits(config, k)
-    table = Table(title="GPU memory: GB on each GPU (1 GB = 10^9 bytes)", title_justify="left")
-    table.add_column("what runs", overflow="fold")
     names = ("GPUs", "weights", "grads", "Adam", "copies", "kept", "sum", "of")
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-    for fit in found:
-        if isinstance(fit, Fit):
-            table.add_row(fit.what, str(fit.gpus), *_parts(fit))
-    yield table
-    for fit in found:
+    table = _table("GPU memory: GB on each GPU (1 GB = 10^9 bytes)", "what runs", *names)
+    verdicts = []
+    for what, fit in fits(config, k).items():
         if isinstance(fit, Unknown):
-            yield Text(f"? {fit.reason}")
-            continue
-        yield Text(f"{fit.what}: {fit.verdict}.")
-        if fit.remedies:
-            yield Text(f"  It would fit with {'; or with '.join(fit.remedies)}.")
+            verdicts.append(f"? {what}: {fit}")
+        else:
+            table.add_row(what, str(fit.gpus), *_parts(fit))
+            verdicts.append(f"{what}: {fit.verdict}.")
+    yield table
+    yield from map(Text, verdicts)
 
 
 def _parts(fit: Fit) -> list[str]:
@@ -169,11 +153,13 @@ def _parts(fit: Fit) -> list[str]:
 
 def _assumed(config: Config) -> Table:
     """Return every assumption with its value and where it comes from."""
-    table = Table(title="Assumed, and set under plan (docs/plan.md)", title_justify="left")
+    table = Table(title="Assumptions, set under [plan] (docs/plan.md)", title_justify="left")
     table.add_column("setting", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("meaning")
     for name, field in PlanSection.model_fields.items():
+        if name in _NOT_USED:
+            continue
         value = getattr(config.plan, name)
         meaning = " ".join((field.description or "").split())
         table.add_row(name, "not stated" if value is None else f"{value:g}", meaning)
@@ -183,11 +169,11 @@ def _assumed(config: Config) -> Table:
 def _judge(config: Config, k: int) -> Iterator[RenderableType]:
     price, judge = price_for(config), config.evaluation.judge
     if price == NO_MONEY:
-        yield Text(f"The evaluation's judge, {judge.model}, runs on machines of your own.")
+        yield Text(f"The evaluation's judge, {judge.model}, is free: it runs on your own machines.")
     else:
         yield from _judge_table(config, judge_quotes(config, k), price)
     yield Text(
-        "`srlm-eval run --dry-run` quotes the evaluation from its prompts once there is a run."
+        "Once there is a run, `srlm-eval run --dry-run` estimates the evaluation from its prompts."
     )
 
 
@@ -195,16 +181,14 @@ def _judge_table(
     config: Config, quotes: list[JudgeQuote | Unknown], price: Price | None
 ) -> Iterator[RenderableType]:
     title = f"The evaluation's judge, {config.evaluation.judge.model}: millions of tokens"
-    table = Table(title=title, title_justify="left")
-    table.add_column("benchmark", overflow="fold")
-    for name in ("requests", "in", "in ≤", "out ≤", "USD", "USD ≤"):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = ("requests", "in", "in ≤", "out ≤", "USD", "USD ≤")
+    table = _table(title, "benchmark", *names)
     known = [quote for quote in quotes if not isinstance(quote, Unknown)]
     for quote in known:
         table.add_row(quote.benchmark, *_quoted(quote, price))
     table.add_section()
     whole = JudgeQuote(
-        "in all",
+        "total",
         sum(quote.requests for quote in known),
         sum(quote.read for quote in known),
         sum(quote.read_most for quote in known),
@@ -214,7 +198,7 @@ def _judge_table(
     yield table
     for unknown in quotes:
         if isinstance(unknown, Unknown):
-            yield Text(f"? {unknown.reason}; not in the sum.")
+            yield Text(f"? {unknown}; not in the total.")
     yield Text(f"Price: {_priced(price)}.")
 
 
@@ -228,7 +212,7 @@ def _quoted(quote: JudgeQuote, price: Price | None) -> list[str]:
 
 def _priced(price: Price | None) -> str:
     if price is None:
-        return "not known; add the model to judges/backends/prices.toml"
+        return "unknown; add the model to judges/backends/prices.toml"
     return (
         f"{price.input_usd:g} USD in, {price.output_usd:g} USD out per million tokens "
         f"({price.checked}; judges/backends/prices.toml)"

@@ -71,7 +71,7 @@ class Work(NamedTuple):
 
     `model`: a setting that training/plan/shapes.py finds a shape for. `read`: prompts, once for
     all draws of a request. `written`: sampled. `scored`: read by a reference model. `trained`:
-    forward and backward. `scored_rows`, `trained_rows`: the examples or pairs that these are.
+    forward and backward.
     """
 
     model: str
@@ -79,15 +79,17 @@ class Work(NamedTuple):
     written: float = 0.0
     scored: float = 0.0
     trained: float = 0.0
-    scored_rows: float = 0.0
-    trained_rows: float = 0.0
 
 
-def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work] | Unknown:
-    """Return what a stage asks of models, [] if nothing, or why that is not known."""
+def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work]:
+    """Return what a stage asks of models, [] if nothing.
+
+    Raises:
+        Unknown: the configuration does not state how much that is.
+    """
     if ref.stage is Stage.MODEL:
         return _model(config, ref.iteration, lengths)
-    known: dict[Stage, Callable[[], list[Work] | Unknown]] = {
+    known: dict[Stage, Callable[[], list[Work]]] = {
         Stage.SFT: lambda: [_supervised(config, lengths, with_eft=False)],
         Stage.EFT_JUDGMENTS: lambda: _ranked(config, lengths, held_out=False),
         Stage.PROBE: lambda: _ranked(config, lengths, held_out=True),
@@ -98,11 +100,11 @@ def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work] | Unkno
     return known[ref.stage]() if ref.stage in known else []
 
 
-def _model(config: Config, k: int, lengths: Lengths) -> list[Work] | Unknown:
+def _model(config: Config, k: int, lengths: Lengths) -> list[Work]:
     if k > 1:
         return _improved(config, lengths)
     if config.m1.use_eft and config.eft.selection.max_examples is None:
-        return Unknown("eft.selection.max_examples is not set, so M1's rows are not known")
+        raise Unknown("eft.selection.max_examples is not set, so M1's rows are not known")
     return [_supervised(config, lengths, with_eft=config.m1.use_eft)]
 
 
@@ -149,8 +151,7 @@ def _supervised(config: Config, lengths: Lengths, *, with_eft: bool) -> Work:
         # Written by the baseline or by hand, before there is a limit on new tokens.
         tokens += examples * min(judged + config.plan.judgment_tokens, most)
         rows += examples
-    seen = _seen(section, rows)
-    return Work(config.model.base, trained=seen * tokens / rows, trained_rows=seen)
+    return Work(config.model.base, trained=_seen(section, rows) * tokens / rows)
 
 
 def _candidates(config: Config, lengths: Lengths) -> Work:
@@ -169,7 +170,7 @@ def _judged(config: Config, lengths: Lengths, answers: float, answer: float, dra
     return Work(config.model.base, read, answers * draws * lengths.judgment)
 
 
-def _ranked(config: Config, lengths: Lengths, *, held_out: bool) -> list[Work] | Unknown:
+def _ranked(config: Config, lengths: Lengths, *, held_out: bool) -> list[Work]:
     source, plan = config.eft.source, config.plan
     section = config.probe if held_out else config.eft.construction
     share = source.eval_share if held_out else 1 - source.eval_share
@@ -177,7 +178,7 @@ def _ranked(config: Config, lengths: Lengths, *, held_out: bool) -> list[Work] |
     limits = [share * min(known)] if known else []
     limits += [section.max_prompts] if section.max_prompts is not None else []
     if not limits:
-        return Unknown("how many ranked prompts the source has is not stated (plan.ranked_prompts)")
+        raise Unknown("how many ranked prompts the source has is not stated (plan.ranked_prompts)")
     replies = min(limits) * plan.replies_per_prompt
     return [_judged(config, lengths, replies, lengths.ranked_reply, section.draws)]
 
@@ -189,21 +190,14 @@ def _prompt_calls(config: Config, lengths: Lengths) -> Work:
     return Work(model, read, lengths.calls * lengths.call)
 
 
-def _improved(config: Config, lengths: Lengths) -> list[Work] | Unknown:
+def _improved(config: Config, lengths: Lengths) -> list[Work]:
     """Return the work of DPO: the reference's pass, training, and comparing checkpoints."""
     if config.improvement.method != "dpo":
-        return Unknown("how many candidates get a perfect score is not known beforehand")
+        raise Unknown("how many candidates get a perfect score is not known beforehand")
     section, pairs = config.dpo, pairs_of(config)
-    one = min(lengths.prompt + lengths.answer, section.max_length)
-    seen = _seen(section, pairs)
-    learning = Work(
-        config.model.base,
-        scored=_PAIR * one * pairs,
-        trained=_PAIR * one * seen,
-        scored_rows=pairs,
-        trained_rows=seen,
-    )
-    work = [learning]
+    pair_tokens = _PAIR * min(lengths.prompt + lengths.answer, section.max_length)
+    trained = pair_tokens * _seen(section, pairs)
+    work = [Work(config.model.base, scored=pair_tokens * pairs, trained=trained)]
     if section.early_stopping.enabled:
         work += _checkpoints(config, lengths, optimiser_steps(section, pairs))
     return work

@@ -53,7 +53,7 @@ def whole_model(
     others None. `start` is the model folder that training began with. The trainer's own model
     stays as it is.
     """
-    state = _gathered(trainer)
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not is_first():
         return None
     model = load_model(start, torch.float32, trust_remote_code=trust_remote_code)
@@ -65,28 +65,6 @@ def whole_model(
     adapted = _with_weights(get_peft_model(model, config), state)
     merged: PreTrainedModel = adapted.merge_and_unload()
     return merged
-
-
-def _gathered(trainer: Trainer) -> dict[str, torch.Tensor]:
-    """Return the weights of all processes, in the first; what the others get means nothing."""
-    if not trainer.is_deepspeed_enabled:
-        state: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        return state
-    # DeepSpeed gathers what it computes with, in bf16, which has lost what single steps add
-    # (docs/decisions/003); the fp32 weights are in the checkpoint that the last step has written.
-    wait_for_all()
-    if not is_first():
-        return {}
-    from deepspeed.utils.zero_to_fp32 import (  # type: ignore[import-not-found]
-        get_fp32_state_dict_from_zero_checkpoint,
-    )
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
-    # From here on this process loads models whole, not its share of them.
-    unset_hf_deepspeed_config()
-    checkpoint = Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}"
-    fp32: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint))
-    return fp32
 
 
 def _with_weights(model: Any, state: dict[str, torch.Tensor]) -> Any:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler
-from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_multi_gpu_env
 from torch.utils.data import BatchSampler
 
 from core.config import (
@@ -50,7 +50,6 @@ SHIPPED = {
     "fsdp-cpu": (2, 1, True),
     "fsdp-8": (8, 1, False),
     "fsdp-two-nodes": (16, 2, False),
-    "zero3": (8, 1, False),
 }
 LAUNCHED = LaunchSection(config="ddp-cpu")
 
@@ -134,16 +133,6 @@ def test_two_machines_meet_where_the_settings_or_the_environment_say(
     assert (asked.main_process_ip, asked.main_process_port) == ("h0", 4000)
     words = launch_command.command(given, launch_command.layout(given), spec_file(tmp_path), rank=1)
     assert words[words.index("--machine_rank") + 1] == "1"
-
-
-def test_the_zero_3_file_is_understood_by_accelerates_deepspeed_parser(tmp_path: Path) -> None:
-    arguments = parsed(tmp_path, LaunchSection(config="zero3"))
-    assert arguments.use_deepspeed
-    arguments.deepspeed_fields_from_accelerate_config = "zero_stage"
-    _, given = prepare_deepspeed_cmd_env(arguments)
-    assert given["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
-    assert given["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "true"
-    assert given["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("bf16", "bf16"), ("fp32", "no")])

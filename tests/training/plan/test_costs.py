@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from core.config import Config, DpoSection, EngineSection, LaunchSection, ModelSection
 from core.plan_config import PlanSection
-from training.plan.costs import Cost, cost_of, total, training_flops, training_hours
+from training.plan.costs import Cost, cost_of, total, training_flops
 from training.plan.memory import Adapters, TrainingSetup
-from training.plan.shapes import KNOWN, Shape, Unknown, shape_of
+from training.plan.shapes import KNOWN, Unknown
 from training.plan.work import Work
 
-SEVENTY = KNOWN["llama-2-70b-hf"]
-N = SEVENTY.parameters
+N = KNOWN["llama-2-70b-hf"].parameters
 # A GPU of 100 TFLOP/s, half of it reached; 1 hour reads 1.8e17 / N tokens twice.
 PLAN = PlanSection(
     gpus=4,
@@ -17,20 +19,16 @@ PLAN = PlanSection(
     training_use=0.5,
     prefill_use=0.25,
     sampling_tokens_per_s=100,
-    link_gb_per_s=1e6,
     gpu_hour_usd=2,
 )
 ALONE = TrainingSetup(1, False, 1, 1, 2048, bf16=True, checkpointing=False)
-FOUR = ALONE._replace(gpus=4, sharded=True)
+FOUR = LaunchSection(config="fsdp-8", processes=4)
 BASE = "llama-2-70b-hf"
 
 
-def cost(
-    *work: Work, plan: PlanSection = PLAN, setup: TrainingSetup = ALONE, gpus: float = 1
-) -> Cost:
-    found = cost_of(work, plan, setup, gpus, shape_of)
-    assert isinstance(found, Cost)
-    return found
+def cost(*work: Work, plan: PlanSection = PLAN, **sections: Any) -> Cost:
+    config = Config(model=ModelSection(base=BASE), plan=plan, **sections)
+    return cost_of(config, DpoSection(), work)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +67,12 @@ def test_sampling_goes_by_the_stated_tokens_per_second() -> None:
 
 def test_more_gpus_shorten_the_wall_clock_and_not_the_gpu_hours() -> None:
     tokens = 1.8e17 / (6 * N)
-    trained = cost(Work(BASE, trained=tokens), setup=FOUR)
+    trained = cost(Work(BASE, trained=tokens), launch=FOUR)
     assert trained.gpu_hours == pytest.approx(1)
     assert trained.hours == pytest.approx(0.25)
-    sampled = cost(Work(BASE, written=360_000), gpus=2)
+    sampled = cost(
+        Work(BASE, written=360_000), engine=EngineSection(kind="vllm", tensor_parallel=2)
+    )
     assert (sampled.gpu_hours, sampled.hours) == (1, 0.5)
 
 
@@ -83,60 +83,17 @@ def test_money_is_for_all_gpus_while_a_stage_runs() -> None:
     assert cost(Work(BASE, written=360_000), plan=unpriced).usd is None
 
 
-def slow_link(shape: Shape, work: Work, setup: TrainingSetup) -> float:
-    """Return the seconds of training when a GPU receives 1 GB/s and computes at once."""
-    plan = PLAN.model_copy(update={"link_gb_per_s": 1.0, "peak_tflops": 1e9})
-    return training_hours(shape, work, plan, setup) * 3600
-
-
-def test_sharded_training_takes_at_least_as_long_as_its_traffic() -> None:
-    # 80 rows, 2 in each of 4 GPUs: 10 passes. Each GPU lacks 3/4 of the weights, 2 bytes each, and
-    # receives them to read, again for the backward pass, and as many gradients.
-    work = Work(BASE, trained=1.0, trained_rows=80)
-    two = FOUR._replace(rows=2)
-    assert slow_link(SEVENTY, work, two) == pytest.approx(10 * 3 * 2 * 0.75 * N / 1e9)
-    # Without gradients of the weights twice; in fp32 with 4 bytes.
-    frozen = two._replace(adapters=Adapters(8, ("q_proj",)))
-    assert slow_link(SEVENTY, work, frozen) == pytest.approx(10 * 2 * 2 * 0.75 * N / 1e9)
-    wide = two._replace(bf16=False)
-    assert slow_link(SEVENTY, work, wide) == pytest.approx(10 * 3 * 4 * 0.75 * N / 1e9)
-
-
-def test_a_reference_pass_fetches_the_weights_once() -> None:
-    work = Work(BASE, scored=1.0, scored_rows=40)
-    assert slow_link(SEVENTY, work, FOUR) == pytest.approx(10 * 2 * 0.75 * N / 1e9)
-
-
-def test_gpus_that_share_nothing_exchange_gradients_only() -> None:
-    work = Work(BASE, trained=1.0, trained_rows=40)
-    copies = FOUR._replace(sharded=False)
-    # 10 passes; fp32 gradients there and back.
-    assert slow_link(SEVENTY, work, copies) == pytest.approx(10 * 2 * 4 * 0.75 * N / 1e9)
-    assert slow_link(SEVENTY, work, ALONE) == pytest.approx(0, abs=1e-3)
-
-
-def test_arithmetic_and_traffic_overlap() -> None:
-    # An hour of arithmetic hides any traffic that is shorter.
-    work = Work(BASE, trained=4 * 1.8e17 / (6 * N), trained_rows=4)
-    plan = PLAN.model_copy(update={"link_gb_per_s": 1000.0})
-    assert training_hours(SEVENTY, work, plan, FOUR) == pytest.approx(1)
-
-
 def test_what_is_not_known_is_said() -> None:
-    def reason(*work: Work, plan: PlanSection = PLAN, gpus: float | Unknown = 1) -> str:
-        found = cost_of(work, plan, ALONE, gpus, shape_of)
-        assert isinstance(found, Unknown)
-        return found.reason
-
-    assert "models/mine" in reason(Work("models/mine", read=1.0))
+    with pytest.raises(Unknown, match="models/mine"):
+        cost(Work("models/mine", read=1.0))
     unstated = PLAN.model_copy(update={"sampling_tokens_per_s": None})
-    assert "plan.sampling_tokens_per_s" in reason(Work(BASE, written=1.0), plan=unstated)
-    assert reason(Work(BASE, read=1.0), gpus=Unknown("no GPU samples")) == "no GPU samples"
+    with pytest.raises(Unknown, match=r"plan\.sampling_tokens_per_s"):
+        cost(Work(BASE, written=1.0), plan=unstated)
+    no_gpu = EngineSection(device="cpu")
+    with pytest.raises(Unknown, match="no GPU samples"):
+        cost(Work(BASE, read=1.0), engine=no_gpu)
     # Training alone needs none of these.
-    assert isinstance(
-        cost_of([Work(BASE, trained=1.0)], unstated, ALONE, Unknown("no GPU samples"), shape_of),
-        Cost,
-    )
+    assert cost(Work(BASE, trained=1.0), plan=unstated, engine=no_gpu).gpu_hours > 0
 
 
 def test_a_sum_of_dollars_needs_all_of_them() -> None:

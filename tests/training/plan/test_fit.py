@@ -39,8 +39,8 @@ def config(base: str = "meta-llama/Meta-Llama-3-8B", **more: Any) -> Config:
 
 
 def fit(settings: Config, place: int, k: int = 2) -> Fit:
-    found = fits(settings, k)[place]
-    assert isinstance(found, Fit), found.reason
+    found = list(fits(settings, k).values())[place]
+    assert isinstance(found, Fit), str(found)
     return found
 
 
@@ -51,7 +51,6 @@ def fit(settings: Config, place: int, k: int = 2) -> Fit:
         ("one-gpu", Processes(1, sharded=False)),
         ("fsdp-8", Processes(8, sharded=True)),
         ("fsdp-two-nodes", Processes(16, sharded=True)),
-        ("zero3", Processes(8, sharded=True)),
     ],
 )
 def test_shipped_launch_configurations_say_how_many_train(name: str, processes: Processes) -> None:
@@ -65,10 +64,10 @@ def test_the_number_of_processes_can_be_set() -> None:
 
 
 def test_a_launch_on_cpus_is_not_taken_for_gpus() -> None:
-    assert isinstance(processes_of(LaunchSection(config="ddp-cpu")), Unknown)
-    found = fits(config(launch=LaunchSection(config="fsdp-cpu")), 1)[0]
+    with pytest.raises(Unknown, match="no GPU trains"):
+        processes_of(LaunchSection(config="ddp-cpu"))
+    found = fits(config(launch=LaunchSection(config="fsdp-cpu")), 1)["SFT baseline, M1"]
     assert isinstance(found, Unknown)
-    assert "no GPU trains" in found.reason
 
 
 def test_a_file_that_is_not_accelerates_is_refused(tmp_path: Path) -> None:
@@ -76,7 +75,7 @@ def test_a_file_that_is_not_accelerates_is_refused(tmp_path: Path) -> None:
         processes_of(LaunchSection(config="fsdp-9"))
     path = tmp_path / "mine.yaml"
     path.write_text("num_processes: 4\n")
-    with pytest.raises(ConfigError, match="not a configuration of accelerate"):
+    with pytest.raises(ConfigError, match="not an accelerate configuration"):
         processes_of(LaunchSection(config=str(path)))
 
 
@@ -91,7 +90,6 @@ def test_a_setup_is_read_from_launch_lora_and_the_stages_section() -> None:
     )
     everything = config(lora=LoraSection(enabled=True))
     setup = training_setup(everything, everything.sft, EIGHT)
-    assert isinstance(setup, TrainingSetup)
     assert setup.adapters == Adapters(16, tuple(EIGHT.matrices))
     assert (setup.answers, setup.second_reference) == (1, False)
 
@@ -119,7 +117,8 @@ def test_samplers_are_read_from_the_engine(engine: EngineSection, expected: Samp
     "engine", [EngineSection(device="cpu"), EngineSection(ray=RaySection(workers=2))]
 )
 def test_sampling_without_gpus_has_no_samplers(engine: EngineSection) -> None:
-    assert isinstance(samplers(config(engine=engine)), Unknown)
+    with pytest.raises(Unknown, match="no GPU samples"):
+        samplers(config(engine=engine))
 
 
 def test_llama_3_8b_fits_eight_gpus() -> None:
@@ -129,43 +128,25 @@ def test_llama_3_8b_fits_eight_gpus() -> None:
     assert found.verdict == "fits: needs 37.4 of 72.0 GB on each GPU"
     # A pair is two sequences: 15.85 GB more.
     assert fit(config(), 1).verdict == "fits: needs 53.3 of 72.0 GB on each GPU"
-    assert found.remedies == ()
 
 
-def test_what_would_fit_is_said_and_was_computed() -> None:
-    # One GPU: 18 x 8.03 = 144.5 GB before activations; no setting of the batch helps.
-    alone = config(launch=LaunchSection(config="one-gpu"))
-    found = fit(alone, 0)
+def test_one_gpu_is_too_small_for_llama_3_8b() -> None:
+    # One GPU: 18 x 8.03 = 144.5 GB before activations.
+    found = fit(config(launch=LaunchSection(config="one-gpu")), 0)
     assert not found.fits
     assert found.verdict == "does not fit: needs 160.4 of 72.0 GB on each GPU"
-    # Eight GPUs need 37.4 GB (above). LoRA: 4 + 2 bytes x 8.03e9 = 48.2 GB, 42 M adapters 0.7 GB
-    # and 15.8 GB of activations are 64.7. Or 160.4 / 0.9 = 178.2 GB of memory.
-    assert found.remedies == (
-        "8 GPUs, sharded",
-        "LoRA of rank 16 on every matrix",
-        "GPUs of 179 GB",
-    )
 
 
-def test_smaller_settings_come_first_where_they_are_enough() -> None:
-    # Four pairs at once: 8 sequences of 15.85 GB = 126.8 GB; with checkpointing 12.1 GB.
-    large = config(dpo=DpoSection(micro_batch_size=2, max_length=4096))
-    found = fit(large, 1)
-    assert not found.fits
-    assert found.remedies[0] == "gradient_checkpointing = true"
-
-
-def test_seventy_billion_do_not_fit_sixteen_gpus_of_80_gb_and_more_cannot_share_the_batch() -> None:
+def test_seventy_billion_do_not_fit_sixteen_gpus_of_80_gb() -> None:
     settings = config(
         "meta-llama/Llama-2-70b-hf",
         plan=PlanSection(gpus=16, gpu_memory_gb=80),
         launch=LaunchSection(config="fsdp-two-nodes"),
         dpo=DpoSection(gradient_checkpointing=True),
     )
-    # 88.9 GB of 72 (test_plan_memory.py); 69 + 7.2 GB stay whatever the length.
+    # 88.9 GB of 72 (test_memory.py); 69 + 7.2 GB stay whatever the length.
     found = fit(settings, 1)
     assert found.verdict == "does not fit: needs 88.9 of 72.0 GB on each GPU"
-    assert found.remedies == ("LoRA of rank 16 on every matrix", "GPUs of 99 GB")
 
 
 def test_a_batch_that_cannot_be_dealt_out_cannot_run() -> None:
@@ -192,11 +173,9 @@ def test_vllm_fits_if_the_longest_request_does_and_says_how_many_do() -> None:
     )
 
 
-def test_a_model_that_is_too_large_to_sample_says_over_how_many_gpus_it_fits() -> None:
-    found = fit(config("Llama-2-70b-hf"), 2)
-    assert not found.fits
-    # 138 GB of weights: 69 + cache fit into 72 GB.
-    assert found.remedies == ('engine.kind = "vllm", engine.tensor_parallel = 2',)
+def test_a_model_that_is_too_large_to_sample_does_not_fit() -> None:
+    # 138 GB of weights.
+    assert not fit(config("Llama-2-70b-hf"), 2).fits
 
 
 def test_transformers_holds_two_models_and_the_batch_it_is_allowed() -> None:
@@ -211,7 +190,7 @@ def test_models_that_write_or_judge_are_looked_at_once_each() -> None:
         prompts=PromptsSection(generator="models/Llama-2-7b-chat-hf"),
         dpo=DpoSection(early_stopping=stopping),
     )
-    assert [fit(settings, place).what for place in (2, 3)] == [
+    assert list(fits(settings, 2))[2:] == [
         "sampling: the run's models",
         "sampling: prompt writer, checkpoint judge",
     ]
@@ -222,6 +201,6 @@ def test_models_that_write_or_judge_are_looked_at_once_each() -> None:
 
 def test_unknown_shapes_and_servers_are_unknown() -> None:
     found = fits(config("someone/else"), 2)
-    assert all(isinstance(item, Unknown) for item in found)
+    assert all(isinstance(item, Unknown) for item in found.values())
     served = config(engine=EngineSection(kind="openai", base_urls=("http://a:1/v1",)))
-    assert isinstance(fits(served, 2)[2], Unknown)
+    assert isinstance(fits(served, 2)["sampling: the run's models"], Unknown)

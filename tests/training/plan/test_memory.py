@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from training.plan.memory import (
     Adapters,
-    Sampling,
+    SamplingMemory,
     TrainingSetup,
     activation_bytes,
     activations,
@@ -151,8 +151,13 @@ def test_adapters_gather_no_gradients() -> None:
     assert found.copies == 2 * (2 * 218_112_000 + 1_050_677_248)
 
 
+def sampling(shape: Shape, gpus: int, **more: Any) -> SamplingMemory:
+    asked = {"models": 1, "bytes_per_value": 2, "cache_tokens": 1000, "available": 72e9}
+    return sampling_memory(shape, gpus, **(asked | more))
+
+
 def test_sampling_by_llama_2_70b_on_eight_gpus_by_hand() -> None:
-    found = sampling_memory(SEVENTY, 8, Sampling(1, 2, 10_000, 126.9e9))
+    found = sampling(SEVENTY, 8, cache_tokens=10_000, available=126.9e9)
     assert found.weights == 2 * 68_976_648_192 / 8  # 17.24 GB
     # One of eight key heads each: 327,680 / 8 = 40,960 bytes a token on each GPU.
     assert found.cache == 10_000 * 40_960
@@ -160,18 +165,17 @@ def test_sampling_by_llama_2_70b_on_eight_gpus_by_hand() -> None:
 
 
 def test_more_gpus_than_key_heads_hold_copies_of_the_cache() -> None:
-    sampling = Sampling(1, 2, 1000, 80e9)
-    sixteen = sampling_memory(SEVENTY, 16, sampling)
-    assert sixteen.cache == sampling_memory(SEVENTY, 8, sampling).cache
-    assert sixteen.weights == sampling_memory(SEVENTY, 8, sampling).weights / 2
+    eight, sixteen = sampling(SEVENTY, 8), sampling(SEVENTY, 16)
+    assert sixteen.cache == eight.cache
+    assert sixteen.weights == eight.weights / 2
 
 
 def test_there_is_no_room_where_the_weights_do_not_fit() -> None:
-    found = sampling_memory(SEVENTY, 1, Sampling(1, 2, 1000, 72e9))
+    found = sampling(SEVENTY, 1)
     assert found.room_tokens == 0
     assert found.needed > 72e9
 
 
 def test_two_models_kept_loaded_weigh_twice() -> None:
-    one, two = (sampling_memory(EIGHT, 1, Sampling(n, 2, 1000, 72e9)) for n in (1, 2))
+    one, two = (sampling(EIGHT, 1, models=n) for n in (1, 2))
     assert two.weights == 2 * one.weights == 4 * 8_030_261_248

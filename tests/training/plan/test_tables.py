@@ -11,9 +11,7 @@ from core.config import Config, load_config
 from core.plan_config import PlanSection
 from core.stages import Ref, Stage
 from tests.conftest import ROOT
-from training.plan.costs import Cost
 from training.plan.plan import plan
-from training.plan.shapes import Unknown
 from training.plan.tables import cost_tables, lines
 from training.plan.work import mean_lengths
 
@@ -51,16 +49,15 @@ def test_candidates_of_the_paper_by_hand(paper: Config) -> None:
 
 def test_the_training_of_the_papers_m1_by_hand(paper: Config) -> None:
     # 3,200 x (36 + 282) and 1,630 x (437 + 36 + 217 + 140) tokens: 2.37 M. Arithmetic: 8 x 68.98e9
-    # x 2.3705e6 / (16 x 989e12 x 0.3) = 275 s. Traffic: 4,830 / 16 passes x 3 x 2 bytes x 15/16 x
-    # 68.98e9 / 50e9 = 2,343 s, which is longer: 0.65 hours, 10.4 GPU hours.
-    assert row(printed(paper), "iter1/model") == ["", "", "", "2.37", "10.4", "0.65", "31"]
+    # x 2.3705e6 / (16 x 989e12 x 0.3) = 275 s: 0.08 hours, 1.2 GPU hours, x 3 USD.
+    assert row(printed(paper), "iter1/model") == ["", "", "", "2.37", "1.2", "0.08", "4"]
 
 
 def test_the_sum_is_of_the_lines_and_the_most_is_more(paper: Config) -> None:
     found = lines(paper, plan(paper, 3), mean_lengths(paper))
-    hours = sum(line.cost.gpu_hours for line in found if isinstance(line.cost, Cost))
+    hours = sum(line.cost.gpu_hours for line in found if line.cost)
     text = printed(paper)
-    assert row(text, "in all")[4] == f"{hours:.1f}"
+    assert row(text, "total")[4] == f"{hours:.1f}"
     assert float(row(text, "at most (longest replies)")[4]) > hours
 
 
@@ -71,18 +68,9 @@ def test_each_kind_of_work_has_a_verdict(paper: Config) -> None:
     assert "sampling: the run's models: fits: needs 17.3 of 126.9 GB" in text
 
 
-def test_what_does_not_fit_says_what_would(paper: Config) -> None:
-    smaller = paper.model_copy(
-        update={"plan": paper.plan.model_copy(update={"gpu_memory_gb": 80.0})}
-    )
-    text = " ".join(printed(smaller).split())
-    assert "DPO: M2, M3: does not fit: needs 88.9 of 72.0 GB on each GPU." in text
-    assert "It would fit with LoRA of rank 16 on every matrix; or with GPUs of 99 GB." in text
-
-
 def test_every_assumption_is_printed_with_its_value(paper: Config) -> None:
     text = printed(paper)
-    for name in PlanSection.model_fields:
+    for name in PlanSection.model_fields.keys() - {"link_gb_per_s"}:
         value = getattr(paper.plan, name)
         assert row(text, name)[0] == f"{value:g}"
 
@@ -92,7 +80,7 @@ def test_the_judges_cost_and_its_price_are_printed(paper: Config) -> None:
     # 3,072 requests; 3.72 M tokens in and 0.31 M out at 10 and 30 USD per million: 46 USD.
     assert row(text, "head_to_head") == ["3,072", "3.72", "13.92", "0.31", "46", "148"]
     assert "10 USD in, 30 USD out per million tokens (from memory" in text
-    assert "`srlm-eval run --dry-run` quotes the evaluation" in text
+    assert "`srlm-eval run --dry-run` estimates the evaluation" in text
 
 
 def test_an_unpriced_judge_is_not_free(paper: Config) -> None:
@@ -100,18 +88,18 @@ def test_an_unpriced_judge_is_not_free(paper: Config) -> None:
     evaluation = paper.evaluation.model_copy(update={"judge": judge})
     text = printed(paper.model_copy(update={"evaluation": evaluation}))
     assert row(text, "head_to_head")[-2:] == ["?", "?"]
-    assert "Price: not known; add the model to judges/backends/prices.toml." in text
+    assert "Price: unknown; add the model to judges/backends/prices.toml." in text
 
 
 def test_what_cannot_be_reckoned_is_a_question_mark_with_its_reason(paper: Config) -> None:
     unstated = paper.plan.model_copy(update={"sampling_tokens_per_s": None})
     text = " ".join(printed(paper.model_copy(update={"plan": unstated})).split())
     assert "iter2/judgments" in text
-    assert "plan.sampling_tokens_per_s is not stated; not in the sum." in text
+    assert "plan.sampling_tokens_per_s is not stated; not in the total." in text
     found = lines(paper.model_copy(update={"plan": unstated}), plan(paper, 3), mean_lengths(paper))
     costs = {str(line.ref): line.cost for line in found}
-    assert isinstance(costs["iter2/candidates"], Unknown)
-    assert isinstance(costs["iter1/sft"], Cost)
+    assert costs["iter2/candidates"] is None
+    assert costs["iter1/sft"]
 
 
 def test_stages_that_are_done_cost_nothing(paper: Config) -> None:
@@ -126,8 +114,8 @@ def test_stages_that_are_done_cost_nothing(paper: Config) -> None:
 def test_a_run_without_gpus_gets_no_reckoning(tmp_path: Path) -> None:
     quickstart = load_config(ROOT / "configs" / "quickstart.toml", [f"out_dir={tmp_path}"])
     text = printed(quickstart)
-    assert "once plan.gpus says how many there are" in " ".join(text.split())
-    assert "The evaluation's judge, M1, runs on machines of your own." in text
+    assert "Set plan.gpus to estimate GPU memory" in " ".join(text.split())
+    assert "The evaluation's judge, M1, is free: it runs on your own machines." in text
     assert "GPU h" not in text
 
 
