@@ -105,12 +105,12 @@ def _alpaca(store: Store, model: str, rng: random.Random) -> None:
         )
         for n in range(805)
     ]  # fmt: skip
-    whose = f"{model}/alpaca_eval"
-    _put(store, evaluation_ref(whose, Stage.ANNOTATIONS), rows)
+    address = f"{model}/alpaca_eval"
+    _put(store, evaluation_ref(address, Stage.ANNOTATIONS), rows)
     wins = [100 * ((row.preference or 0) - 1) for row in rows]
     rate = Score("win_rate", sum(wins) / 805, 805, 0, 40.0, 60.0, 2.0)
     length = Score("avg_length", sum(len(row.output_2) for row in rows) / 805, 805)
-    _put(store, evaluation_ref(whose, Stage.SCORES), [rate, length])
+    _put(store, evaluation_ref(address, Stage.SCORES), [rate, length])
 
 
 def _mt_bench(store: Store, model: str, rng: random.Random) -> None:
@@ -121,10 +121,10 @@ def _mt_bench(store: Store, model: str, rng: random.Random) -> None:
         )
         for q, turn in product(range(81, 161), (1, 2))
     ]  # fmt: skip
-    whose = f"{model}/mt_bench"
-    _put(store, evaluation_ref(whose, Stage.TURN_JUDGMENTS), rows)
+    address = f"{model}/mt_bench"
+    _put(store, evaluation_ref(address, Stage.TURN_JUDGMENTS), rows)
     mean = sum(row.score or 0 for row in rows) / len(rows)
-    _put(store, evaluation_ref(whose, Stage.SCORES), [Score("overall", mean, 160, 0, 4.0, 7.0)])
+    _put(store, evaluation_ref(address, Stage.SCORES), [Score("overall", mean, 160, 0, 4.0, 7.0)])
 
 
 def _answers(store: Store, model: str, rng: random.Random) -> None:
@@ -146,8 +146,8 @@ def _matchup(store: Store, a: str, b: str, rng: random.Random) -> None:
             Verdict(f"{key}/{order}", key, a, b, winner, None, (_text(rng, 60),))  # type: ignore[arg-type]
             for order in ("ab", "ba")
         ]
-    whose = f"head_to_head/{a}-{b}"
-    _put(store, evaluation_ref(whose, Stage.VERDICTS), rows)
+    address = f"head_to_head/{a}-{b}"
+    _put(store, evaluation_ref(address, Stage.VERDICTS), rows)
     ties = 256 - sum(wins.values())
     net = 100 * (wins["A"] - wins["B"]) / 256
     scores = [
@@ -155,7 +155,7 @@ def _matchup(store: Store, a: str, b: str, rng: random.Random) -> None:
         _share("tie", ties, 256),
         _share("lose", wins["B"], 256),
     ]
-    _put(store, evaluation_ref(whose, Stage.SCORES), [*scores, Score("net", net, 256)])
+    _put(store, evaluation_ref(address, Stage.SCORES), [*scores, Score("net", net, 256)])
 
 
 def _nlp(store: Store, model: str, task: str, n: int, rng: random.Random) -> None:
@@ -174,13 +174,13 @@ def _nlp(store: Store, model: str, task: str, n: int, rng: random.Random) -> Non
             detail = {"text": _text(rng, 80), "target": "42", "prediction": {"strict": "41"}}
         hit = float(rng.getrandbits(1))
         rows.append(ItemScore(f"{name}/{at}", name, str(at), {metric: hit}, detail))
-    whose = f"{model}/nlp/{task}"
-    _put(store, evaluation_ref(whose, Stage.ITEMS), rows)
+    address = f"{model}/nlp/{task}"
+    _put(store, evaluation_ref(address, Stage.ITEMS), rows)
     score = _share(metric, int(sum(row.metrics[metric] for row in rows)), n)
     marked = Score(
         score.key, score.value, score.n, 0, score.low, score.high, detail={"headline": True}
     )
-    _put(store, evaluation_ref(whose, Stage.SCORES), [marked])
+    _put(store, evaluation_ref(address, Stage.SCORES), [marked])
 
 
 def measure(folder: Path, out: Path) -> tuple[float, float]:

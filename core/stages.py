@@ -11,7 +11,7 @@ iter2+  prompt_calls  prompts                    self-instruction
         candidates  judgments  health  pairs     AI feedback by M_{k-1}
         model                                    M_k
 
-eval/<whose>/                                    evaluation: `whose` is a path such as M2/mt_bench,
+eval/<address>/                                  evaluation: `address` is a path like M2/mt_bench,
         answers  annotations  tags  ...          M2/nlp/arc_easy or head_to_head/M2-M1
         scores                                   the numbers of that benchmark
 """
@@ -45,7 +45,7 @@ class Stage(StrEnum):
     JUDGMENTS = "judgments"
     HEALTH = "health"
     PAIRS = "pairs"
-    # Evaluation. What each holds depends on the benchmark, which is part of `Ref.whose`.
+    # Evaluation. What each holds depends on the benchmark, which is part of `Ref.address`.
     ANSWERS = "answers"
     ANNOTATIONS = "annotations"
     TAGS = "tags"
@@ -61,27 +61,27 @@ class Stage(StrEnum):
 class Ref(NamedTuple):
     """An artifact's address inside a run.
 
-    Training artifacts belong to an iteration. Evaluation artifacts have `whose` (a relative path,
+    Training artifacts belong to an iteration. Evaluation artifacts have `address` (a relative path,
     see the module's docstring) and iteration 0.
     """
 
     iteration: int
     stage: Stage
-    whose: str = ""
+    address: str = ""
 
     @property
     def place(self) -> str:
         """Return the folder below the run's."""
-        return f"eval/{self.whose}" if self.whose else f"iter{self.iteration}"
+        return f"eval/{self.address}" if self.address else f"iter{self.iteration}"
 
     def __str__(self) -> str:
         """Return the address as people write it: `iter2/pairs`, `eval/M2/mt_bench/scores`."""
         return f"{self.place}/{self.stage.value}"
 
 
-def evaluation_ref(whose: str, stage: Stage) -> Ref:
+def evaluation_ref(address: str, stage: Stage) -> Ref:
     """Return the address of an evaluation artifact."""
-    return Ref(0, stage, whose)
+    return Ref(0, stage, address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ def order_of(ref: Ref) -> tuple[int, int]:
     M0's probe reads iteration 1's ranked replies, so it runs, and is ordered, with M1's. Evaluation
     comes after all training.
     """
-    if ref.whose:
+    if ref.address:
         return (_AFTER_TRAINING, EVALUATION_STAGES.index(ref.stage))
     if ref == Ref(0, Stage.PROBE):
         return (1, len(_SEED_STAGES))

@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 def nlp_task(run: EvalRun, model: str, task: str) -> list[Score]:
     """One NLP benchmark of one model (Tables 3 and 9)."""
-    whose, section = f"{model}/nlp/{task}", run.section.nlp
+    address, section = f"{model}/nlp/{task}", run.section.nlp
 
     def make(out: Partial) -> Built:
         # lm-eval hands out items when a task is done; what was generated survives a kill before.
-        engine = run.generator(model, whose, Stage.ITEMS)
+        engine = run.generator(model, address, Stage.ITEMS)
         return nlp.run_task(engine, task, section, seed=run.config.seed, out=out)
 
     items = run.rows(
-        whose,
+        address,
         Stage.ITEMS,
         [run.model(model)],
         make,
         sections=("evaluation.nlp.limit", "evaluation.nlp.data_dir", "engine.dtype"),
         sources=nlp_data.source_hashes(task, section.data_dir),
     )
-    return run.scores(whose, [items], lambda: nlp.scores(run.read(items), task))
+    return run.scores(address, [items], lambda: nlp.scores(run.read(items), task))
 
 
 def agree(run: EvalRun, model: str) -> list[Score]:
     """A model as a judge against the human rankings (Table 4)."""
-    whose, ranked_replies = f"{model}/agreement", Ref(1, Stage.RANKED)
+    address, ranked_replies = f"{model}/agreement", Ref(1, Stage.RANKED)
     section = run.section.agreement
 
     def make(out: Partial) -> Built:
         return judge_ranked(
-            run.engine(model, whose, Stage.RANKED_JUDGMENTS),
+            run.engine(model, address, Stage.RANKED_JUDGMENTS),
             of_split(run.read(ranked_replies), "eval", section.limit),
             run.config.judge,
             draws=section.draws,
@@ -56,7 +56,7 @@ def agree(run: EvalRun, model: str) -> list[Score]:
         )
 
     judgments = run.rows(
-        whose,
+        address,
         Stage.RANKED_JUDGMENTS,
         [ranked_replies, run.model(model)],
         make,
@@ -67,4 +67,4 @@ def agree(run: EvalRun, model: str) -> list[Score]:
         prompts = of_split(run.read(ranked_replies), "eval", section.limit)
         return agreement.scores(prompts, run.read(judgments), seed=run.config.seed)
 
-    return run.scores(whose, [judgments, ranked_replies], measure)
+    return run.scores(address, [judgments, ranked_replies], measure)

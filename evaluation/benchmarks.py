@@ -32,10 +32,10 @@ def jobs(run: EvalRun) -> list[Job]:
     found = [job for model in models for job in _of_model(run, model)]
     for a, b in section.head_to_head.matchups:
         if a in models and b in models:
-            whose, rates = f"head_to_head/{a}-{b}", ("win", "tie", "lose", "sign_test")
+            address, rates = f"head_to_head/{a}-{b}", ("win", "tie", "lose", "sign_test")
             name = f"{a} against {b}"
             found.append(
-                Job(name, "head_to_head", whose, partial(open_ended.match, run, a, b), rates)
+                Job(name, "head_to_head", address, partial(open_ended.match, run, a, b), rates)
             )
 
     @cache  # the same for every iteration
@@ -65,8 +65,8 @@ def _of_model(run: EvalRun, model: str) -> list[Job]:
         ("head_to_head", open_ended.answer_now, ("mean_characters",), ANSWERS),
     ]
     for name, make_own, headlines, part in own:
-        whose = f"{model}/{name}"
-        found.append(Job(model, name, whose, partial(make_own, run, model), headlines, part))
+        address = f"{model}/{name}"
+        found.append(Job(model, name, address, partial(make_own, run, model), headlines, part))
     return found
 
 

@@ -57,13 +57,13 @@ def matching(store: Store, what: str) -> list[Ref]:
     for path in sorted(root.rglob("*")):
         stem = path.name.split(".")[0]
         stage = next((s for s in EVALUATION_STAGES if s.value == stem), None)
-        whose = path.parent.relative_to(root).as_posix()
+        address = path.parent.relative_to(root).as_posix()
         if stage is None or not path.is_file():
             continue
-        parts = [*whose.split("/"), stage.value]
+        parts = [*address.split("/"), stage.value]
         places = range(len(parts) - len(wanted) + 1)
         if any(parts[at : at + len(wanted)] == wanted for at in places):
-            found.append(evaluation_ref(whose, stage))
+            found.append(evaluation_ref(address, stage))
     return list(dict.fromkeys(found))
 
 

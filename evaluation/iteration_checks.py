@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def judge_again(run: EvalRun, k: int) -> list[Score]:
     """The external judge on the candidates M_{k-1} judged itself: are we gaming ourselves?"""
-    whose = f"self_judge/iter{k}"
+    address = f"self_judge/iter{k}"
     prompts, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
     own, pairs = Ref(k, Stage.JUDGMENTS), Ref(k, Stage.PAIRS)
     section = run.section.self_judge
@@ -40,7 +40,7 @@ def judge_again(run: EvalRun, k: int) -> list[Score]:
         )
 
     external = run.rows(
-        whose,
+        address,
         Stage.EXTERNAL_JUDGMENTS,
         [prompts, answers, *run.judge_inputs()],
         make,
@@ -48,7 +48,7 @@ def judge_again(run: EvalRun, k: int) -> list[Score]:
         sources=run.judge_sources(),
     )
     return run.scores(
-        whose,
+        address,
         [own, external, pairs],
         lambda: self_judge.scores(
             run.read(own), run.read(external), run.read(pairs), seed=run.config.seed
@@ -58,7 +58,7 @@ def judge_again(run: EvalRun, k: int) -> list[Score]:
 
 def overlaps(run: EvalRun, k: int, read_items: Callable[[], list[EvaluationItem]]) -> list[Score]:
     """The prompts of iteration k against every evaluation set, which `read_items` returns."""
-    whose, prompts = f"contamination/iter{k}", Ref(k, Stage.PROMPTS)
+    address, prompts = f"contamination/iter{k}", Ref(k, Stage.PROMPTS)
     items = read_items()
 
     def make(out: Partial) -> Built:
@@ -66,7 +66,7 @@ def overlaps(run: EvalRun, k: int, read_items: Callable[[], list[EvaluationItem]
         return contamination.find_overlaps(kept, items, run.section.contamination, out)
 
     flags = run.rows(
-        whose,
+        address,
         Stage.FLAGS,
         [prompts],
         make,
@@ -74,4 +74,6 @@ def overlaps(run: EvalRun, k: int, read_items: Callable[[], list[EvaluationItem]
         sources={"items": evaluation_items.digest(items)},
     )
     kept = sum(p.kept for p in run.read(prompts))
-    return run.scores(whose, [flags, prompts], lambda: contamination.scores(run.read(flags), kept))
+    return run.scores(
+        address, [flags, prompts], lambda: contamination.scores(run.read(flags), kept)
+    )

@@ -41,11 +41,11 @@ def answers_to(
     sources: dict[str, str],
 ) -> Ref:
     """Return a model's answers to the prompts of a benchmark."""
-    whose = f"{model}/{benchmark}"
+    address = f"{model}/{benchmark}"
 
     def make(out: Partial) -> Built:
         return generate.answer(
-            run.generator(model, whose),
+            run.generator(model, address),
             load(),
             run.section.generation,
             seed=run.config.seed,
@@ -55,7 +55,7 @@ def answers_to(
 
     sections = ("evaluation.generation", "engine.dtype", f"evaluation.{benchmark}.limit")
     inputs = [run.model(model)]
-    return run.rows(whose, Stage.ANSWERS, inputs, make, sections=sections, sources=sources)
+    return run.rows(address, Stage.ANSWERS, inputs, make, sections=sections, sources=sources)
 
 
 def _test_answers(run: EvalRun, model: str) -> Ref:
@@ -81,7 +81,7 @@ def answer_now(run: EvalRun, model: str) -> list[Score]:
 
 def match(run: EvalRun, a: str, b: str) -> list[Score]:
     """Compare two models on the test prompts (Figure 3)."""
-    whose = f"head_to_head/{a}-{b}"
+    address = f"head_to_head/{a}-{b}"
     left, right = _test_answers(run, a), _test_answers(run, b)
     section = run.section
 
@@ -99,7 +99,7 @@ def match(run: EvalRun, a: str, b: str) -> list[Score]:
         )
 
     verdicts = run.rows(
-        whose,
+        address,
         Stage.VERDICTS,
         [left, right, *run.judge_inputs()],
         make,
@@ -116,12 +116,12 @@ def match(run: EvalRun, a: str, b: str) -> list[Score]:
         }
         return head_to_head.scores(rows, lengths, seed=run.config.seed)
 
-    return run.scores(whose, [verdicts, left, right], measure)
+    return run.scores(address, [verdicts, left, right], measure)
 
 
 def alpaca(run: EvalRun, model: str) -> list[Score]:
     """AlpacaEval 2.0 of one model (Table 1)."""
-    whose, section = f"{model}/alpaca_eval", run.section.alpaca_eval
+    address, section = f"{model}/alpaca_eval", run.section.alpaca_eval
     seed = run.config.seed
 
     def answers_of(name: str) -> Ref:
@@ -151,7 +151,7 @@ def alpaca(run: EvalRun, model: str) -> list[Score]:
         )
 
     annotations = run.rows(
-        whose,
+        address,
         Stage.ANNOTATIONS,
         [answers, *reference, *run.judge_inputs()],
         make,
@@ -176,7 +176,7 @@ def alpaca(run: EvalRun, model: str) -> list[Score]:
         )
 
     return run.scores(
-        whose,
+        address,
         [annotations, *([tagged] if tagged else [])],
         measure,
         sections=("evaluation.alpaca_eval.length_control_data", "evaluation.alpaca_eval.bootstrap"),
@@ -206,16 +206,16 @@ def _tags(run: EvalRun) -> Ref:
 
 def mt(run: EvalRun, model: str) -> list[Score]:
     """MT-Bench of one model (Tables 2 and 10)."""
-    whose, section = f"{model}/mt_bench", run.section.mt_bench
+    address, section = f"{model}/mt_bench", run.section.mt_bench
     questions = partial(mt_bench_questions.load_questions, section)
     sources = mt_bench_questions.sources(section)
 
     def answer(out: Partial) -> Built:
-        engine = run.generator(model, whose)
+        engine = run.generator(model, address)
         return mt_bench.answer(engine, questions(), section, seed=run.config.seed, out=out)
 
     answers = run.rows(
-        whose,
+        address,
         Stage.ANSWERS,
         [run.model(model)],
         answer,
@@ -239,7 +239,7 @@ def mt(run: EvalRun, model: str) -> list[Score]:
         )
 
     judgments = run.rows(
-        whose,
+        address,
         Stage.TURN_JUDGMENTS,
         [answers, *run.judge_inputs()],
         grade,
@@ -255,4 +255,4 @@ def mt(run: EvalRun, model: str) -> list[Score]:
         rows: list[TurnJudgment] = run.read(judgments)
         return mt_bench_scores.scores(rows, seed=run.config.seed)
 
-    return run.scores(whose, [judgments], measure)
+    return run.scores(address, [judgments], measure)

@@ -63,8 +63,8 @@ def plan_table(config: Config) -> Table:
     total = _NOTHING
     for job in jobs(run):
         last = Stage.ANSWERS if job.part == ANSWERS else Stage.SCORES
-        done = run.store.exists(evaluation_ref(job.whose, last))
-        bound = None if done else bound_of(run, job.benchmark, job.whose)
+        done = run.store.exists(evaluation_ref(job.address, last))
+        bound = None if done else bound_of(run, job.benchmark, job.address)
         if bound is not None:
             total = Bound(*(a + b for a, b in zip(total, bound, strict=True)))
         table.add_row(job.name, "done" if done else "runs", *_cells(bound, price))
@@ -80,11 +80,11 @@ def _cells(bound: Bound | None, price: Price | None) -> list[str]:
     return [f"{number:,}" for number in bound] + [usd]
 
 
-def bound_of(run: EvalRun, benchmark: str, whose: str) -> Bound | None:
+def bound_of(run: EvalRun, benchmark: str, address: str) -> Bound | None:
     """Return what a benchmark may ask of the external judge; None if it asks nothing."""
     section = run.section
     answer = section.generation.max_new_tokens
-    if benchmark == "head_to_head" and whose.startswith("head_to_head/"):
+    if benchmark == "head_to_head" and address.startswith("head_to_head/"):
         prompts = load_prompts(section.head_to_head.prompts, section.head_to_head.limit)
         out = pair_prompt(section.head_to_head.prompt).max_new_tokens
         return _bound([p.text for p in prompts], 2, 2 * answer, out)
@@ -109,7 +109,7 @@ def bound_of(run: EvalRun, benchmark: str, whose: str) -> Bound | None:
             texts, 2 * section.mt_bench.draws, both, section.mt_bench.judge_max_new_tokens
         )
     if benchmark == "self_judge":
-        k = int(whose.rpartition("iter")[2])
+        k = int(address.rpartition("iter")[2])
         rows = run.store.manifest(Ref(k, Stage.CANDIDATES)).rows or 0
         n = min(rows, (section.self_judge.limit or rows))
         judged = run.config.judge

@@ -45,7 +45,7 @@ class EvalRun:
 
     def rows(
         self,
-        whose: str,
+        address: str,
         stage: Stage,
         inputs: Sequence[Ref],
         make: Callable[[Partial], Built],
@@ -58,7 +58,7 @@ class EvalRun:
         Raises:
             StaleArtifact: it is there but was made from something else.
         """
-        ref = evaluation_ref(whose, stage)
+        ref = evaluation_ref(address, stage)
         sources = sources or {}
         if "judge.rubric" in sections:
             sources = sources | rubric_source(self.config.judge.rubric)
@@ -67,7 +67,7 @@ class EvalRun:
             make_rows(self.store, ref, key, make, quiet=True)
         except StaleArtifact as stale:
             if not self._redo_stale:
-                again = f"--redo {whose}, or all stale ones with --redo stale"
+                again = f"--redo {address}, or all stale ones with --redo stale"
                 raise StaleArtifact(f"{stale} ({again})") from None
             say(f"{ref} is stale and made again")
             self.store.remove([ref])
@@ -76,7 +76,7 @@ class EvalRun:
 
     def scores(
         self,
-        whose: str,
+        address: str,
         inputs: Sequence[Ref],
         measure: Callable[[], Sequence[Score]],
         *,
@@ -89,20 +89,20 @@ class EvalRun:
             out.add_missing(measure())
             return Built()
 
-        ref = self.rows(whose, Stage.SCORES, inputs, make, sections=sections, sources=sources)
+        ref = self.rows(address, Stage.SCORES, inputs, make, sections=sections, sources=sources)
         return self.read(ref)
 
     def read(self, ref: Ref) -> list[Any]:
         """Return a complete artifact's rows."""
         return self.store.read(ref)
 
-    def engine(self, model: str, whose: str, stage: Stage) -> Engine:
+    def engine(self, model: str, address: str, stage: Stage) -> Engine:
         """Return the engine over one of the run's models; its calls are journalled."""
-        return self._engines.model(self.model(model), evaluation_ref(whose, stage))
+        return self._engines.model(self.model(model), evaluation_ref(address, stage))
 
-    def generator(self, model: str, whose: str, stage: Stage = Stage.ANSWERS) -> Engine:
+    def generator(self, model: str, address: str, stage: Stage = Stage.ANSWERS) -> Engine:
         """Return the engine that answers benchmark prompts; it remembers what it generated."""
-        engine = self.engine(model, whose, stage)
+        engine = self.engine(model, address, stage)
         return CachedEngine(engine, self.store.paths.generations)
 
     @property

@@ -24,7 +24,7 @@ class Job:
 
     subject: str
     benchmark: str
-    whose: str
+    address: str
     """Where its artifacts lie below eval/."""
     run: Callable[[], Sequence[Score]]
     headlines: tuple[str, ...]
@@ -134,11 +134,11 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
 
 def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> None:
     """Write down a failure, or that what failed before has succeeded now."""
-    whose, before = outcome.job.whose, dict(failed)
+    address, before = outcome.job.address, dict(failed)
     if outcome.failure is None:
-        failed.pop(whose, None)
+        failed.pop(address, None)
     else:
-        failed[whose] = " ".join(outcome.failure.splitlines())
+        failed[address] = " ".join(outcome.failure.splitlines())
     if failed != before:
         write_failures(record, failed)
 

@@ -61,7 +61,7 @@ class Wanted(NamedTuple):
 
     subject: str
     benchmark: str
-    whose: str
+    address: str
     part: str = ""
 
 
@@ -80,7 +80,7 @@ def wanted(results: RunResults) -> list[Wanted]:
     for benchmark in ("self_judge", "contamination"):
         found += [Wanted(f"iter{k}", benchmark, f"{benchmark}/iter{k}") for k in results.iterations]
     asked = results.config.evaluation.benchmarks if results.config is not None else ()
-    return [one for one in found if one.benchmark in asked or results.scores(one.whose)]
+    return [one for one in found if one.benchmark in asked or results.scores(one.address)]
 
 
 def collect(results: RunResults) -> ScoresFile:
@@ -94,11 +94,11 @@ def collect(results: RunResults) -> ScoresFile:
 
 
 def _metrics(results: RunResults, one: Wanted) -> Iterator[Metric]:
-    scores = results.scores(one.whose)
+    scores = results.scores(one.address)
     if not scores:
         headline = "value" if one.benchmark == "nlp" else HEADLINES[one.benchmark][0]
         yield Metric(
-            id=f"{one.whose}/{headline}",
+            id=f"{one.address}/{headline}",
             benchmark=one.benchmark,
             subject=one.subject,
             part=one.part,
@@ -108,10 +108,10 @@ def _metrics(results: RunResults, one: Wanted) -> Iterator[Metric]:
             headline=True,
             value=None,
             n=0,
-            reason=results.why_absent(one.whose),
+            reason=results.why_absent(one.address),
         )
         return
-    items, conditions = items_of(results, one.benchmark, one.whose), conditions_of(results, one)
+    items, conditions = items_of(results, one.benchmark, one.address), conditions_of(results, one)
     for score in (*scores.values(), *_readings(scores)):
         yield _metric(one, score, items.get(score.key), conditions)
 
@@ -133,18 +133,18 @@ def _metric(
     if items is not None and items.values:
         mean = math.fsum(items.values.values()) / len(items.values)
         if score.value is None or abs(mean - score.value) > _ROUNDING:
-            again = f"make eval-all ARGS='--redo {one.whose}'"
+            again = f"make eval-all ARGS='--redo {one.address}'"
             if one.benchmark == "human":
-                again = f"srlm-eval human-results --study RUN/eval/{one.whose}"
+                again = f"srlm-eval human-results --study RUN/eval/{one.address}"
             message = (
-                f"eval/{one.whose}/scores: {score.key} is {score.value}, but its items have the "
+                f"eval/{one.address}/scores: {score.key} is {score.value}, but its items have the "
                 f"mean {mean:.6f}; make it again with `{again}`"
             )
             raise StaleArtifact(message)
     described = score.key in _DESCRIBE or "/" in score.key.removeprefix("pairwise_accuracy/")
     gated = items is not None and not described
     return Metric(
-        id=f"{one.whose}/{score.key}",
+        id=f"{one.address}/{score.key}",
         benchmark=one.benchmark,
         subject=one.subject,
         part=one.part,
@@ -160,7 +160,7 @@ def _metric(
         missing=score.missing,
         reason=score.reason,
         detail=score.detail,
-        artifact=str(evaluation_ref(one.whose, Stage.SCORES)),
+        artifact=str(evaluation_ref(one.address, Stage.SCORES)),
         conditions=conditions,
         scale=items.scale if items is not None else None,
         items=items.values if items is not None else None,
@@ -202,12 +202,12 @@ def conditions_of(results: RunResults, one: Wanted) -> dict[str, Condition]:
     their answers, is no condition.
     """
     found: dict[str, Condition] = {}
-    wholes = [one.whose]
+    wholes = [one.address]
     if one.benchmark == "head_to_head":
         wholes += [f"{model}/head_to_head" for model in one.subject.split("-", 1)]
-    for whose in wholes:
+    for address in wholes:
         for stage in _MADE_BEFORE_SCORES:
-            ref = evaluation_ref(whose, stage)
+            ref = evaluation_ref(address, stage)
             if results.exists(ref):
                 found |= _of_artifact(ref, results.manifest(ref))
     return dict(sorted(found.items()))
@@ -230,14 +230,14 @@ def _of_artifact(ref: Ref, manifest: Manifest) -> dict[str, Condition]:
 
 def _role(ref: Ref, name: str) -> str | None:
     """Return what an input is to a benchmark; None for what is being compared."""
-    address = parse_address(name)
-    if address is None:
-        return None if ref.whose.startswith("human/") else name
-    if is_model(address):
+    source = parse_address(name)
+    if source is None:
+        return None if ref.address.startswith("human/") else name
+    if is_model(source):
         return "judge weights" if ref.stage in _BY_A_JUDGE else None
-    if address.stage is Stage.RANKED:
+    if source.stage is Stage.RANKED:
         return "human-ranked replies"
-    reference = ref.stage is Stage.ANNOTATIONS and address.whose != ref.whose
+    reference = ref.stage is Stage.ANNOTATIONS and source.address != ref.address
     return "reference answers" if reference else None
 
 

@@ -37,23 +37,23 @@ class Items(NamedTuple):
     clusters: dict[str, str] | None = None
 
 
-def items_of(results: RunResults, benchmark: str, whose: str) -> dict[str, Items]:
+def items_of(results: RunResults, benchmark: str, address: str) -> dict[str, Items]:
     """Return, per metric of a benchmark that is a mean over items, its items.
 
     Keys are the scores' own, and for agreement "pairwise_accuracy/ties_half": the reading in which
     every pair has a value whatever the judge says. {} for benchmarks without such a metric.
     """
-    return results.remember(("items", whose), lambda: _items_of(results, benchmark, whose))
+    return results.remember(("items", address), lambda: _items_of(results, benchmark, address))
 
 
-def _items_of(results: RunResults, benchmark: str, whose: str) -> dict[str, Items]:
+def _items_of(results: RunResults, benchmark: str, address: str) -> dict[str, Items]:
     if benchmark == "agreement":
-        judgments = results.rows(evaluation_ref(whose, Stage.RANKED_JUDGMENTS))
+        judgments = results.rows(evaluation_ref(address, Stage.RANKED_JUDGMENTS))
         return _agreement(results.rows(Ref(1, Stage.RANKED)), judgments)
     if benchmark not in _FROM_ROWS:
         return {}
     stage, read = _FROM_ROWS[benchmark]
-    return read(results.rows(evaluation_ref(whose, stage)))
+    return read(results.rows(evaluation_ref(address, stage)))
 
 
 def _head_to_head(orders: list[Verdict]) -> dict[str, Items]:

@@ -107,12 +107,12 @@ class RunResults:
         """Return a complete artifact's rows; [] if it has not been made."""
         return self.store.read(ref) if self.exists(ref) else []
 
-    def scores(self, whose: str) -> dict[str, Score]:
+    def scores(self, address: str) -> dict[str, Score]:
         """Return the scores of a benchmark by key; {} if there are none (see `why_absent`)."""
-        if whose not in self._scores:
-            rows = self.rows(evaluation_ref(whose, Stage.SCORES))
-            self._scores[whose] = {score.key: score for score in rows}
-        return self._scores[whose]
+        if address not in self._scores:
+            rows = self.rows(evaluation_ref(address, Stage.SCORES))
+            self._scores[address] = {score.key: score for score in rows}
+        return self._scores[address]
 
     def remember(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
         """Return what `make` returns, made once per key: for what several parts of a report need.
@@ -124,25 +124,25 @@ class RunResults:
         found: T = self._remembered[key]
         return found
 
-    def why_absent(self, whose: str) -> str | None:
+    def why_absent(self, address: str) -> str | None:
         """Return why a benchmark has no scores, in a few words; None if it has."""
-        if self.exists(evaluation_ref(whose, Stage.SCORES)):
+        if self.exists(evaluation_ref(address, Stage.SCORES)):
             return None
-        if failure := self._outcomes.get(whose):
+        if failure := self._outcomes.get(address):
             return f"failed: {failure}"
-        if whose.startswith("human/"):
-            return f"no results yet: srlm-eval human-results --study RUN/eval/{whose}"
-        return self._why_not_run(whose)
+        if address.startswith("human/"):
+            return f"no results yet: srlm-eval human-results --study RUN/eval/{address}"
+        return self._why_not_run(address)
 
-    def failure(self, whose: str) -> str | None:
+    def failure(self, address: str) -> str | None:
         """Return why the last attempt at a benchmark failed, even if older scores are there."""
-        return self._outcomes.get(whose)
+        return self._outcomes.get(address)
 
-    def _why_not_run(self, whose: str) -> str:
+    def _why_not_run(self, address: str) -> str:
         if self.config is None:
             return "not imported"
         section = self.config.evaluation
-        first, *rest = whose.split("/")
+        first, *rest = address.split("/")
         benchmark = first if first in ("head_to_head", "self_judge", "contamination") else rest[0]
         models = rest[0].split("-", 1) if first == "head_to_head" else [first]
         if benchmark not in section.benchmarks:

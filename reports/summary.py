@@ -39,21 +39,21 @@ def section(results: RunResults) -> Section:
 def _coverage(results: RunResults) -> list[str]:
     """Say what is there, what failed and what was not tried."""
     everything = wanted(results)
-    done = [one for one in everything if results.scores(one.whose)]
-    failed = {one.whose: results.failure(one.whose) for one in everything if one not in done}
+    done = [one for one in everything if results.scores(one.address)]
+    failed = {one.address: results.failure(one.address) for one in everything if one not in done}
     said = [f"{len(done)} of {len(everything)} evaluations are done."]
-    empty = [one.whose for one in done if _is_empty(results, one)]
+    empty = [one.address for one in done if _is_empty(results, one)]
     if empty:
         said.append(
             f"{len(empty)} of them gave no number, because nothing could be read or compared "
             f"({', '.join(empty)}); the tables say why."
         )
-    broken = [f"{whose} ({why})" for whose, why in failed.items() if why is not None]
+    broken = [f"{address} ({why})" for address, why in failed.items() if why is not None]
     if broken:
         said.append(f"Failed: {'; '.join(broken)}.")
     untried: dict[str, int] = {}
     for one in everything:
-        if one not in done and failed[one.whose] is None:
+        if one not in done and failed[one.address] is None:
             untried[one.benchmark] = untried.get(one.benchmark, 0) + 1
     if untried:
         named = ", ".join(f"{_TITLES[name]} {count}" for name, count in untried.items())
@@ -63,7 +63,7 @@ def _coverage(results: RunResults) -> list[str]:
 
 def _is_empty(results: RunResults, one: Wanted) -> bool:
     """Whether a benchmark ran and its first headline number could not be measured."""
-    score = results.scores(one.whose).get(HEADLINES.get(one.benchmark, ("",))[0])
+    score = results.scores(one.address).get(HEADLINES.get(one.benchmark, ("",))[0])
     return score is not None and score.value is None
 
 
@@ -91,7 +91,7 @@ def _judge(results: RunResults) -> list[str]:
     """Say who judged, if anybody did."""
     if results.config is None:
         return ["These results were imported from recorded files; nothing was run here."]
-    if not any(results.scores(one.whose) for one in wanted(results) if one.benchmark in _JUDGED):
+    if not any(results.scores(one.address) for one in wanted(results) if one.benchmark in _JUDGED):
         return []
     judge = results.config.evaluation.judge
     if judge.backend == "openai":

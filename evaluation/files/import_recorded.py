@@ -76,13 +76,13 @@ def _annotations(store: Store, path: Path, data: str | None, *, redo: bool) -> s
         "annotator": first.annotator,
         "judge": first.annotator,
     }
-    whose = f"{folder_name(first.generator_2)}/alpaca_eval"
-    ref = evaluation_ref(whose, Stage.ANNOTATIONS)
+    address = f"{folder_name(first.generator_2)}/alpaca_eval"
+    ref = evaluation_ref(address, Stage.ANNOTATIONS)
     _imported(store, ref, path, rows, facts, redo=redo)
     sources = length_control_source(data) if data is not None else {}
     scores = _scored(
         store,
-        whose,
+        address,
         ref,
         sources,
         lambda: alpaca_scores.scores(rows, length_control_data=data, seed=_SEED),
@@ -97,10 +97,10 @@ def _judgments(store: Store, path: Path, *, redo: bool) -> list[str]:
     said = []
     for model, rows in sorted(by_model.items()):
         facts = {"imported": path.name, "model": model, "judge": rows[0].judge}
-        whose = f"{folder_name(model)}/mt_bench"
-        ref = evaluation_ref(whose, Stage.TURN_JUDGMENTS)
+        address = f"{folder_name(model)}/mt_bench"
+        ref = evaluation_ref(address, Stage.TURN_JUDGMENTS)
         _imported(store, ref, path, rows, facts, redo=redo)
-        scores = _scored(store, whose, ref, {}, partial(mt_bench_scores.scores, rows))
+        scores = _scored(store, address, ref, {}, partial(mt_bench_scores.scores, rows))
         said.append(_line(model, "mt_bench", scores[0]))
     return said
 
@@ -116,7 +116,7 @@ def _imported(
         return Built(facts=facts)
 
     if redo:
-        store.remove([ref, evaluation_ref(ref.whose, Stage.SCORES)])
+        store.remove([ref, evaluation_ref(ref.address, Stage.SCORES)])
     try:
         make_rows(store, ref, key, make, quiet=True)
     except StaleArtifact:
@@ -129,13 +129,13 @@ def _imported(
 
 def _scored(
     store: Store,
-    whose: str,
+    address: str,
     made_from: Ref,
     sources: dict[str, str],
     measure: Callable[[], Sequence[Score]],
 ) -> list[Score]:
     """Write the scores of imported rows; those made with other data are made again."""
-    ref = evaluation_ref(whose, Stage.SCORES)
+    ref = evaluation_ref(address, Stage.SCORES)
     key = Key({str(made_from): store.manifest(made_from).sha256} | sources, {}, _SEED)
 
     def make(out: Partial) -> Built:

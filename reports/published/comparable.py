@@ -77,34 +77,34 @@ def leaderboard_obstacles(results: RunResults) -> tuple[str, ...]:
         places = [f"{model}/alpaca_eval" for model in results.models]
         found = [
             clause
-            for whose in places
-            if imported(results, whose) is not None
-            for clause in imported_obstacles(results, whose)
+            for address in places
+            if imported(results, address) is not None
+            for clause in imported_obstacles(results, address)
         ]
     return tuple(dict.fromkeys(found))
 
 
-def imported(results: RunResults, whose: str) -> dict[str, Any] | None:
+def imported(results: RunResults, address: str) -> dict[str, Any] | None:
     """Return the facts of imported results ("imported", "model", "judge", ...); None for others."""
     for stage in (Stage.SCORES, Stage.ANNOTATIONS, Stage.TURN_JUDGMENTS):
-        ref = evaluation_ref(whose, stage)
+        ref = evaluation_ref(address, stage)
         if results.exists(ref) and "imported" in (facts := results.manifest(ref).facts):
             return dict(facts)
     return None
 
 
-def imported_obstacles(results: RunResults, whose: str) -> tuple[str, ...]:
+def imported_obstacles(results: RunResults, address: str) -> tuple[str, ...]:
     """Return why numbers published for an imported model may not stand beside its results.
 
     Raises:
         ValueError: the results were not imported.
     """
-    facts = imported(results, whose)
+    facts = imported(results, address)
     if facts is None:
-        raise ValueError(f"{whose} was not imported")
-    of_alpaca = whose.endswith("/alpaca_eval")
+        raise ValueError(f"{address} was not imported")
+    of_alpaca = address.endswith("/alpaca_eval")
     found = [*(_alpaca_differs(facts) if of_alpaca else _judge_differs(facts))]
-    score = results.scores(whose).get("win_rate" if of_alpaca else "overall")
+    score = results.scores(address).get("win_rate" if of_alpaca else "overall")
     count = score.n if score is not None else 0
     whole, what = (ALPACA_EVAL_PROMPTS, "prompts") if of_alpaca else (_TURNS, "turns")
     if count < _LEAST_COMPLETE * whole:

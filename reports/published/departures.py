@@ -111,7 +111,7 @@ def own(results: RunResults, benchmark: str, stage: Stage) -> list[Manifest]:
     places = [f"{model}/{benchmark}" for model in results.models]
     if benchmark == "head_to_head" and stage is Stage.VERDICTS:
         places = [f"head_to_head/{a}-{b}" for a, b in results.matchups]
-    refs = [evaluation_ref(whose, stage) for whose in places]
+    refs = [evaluation_ref(address, stage) for address in places]
     made = [results.manifest(ref) for ref in refs if results.exists(ref)]
     return [manifest for manifest in made if "imported" not in manifest.facts]
 
@@ -149,8 +149,8 @@ def alpaca_prompts(results: RunResults, config: Config) -> Iterator[str]:
 def _is_official(results: RunResults, answers: Manifest) -> bool:
     if "hub:alpaca_eval prompts" in answers.key.inputs:
         return True
-    whose = answers.artifact.removeprefix("eval/").rpartition("/")[0]
-    rows = results.rows(evaluation_ref(whose, Stage.ANSWERS))
+    address = answers.artifact.removeprefix("eval/").rpartition("/")[0]
+    rows = results.rows(evaluation_ref(address, Stage.ANSWERS))
     return sha256_text("\n".join(sorted(row.prompt_key for row in rows))) == _OFFICIAL_PROMPTS
 
 

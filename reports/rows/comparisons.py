@@ -119,14 +119,14 @@ def _first_token(completion: Any) -> list[tuple[str, float]]:
 
 def head_to_head(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
     """Return the comparisons of a matchup, both orders joined; None without any."""
-    whose = f"head_to_head/{a}-{b}"
-    ref = evaluation_ref(whose, Stage.VERDICTS)
+    address = f"head_to_head/{a}-{b}"
+    ref = evaluation_ref(address, Stage.VERDICTS)
     if not results.exists(ref):
         return None
     orders: dict[str, Verdict] = {row.key: row for row in results.rows(ref)}
     answers = [_answers(results, model) for model in (a, b)]
     return group(
-        whose,
+        address,
         f"Head to head, {shown_name(a)} against {shown_name(b)}",
         ("prompt", "verdict", f"{shown_name(a)} shown first", f"{shown_name(b)} shown first"),
         combine_all(orders),

@@ -86,8 +86,8 @@ def _ranked(prompt: _Prompted, ranked: RankedPrompt | None) -> Item:
 
 def self_judge(results: RunResults, k: int, most: int) -> RowGroup | None:
     """Return the answers of iteration k that both judges saw; None if there are none."""
-    whose = f"self_judge/iter{k}"
-    ref = evaluation_ref(whose, Stage.EXTERNAL_JUDGMENTS)
+    address = f"self_judge/iter{k}"
+    ref = evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)
     if not results.exists(ref):
         return None
     external = judged_by_subject(results.rows(ref))
@@ -114,7 +114,7 @@ def self_judge(results: RunResults, k: int, most: int) -> RowGroup | None:
     rows = [_Both(key, own.get(key), judged) for key, judged in external.items()]
     columns = ("prompt", f"by M{k - 1}", "by the external judge", "difference")
     title = f"Iteration {k}: M{k - 1} as a judge beside the external judge"
-    return group(whose, title, columns, rows, item, most=most, artifact=ref)
+    return group(address, title, columns, rows, item, most=most, artifact=ref)
 
 
 class _Both(NamedTuple):

@@ -166,12 +166,12 @@ def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
 
 def contamination(results: RunResults, k: int, most: int) -> RowGroup | None:
     """Return the prompts of iteration k that overlap with evaluation items; None if not checked."""
-    whose = f"contamination/iter{k}"
-    ref = evaluation_ref(whose, Stage.FLAGS)
+    address = f"contamination/iter{k}"
+    ref = evaluation_ref(address, Stage.FLAGS)
     if not results.exists(ref):
         return None
     return group(
-        whose,
+        address,
         f"Iteration {k}: prompts that overlap with evaluation items",
         ("prompt", "evaluation set", "item", "kind", "overlap"),
         results.rows(ref),

@@ -81,12 +81,12 @@ def broken_limits(results: RunResults, k: int) -> list[str]:
 
 def self_judge(results: RunResults, k: int) -> Table | None:
     """Return the self-judge beside the external one; None if that was not evaluated."""
-    whose = f"self_judge/iter{k}"
-    scores = results.scores(whose)
+    address = f"self_judge/iter{k}"
+    scores = results.scores(address)
     if not scores:
         return None
     rows = tuple(
-        TableRow(name, (of_score(scores.get(key), rows=whose),))
+        TableRow(name, (of_score(scores.get(key), rows=address),))
         for key, name in _SELF_JUDGE.items()
     )
     return Table(
@@ -101,12 +101,12 @@ def self_judge(results: RunResults, k: int) -> Table | None:
 
 def contamination(results: RunResults, k: int) -> list[Table]:
     """Return the share of flagged prompts and the flags themselves; [] if not evaluated."""
-    whose = f"contamination/iter{k}"
-    scores = results.scores(whose)
+    address = f"contamination/iter{k}"
+    scores = results.scores(address)
     if not scores:
         return []
     rows = tuple(
-        TableRow(name, (of_score(scores.get(key), rows=whose),))
+        TableRow(name, (of_score(scores.get(key), rows=address),))
         for key, name in _CONTAMINATION.items()
     )
     share = Table(
@@ -116,11 +116,11 @@ def contamination(results: RunResults, k: int) -> list[Table]:
         ("% of kept prompts",),
         rows,
     )
-    flags = results.rows(evaluation_ref(whose, Stage.FLAGS))
-    return [share, _flags(flags, k, whose)] if flags else [share]
+    flags = results.rows(evaluation_ref(address, Stage.FLAGS))
+    return [share, _flags(flags, k, address)] if flags else [share]
 
 
-def _flags(flags: list[Flag], k: int, whose: str) -> Table:
+def _flags(flags: list[Flag], k: int, address: str) -> Table:
     shown = sorted(flags, key=lambda flag: flag.key)[:_MOST_FLAGS]
     rows = [
         TableRow(
@@ -129,7 +129,7 @@ def _flags(flags: list[Flag], k: int, whose: str) -> Table:
                 Cell(text=flag.benchmark),
                 Cell(text=flag.item),
                 Cell(text="words in a row" if flag.kind == "ngram" else "ROUGE-L"),
-                Cell(value=flag.overlap, digits=0 if flag.kind == "ngram" else 2, rows=whose),
+                Cell(value=flag.overlap, digits=0 if flag.kind == "ngram" else 2, rows=address),
             ),
         )
         for flag in shown
@@ -147,10 +147,12 @@ def _flags(flags: list[Flag], k: int, whose: str) -> Table:
 
 def flagged_by_benchmark(results: RunResults, k: int) -> str:
     """Say how many prompts overlap with which evaluation sets, or why that is unknown."""
-    whose = f"contamination/iter{k}"
-    score = results.scores(whose).get("flagged")
+    address = f"contamination/iter{k}"
+    score = results.scores(address).get("flagged")
     if score is None or score.value is None:
-        why = results.why_absent(whose) or (score.reason if score is not None else "no such score")
+        why = results.why_absent(address) or (
+            score.reason if score is not None else "no such score"
+        )
         return f"Contamination: cannot be said; {why}."
     flagged = round(score.value * score.n / 100)
     sets = ", ".join(f"{name} {n}" for name, n in (score.detail or {}).items())

@@ -77,10 +77,12 @@ def growing_length(results: RunResults, k: int) -> str:
 
 def self_judge(results: RunResults, k: int) -> str:
     """Say whether the model's own judge is more generous than the external one beyond chance."""
-    whose = f"self_judge/iter{k}"
-    score = results.scores(whose).get("mean_difference")
+    address = f"self_judge/iter{k}"
+    score = results.scores(address).get("mean_difference")
     if score is None or score.value is None:
-        why = results.why_absent(whose) or (score.reason if score is not None else "no such score")
+        why = results.why_absent(address) or (
+            score.reason if score is not None else "no such score"
+        )
         return f"Self-judge against the external judge: cannot be said; {why}."
     value, beyond = score.value, _side(score.low, score.high)
     said = {

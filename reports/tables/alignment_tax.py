@@ -100,12 +100,12 @@ def _values(results: RunResults, model: str, task: str) -> _Values:
     }
 
 
-def _pair(whose: str, column: Column, mine: _Values, base: _Values, seed: int) -> _Pair:
+def _pair(address: str, column: Column, mine: _Values, base: _Values, seed: int) -> _Pair:
     metric = "acc" if column.metric == MACRO else column.metric or ""
     ours, theirs = mine.get(metric, {}), base.get(metric, {})
     if column.metric == MACRO:
         ours, theirs = _by_subject(ours, theirs)
-    return _cells(compare(ours, theirs, seed=seed), whose)
+    return _cells(compare(ours, theirs, seed=seed), address)
 
 
 def _why_not(results: RunResults, models: tuple[str, str], task: str) -> str | None:
@@ -113,9 +113,9 @@ def _why_not(results: RunResults, models: tuple[str, str], task: str) -> str | N
     places = {name: f"{name}/nlp/{task}" for name in models}
     return (
         "; ".join(
-            f"{label(name)}: {results.why_absent(whose) or 'no items'}"
-            for name, whose in places.items()
-            if not results.exists(evaluation_ref(whose, Stage.ITEMS))
+            f"{label(name)}: {results.why_absent(address) or 'no items'}"
+            for name, address in places.items()
+            if not results.exists(evaluation_ref(address, Stage.ITEMS))
         )
         or None
     )
@@ -140,7 +140,7 @@ def _subject(item: str) -> str:
     return item.rpartition("/")[0]
 
 
-def _cells(found: Comparison, whose: str) -> _Pair:
+def _cells(found: Comparison, address: str) -> _Pair:
     missing = found.n_only_a + found.n_only_b
     if found.difference is None or found.p_value is None:
         absent = Cell(reason="the two models have no item in common", n=0, missing=missing)
@@ -152,7 +152,7 @@ def _cells(found: Comparison, whose: str) -> _Pair:
         high=None if high is None else _PERCENT * high,
         n=found.n,
         missing=missing,
-        rows=whose,
+        rows=address,
     )
     return _Pair(difference, Cell(value=found.p_value, digits=P_VALUE_DIGITS, n=found.n))
 

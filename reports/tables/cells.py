@@ -47,7 +47,7 @@ def models_of(results: RunResults, benchmark: str) -> tuple[str, ...]:
 
 def cell_of(
     results: RunResults,
-    whose: str,
+    address: str,
     key: str,
     *,
     digits: int = 2,
@@ -55,17 +55,17 @@ def cell_of(
     scale: float = 1.0,
 ) -> Cell:
     """Return one score of a benchmark as a cell, or why there is none."""
-    found = results.scores(whose)
+    found = results.scores(address)
     if not found:
-        return Cell(reason=results.why_absent(whose) or "no scores", published=published)
+        return Cell(reason=results.why_absent(address) or "no scores", published=published)
     if key not in found:
-        return Cell(reason="not measured", published=published, rows=whose)
-    return shown(found[key], whose, digits=digits, published=published, scale=scale)
+        return Cell(reason="not measured", published=published, rows=address)
+    return shown(found[key], address, digits=digits, published=published, scale=scale)
 
 
 def shown(
     score: Score,
-    whose: str,
+    address: str,
     *,
     digits: int = 2,
     published: Published | None = None,
@@ -79,7 +79,7 @@ def shown(
             missing=score.missing,
             reason=score.reason or "nothing to measure",
             published=published,
-            rows=whose,
+            rows=address,
         )
     return Cell(
         value=scale * score.value,
@@ -89,16 +89,16 @@ def shown(
         n=score.n,
         missing=score.missing,
         published=published,
-        rows=whose,
+        rows=address,
     )
 
 
 def failures_since(results: RunResults, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return a sentence for each (name, whose) whose numbers are older than a failed attempt."""
+    """Return a sentence for each (name, address) whose numbers are older than a failed attempt."""
     return tuple(
         f"{name}: the last attempt failed ({failure}); the numbers are those of an earlier one."
-        for name, whose in places
-        if results.scores(whose) and (failure := results.failure(whose)) is not None
+        for name, address in places
+        if results.scores(address) and (failure := results.failure(address)) is not None
     )
 
 

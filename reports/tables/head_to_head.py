@@ -60,10 +60,10 @@ def table(results: RunResults) -> Table | None:
 
 
 def _cells(results: RunResults, matchup: str, beside: Beside) -> tuple[Cell, ...]:
-    whose = f"head_to_head/{matchup}"
+    address = f"head_to_head/{matchup}"
     rates = [
-        cell_of(results, whose, key, digits=1, published=beside.published(matchup, key))
+        cell_of(results, address, key, digits=1, published=beside.published(matchup, key))
         for key in _RATES
     ]
-    net = cell_of(results, whose, "net", digits=1)
-    return (*rates, net, cell_of(results, whose, "sign_test", digits=P_VALUE_DIGITS))
+    net = cell_of(results, address, "net", digits=1)
+    return (*rates, net, cell_of(results, address, "sign_test", digits=P_VALUE_DIGITS))

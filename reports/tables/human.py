@@ -72,8 +72,8 @@ def _rates(results: RunResults, a: str, b: str, *, beside: bool) -> tuple[Cell, 
     for key, digits in _COLUMNS.items():
         published = of_paper("human", f"{a}-{b}", key) if beside else None
         if (a, b) in results.studies:
-            whose = f"human/{a}-{b}"
-            cells.append(cell_of(results, whose, key, digits=digits, published=published))
+            address = f"human/{a}-{b}"
+            cells.append(cell_of(results, address, key, digits=digits, published=published))
         else:
             cells.append(Cell(reason=REASON, digits=digits, published=published))
     return tuple(cells)
@@ -86,10 +86,10 @@ def people(results: RunResults) -> Table | None:
         return None
     rows = []
     for a, b in found:
-        whose = f"human/{a}-{b}"
-        counts = _counts(results, whose)
+        address = f"human/{a}-{b}"
+        counts = _counts(results, address)
         cells = [
-            cell_of(results, whose, key, digits=digits, scale=scale)
+            cell_of(results, address, key, digits=digits, scale=scale)
             for key, scale, digits in _PEOPLE.values()
         ]
         rows.append(TableRow(f"{label(a)} vs {label(b)}", (*counts, *cells)))
@@ -117,15 +117,15 @@ def judge(results: RunResults) -> Table | None:
         return None
     rows = []
     for a, b in found:
-        whose = f"human/{a}-{b}"
+        address = f"human/{a}-{b}"
 
-        def share(key: str, whose: str = whose) -> Cell:
-            return cell_of(results, whose, key, digits=1, scale=_PERCENT)
+        def share(key: str, address: str = address) -> Cell:
+            return cell_of(results, address, key, digits=1, scale=_PERCENT)
 
         cells = (
             share("judge/agreement"),
-            _detail(results, whose, "chance", scale=_PERCENT, digits=1),
-            _detail(results, whose, "kappa", scale=1.0, digits=3),
+            _detail(results, address, "chance", scale=_PERCENT, digits=1),
+            _detail(results, address, "kappa", scale=1.0, digits=3),
             share("judge/agreement_untied"),
             share("judge/vote_agreement"),
             share("people/agreement"),
@@ -160,10 +160,10 @@ def _with_scores(results: RunResults) -> list[tuple[str, str]]:
 
 def _study_words(results: RunResults, a: str, b: str) -> str:
     """Say what a study came to in a sentence or two."""
-    name, whose = f"{label(a)} against {label(b)}", f"human/{a}-{b}"
-    scores, manifest = results.scores(whose), _items(results, whose)
+    name, address = f"{label(a)} against {label(b)}", f"human/{a}-{b}"
+    scores, manifest = results.scores(address), _items(results, address)
     if not scores or manifest is None:
-        return f"{name}: {results.why_absent(whose) or 'no results'}."
+        return f"{name}: {results.why_absent(address) or 'no results'}."
     who = len(manifest.facts["annotators"])
     said = (
         f"{name}: {who} {'person' if who == 1 else 'people'}, blind, {manifest.counts['votes']} "
@@ -178,30 +178,30 @@ def _study_words(results: RunResults, a: str, b: str) -> str:
     return said
 
 
-def _counts(results: RunResults, whose: str) -> list[Cell]:
-    manifest = _items(results, whose)
-    tie = results.scores(whose)["tie"]
+def _counts(results: RunResults, address: str) -> list[Cell]:
+    manifest = _items(results, address)
+    tie = results.scores(address)["tie"]
     voted = [len(manifest.facts["annotators"]), manifest.counts["votes"]] if manifest else []
-    cells = [Cell(float(count), digits=0, rows=whose) for count in voted] or [Cell(), Cell()]
+    cells = [Cell(float(count), digits=0, rows=address) for count in voted] or [Cell(), Cell()]
     if tie.detail is None:
         return [*cells, *(Cell(reason=tie.reason or "nothing to measure") for _ in range(3))]
     ties = [tie.detail[name] for name in ("voted", "no_majority", "three_way")]
-    return [*cells, *(Cell(float(count), digits=0, n=tie.n, rows=whose) for count in ties)]
+    return [*cells, *(Cell(float(count), digits=0, n=tie.n, rows=address) for count in ties)]
 
 
-def _detail(results: RunResults, whose: str, name: str, *, scale: float, digits: int) -> Cell:
+def _detail(results: RunResults, address: str, name: str, *, scale: float, digits: int) -> Cell:
     """Return what stands in the detail of the judge's agreement."""
-    score = results.scores(whose)["judge/agreement"]
+    score = results.scores(address)["judge/agreement"]
     if score.value is None or score.detail is None:
-        return Cell(reason=score.reason or "nothing to measure", rows=whose)
+        return Cell(reason=score.reason or "nothing to measure", rows=address)
     value = score.detail[name]
     if value is None:
-        return Cell(reason="chance alone agrees always", n=score.n, rows=whose)
-    return Cell(scale * float(value), digits=digits, n=score.n, missing=score.missing, rows=whose)
+        return Cell(reason="chance alone agrees always", n=score.n, rows=address)
+    return Cell(scale * float(value), digits=digits, n=score.n, missing=score.missing, rows=address)
 
 
-def _items(results: RunResults, whose: str) -> Manifest | None:
-    ref = evaluation_ref(whose, Stage.ITEMS)
+def _items(results: RunResults, address: str) -> Manifest | None:
+    ref = evaluation_ref(address, Stage.ITEMS)
     return results.manifest(ref) if results.exists(ref) else None
 
 

@@ -27,9 +27,9 @@ def table(results: RunResults) -> Table | None:
         return None
     rows = []
     for a, b in judged:
-        whose = f"head_to_head/{a}-{b}"
+        address = f"head_to_head/{a}-{b}"
         cells = tuple(
-            cell_of(results, whose, key, digits=digits, scale=scale)
+            cell_of(results, address, key, digits=digits, scale=scale)
             for key, scale, digits in _COLUMNS.values()
         )
         rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))

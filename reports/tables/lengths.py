@@ -60,21 +60,21 @@ def table(results: RunResults) -> Table | None:
 
 
 def _of_alpaca(results: RunResults, model: str, *, with_published: bool) -> tuple[Cell, ...]:
-    whose = f"{model}/alpaca_eval"
-    own = with_published and comparable.imported(results, whose) is None
+    address = f"{model}/alpaca_eval"
+    own = with_published and comparable.imported(results, address) is None
     published: Published | None = None
     if own and results.config is not None:
         published = of_paper("alpaca_eval", model, "avg_length")
     return (
-        cell_of(results, whose, "avg_length", digits=0, published=published),
-        cell_of(results, whose, "avg_length_reference", digits=0),
+        cell_of(results, address, "avg_length", digits=0, published=published),
+        cell_of(results, address, "avg_length_reference", digits=0),
     )
 
 
 def _head_to_head(results: RunResults, model: str) -> Cell:
     ref = evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS)
     if not results.exists(ref):
-        return Cell(reason=results.why_absent(ref.whose) or "no answers")
+        return Cell(reason=results.why_absent(ref.address) or "no answers")
     manifest = results.manifest(ref)
     n = sum(manifest.counts.get(name, 0) for name in _ANSWERED)
     missing = (manifest.rows or 0) - n

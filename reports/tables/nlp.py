@@ -131,9 +131,9 @@ def _has(results: RunResults, model: str, task: str) -> bool:
 
 
 def _cell(results: RunResults, model: str, column: Column, beside: Beside) -> Cell:
-    whose, macro = f"{model}/nlp/{column.task}", column.task != MMLU or column.metric == MACRO
+    address, macro = f"{model}/nlp/{column.task}", column.task != MMLU or column.metric == MACRO
     published = beside.published(model, column.task) if macro else None
-    return cell_of(results, whose, column.metric or "", published=published)
+    return cell_of(results, address, column.metric or "", published=published)
 
 
 def _shared_by_all(

@@ -94,20 +94,20 @@ def readings(results: RunResults) -> Table | None:
 
 
 def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
-    whose = f"{model}/agreement"
+    address = f"{model}/agreement"
     metrics = [
-        cell_of(results, whose, key, digits=m.digits, published=beside.published(model, key))
+        cell_of(results, address, key, digits=m.digits, published=beside.published(model, key))
         for key, m in METRICS.items()
     ]
-    rates = [cell_of(results, whose, k, digits=1, scale=100) for k in ("tie_rate", "parse_rate")]
+    rates = [cell_of(results, address, k, digits=1, scale=100) for k in ("tie_rate", "parse_rate")]
     return (*metrics, *rates)
 
 
 def _reading_rows(results: RunResults, model: str) -> Iterator[TableRow]:
-    whose = f"{model}/agreement"
+    address = f"{model}/agreement"
     for reading, said in _READINGS.items():
         names = {key: f"{key}/{reading}" for key in METRICS}
-        yield TableRow(f"{label(model)}: {said}", _of_detail(results, whose, names))
+        yield TableRow(f"{label(model)}: {said}", _of_detail(results, address, names))
 
 
 def _baseline_rows(results: RunResults, models: list[str]) -> Iterator[TableRow]:
@@ -123,9 +123,9 @@ def _baseline_rows(results: RunResults, models: list[str]) -> Iterator[TableRow]
             yield TableRow(f"{label(model)}: {said}", cells)
 
 
-def _of_detail(results: RunResults, whose: str, names: dict[str, str]) -> tuple[Cell, ...]:
+def _of_detail(results: RunResults, address: str, names: dict[str, str]) -> tuple[Cell, ...]:
     """Return, per metric, the number of that name in the score's detail; empty if it has none."""
-    found = results.scores(whose)
+    found = results.scores(address)
     return tuple(_detail_cell(found.get(key), names[key], key) for key in METRICS)
 
 

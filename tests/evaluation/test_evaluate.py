@@ -35,8 +35,8 @@ def copy(evaluated: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def scores(out_dir: Path, whose: str) -> dict[str, Score]:
-    rows = Store(out_dir / "smoke").read(evaluation_ref(whose, Stage.SCORES))
+def scores(out_dir: Path, address: str) -> dict[str, Score]:
+    rows = Store(out_dir / "smoke").read(evaluation_ref(address, Stage.SCORES))
     return {row.key: row for row in rows}
 
 

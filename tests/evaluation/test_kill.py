@@ -41,9 +41,9 @@ def evaluate(out_dir: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def kill_once_begun(out_dir: Path, whose: str, stage: Stage, delay_s: float) -> bool:
+def kill_once_begun(out_dir: Path, address: str, stage: Stage, delay_s: float) -> bool:
     """Kill the command `delay_s` after an artifact begins; False if it ended by itself first."""
-    paths, ref = Store(out_dir / "smoke").paths, evaluation_ref(whose, stage)
+    paths, ref = Store(out_dir / "smoke").paths, evaluation_ref(address, stage)
 
     def has_begun() -> bool:
         return paths.partial(ref).exists() or paths.manifest(ref).exists()

@@ -68,14 +68,14 @@ class RunBuilder:
             out.commit(lambda row: row.key, built or Built())
         return self
 
-    def scores(self, whose: str, *scores: Score, facts: dict[str, Any] | None = None) -> Self:
+    def scores(self, address: str, *scores: Score, facts: dict[str, Any] | None = None) -> Self:
         """Make the scores of a benchmark."""
-        ref = evaluation_ref(whose, Stage.SCORES)
+        ref = evaluation_ref(address, Stage.SCORES)
         return self.rows(ref, scores, built=Built(facts=facts or {}))
 
     def judged(
         self,
-        whose: str,
+        address: str,
         stage: Stage,
         *,
         judge: str = GPT_4,
@@ -86,11 +86,11 @@ class RunBuilder:
         """Make what a judge behind an API said, without rows: the manifest is what counts."""
         settings = {"evaluation.judge.backend": "openai", "evaluation.judge.model": judge}
         built = Built(facts=facts or {}, engine=f"openai/{host}/{judge}")
-        ref = evaluation_ref(whose, stage)
+        ref = evaluation_ref(address, stage)
         return self.rows(ref, [], config={**settings, **(config or {})}, built=built)
 
     def items(
-        self, whose: str, values: Mapping[str, float], *, metric: str = "acc", data: str = "hub"
+        self, address: str, values: Mapping[str, float], *, metric: str = "acc", data: str = "hub"
     ) -> Self:
         """Make the items of an NLP task: name of the item ("arc_easy/0") → 0 or 1."""
         rows = [
@@ -98,11 +98,11 @@ class RunBuilder:
             for key, value in values.items()
         ]
         built = Built(facts={"data": data})
-        return self.rows(evaluation_ref(whose, Stage.ITEMS), rows, built=built)
+        return self.rows(evaluation_ref(address, Stage.ITEMS), rows, built=built)
 
     def failed(self, **failures: str) -> Self:
         """Record failed benchmarks: address below eval/, with __ for the slashes, and why."""
-        found = {whose.replace("__", "/"): why for whose, why in failures.items()}
+        found = {address.replace("__", "/"): why for address, why in failures.items()}
         path = self.store.paths.outcomes
         path.write_text(json.dumps({"failed": found}), encoding="utf-8")
         return self

@@ -178,9 +178,9 @@ def test_the_alignment_tax_compares_the_items_that_both_answered(tmp_path: Path)
     headline = {"headline": True, "shots": 0}
     built = RunBuilder(tmp_path)
     for model, right in (("M0", (1, 1, 0, 1)), ("M1", (1, 0, 0))):
-        whose = f"{model}/nlp/arc_easy"
-        built.items(whose, {f"arc_easy/{n}": float(v) for n, v in enumerate(right)})
-        built.scores(whose, Score("acc", 50.0, len(right), detail=headline))
+        address = f"{model}/nlp/arc_easy"
+        built.items(address, {f"arc_easy/{n}": float(v) for n, v in enumerate(right)})
+        built.scores(address, Score("acc", 50.0, len(right), detail=headline))
     found = nlp.figure(built.open())
     assert found is not None
     # On items 0, 1, 2: M1 has 1 of 3 and M0 2 of 3, so −33.33; with item 3 it would be −41.67.

@@ -43,8 +43,8 @@ def small(tmp_path: Path) -> Store:
 
 def test_addresses_are_read_and_names_of_sources_are_not() -> None:
     assert parse_address("iter2/pairs") == Ref(2, Stage.PAIRS)
-    whose = evaluation_ref("M2/nlp/arc_easy", Stage.ITEMS)
-    assert parse_address("eval/M2/nlp/arc_easy/items") == whose
+    address = evaluation_ref("M2/nlp/arc_easy", Stage.ITEMS)
+    assert parse_address("eval/M2/nlp/arc_easy/items") == address
     for name in ("rubric:additive", "file:piqa.validation.jsonl", "iterX/pairs", "eval/M1/pairs"):
         assert parse_address(name) is None
 

@@ -114,9 +114,9 @@ def test_flagged_prompts_are_listed_and_counted(tmp_path: Path) -> None:
     flags = [
         Flag(f"c{n}/x", f"c{n}", "text", "gsm8k", str(n), "t", "ngram", 3.0) for n in range(30)
     ]
-    whose = "contamination/iter2"
-    built = RunBuilder(tmp_path).rows(evaluation_ref(whose, Stage.FLAGS), flags)
-    built.scores(whose, score("flagged", 60.0, 50, detail={"gsm8k": 30}))
+    address = "contamination/iter2"
+    built = RunBuilder(tmp_path).rows(evaluation_ref(address, Stage.FLAGS), flags)
+    built.scores(address, score("flagged", 60.0, 50, detail={"gsm8k": 30}))
     results = built.open()
     _, listed = judge_tables.contamination(results, 2)
     assert len(listed.rows) == 20

@@ -18,10 +18,10 @@ def wanting(*tasks: str, models: tuple[str, ...] = ("M0", "M1")) -> dict[str, An
 
 def measured(run: RunBuilder, model: str, task: str, values: dict[str, float]) -> None:
     """Items, and the score that marks which of their metrics is the paper's."""
-    whose = f"{model}/nlp/{task}"
-    run.items(whose, values)
+    address = f"{model}/nlp/{task}"
+    run.items(address, values)
     mean = 100 * sum(values.values()) / max(len(values), 1)
-    run.scores(whose, Score("acc", mean, len(values), detail={"headline": True}))
+    run.scores(address, Score("acc", mean, len(values), detail={"headline": True}))
 
 
 def made(results: RunResults) -> Table:

@@ -33,16 +33,16 @@ def row(table: Table, label: str) -> TableRow:
 
 def like_the_leaderboard(run: RunBuilder) -> RunBuilder:
     """M1 on all 805 prompts, judged as the leaderboard is."""
-    whose = "M1/alpaca_eval"
+    address = "M1/alpaca_eval"
     answers = [Generation(str(k), str(k), "?", "!", 1, "stop") for k in range(805)]
-    run.rows(evaluation_ref(whose, Stage.ANSWERS), answers, inputs=HUB)
+    run.rows(evaluation_ref(address, Stage.ANSWERS), answers, inputs=HUB)
     run.judged(
-        whose,
+        address,
         Stage.ANNOTATIONS,
         config={"evaluation.alpaca_eval.reference": "hub"},
         facts={"annotator": "weighted_alpaca_eval_gpt4_turbo"},
     )
-    return run.scores(whose, score("win_rate", 12.5, 800, 5), lc(11.0, 800, 5), Score(
+    return run.scores(address, score("win_rate", 12.5, 800, 5), lc(11.0, 800, 5), Score(
         "avg_length", 1100.4, 805))  # fmt: skip
 
 

@@ -169,7 +169,7 @@ class RunFolder:
             return self._why_damaged(ref)
         if (begun := self._begun(ref)) is not None:
             return begun
-        return self._why_not_evaluated(ref.whose) if ref.whose else self._why_not_trained(ref)
+        return self._why_not_evaluated(ref.address) if ref.address else self._why_not_trained(ref)
 
     def _why_damaged(self, ref: Ref) -> str | None:
         try:
@@ -194,16 +194,16 @@ class RunFolder:
             return f"the run ends with iteration {config.iterations}"
         return "not made yet"
 
-    def _why_not_evaluated(self, whose: str) -> str:
-        if failure := self._failures().get(whose):
+    def _why_not_evaluated(self, address: str) -> str:
+        if failure := self._failures().get(address):
             return f"failed: {failure}"
         config = self.config
         if config is None:
             return "not made yet"
-        return self._why_not_wanted(whose, config.evaluation) or "not evaluated yet"
+        return self._why_not_wanted(address, config.evaluation) or "not evaluated yet"
 
-    def _why_not_wanted(self, whose: str, section: EvaluationSection) -> str | None:
-        first, *rest = whose.split("/")
+    def _why_not_wanted(self, address: str, section: EvaluationSection) -> str | None:
+        first, *rest = address.split("/")
         benchmark = first if first in ("head_to_head", *OF_AN_ITERATION) else rest[0]
         if benchmark not in section.benchmarks:
             return f"{benchmark} is not among evaluation.benchmarks"

@@ -56,8 +56,8 @@ def test_a_vote_for_a_side_becomes_a_vote_for_whose_answer_stood_there(
         page = annotators[0].get(f"/{at.place}").text
         baseline_first = page.index("the baseline says") < page.index("the third says")
         left, right = ("B", "A") if baseline_first else ("A", "B")  # A is M3, "the third"
-        whose = {"left": left, "right": right, "tie": "tie"}[choice]
-        expected.append((at.item.item, whose, left, f"note {at.place}"))
+        address = {"left": left, "right": right, "tie": "tie"}[choice]
+        expected.append((at.item.item, address, left, f"note {at.place}"))
     votes = [(v.item, v.choice, v.left, v.comment) for v in read_votes(folder.path)]
     assert votes == expected
     assert {v.left for v in read_votes(folder.path)} == {"A", "B"}

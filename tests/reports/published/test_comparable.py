@@ -38,8 +38,8 @@ def alpaca(run: RunBuilder, *, judge: str = "gpt-4-1106-preview", count: int = 8
     """AlpacaEval of M1 as on the leaderboard, unless told otherwise."""
     ref = evaluation_ref("M1/alpaca_eval", Stage.ANSWERS)
     run.rows(ref, answers(count), inputs=HUB)
-    whose = "M1/alpaca_eval"
-    return run.judged(whose, Stage.ANNOTATIONS, judge=judge, config=ALPACA, facts=ANNOTATED)
+    address = "M1/alpaca_eval"
+    return run.judged(address, Stage.ANNOTATIONS, judge=judge, config=ALPACA, facts=ANNOTATED)
 
 
 def test_alpaca_eval_under_the_papers_conditions_has_no_obstacle(tmp_path: Path) -> None:
@@ -246,12 +246,12 @@ def test_imported_results_stand_beside_what_was_published_of_that_very_model(
 
 
 def test_an_imported_file_may_lack_two_rows_but_not_most(tmp_path: Path) -> None:
-    whose = "claude-2/alpaca_eval"
+    address = "claude-2/alpaca_eval"
     nearly = imported(tmp_path / "a", "claude-2", score("win_rate", 2.8, 803)).open()
     part = imported(tmp_path / "b", "claude-2", score("win_rate", 2.8, 100, 5)).open()
 
-    assert imported_obstacles(nearly, whose) == ()
-    assert imported_obstacles(part, whose) == ("claude-2.json has 100 of 805 prompts",)
+    assert imported_obstacles(nearly, address) == ()
+    assert imported_obstacles(part, address) == ("claude-2.json has 100 of 805 prompts",)
 
 
 def test_an_imported_file_by_another_judge_is_named(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def page_of(ref: Ref, row: Any, key: str) -> str:
     """Return the page of what a row is about, and the row's own page where there is none."""
     prompt = getattr(row, "prompt_key", key)
     if ref.stage in _OF_ITERATION:
-        k = ref.iteration or int(ref.whose.rpartition("iter")[2])
+        k = ref.iteration or int(ref.address.rpartition("iter")[2])
         return link(f"/iteration/{k}/prompt", key=prompt)
     if ref.stage in _OF_RANKED:
         return link("/agreement/prompt", key=prompt)
@@ -90,7 +90,7 @@ def page_of(ref: Ref, row: Any, key: str) -> str:
         return link("/head-to-head/prompt", key=prompt)
     if ref.stage is Stage.TURN_JUDGMENTS and row is not None:
         return link("/mt-bench/question", key=str(row.question_id))
-    benchmark = ref.whose.rpartition("/")[2]
+    benchmark = ref.address.rpartition("/")[2]
     if ref.stage in (Stage.ANSWERS, Stage.ANNOTATIONS) and benchmark in _BENCHMARKS:
         return link(_BENCHMARKS[benchmark], key=prompt)
     return row_link(ref, key)

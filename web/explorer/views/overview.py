@@ -104,14 +104,14 @@ def _benchmarks(source: Source) -> Table:
 
 def _both_judges(source: Source, k: int) -> Cells:
     name: str | Link = f"Self-judge beside the external judge, iteration {k}"
-    whose = f"self_judge/iter{k}"
-    if source.run.exists(evaluation_ref(whose, Stage.EXTERNAL_JUDGMENTS)):
+    address = f"self_judge/iter{k}"
+    if source.run.exists(evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)):
         name = Link(str(name), link(f"/iteration/{k}/self-judge"))
-    return _benchmark(source, name, whose, ("mean_difference", "order_agreement"))
+    return _benchmark(source, name, address, ("mean_difference", "order_agreement"))
 
 
-def _benchmark(source: Source, name: str | Link, whose: str, wanted: tuple[str, ...]) -> Cells:
-    ref = evaluation_ref(whose, Stage.SCORES)
+def _benchmark(source: Source, name: str | Link, address: str, wanted: tuple[str, ...]) -> Cells:
+    ref = evaluation_ref(address, Stage.SCORES)
     found = source.rows(ref)
     if found.why is not None:
         return name, found.why
@@ -185,8 +185,8 @@ def _artifact(source: Source, ref: Ref) -> Cells:
 
 def _page_of(ref: Ref) -> str:
     if ref.stage is Stage.EXTERNAL_JUDGMENTS:
-        return link(f"/iteration/{ref.whose.rpartition('iter')[2]}/self-judge")
-    if ref.stage in _PAGES and not ref.whose and not is_model(ref):
+        return link(f"/iteration/{ref.address.rpartition('iter')[2]}/self-judge")
+    if ref.stage in _PAGES and not ref.address and not is_model(ref):
         return link(f"/iteration/{ref.iteration}/{_PAGES[ref.stage]}")
     return artifact_link(ref)
 
