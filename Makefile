@@ -62,6 +62,7 @@ check: setup ## Lint, formatting, types, import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.configuration --check
 
 setup-vllm: ## Build .venv-vllm for a machine with GPUs: vLLM and srlm, apart from .venv
 	tools/setup_vllm.sh gpu $(PYTHON)

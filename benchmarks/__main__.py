@@ -2,7 +2,7 @@
 
     python -m benchmarks [--only judge_k3,arc0] [--repeats 3] [--out results.json]
 
-One process, both sides in turn, five repeats; see docs/benchmarks.md.
+One process, both sides in turn, five repeats; see docs/measurements.md.
 """
 
 from __future__ import annotations

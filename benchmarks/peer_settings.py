@@ -3,7 +3,7 @@
     python -m benchmarks.peer_settings [scoring] [generate] [vllm]
 
 Each setting is tried twice on a part of the workload and the faster time counts. `make bench` takes
-the settings that were best on the machine of docs/benchmarks.md; on another machine run this first.
+the settings that were best on the machine of docs/measurements.md; run this first elsewhere.
 """
 
 from __future__ import annotations

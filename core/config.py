@@ -37,7 +37,7 @@ class ModelSection(Section):
 
 
 class RaySection(Section):
-    """A pool of engine workers on Ray (docs/ray.md). Never part of a key: the rows are the same."""
+    """A pool of engine workers on Ray (docs/scale.md). Never part of a key: same rows."""
 
     workers: Tally = 0
     """Processes that each hold a copy of the model; 0 works in this process, without Ray."""
@@ -64,7 +64,7 @@ class EngineSection(Section):
 
     kind: Literal["transformers", "vllm", "openai"] = "transformers"
     """Who samples and scores: "transformers" (here), "vllm" (here, after `make setup-vllm`), or
-    "openai": servers with the OpenAI protocol that serve the very model; see docs/vllm.md."""
+    "openai": servers with the OpenAI protocol that serve the very model; see docs/scale.md."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where sampling runs; "auto" takes CUDA when there is one. vLLM runs where its build does."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"

@@ -205,7 +205,7 @@ def nlp(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items per task.")] = None,
     dtype: Dtype = "float32",
-    engine: Annotated[str, typer.Option(help="transformers or vllm (docs/vllm.md).")] = (
+    engine: Annotated[str, typer.Option(help="transformers or vllm (docs/scale.md).")] = (
         "transformers"
     ),
     as_json: AsJson = False,

@@ -1,7 +1,7 @@
 """The regression gate: is a candidate worse than a baseline, beyond chance and beyond tolerance?
 
 Each metric is tested for a drop on the items that both have; Holm's correction keeps the chance of
-any false alarm, over all metrics together, at alpha. docs/regression_gate.md says how to read it.
+any false alarm, over all metrics together, at alpha. docs/reports.md says how to read it.
 """
 
 from __future__ import annotations

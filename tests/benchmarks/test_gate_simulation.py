@@ -201,7 +201,7 @@ def test_missing_recorded_results_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_on_real_results_the_gate_keeps_both_promises(shared: Path) -> None:
-    # docs/regression_gate.md has the figures of 4,000 runs; this many cost half a minute.
+    # docs/measurements.md has the figures of 4,000 runs; this many cost half a minute.
     found = simulate(from_shared(shared), runs=400, seed=2)
     assert found.interval is not None and found.interval.low < 0.05
     planted = [row for row in found.caught if row.runs]
