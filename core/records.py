@@ -207,6 +207,14 @@ class Generation:
     turn: int = 1
 
 
+DRAW = 1.5  # an AlpacaEval preference between 1 and 2
+
+
+def zero_is_a_draw(preference: float) -> float:
+    """Return a preference of AlpacaEval, with 0, the package's old way to write a draw, as 1.5."""
+    return DRAW if preference == 0 else preference
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """One AlpacaEval comparison of a model's answer (output_2) with the reference's (output_1).

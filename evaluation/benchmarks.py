@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.stages import Ref, Stage
 from evaluation import against_labels, iteration_checks, open_ended
 from evaluation.agreement import scores as agreement
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from evaluation.loop_checks.contamination import EvaluationItem
     from evaluation.run import EvalRun
 
-_FIRST_FEEDBACK = 2  # iterations with candidates of their own
 ANSWERS = "answers"  # the part of head-to-head that is one model's
 
 
@@ -42,7 +42,7 @@ def jobs(run: EvalRun) -> list[Job]:
     def items() -> list[EvaluationItem]:
         return evaluation_items.items(run.section, run.read(Ref(1, Stage.RANKED)))
 
-    for k in range(_FIRST_FEEDBACK, run.iterations + 1):
+    for k in range(FIRST_FEEDBACK_ITERATION, run.iterations + 1):
         found += _of_iteration(run, k, items)
     return [job for job in found if job.benchmark in section.benchmarks]
 

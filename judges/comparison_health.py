@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.records import Measurement
-from judges.pairwise import combine, item_key
+from core.reductions import combine, item_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

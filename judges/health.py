@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from core.errors import UnhealthyJudge
 from core.records import Measurement
+from core.reductions import mean_scores
 from core.store import Built
-from judges.pointwise import mean_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

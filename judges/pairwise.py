@@ -12,7 +12,7 @@ from core.records import Message, Verdict
 from judges.asking import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from judges.asking import Judge, Reply
 
@@ -69,8 +69,8 @@ def judge_orders(
 ) -> Iterator[Verdict]:
     """Yield each order's verdict by itself, seen from A's side, leaving out the keys in `done`.
 
-    Keys end in "/ab" where A was shown first and in "/ba" where B was; `combine` makes one verdict
-    of the two. Decoding is greedy. Requests that failed for good are appended to `failures` and
+    Keys end in "/ab" where A was shown first and in "/ba" where B was; `core.reductions.combine`
+    joins the two. Decoding is greedy. Requests that failed for good are appended to `failures` and
     yield nothing.
     """
     shown = {}
@@ -98,35 +98,3 @@ def _verdict(item: Comparison, reply: Reply, prompt: PairPrompt) -> Verdict:
         read = prompt.read(reply)
     names = (reply.key, item.prompt_key or item.key, item.a, item.b)
     return Verdict(*names, read.winner, read.unparsed, (reply.text,))
-
-
-def item_key(verdict: Verdict) -> str:
-    """Return the comparison that one order's verdict belongs to."""
-    return verdict.key.removesuffix("/ab").removesuffix("/ba")
-
-
-def combine(ab: Verdict, ba: Verdict) -> Verdict:
-    """Join the two orders' verdicts of `judge_orders`: disagreement is a tie.
-
-    If either order could not be read there is no verdict: half a comparison carries the position
-    bias that judging both orders is there to remove.
-    """
-    replies = (*ab.replies, *ba.replies)
-    unparsed = ab.unparsed or ba.unparsed
-    agreed = ab.winner if ab.winner == ba.winner else "tie"
-    winner = None if unparsed else agreed
-    return Verdict(item_key(ab), ab.prompt_key, ab.a, ab.b, winner, unparsed, replies)
-
-
-def combine_all(orders: Mapping[str, Verdict]) -> list[Verdict]:
-    """Join verdicts by single order, keyed by their keys, into one per comparison.
-
-    A verdict under a key without order (identical or absent answers need no judge) stands as it is.
-    """
-    joined = []
-    for key, verdict in sorted(orders.items()):
-        if key.endswith("/ab"):
-            joined.append(combine(verdict, orders[f"{item_key(verdict)}/ba"]))
-        elif not key.endswith("/ba"):
-            joined.append(verdict)
-    return joined

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.records import Judgment, user
@@ -12,7 +10,7 @@ from judges.replies import Score, parse_score
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from core.config import JudgeSection
     from engines.engine import Engine, Sampled
@@ -25,14 +23,6 @@ class Subject(NamedTuple):
     prompt_key: str
     prompt: str
     response: str
-
-
-class MeanScore(NamedTuple):
-    """The mean over the draws that could be read; None if none could."""
-
-    mean: float | None
-    parsed: int
-    draws: int
 
 
 def judge_answers(
@@ -82,18 +72,3 @@ def read_judgment(sampled: Sampled, subject: Subject, rubric: Rubric) -> Judgmen
         tokens=sampled.tokens,
         cut=sampled.finish == "length",
     )
-
-
-def mean_scores(judgments: Iterable[Judgment]) -> dict[str, MeanScore]:
-    """Return each subject's mean over its readable draws (two of three readable: mean of two)."""
-    scores: dict[str, list[float]] = defaultdict(list)
-    draws: dict[str, int] = defaultdict(int)
-    for judgment in judgments:
-        draws[judgment.subject_key] += 1
-        if judgment.score is not None:
-            scores[judgment.subject_key].append(judgment.score)
-    means = {}
-    for key, count in draws.items():
-        found = scores.get(key, [])
-        means[key] = MeanScore(math.fsum(found) / len(found) if found else None, len(found), count)
-    return means

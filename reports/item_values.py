@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.reductions import combine_all, mean_scores
 from core.stages import Ref, Stage, evaluation_ref
-from judges.pairwise import combine_all
-from judges.pointwise import mean_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.config import Config
 from core.errors import ConfigError
 from core.outcomes import read_failures
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OF_A_MODEL = ("alpaca_eval", "mt_bench", "nlp", "agreement")
-_FIRST_FEEDBACK = 2  # iterations with candidates of their own
 
 
 class RunResults:
@@ -65,7 +65,7 @@ class RunResults:
     def iterations(self) -> tuple[int, ...]:
         """Iterations that made training data of their own: 2, 3, ..."""
         found = []
-        k = _FIRST_FEEDBACK
+        k = FIRST_FEEDBACK_ITERATION
         while self.exists(Ref(k, Stage.PROMPTS)):
             found.append(k)
             k += 1

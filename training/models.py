@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import ConfigError, NothingToTrain
 from core.hashing import model_files, sha256_file, sha256_folder
 from core.records import Example
+from core.reductions import mean_scores
 from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
-from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
 from training.data.open_assistant import source_hash
 from training.data.seed import PROMPTS_SAMPLE

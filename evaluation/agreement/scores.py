@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from core.intervals import bootstrap_mean
 from core.records import Score
+from core.reductions import mean_scores
 from evaluation.agreement.order_metrics import PERFECT, Metric, Scored, measure
-from judges.pointwise import mean_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.progress import track
+from core.reductions import combine_all
 from engines.opening import open_engine
 from evaluation.files.llmbar import CHANCE, agreement, always_longer, load
 from evaluation.judging import open_section
@@ -12,7 +13,7 @@ from evaluation.run import engine_section, judge_folder
 from judges.asking import settle_failures
 from judges.comparison_health import measure_comparisons
 from judges.pair_prompts import pair_prompt
-from judges.pairwise import combine_all, judge_orders
+from judges.pairwise import judge_orders
 
 if TYPE_CHECKING:
     from pathlib import Path

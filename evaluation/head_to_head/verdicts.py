@@ -12,10 +12,11 @@ from core.intervals import bootstrap_mean, wilson
 from core.paired import sign_test
 from core.progress import track
 from core.records import Score, Verdict
+from core.reductions import combine_all
 from core.store import Built
 from judges.asking import settle_failures
 from judges.comparison_health import measure_comparisons
-from judges.pairwise import Comparison, combine_all, judge_orders
+from judges.pairwise import Comparison, judge_orders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

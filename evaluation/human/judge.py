@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.intervals import bootstrap_ratio, wilson
 from core.records import Score
+from core.reductions import combine_all
 from evaluation.human.statistics import CHOICES
-from judges.pairwise import combine_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

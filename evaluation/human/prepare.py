@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.errors import ConfigError, DataError, MissingArtifact, StaleArtifact, disk_errors_named
 from core.stages import Ref, Stage, evaluation_ref, is_model_name
 from core.store import Store, write_atomically
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from core.records import Candidate, Generation, Prompt
 
 _TOKEN_BYTES = 24  # 192 bits
-_FIRST_FEEDBACK = 2
 _LINKS = TypeAdapter(dict[str, str])
 
 
@@ -82,7 +82,7 @@ def prepare_ranking(run: Path, iteration: int, asked: Asked) -> StudyFolder:
         MissingArtifact: the iteration has no candidates.
         StaleArtifact: the study is there with other settings or from other candidates.
     """
-    if iteration < _FIRST_FEEDBACK:
+    if iteration < FIRST_FEEDBACK_ITERATION:
         message = f"iteration {iteration} samples no candidates; they begin with iteration 2"
         raise ConfigError(message)
     store = _open(run)

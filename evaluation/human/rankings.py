@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from core import jsonl
 from core.errors import ConfigError
+from core.reductions import mean_scores
 from core.stages import Ref, Stage
 from core.store import Store
 from evaluation.human.ballots import read_ballots
 from evaluation.human.study import StudyFolder, StudyInfo, read_study
-from judges.pointwise import mean_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.intervals import Interval, bootstrap, bootstrap_mean, bootstrap_ratio
 from core.progress import track
 from core.records import Judgment, Score, user
+from core.reductions import mean_scores
 from core.store import Built
 from engines.engine import Sampled
 from evaluation.agreement.correlation import spearman
 from judges.asking import Ask, Reply, settle_failures
-from judges.pointwise import Subject, judgment_key, mean_scores, read_judgment
+from judges.pointwise import Subject, judgment_key, read_judgment
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:

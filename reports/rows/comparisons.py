@@ -6,8 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from core.reductions import combine_all
 from core.stages import Stage, evaluation_ref
-from judges.pairwise import combine_all
 from reports.document import Item, number
 from reports.formats.plotting import shown_name
 from reports.rows.texts import NONE, Part, excerpt, group, points, said

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from judges.pointwise import mean_scores
+from core.reductions import mean_scores
 from reports.document import RowGroup, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from core.records import Judgment
+    from core.reductions import MeanScore
     from core.stages import Ref
-    from judges.pointwise import MeanScore
     from reports.document import Item
 
 NONE = "–"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.reductions import mean_scores
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
-from judges.pointwise import mean_scores
 from judges.rubrics import load_rubric
 from reports.document import Figure, number
 from reports.formats.plotting import COLOURS, INK, LOSE, TIE, WIN, legend, render

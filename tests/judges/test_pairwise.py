@@ -8,12 +8,13 @@ import pytest
 
 from core.errors import ConfigError
 from core.records import Verdict
+from core.reductions import combine, combine_all
 from engines.engine import Decoding, Sampled
 from judges import pair_prompts
 from judges.asking import Ask, Reply
 from judges.backends.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt, ranking_messages, read_token, token_messages
-from judges.pairwise import Comparison, combine, combine_all, judge_orders
+from judges.pairwise import Comparison, judge_orders
 from tests.engines.scripted import ScriptedEngine
 
 if TYPE_CHECKING:

@@ -6,15 +6,9 @@ import pytest
 
 from core.config import JudgeSection
 from core.records import Judgment
+from core.reductions import MeanScore, mean_scores
 from engines.engine import Decoding, Sampled
-from judges.pointwise import (
-    MeanScore,
-    Subject,
-    judge_answers,
-    judgment_key,
-    mean_scores,
-    read_judgment,
-)
+from judges.pointwise import Subject, judge_answers, judgment_key, read_judgment
 from judges.rubrics import load_rubric
 from tests.engines.scripted import ScriptedEngine
 

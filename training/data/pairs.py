@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.records import LedgerRow
+from core.reductions import MeanScore, mean_scores
 from core.store import Built
-from judges.pointwise import MeanScore, mean_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from training.plan.machine import samplers, training_setup
 from training.plan.memory import Memory, SamplingMemory, sampling_memory, training_memory
 from training.plan.shapes import Unknown, shape_of
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from core.config import Config, DpoSection, SftSection
 
 GB = 1e9
-_FIRST_FEEDBACK = 2
 _KEPT = 2  # models that the transformers engine keeps loaded (engines/pool.py)
 _BYTES = {"bfloat16": 2, "float32": 4}
 
@@ -34,8 +34,8 @@ class Fit(NamedTuple):
 def fits(config: Config, k: int) -> dict[str, Fit | Unknown]:
     """Return a verdict on each kind of training and sampling of a run up to M_k, by its title."""
     kinds = {"SFT baseline, M1": partial(_training, config, config.sft)}
-    if k >= _FIRST_FEEDBACK:
-        models = ", ".join(f"M{i}" for i in range(_FIRST_FEEDBACK, k + 1))
+    if k >= FIRST_FEEDBACK_ITERATION:
+        models = ", ".join(f"M{i}" for i in range(FIRST_FEEDBACK_ITERATION, k + 1))
         dpo = config.improvement.method == "dpo"
         section = config.dpo if dpo else config.sft
         kinds[f"{'DPO' if dpo else 'SFT'}: {models}"] = partial(_training, config, section)
@@ -76,7 +76,7 @@ def _compared(needed: float, available: float) -> str:
 def _sampled(config: Config, k: int) -> dict[str, list[str]]:
     """Return the models that sample, each with its roles."""
     roles = {config.model.base: ["the run's models"]}
-    if k >= _FIRST_FEEDBACK:
+    if k >= FIRST_FEEDBACK_ITERATION:
         others = [("prompt writer", config.prompts.generator)]
         if config.improvement.method == "dpo" and config.dpo.early_stopping.enabled:
             others.append(("checkpoint judge", config.dpo.early_stopping.judge))

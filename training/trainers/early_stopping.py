@@ -21,11 +21,12 @@ from core import hashing, jsonl
 from core.append_log import AppendLog
 from core.progress import say, track
 from core.records import Judgment, Verdict, user
+from core.reductions import combine, mean_scores
 from engines.engine import Decoding, Request
 from judges.backends.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt
-from judges.pairwise import Comparison, combine, judge_orders
-from judges.pointwise import Subject, judge_answers, mean_scores
+from judges.pairwise import Comparison, judge_orders
+from judges.pointwise import Subject, judge_answers
 from training.trainers.weights import weights_of
 
 if TYPE_CHECKING:

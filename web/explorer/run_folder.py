@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from core.evaluation_config import EvaluationSection
     from core.store import Manifest
 
-FIRST_FEEDBACK = 2  # iterations with candidates of their own
 OF_A_MODEL = ("head_to_head", "alpaca_eval", "mt_bench", "agreement", "nlp")
 OF_AN_ITERATION = ("self_judge", "contamination")
 _MANIFEST = ".manifest.json"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.config import PairsSection
+from core.reductions import MeanScore
 from core.stages import Ref, Stage
-from judges.pointwise import MeanScore
 from tests.training.making import Made, candidate, interrupted, judgment, made, prompt
 from training.data.pairs import Scored, choose, ledger_row, select_pairs
 

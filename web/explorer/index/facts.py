@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core import records
-from judges.pairwise import item_key
+from core.reductions import item_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

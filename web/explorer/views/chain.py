@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.reductions import mean_scores
 from core.stages import Ref, Stage, evaluation_ref
-from judges.pointwise import mean_scores
 from web.explorer.cards import CUT, judge_words
 from web.explorer.pages import Badge, Card, Detail, Link, Part, Words, link, named, points, row_link
 from web.explorer.views.loop import crumbs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.reductions import mean_scores
 from core.stages import Ref, Stage, evaluation_ref
-from judges.pointwise import mean_scores
 from web.explorer.cards import judge_words
 from web.explorer.pages import (
     NONE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.stages import (
     SPECS,
     Ref,
@@ -15,7 +16,6 @@ from core.stages import (
     stages_of,
 )
 from web.explorer.pages import Link, Table, Tables, artifact_link, link, named, points
-from web.explorer.run_folder import FIRST_FEEDBACK
 from web.explorer.views.judging import judges_of_ranked
 from web.explorer.views.loop import crumbs
 
@@ -59,7 +59,7 @@ def _iterations(source: Source) -> Table:
 
 def _count(source: Source, k: int, stage: Stage) -> str | Link:
     """Return how many rows a stage has, leading to them; or why it has none."""
-    if k < FIRST_FEEDBACK:
+    if k < FIRST_FEEDBACK_ITERATION:
         return "–"
     ref = Ref(k, stage)
     if (why := source.run.why_missing(ref)) is not None:
@@ -98,7 +98,9 @@ def _benchmarks(source: Source) -> Table:
             wanted = ("pairwise_accuracy", "spearman")
             rows.append(_benchmark(source, human, f"{name}/agreement", wanted))
     rows += [_task(source, task) for task in source.run.tasks]
-    rows += [_both_judges(source, k) for k in source.run.iterations if k >= FIRST_FEEDBACK]
+    rows += [
+        _both_judges(source, k) for k in source.run.iterations if k >= FIRST_FEEDBACK_ITERATION
+    ]
     return Table("Evaluation", ("benchmark", "scores, or why there are none"), tuple(rows))
 
 
@@ -159,7 +161,7 @@ def iteration(source: Source, k: int) -> Tables | None:
         return None
     rows = tuple(_artifact(source, Ref(k, stage)) for stage in stages_of(k))
     tables = [Table("Made in this iteration", _COLUMNS, rows)]
-    if k >= FIRST_FEEDBACK:
+    if k >= FIRST_FEEDBACK_ITERATION:
         checks = (
             evaluation_ref(f"self_judge/iter{k}", Stage.EXTERNAL_JUDGMENTS),
             evaluation_ref(f"contamination/iter{k}", Stage.FLAGS),

@@ -1,0 +1,280 @@
+"""The benchmarks: what evaluation, reports and the web pages must know alike about each of them.
+
+A benchmark is one entry of `BENCHMARKS`; nothing else in core, reports/collect.py or web/ lists
+them. A `Subject` is one benchmark of one model, matchup or iteration; its address is the folder
+below eval/ that holds the artifacts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from core.records import zero_is_a_draw
+from core.reductions import combine_all, mean_scores
+from core.stages import EVALUATION_STAGES, Ref, Stage, evaluation_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from core.records import (
+        Annotation,
+        ItemScore,
+        Judgment,
+        RankedPrompt,
+        Score,
+        TurnJudgment,
+        Verdict,
+    )
+
+FIRST_FEEDBACK_ITERATION = 2
+"""The first iteration with prompts, candidates and pairs of its own."""
+
+Unit = Literal["percent", "points", "characters", "share", "p_value", "count"]
+
+_PERCENT = (0.0, 100.0)
+_NET = (-100.0, 100.0)
+_NET_OF = {"A": 100.0, "tie": 0.0, "B": -100.0}
+_ABOUT_JUDGES = ("judge/", "people/")  # scores that describe who judged, not what was judged
+
+
+class Items(NamedTuple):
+    """Values by item, the least and greatest possible value, and which items are one observation.
+
+    `clusters` maps an item to its observation (two turns: their question); None: each is its own.
+    """
+
+    values: dict[str, float]
+    scale: tuple[float, float]
+    clusters: dict[str, str] | None = None
+
+
+class Facts(NamedTuple):
+    """What all layers must know alike about one benchmark.
+
+    `of`: what one result of it belongs to.
+    `headlines`: the scores that the paper's tables show, the first one first; empty where each
+        score says so itself (`detail["headline"]`).
+    `unit`: of its scores; `units` names those with another one.
+    `judged`: whether the external judge is asked.
+    `stages`, `items`: the artifacts that hold the items and the function that reads their rows:
+        per metric that is a mean over items, its items. None: no score is a mean over items.
+    `describing`: scores that are neither better nor worse when higher.
+    `directed`: whether any score of it has a better direction.
+    `parts`: the setting of its section that lists its parts (tasks); empty without parts.
+    """
+
+    name: str
+    title: str
+    of: Literal["model", "matchup", "iteration"]
+    headlines: tuple[str, ...]
+    unit: Unit = "percent"
+    judged: bool = False
+    stages: tuple[Stage, ...] = ()
+    items: Callable[..., dict[str, Items]] | None = None
+    units: Mapping[str, Unit] | None = None
+    describing: tuple[str, ...] = ()
+    directed: bool = True
+    parts: str = ""
+
+    @property
+    def headline(self) -> str:
+        """The score to name when there is none: the first headline, or "value"."""
+        return self.headlines[0] if self.headlines else "value"
+
+    def is_headline(self, score: Score) -> bool:
+        """Whether the paper's tables show a score."""
+        if self.headlines:
+            return score.key in self.headlines
+        return bool(score.detail and score.detail.get("headline"))
+
+    def describes(self, metric: str) -> bool:
+        """Whether a score has no better direction."""
+        return not self.directed or metric in self.describing or metric.startswith(_ABOUT_JUDGES)
+
+    def unit_of(self, metric: str) -> Unit:
+        """Return the unit of a score by its key."""
+        name = metric.rpartition("/")[2]
+        if name == "sign_test":
+            return "p_value"
+        if "length" in name and "win_rate" not in metric:
+            return "characters"
+        if metric.startswith(_ABOUT_JUDGES):
+            return "share"
+        return (self.units or {}).get(metric, self.unit)
+
+
+def _head_to_head(orders: list[Verdict]) -> dict[str, Items]:
+    """Net wins: 100 where the first model won, −100 where it lost."""
+    verdicts = combine_all({verdict.key: verdict for verdict in orders})
+    values = {v.prompt_key: _NET_OF[v.winner] for v in verdicts if v.winner is not None}
+    return {"net": Items(values, _NET)}
+
+
+def _alpaca_eval(annotations: list[Annotation]) -> dict[str, Items]:
+    graded = {row.key: row.preference for row in annotations if row.preference is not None}
+    values = {key: 100 * (zero_is_a_draw(found) - 1) for key, found in graded.items()}
+    return {"win_rate": Items(values, _PERCENT)}
+
+
+def _mt_bench(judgments: list[TurnJudgment]) -> dict[str, Items]:
+    """Every draw of every turn: a turn judged twice counts twice in the score."""
+    values, clusters = {}, {}
+    for found in judgments:
+        if found.score is not None:
+            key = f"{found.question_id}/{found.turn}/{found.draw}"
+            values[key], clusters[key] = found.score, str(found.question_id)
+    return {"overall": Items(values, (1.0, 10.0), clusters)}
+
+
+def _nlp(items: list[ItemScore]) -> dict[str, Items]:
+    names = dict.fromkeys(name for item in items for name in item.metrics)
+    return {
+        name: Items(
+            {item.key: 100 * item.metrics[name] for item in items if name in item.metrics}, _PERCENT
+        )
+        for name in names
+    }
+
+
+def _human(items: list[ItemScore]) -> dict[str, Items]:
+    """Net wins by majority; an item that lacks a vote has no value."""
+    values = {item.key: item.metrics["net"] for item in items if item.metrics}
+    return {"net": Items(values, _NET)}
+
+
+def _agreement(ranked: list[RankedPrompt], judgments: list[Judgment]) -> dict[str, Items]:
+    """Pairs of differently ranked replies, and whether each judge reply could be read.
+
+    "pairwise_accuracy/ties_half" is the reading in which every pair has a value whatever the judge
+    says: 50 where its scores are equal.
+    """
+    means = {key: found.mean for key, found in mean_scores(judgments).items()}
+    right: dict[str, float] = {}
+    owner: dict[str, str] = {}
+    for prompt in ranked:
+        ordered = sorted(prompt.replies, key=lambda reply: reply.rank)
+        for at, better in enumerate(ordered):
+            for worse in ordered[at + 1 :]:
+                high, low = means.get(better.key), means.get(worse.key)
+                if better.rank == worse.rank or high is None or low is None:
+                    continue
+                key = f"{better.key} > {worse.key}"
+                right[key] = 100.0 * (high > low) + 50.0 * (high == low)
+                owner[key] = prompt.key
+    readable = {j.key: float(j.score is not None) for j in judgments}
+    return {
+        "pairwise_accuracy/ties_half": Items(right, _PERCENT, owner),
+        "parse_rate": Items(readable, (0.0, 1.0), {j.key: j.prompt_key for j in judgments}),
+    }
+
+
+_FACTS = (
+    Facts(
+        "head_to_head", "Head to head", "matchup", ("win", "tie", "lose", "net", "sign_test"),
+        judged=True, stages=(Stage.VERDICTS,), items=_head_to_head,
+        describing=("tie", "lose", "sign_test"),
+    ),
+    Facts(
+        "alpaca_eval", "AlpacaEval 2.0", "model",
+        ("win_rate", "length_controlled_win_rate", "avg_length"),
+        judged=True, stages=(Stage.ANNOTATIONS,), items=_alpaca_eval,
+        describing=("avg_length", "avg_length_reference"),
+    ),
+    Facts(
+        "mt_bench", "MT-Bench", "model",
+        ("overall", "turn_1", "turn_2", "math_coding_reasoning", "rest"),
+        unit="points", judged=True, stages=(Stage.TURN_JUDGMENTS,), items=_mt_bench,
+    ),
+    Facts(
+        "nlp", "NLP benchmarks", "model", (), stages=(Stage.ITEMS,), items=_nlp, parts="tasks"
+    ),
+    Facts(
+        "agreement", "Reward modelling", "model",
+        (
+            "pairwise_accuracy", "five_best", "exact_match", "spearman", "kendall_tau",
+            "parse_rate",
+        ),
+        stages=(Stage.RANKED, Stage.RANKED_JUDGMENTS), items=_agreement,
+        units={"spearman": "share", "kendall_tau": "share", "parse_rate": "share"},
+        describing=("tie_rate",),
+    ),
+    Facts(
+        "human", "Human evaluation", "matchup",
+        ("win", "tie", "lose", "net", "sign_test", "people/alpha"),
+        stages=(Stage.ITEMS,), items=_human, describing=("tie", "lose", "sign_test"),
+    ),
+    Facts(
+        "self_judge", "Self-judge against external judge", "iteration",
+        ("mean_own", "mean_external", "mean_difference", "pairs_confirmed"),
+        judged=True, directed=False,
+        units={
+            "mean_own": "points", "mean_external": "points", "mean_difference": "points",
+            "spearman": "share",
+        },
+    ),
+    Facts("contamination", "Contamination", "iteration", ("flagged",), directed=False),
+)  # fmt: skip
+BENCHMARKS: dict[str, Facts] = {facts.name: facts for facts in _FACTS}
+"""The benchmarks by name, in the order of the tables."""
+
+
+class Subject(NamedTuple):
+    """One benchmark of one model, two models or one iteration; prints and parses its address.
+
+    "M2/mt_bench", "M2/nlp/piqa" (`part` "piqa"), "head_to_head/M2-M1", "human/A-B",
+    "self_judge/iter3", and "M2/head_to_head": one model's answers for its matchups.
+    """
+
+    benchmark: str
+    models: tuple[str, ...] = ()
+    iteration: int | None = None
+    part: str = ""
+
+    @classmethod
+    def parse(cls, address: str) -> Subject | None:
+        """Read an address below eval/; None if it is no benchmark's (tags, rankings)."""
+        first, _, rest = address.partition("/")
+        facts = BENCHMARKS.get(first)
+        if facts is None:
+            name, _, part = rest.partition("/")
+            if name not in BENCHMARKS or BENCHMARKS[name].of == "iteration" or first == "tags":
+                return None
+            return cls(name, (first,), part=part)
+        if facts.of == "iteration":
+            found = re.fullmatch(r"iter([0-9]{1,6})", rest)
+            return cls(first, iteration=int(found[1])) if found else None
+        a, dash, b = rest.partition("-")
+        return cls(first, (a, b)) if dash and facts.of == "matchup" else None
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of its benchmark."""
+        return BENCHMARKS[self.benchmark]
+
+    @property
+    def name(self) -> str:
+        """What the numbers belong to: "M2", "M2-M1" or "iter3"."""
+        return "-".join(self.models) if self.iteration is None else f"iter{self.iteration}"
+
+    @property
+    def address(self) -> str:
+        """Where its artifacts lie below eval/."""
+        if self.iteration is None and len(self.models) == 1:
+            return "/".join((*self.models, self.benchmark, *([self.part] if self.part else ())))
+        return f"{self.benchmark}/{self.name}"
+
+    def ref(self, stage: Stage) -> Ref:
+        """Return one of its artifacts; of training, one of the iteration it reads."""
+        if stage in EVALUATION_STAGES:
+            return evaluation_ref(self.address, stage)
+        return Ref(self.iteration or 1, stage)
+
+    def items(self, rows: Callable[[Ref], list[Any]]) -> dict[str, Items]:
+        """Return, per metric that is a mean over items, its items; {} without such a metric.
+
+        `rows` reads an artifact; [] if it has not been made.
+        """
+        if self.facts.items is None:
+            return {}
+        return self.facts.items(*(rows(self.ref(stage)) for stage in self.facts.stages))
