@@ -1,7 +1,7 @@
-"""The pages of a study. None of them names a model, a run or an artifact.
+"""Pages of a study. None of them names a model, a run or an artifact.
 
-Every page works without scripts: forms are posted, answers lead on by 303. htmx only swaps the
-page's content instead of loading it anew, and study.js adds the keys.
+Every page works without scripts: forms are posted and answered by a redirect (303). study.js adds
+keyboard shortcuts.
 """
 
 from __future__ import annotations

@@ -1,23 +1,13 @@
 from __future__ import annotations
 
-import hashlib
-import re
 from http import HTTPStatus
 from pathlib import Path
 
 from starlette.testclient import TestClient
 
 from web.kit.app import new_app
-from web.kit.static import STATIC
 
 HOME = "http://127.0.0.1"
-
-
-def test_htmx_is_the_published_file_that_the_readme_names() -> None:
-    named = re.search(r"`([0-9a-f]{64})`", (STATIC / "README.md").read_text())
-    assert named is not None
-    found = hashlib.sha256((STATIC / "htmx.min.js").read_bytes()).hexdigest()
-    assert found == named[1]
 
 
 def test_a_browser_that_has_the_file_is_not_sent_it_again() -> None:

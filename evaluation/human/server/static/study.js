@@ -1,8 +1,8 @@
-// Keys for voting, and what a reader of the screen needs when htmx swaps the page's content.
+// Keyboard shortcuts for voting, protection against double submission, and focus for screen readers.
 "use strict";
 
-const UNREAD_MS = 300; // a key pressed sooner was meant for the item before
-let swapped = -UNREAD_MS;
+const UNREAD_MS = 300; // a key pressed sooner after loading was meant for the previous item
+const loaded = performance.now();
 let sending = false;
 
 document.addEventListener("keydown", (event) => {
@@ -14,31 +14,16 @@ document.addEventListener("keydown", (event) => {
     : document.querySelector(`.vote [data-key="${CSS.escape(key)}"]`);
   if (!button) return;
   event.preventDefault();
-  if (!sending && performance.now() - swapped >= UNREAD_MS) button.click();
+  if (!sending && performance.now() - loaded >= UNREAD_MS) button.click();
 });
 
 document.addEventListener("submit", (event) => {
-  // A second click while the first is on its way; the server would ignore it, too.
-  if (!sending) return;
-  event.preventDefault();
-  event.stopPropagation();
-}, true);
-
-document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.requestConfig.verb !== "post") return;
+  // A second click while the first request is pending; the server would ignore it, too.
+  if (sending) event.preventDefault();
   sending = true;
-  document.getElementById("trouble").hidden = true;
 });
 
-document.addEventListener("htmx:afterRequest", () => { sending = false; });
+// A page restored by the browser's "back" can be submitted again.
+window.addEventListener("pageshow", () => { sending = false; });
 
-document.addEventListener("htmx:afterSwap", () => {
-  swapped = performance.now();
-  document.querySelector("#page h1")?.focus({ preventScroll: true });
-});
-
-for (const trouble of ["htmx:sendError", "htmx:timeout"]) {
-  document.addEventListener(trouble, () => {
-    document.getElementById("trouble").hidden = false;
-  });
-}
+document.querySelector("#page h1")?.focus({ preventScroll: true });
