@@ -201,7 +201,7 @@ def test_hostile_answers_are_shown_and_do_nothing(tmp_path: Path) -> None:
     write_answers(run, "sft", {"p0": (HOSTILE, " ")})
     with visitors(prepare_comparison(run, "M3", "sft", Asked(1, 1))) as (one,):
         page = one.get("/1").text
-    assert page.count("<script") == 2  # the page's own two files
+    assert page.count("<script") == 1  # study.js
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
     assert "<img" not in page
     assert 'href="javascript' not in page
