@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import HOW_JUDGED, Ref, Stage
+from evaluation.judge import JUDGED_BY
 from evaluation.loop_checks import contamination, evaluation_items, self_judge
-from evaluation.run import JUDGED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

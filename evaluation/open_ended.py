@@ -18,11 +18,11 @@ from evaluation.alpaca_eval import scores as alpaca_scores
 from evaluation.alpaca_eval import tags
 from evaluation.alpaca_eval.sources import file_source, length_control_source, reference_name
 from evaluation.head_to_head import verdicts as head_to_head
+from evaluation.judge import JUDGED_BY
 from evaluation.mt_bench import grading as mt_bench
 from evaluation.mt_bench import questions as mt_bench_questions
 from evaluation.mt_bench import scores as mt_bench_scores
 from evaluation.prompts import load_prompts, prompts_file
-from evaluation.run import JUDGED_BY
 from judges.pair_prompts import pair_prompt
 
 if TYPE_CHECKING:

@@ -15,7 +15,9 @@ from core.stages import Ref, Stage, evaluation_ref, is_model_name, model_ref, na
 from core.store import Built
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
+from evaluation.judge import judge_folder, open_judge
 from judges.backends.openai_judge import identity_of
+from judges.backends.recorded import Recorded
 from judges.rubrics import rubric_source
 
 if TYPE_CHECKING:
@@ -25,10 +27,7 @@ if TYPE_CHECKING:
     from core.records import Score
     from core.store import Partial, Store
     from engines.engine import Engine
-    from evaluation.judging import ExternalJudge
-
-# The settings that decide what the external judge says, apart from the request itself.
-JUDGED_BY = ("evaluation.judge.backend", "evaluation.judge.model")
+    from evaluation.judge import ExternalJudge
 
 
 class EvalRun:
@@ -132,16 +131,16 @@ class EvalRun:
 
     @property
     def judge(self) -> ExternalJudge:
-        """The external judge, recorded; opened when first asked for."""
+        """The external judge, recorded; opened on first use."""
         if self._judge is None:
-            from evaluation.judging import open_judge
-
-            self._judge = open_judge(self)
+            section, paths = self.section.judge, self.store.paths
+            cassette = Path(section.cassette).expanduser() if section.cassette else paths.cassette
+            self._judge = open_judge(section, cassette, self._judge_engine, seed=self.config.seed)
         return self._judge
 
     def judge_summary(self) -> str | None:
-        """Return what the judge did and cost; None if it was not asked."""
-        return self._judge.summary() if self._judge is not None else None
+        """Return the judge's requests and cost in one line; None if it was not asked."""
+        return self._judge.summary() if isinstance(self._judge, Recorded) else None
 
     def judge_inputs(self) -> list[Ref]:
         """Return the artifacts the external judge depends on: a model of this run, or none."""
@@ -162,7 +161,7 @@ class EvalRun:
         digest = sha256_folder(model_files(folder), self.store.paths.digests)
         return {f"judge:{folder.name}": digest}
 
-    def judge_engine(self) -> Engine:
+    def _judge_engine(self) -> Engine:
         """Return the engine of a judge that is a model."""
         stage = evaluation_ref("judge", Stage.VERDICTS)
         if inputs := self.judge_inputs():
@@ -170,22 +169,6 @@ class EvalRun:
         (digest,) = self.judge_sources().values()
         folder = judge_folder(self.section.judge.model)
         return self._engines.folder(folder, stage, weights_sha256=digest)
-
-
-def judge_folder(name: str) -> Path:
-    """Return the model folder a setting names.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        message = (
-            f"evaluation.judge.model = {name!r}: with backend 'model' this is a model of the run "
-            "(M0, sft, M1, ...) or an existing model folder"
-        )
-        raise ConfigError(message)
-    return folder
 
 
 def engine_section(dtype: str, kind: str = "transformers") -> EngineSection:

@@ -8,8 +8,8 @@ from core.progress import track
 from core.reductions import combine_all
 from engines.opening import open_engine
 from evaluation.files.llmbar import CHANCE, agreement, always_longer, load
-from evaluation.judging import open_section
-from evaluation.run import engine_section, judge_folder
+from evaluation.judge import judge_folder, open_judge
+from evaluation.run import engine_section
 from judges.asking import settle_failures
 from judges.comparison_health import measure_comparisons
 from judges.pair_prompts import pair_prompt
@@ -49,7 +49,7 @@ def report(
     def engine() -> Engine:
         return open_engine(judge_folder(section.model), engine_section(dtype))
 
-    judge = open_section(section, cassette, engine, seed=0)
+    judge = open_judge(section, cassette, engine, seed=0)
     failures: list[Reply] = []
     orders = {}
     with track(f"{judge.name} judges {path.name}", 2 * len(comparisons)) as advance:

@@ -205,12 +205,16 @@ class Budget:
                 "evaluation.judge.model: add it to judges/backends/prices.toml, or remove the limit"
             )
             raise ConfigError(message)
-        self._price, self._counter = price, counter
+        self.price, self._counter = price, counter
         self._limit, self._already = limit_usd, already_usd
         self._lock = threading.Lock()
         self._reserved = 0.0
         self.spent = Spent()
         self.spared = Spent()
+
+    def quote(self, asks: Sequence[Ask]) -> Quote:
+        """Return what asking would cost at most, at this budget's price."""
+        return quote(asks, self._counter, self.price)
 
     def reserve(self, ask: Ask) -> bool:
         """Set aside the most that a request can cost; False, and nothing is, if it does not fit."""
@@ -256,13 +260,13 @@ class Budget:
         )
 
     def _cost(self, ask: Ask, reply: Reply) -> float:
-        if self._price is None or self._price == FREE:
+        if self.price is None or self.price == FREE:
             return 0.0
         if reply.tokens_in == 0 and reply.finish in ("stop", "length", "refused"):
-            return self._price.cost(self._counter.prompt(ask), self._counter.count(reply.text))
-        return self._price.cost(reply.tokens_in, reply.tokens_out)
+            return self.price.cost(self._counter.prompt(ask), self._counter.count(reply.text))
+        return self.price.cost(reply.tokens_in, reply.tokens_out)
 
     def _most(self, ask: Ask) -> float:
-        if self._price is None or self._price == FREE:
+        if self.price is None or self.price == FREE:
             return 0.0
-        return self._price.cost(self._counter.prompt(ask), ask.max_new_tokens)
+        return self.price.cost(self._counter.prompt(ask), ask.max_new_tokens)

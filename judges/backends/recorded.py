@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import NotRecorded
 from core.hashing import sha256_json, short
+from core.progress import say
 from judges.asking import unique_keys
 
 if TYPE_CHECKING:
@@ -26,10 +27,17 @@ class Recorded:
     Each reply is recorded before it is handed out. Failures are handed out and not recorded.
     """
 
-    def __init__(self, judge: Judge, cassette: Cassette, budget: Budget) -> None:
-        """Keep the three; the caller closes the cassette."""
-        self._judge, self._cassette = judge, cassette
+    def __init__(
+        self, judge: Judge, cassette: Cassette, budget: Budget, *, charged: bool = False
+    ) -> None:
+        """Keep the judge, its cassette (closed by the caller) and its budget.
+
+        `charged`: requests cost money, so each batch is quoted before it is sent, and the summary
+        includes tokens and dollars.
+        """
+        self._judge, self._cassette, self._charged = judge, cassette, charged
         self.budget = budget
+        self._quoted_usd = 0.0
 
     @property
     def name(self) -> str:
@@ -59,6 +67,8 @@ class Recorded:
             ValueError: two asks have the same key.
         """
         unique_keys(asks)
+        if self._charged:
+            self._print_quote(asks)
         waiting: dict[str, list[Ask]] = {}
         for same in self._equal(asks):
             recording = self._cassette.get(same[0].identity(self.identity))
@@ -75,6 +85,36 @@ class Recorded:
             for reply, cost in self._paid(batch):
                 yield reply
                 yield from self._spared(waiting[reply.key][1:], reply, cost)
+
+    def summary(self) -> str | None:
+        """Return one line: requests answered and replayed, actual against quoted cost.
+
+        None if nothing was asked.
+        """
+        spent, replayed = self.budget.spent, self.budget.spared
+        if not spent.requests and not replayed.requests:
+            return None
+        cost = ""
+        if self._charged and self.budget.price is None:
+            cost = f", {spent.tokens_in:,} tokens in and {spent.tokens_out:,} out (price unknown)"
+        elif self._charged:
+            cost = f", {spent.usd:.2f} USD (quoted: at most {self._quoted_usd:.2f})"
+        return (
+            f"judge {self.name}: {spent.requests} requests answered{cost}, "
+            f"{replayed.requests} from the cassette"
+        )
+
+    def _print_quote(self, asks: Sequence[Ask]) -> None:
+        """Print what the requests that are not recorded yet cost at most."""
+        if not (missing := self.missing(asks)):
+            return
+        offer = self.budget.quote(missing)
+        self._quoted_usd += offer.usd or 0.0
+        cost = "price unknown" if offer.usd is None else f"at most {offer.usd:.2f} USD"
+        say(
+            f"  judge {self.name}: {offer.requests} requests, {offer.prompt_tokens:,} tokens in "
+            f"({offer.counted_by}), at most {offer.max_output_tokens:,} out: {cost}"
+        )
 
     def _spared(self, asks: Sequence[Ask], reply: Reply, cost: float) -> Iterator[Reply]:
         """Yield for each ask the reply that another one was paid for."""

@@ -1,0 +1,70 @@
+"""The external judge of an evaluation: an API or a model, recorded, within a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from core.errors import ConfigError
+from judges.backends.budget import ESTIMATE, FREE, Budget, price_of, token_counter
+from judges.backends.cassette import Cassette
+from judges.backends.local_judge import LocalJudge
+from judges.backends.openai_judge import OpenAIJudge, identity_of, server_of
+from judges.backends.recorded import Recorded, Replayed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.evaluation_config import JudgeBackendSection
+    from engines.engine import Engine
+
+ExternalJudge: TypeAlias = Recorded | Replayed
+
+# The settings that determine the external judge's replies, apart from the request itself.
+JUDGED_BY = ("evaluation.judge.backend", "evaluation.judge.model")
+
+
+def open_judge(
+    section: JudgeBackendSection, file: Path, open_model: Callable[[], Engine], *, seed: int
+) -> ExternalJudge:
+    """Return the judge that a section describes, recorded in (or replayed from) `file`.
+
+    `open_model` opens the engine of a judge with backend "model".
+
+    Raises:
+        ConfigError: no API key, no such model, or a cost limit without a price.
+        DataError: the cassette is damaged, or absent where it should be replayed.
+    """
+    cassette = Cassette(file, read_only=section.replay)
+    if section.backend == "model":
+        local = LocalJudge(open_model(), section.model, seed=seed)
+        if section.replay:
+            return Replayed(cassette, local.identity, local.name)
+        # The token count is never used: a local model costs nothing.
+        return Recorded(local, cassette, Budget(FREE, ESTIMATE))
+    if section.replay:
+        return Replayed(cassette, identity_of(section), section.model)
+    judge = OpenAIJudge(section, seed=seed)
+    budget = Budget(
+        price_of(section.model, server_of(section)),
+        token_counter(section.model),
+        limit_usd=section.budget_usd,
+        already_usd=cassette.cost_usd(judge.identity),
+    )
+    return Recorded(judge, cassette, budget, charged=True)
+
+
+def judge_folder(name: str) -> Path:
+    """Return the model folder that evaluation.judge.model names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        message = (
+            f"evaluation.judge.model = {name!r}: with backend 'model' this is a model of the run "
+            "(M0, sft, M1, ...) or an existing model folder"
+        )
+        raise ConfigError(message)
+    return folder
