@@ -77,10 +77,14 @@ def test_every_test_of_the_paper_index_exists() -> None:
     assert missing == []
 
 
-def test_every_decision_is_in_the_index_of_decisions() -> None:
+def test_the_index_of_decisions_lists_each_with_its_title() -> None:
     folder = ROOT / "docs" / "decisions"
-    linked = set(_LINK.findall((folder / "README.md").read_text(encoding="utf-8")))
-    assert linked == {page.name for page in folder.glob("[0-9]*.md")}
+    lines = []
+    for page in sorted(folder.glob("[0-9]*.md")):
+        number, _, title = page.read_text(encoding="utf-8").partition("\n")[0][2:].partition(" ")
+        lines.append(f"- [{number}]({page.name}) {title}")
+    index = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in index if line.startswith("- ")] == lines
 
 
 def test_the_configuration_page_is_up_to_date() -> None:
