@@ -1,1 +1,1 @@
-"""Measurements of speed and memory, side by side with what a user would pick instead."""
+"""Speed and memory measurements against other tools."""

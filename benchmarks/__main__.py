@@ -1,8 +1,8 @@
-"""Measure this project's speed beside what a user would pick instead: `make bench`.
+"""Measure speed against other tools: `make bench`.
 
     python -m benchmarks [--only judge_k3,arc0] [--repeats 3] [--out results.json]
 
-One process, both sides in turn, five repeats; see docs/measurements.md.
+Both sides alternate in one process, five repeats; see docs/measurements.md.
 """
 
 from __future__ import annotations

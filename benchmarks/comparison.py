@@ -1,4 +1,4 @@
-"""Two sides timed in turn, and the row of the table that comes of it."""
+"""Timing two sides alternately, and the resulting row of the table."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Row = dict[str, Any]
 
 
 class Timings(NamedTuple):
-    """Seconds of each repeat of both sides; the n-th of one stands beside the n-th of the other."""
+    """Seconds of each repeat of both sides; the n-th values belong to the same repeat."""
 
     ours: list[float]
     theirs: list[float]
 
     @property
     def ratios(self) -> list[float]:
-        """How many times our seconds theirs are, for each repeat."""
+        """Their seconds divided by ours, for each repeat."""
         return [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
 
 
@@ -31,10 +31,10 @@ def alternate(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timings:
-    """Time both sides in turn, ours first, `repeats` times.
+    """Time both sides alternately, ours first, `repeats` times.
 
-    In turn, so that a machine that slows down slows both. Neither is warmed up here: run each once
-    before, on less work if it is long.
+    Alternating, so that a slow phase of the machine affects both. Neither is warmed up here: run
+    each once before, on less work if it is long.
     """
     timings = Timings([], [])
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""The real texts that the workloads are made of (SRLM_SHARED, default ../shared)."""
+"""Real texts for the workloads (SRLM_SHARED, default ../shared)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _QUESTION_CHARACTERS = 250
 
 
 class NotHere(Exception):
-    """What a workload needs is not on this machine; the message says what."""
+    """Data or a package that a workload needs is not on this machine."""
 
 
 class Answered(NamedTuple):
-    """An instruction and somebody's answer to it."""
+    """An instruction and an answer to it."""
 
     question: str
     answer: str
@@ -59,7 +59,7 @@ def shared_file(relative: Path | str) -> Path:
 
 
 def judge_prompts(count: int) -> list[list[Message]]:
-    """Return the first `count` OpenAssistant answers of middling length under the rubric.
+    """Return the first `count` OpenAssistant answers of medium length under the rubric.
 
     Raises:
         NotHere: the file is absent or has too few.

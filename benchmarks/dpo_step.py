@@ -1,4 +1,4 @@
-"""DPO training beside TRL's trainer as it comes, on the same pairs, from folder to saved model."""
+"""DPO training against TRL's default trainer on the same pairs, from folder to saved model."""
 
 from __future__ import annotations
 

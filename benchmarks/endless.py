@@ -1,4 +1,4 @@
-"""A model without an end of turn: every draw is as long as it may be, on every side."""
+"""A model without an end-of-turn token: every draw has its maximum length on both sides."""
 
 from __future__ import annotations
 

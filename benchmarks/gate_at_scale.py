@@ -1,8 +1,8 @@
-"""How long does the gate take over a large evaluation?
+"""CPU time of the regression gate on a large evaluation.
 
     python -m benchmarks.gate_at_scale
 
-Fifty metrics of 14,000 items each, made up; prints seconds of CPU, power and MDE included.
+Fifty metrics of 14,000 generated items each; prints seconds of CPU, power and MDE included.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RIGHT = 0.6
 
 
 def scores(seed: int) -> ScoresFile:
-    """Return fifty metrics that share one made-up model's answers."""
+    """Return fifty metrics over the generated answers of one model."""
     rng = random.Random(seed)
     items = {f"item/{at}": 100.0 * (rng.random() < RIGHT) for at in range(ITEMS)}
     metrics = [
@@ -44,7 +44,7 @@ def scores(seed: int) -> ScoresFile:
 
 
 def main() -> None:
-    """Print what one gate takes."""
+    """Print the CPU time of one gate."""
     before, after = scores(0), scores(1)
     began = time.process_time()
     found = run_gate(before, after)

@@ -1,4 +1,4 @@
-"""transformers' own generate, as a user would call it, with the batch size that suits it best."""
+"""transformers' generate as a user would call it, with its best batch size."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class GeneratePeer:
 
     @torch.inference_mode()
     def gap(self, prompt: list[int], said: list[int]) -> float:
-        """Return by how much the likeliest next token's logit exceeds the second's."""
+        """Return the difference between the two largest next-token logits."""
         logits = self._model(torch.tensor([[*prompt, *said]]), logits_to_keep=1).logits[0, -1]
         first, second = logits.topk(2).values.tolist()
         return float(first - second)

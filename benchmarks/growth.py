@@ -1,10 +1,10 @@
-"""How does the cost of the store and of the dedup grow with ten and a hundred times the rows?
+"""Cost of the store and of deduplication at 1, 10 and 100 times the rows.
 
     python -m benchmarks.growth
 
-Every step runs in a process of its own, so that its peak memory is its own. Rows are judgments
+Every step runs in its own process, to measure its peak memory separately. Rows are judgments
 with a reply of about 600 characters; prompts to dedup are those of benchmarks/rouge_dedup.py,
-made up. Without rows a process takes what the row "start" says. For the report see
+generated. The row "start" is a process without rows. For the report see
 benchmarks/report_at_scale.py.
 """
 
@@ -59,7 +59,7 @@ def _in_a_process(what: str, rows: int, folder: Path) -> dict[str, Any]:
 
 
 def _step(what: str, rows: int, folder: Path) -> float:
-    """Do one step; return its seconds without those of making up the rows."""
+    """Do one step; return its seconds without those of generating the rows."""
     store = Store(folder)
     if what == _START:
         return 0.0

@@ -1,4 +1,4 @@
-"""The length-controlled win rate beside alpaca-eval's own function, on a recorded file."""
+"""The length-controlled win rate against alpaca-eval's own function, on a recorded file."""
 
 from __future__ import annotations
 

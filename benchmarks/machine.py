@@ -1,4 +1,4 @@
-"""What this machine can do at most: the yardstick of every speed in the table."""
+"""Measured limits of this machine: the reference for every speed in the table."""
 
 from __future__ import annotations
 

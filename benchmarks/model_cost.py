@@ -1,4 +1,4 @@
-"""How much arithmetic and memory traffic a language model's work needs at the very least."""
+"""Minimum arithmetic and memory traffic of sampling and scoring with a language model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FLOAT32 = 4
 
 
 class Shape(NamedTuple):
-    """What of a Llama's shape decides its cost."""
+    """The parts of a Llama's shape that determine its cost."""
 
     layers: int
     hidden: int
@@ -45,7 +45,7 @@ class Cost(NamedTuple):
     bytes: float
 
     def shares(self, seconds: float, machine: Machine) -> dict[str, float]:
-        """Return which shares of the machine's limits doing it in `seconds` takes up (0 to 1)."""
+        """Return the shares of the machine's limits used when it takes `seconds` (0 to 1)."""
         return {
             "share_of_arithmetic": self.flop / seconds / (machine.gflops * 1e9),
             "share_of_memory": self.bytes / seconds / (machine.gbytes_s * 1e9),

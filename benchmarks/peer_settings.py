@@ -1,4 +1,4 @@
-"""With which settings is each peer fastest? What this prints is written down in the workloads.
+"""Find the fastest settings of each peer; the workloads contain the results.
 
     python -m benchmarks.peer_settings [scoring] [generate] [vllm]
 
@@ -47,7 +47,7 @@ def try_scoring() -> None:
 
 
 def try_generate() -> None:
-    """Try how many prompts generate is best given at a time, and its arithmetic."""
+    """Try generate's batch sizes and dtypes."""
     for name, make in _SAMPLING.items():
         load = make()._replace(new_tokens=_NEW_TOKENS)
         with tempfile.TemporaryDirectory() as temporary:
@@ -61,7 +61,7 @@ def try_generate() -> None:
 
 
 def try_vllm() -> None:
-    """Try vLLM's arithmetic."""
+    """Try vLLM's dtypes."""
     for name, make in _SAMPLING.items():
         load = make()._replace(new_tokens=_NEW_TOKENS)
         with tempfile.TemporaryDirectory() as temporary:

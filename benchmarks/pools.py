@@ -1,4 +1,4 @@
-"""The prompt pool against rouge-score, and how costs grow with the number of rows."""
+"""The prompt pool against rouge-score, and cost by number of rows."""
 
 from __future__ import annotations
 

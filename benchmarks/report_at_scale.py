@@ -1,10 +1,10 @@
-"""How long does a report of a paper-sized evaluation take, and how much memory?
+"""Time and memory of a report of a paper-sized evaluation.
 
     python -m benchmarks.report_at_scale [--out DIR]
 
-Writes a run of made-up rows (5 models × 805 AlpacaEval comparisons, 160 MT-Bench judgments and
+Writes a run of generated rows (5 models × 805 AlpacaEval comparisons, 160 MT-Bench judgments and
 14,000 NLP items, six matchups of 256 prompts) and builds its report in a process of its own. The
-numbers in that report mean nothing; its size is what counts.
+numbers in that report are meaningless; only its size matters.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _WORDS = (
 
 
 def make_run(folder: Path) -> None:
-    """Write the made-up run."""
+    """Write the generated run."""
     rng = random.Random(0)
     store = Store(folder)
     tree = {"run": folder.name, "evaluation": {"benchmarks": _BENCHMARKS}}
@@ -184,7 +184,7 @@ def _nlp(store: Store, model: str, task: str, n: int, rng: random.Random) -> Non
 
 
 def measure(folder: Path, out: Path) -> tuple[float, float]:
-    """Build the report as people do; return its seconds and the process's peak memory in MB."""
+    """Build the report by its command; return its seconds and the process's peak memory in MB."""
     began = time.monotonic()
     command = [sys.executable, "-m", "reports", "build", "--run", str(folder), "--out", str(out)]
     subprocess.run(command, check=True)  # noqa: S603 - our own command
@@ -193,7 +193,7 @@ def measure(folder: Path, out: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Make the run, build its report, print what that took."""
+    """Write the run, build its report, print time and memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="keep run and report there (default: nowhere)")
     arguments = parser.parse_args()

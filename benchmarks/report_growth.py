@@ -1,9 +1,9 @@
-"""How does a report's cost grow with the rows of its evaluation?
+"""Cost of a report by the number of evaluation rows.
 
     python -m benchmarks.report_growth
 
-The made-up run of benchmarks/report_at_scale.py with a hundredth, a tenth and all of its NLP items;
-its 4,825 other rows stay. Each size in a process of its own, whose peak memory is its own.
+The generated run of benchmarks/report_at_scale.py with a hundredth, a tenth and all of its NLP
+items; its 4,825 other rows stay. Each size runs in its own process, to measure its peak memory.
 """
 
 from __future__ import annotations

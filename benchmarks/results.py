@@ -1,4 +1,4 @@
-"""benchmarks/results.json: one row per workload, how costs grow, and the machine."""
+"""Reading and writing benchmarks/results.json: one row per workload, growth, and the machine."""
 
 from __future__ import annotations
 

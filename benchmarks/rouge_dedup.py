@@ -1,10 +1,10 @@
-"""How much faster is the prompt pool than rouge-score on all pairs, with the same prompts kept?
+"""Speed of the prompt pool against rouge-score on all pairs, with the same prompts kept.
 
     python -m benchmarks.rouge_dedup [--shared DIR]
 
 10,000 prompts: questions and instructions that people wrote (`shared`), one in five of them an
 edited copy of another, as a model's own prompts often are. Without the real data the prompts are
-made of words drawn by Zipf's law, which the note says.
+made of words drawn by Zipf's law, and the note says so.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _sharing_enough(prompts: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def prompts_of(shared: Path | None) -> list[str]:
-    """Return 10,000 different prompts in an order of chance, edited copies among them."""
+    """Return 10,000 different prompts in random order, including edited copies."""
     rng = random.Random(0)
     texts = _real(shared / "data") if shared else _made_up(rng)
     originals = rng.sample(texts, round(PROMPTS * (1 - _EDITED)))

@@ -1,4 +1,4 @@
-"""Whether two sides say the same when nothing is left to chance."""
+"""Whether two sides generate the same text with greedy decoding."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ TIE = 1e-3
 
 
 class Peer(Protocol):
-    """Who can say what a token sequence reads as, and how clear the next token was."""
+    """A model that decodes token ids and measures the margin of the next token."""
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of new tokens."""
         ...
 
     def gap(self, prompt: list[int], said: list[int]) -> float:
-        """Return by how much the likeliest next token's logit exceeds the second's."""
+        """Return the difference between the two largest next-token logits."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Sampling side by side: judging under a rubric (k draws), candidates (n draws)."""
+"""Sampling: judging under a rubric (k draws), candidates (n draws)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multiple-choice scoring side by side with lm-eval's own model class, on the real files."""
+"""Multiple-choice scoring against lm-eval's HFLM, on the real files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How fast does the study's server answer when 200 people judge at once, and does it lose a vote?
+"""Response times and lost votes of the study server with 200 simultaneous annotators.
 
     python -m benchmarks.study_load [--annotators 200] [--votes 10] [--think-s 5]
 
-Serves a made-up study by the real command in a process of its own. Each simulated annotator loads a
+Serves a generated study by the real command in its own process. Each simulated annotator loads a
 page, thinks (an exponential time of the given mean; 0: not at all), votes with the page's form and
 follows to the next one. When all are done the server is killed with -9, and every vote that it had
 acknowledged is looked for in SQLite. Clients and server share the machine, so the times hold both.
@@ -51,7 +51,7 @@ class Timed(NamedTuple):
 
 
 class Annotator(NamedTuple):
-    """Who votes, by what link, and how long they think on average."""
+    """A simulated annotator: link and mean thinking time."""
 
     name: str
     link: str
@@ -59,7 +59,7 @@ class Annotator(NamedTuple):
 
 
 def make_study(run: Path, annotators: int, items: int) -> StudyFolder:
-    """Prepare a comparison of two made-up models with answers of about 1,500 characters."""
+    """Prepare a comparison of two generated models with answers of about 1,500 characters."""
     for model in ("M3", "sft"):
         with Store(run).begin(
             evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS), Key({}, {}, 0)
@@ -140,7 +140,7 @@ async def crowd(
 
 
 def main() -> None:
-    """Make the study, let it be judged, kill the server, count."""
+    """Make the study, simulate the annotators, kill the server, count lost votes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--annotators", type=int, default=200)
     parser.add_argument("--votes", type=int, default=10, help="items per annotator")

@@ -58,7 +58,7 @@ def _line(workload: Workload, row: Row) -> list[str]:
 
 
 def limits(row: Row) -> str:
-    """Return which shares of the machine's arithmetic and memory limit our side takes up."""
+    """Return our side's shares of the machine's arithmetic and memory limits."""
     if "share_of_arithmetic" not in row:
         return ""
     arithmetic, memory = row["share_of_arithmetic"], row["share_of_memory"]

