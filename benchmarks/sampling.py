@@ -17,7 +17,7 @@ from benchmarks.same_text import Differences, compare_texts
 from benchmarks.vllm_process import VllmPeer
 from core.config import CandidatesSection, EngineSection, JudgeSection
 from engines.engine import Decoding, Request
-from engines.hf.hf import HFEngine
+from engines.hf.engine import HFEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

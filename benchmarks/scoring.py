@@ -11,7 +11,7 @@ from benchmarks.same_scores import compare_scores
 from core.config import EngineSection
 from engines.embedded import embedded_folder
 from engines.engine import Continuation
-from engines.hf.hf import HFEngine
+from engines.hf.engine import HFEngine
 from engines.models import load_tokenizer
 from engines.prompting import Prompter
 from evaluation.nlp.data import load_tasks

@@ -1,8 +1,8 @@
-"""An engine that remembers what it sampled: nothing is generated twice, whoever asks.
+"""An engine with a persistent cache of its draws: nothing is generated twice.
 
-The key is everything that decides a draw (see `Engine.sample`): the engine's fingerprint (weights,
-tokenizer, engine, dtype), the conversation, the decoding parameters and the index of the draw. A
-model's name is no part of it: two models that share a name share nothing here.
+The cache key is everything that decides a draw (see `Engine.sample`): the engine's fingerprint
+(weights, tokenizer, engine, dtype), the conversation, the decoding parameters and the draw index. A
+model's name is not part of it, so models of the same name do not share draws.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS draws (
 
 
 class CachedEngine:
-    """Wraps an engine; draws found in the file are not sampled again. Scores are not kept."""
+    """Wraps an engine; draws found in the file are not sampled again. Scores are not cached."""
 
     def __init__(self, engine: Engine, file: Path) -> None:
         """Open (or create) the cache.
@@ -38,7 +38,7 @@ class CachedEngine:
         self._database = Database(file, "a cache of draws", schema=[_TABLE], wal=True)
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
-        """Yield remembered draws first, then sample the others and remember each as it finishes."""
+        """Yield cached draws first, then sample the others and cache each as it finishes."""
         missing, keys = [], {}
         for request in requests:
             absent = []

@@ -1,4 +1,4 @@
-"""Draws as an engine that serves token ids sees them: what goes in, and what comes out."""
+"""Draws as token ids: prompts that fit the window, stop strings, and reading what was generated."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.errors import ModelError
 from engines.engine import Sampled, decoding_of, draw_seed
 from engines.prompting import Pair
-from engines.stopping import StopStrings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from transformers import PreTrainedTokenizerBase
+
     from engines.engine import Decoding, Finish, Request
-    from engines.folder_facts import FolderFacts
+    from engines.models import FolderFacts
     from engines.prompting import Prompter
 
 _SEEDS = 2**63  # what vLLM and its server accept
 
 
 class Draw(NamedTuple):
-    """One draw to be sampled: whose it is, its prompt's tokens, how, and with which seed."""
+    """One draw to be sampled: request key and draw index, prompt tokens, decoding and seed."""
 
     key: str
     number: int
@@ -112,3 +113,41 @@ def fit_pair(pair: Pair, window: int) -> Pair:
         )
         raise ModelError(message)
     return Pair(pair.context[-room:], pair.target)
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """Return the text before the first stop string in it, and whether there was one."""
+    places = [at for at in map(text.find, stop) if at >= 0]
+    return (text[: min(places)], True) if places else (text, False)
+
+
+class StopStrings:
+    """Finds stop strings in growing token sequences, decoding only their ends."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...]) -> None:
+        """Measure how far back a stop string can begin.
+
+        A token holds at least one byte, so a string of n bytes spans at most n tokens; one more in
+        front of them keeps their leading space where a tokenizer drops that of the first token.
+
+        Raises:
+            ValueError: an empty stop string, which every text contains.
+        """
+        if "" in stop:
+            raise ValueError("an empty stop string would end every draw before it begins")
+        self._tokenizer, self.stop = tokenizer, stop
+        self._tail = max((len(s.encode()) for s in stop), default=0) + 1
+
+    def reached(self, ids: list[int]) -> bool:
+        """Whether the newest tokens complete a stop string."""
+        if not self.stop:
+            return False
+        seen = cut_at_stop(self._text(ids[-self._tail :]), self.stop)[1]
+        return seen and self.cut(ids)[1]  # a token may decode differently out of context
+
+    def cut(self, ids: list[int]) -> tuple[str, bool]:
+        """Return the tokens' text before the first stop string, and whether there was one."""
+        return cut_at_stop(self._text(ids), self.stop)
+
+    def _text(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))

@@ -1,6 +1,6 @@
-"""Making M0's folder: the embedded SmolLM2, a tiny random Llama for tests, a local folder, the hub.
+"""Creating M0's folder from the embedded SmolLM2, a tiny random Llama, a local folder or the hub.
 
-Whatever its origin, M0 ends as a folder of safetensors with a tokenizer and a chat template.
+The result is always a folder of safetensors with a tokenizer and a chat template.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def materialise(section: ModelSection, target: Path, *, seed: int, texts: list[str]) -> str:
-    """Make the folder `target` hold M0; return a sentence about where it came from.
+    """Create M0 in the folder `target`; return a sentence about its origin.
 
     Args:
         section: which model.
         target: folder to create; must not exist.
         seed: for the tiny model's random weights.
-        texts: what the tiny model's tokenizer is trained on.
+        texts: training texts of the tiny model's tokenizer.
 
     Raises:
-        ModelError: the model is not there, not safetensors, or has no chat template.
+        ModelError: the model is missing, not safetensors, or has no chat template.
     """
     if section.base == "tiny":
         make_tiny(target, texts, seed=seed)
@@ -99,7 +99,7 @@ def _convert_gguf(target: Path) -> None:
     quiet_transformers()
     model = AutoModelForCausalLM.from_pretrained(source, gguf_file=_GGUF, dtype=torch.bfloat16)
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
-    # The weights are dequantised on loading; these marks would make save_pretrained refuse.
+    # The weights are dequantised on loading; save_pretrained would refuse these attributes.
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
         if hasattr(model, name):
             delattr(model, name)
@@ -136,7 +136,7 @@ def make_tiny(target: Path, texts: list[str], *, seed: int) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # Repeated so that the long rubric, part of every judge prompt, becomes few tokens.
+    # The first text, a rubric that every judge prompt contains, is repeated to become few tokens.
     tokenizer.train_from_iterator([*texts, *texts[:1] * 50], trainer)
     pad, end = special[:2]
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=pad)
@@ -171,7 +171,7 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
     if not _HUB_NAME.fullmatch(section.base):
         message = (
             f"model.base = {section.base!r}: no such folder, and not a hub name (owner/name); "
-            "use 'embedded' for the model that comes with this project"
+            "use 'embedded' for the model that is included"
         )
         raise ConfigError(message)
     from huggingface_hub import snapshot_download
@@ -195,8 +195,8 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
 def _fill(source: Path, target: Path, *, copy_weights: bool) -> None:
     """Fill `target` with the model's files; weights as symbolic links unless `copy_weights`.
 
-    Links spare a second copy of 140 GB; the shared cache of the embedded model is copied, so that
-    nothing done to a run's weights can reach other runs.
+    Links avoid a second copy of 140 GB; the shared cache of the embedded model is copied, so that
+    changes to a run's weights cannot affect other runs.
     """
     with disk_errors_named(target):
         target.mkdir(parents=True)

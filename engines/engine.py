@@ -1,4 +1,4 @@
-"""The engine protocol: two calls that everything else goes through."""
+"""The engine protocol: sampling and scoring, the two calls that all model access goes through."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Decoding:
     """How to sample. Temperature 0 is greedy; `top_p` is the nucleus mass in (0, 1].
 
     `stop` lists strings that end a draw, like the end of turn; the text is cut before the first of
-    them. `truncate`: a prompt too long for the context window loses its beginning, as in lm-eval,
-    where otherwise it comes back as "too_long".
+    them. `truncate`: a prompt too long for the context window is truncated on the left, as in
+    lm-eval; otherwise its draws finish as "too_long".
     """
 
     temperature: float
@@ -36,10 +36,10 @@ class Decoding:
 class Request:
     """A conversation to continue, and which of its draws are wanted.
 
-    `messages` as a string is raw text: it is continued as it stands, without a chat template.
+    `messages` as a string is raw text, continued without a chat template.
     `key` names the request in the reply. `draws` are indices, not a count, so that a resumed stage
-    can ask for exactly the draws it lacks; all of them share one prefill. `temperature` replaces
-    the decoding's for this request, so that one batch can hold several.
+    can ask for exactly the draws it lacks; all of them share one prefill. `temperature` overrides
+    the decoding's for this request, so that one batch can mix temperatures.
     """
 
     key: str
@@ -67,12 +67,12 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A text whose probability is wanted after a context.
+    """A text to be scored after a context.
 
     A context that is a string is raw text, without a chat template, and the tokens are those of the
-    whole text. A context that is a conversation is rendered with the chat template up to where the
-    assistant's turn begins; the continuation, tokenised on its own, is what the assistant says.
-    A context too long for the window loses its beginning.
+    whole text. A context that is a conversation is rendered with the chat template up to the start
+    of the assistant's turn; the continuation, tokenised on its own, is the assistant's text.
+    A context too long for the window is truncated on the left.
     """
 
     context: str | tuple[Message, ...]
@@ -96,7 +96,7 @@ class Engine(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Weights, tokenizer, engine and dtype in one string: the cache key of what it says."""
+        """Weights, tokenizer, engine and dtype in one string: the key of its outputs."""
         ...
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
@@ -118,7 +118,7 @@ def plain_prompt(messages: Sequence[Message] | str) -> str | list[list[str]]:
 
 
 def decoding_of(request: Request, decoding: Decoding) -> Decoding:
-    """Return how a request is sampled: with its own temperature if it has one."""
+    """Return the decoding of a request: with its own temperature if it has one."""
     if request.temperature is None:
         return decoding
     return replace(decoding, temperature=request.temperature)

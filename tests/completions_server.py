@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from engines.draws import StopStrings
 from engines.models import load_model, load_tokenizer, stop_ids
-from engines.stopping import StopStrings
 from tests.servers import FakeOpenAI, Fault
 
 

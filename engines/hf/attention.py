@@ -1,13 +1,13 @@
-"""Attention functions for transformers that take their keys from a `Pass` instead of a cache.
+"""A transformers attention function whose earlier keys come from an `AttentionState`, not a cache.
 
-transformers lets a model be run with any registered attention function and hands it whatever else
-the model was called with. Ours gets a `Pass` that way, which says where the other keys are; called
-without one, it is the stock function.
+transformers runs a model with any registered attention function and passes on the model's extra
+keyword arguments. The function here takes an `attention_state` that way; without one it is the
+stock sdpa function.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -20,21 +20,25 @@ if TYPE_CHECKING:
 SEGMENTED = "srlm_segmented"
 
 
-class Pass(Protocol):
-    """One run through the model: what each layer's new tokens see besides themselves."""
+class NewTokens(NamedTuple):
+    """One layer's projections of the new tokens.
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
-        """Return attention, shape of `query`: (rows, heads, tokens, width).
+    `query` has shape (rows, heads, tokens, width); `key` and `value` (rows, key heads, tokens,
+    width). `scale` is the factor of the scores.
+    """
 
-        `key` and `value`, shape (rows, key heads, tokens, width), are those of the new tokens.
-        """
+    layer: int
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    scale: float
+
+
+class AttentionState(Protocol):
+    """The keys and values that new tokens attend to besides their own, for one forward pass."""
+
+    def attend(self, new: NewTokens) -> torch.Tensor:
+        """Return attention, shape of `new.query`."""
         ...
 
 
@@ -45,14 +49,15 @@ def segmented_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    tokens_see: Pass | None = None,
+    attention_state: AttentionState | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return attention as transformers wants it, shape (rows, tokens, heads, width)."""
-    if tokens_see is None:
+    """Return attention in transformers' layout, shape (rows, tokens, heads, width)."""
+    if attention_state is None:
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output, None
-    output = tokens_see.attend(module.layer_idx, query, key, value, kwargs["scaling"])
+    new = NewTokens(module.layer_idx, query, key, value, kwargs["scaling"])
+    output = attention_state.attend(new)
     return output.transpose(1, 2), None
 
 
@@ -61,32 +66,32 @@ AttentionMaskInterface.register(SEGMENTED, sdpa_mask)
 
 
 def run(
-    model: PreTrainedModel, ids: torch.Tensor, positions: torch.Tensor, tokens_see: Pass
+    model: PreTrainedModel, ids: torch.Tensor, positions: torch.Tensor, state: AttentionState
 ) -> torch.Tensor:
     """Return the last hidden states of new tokens, shape (rows, tokens, hidden)."""
-    # A mask of four dimensions is passed on as it is; without one transformers would build its own.
+    # transformers passes a four-dimensional mask on unchanged; without one it builds its own.
     unused = torch.zeros((1, 1, 1, 1), device=ids.device)
     hidden: torch.Tensor = model.base_model(
         input_ids=ids,
         position_ids=positions,
         attention_mask=unused,
         use_cache=False,
-        tokens_see=tokens_see,
+        attention_state=state,
     ).last_hidden_state
     return hidden
 
 
 def tokens_at_once(device: torch.device) -> int:
-    """Return how many prompt tokens are best run in one pass.
+    """Return how many prompt tokens to run in one forward pass.
 
-    On a CPU a pass is fastest while what flows between layers stays in its cache: HellaSwag takes
-    6.0 s with 512 tokens, 7.3 with 2,048 and 10.4 with 4,096 (two cores, 32 MB of cache).
+    On a CPU a pass is fastest while the hidden states fit in its cache: HellaSwag takes 6.0 s with
+    512 tokens, 7.3 with 2,048 and 10.4 with 4,096 (two cores, 32 MB of cache).
     """
     return 512 if device.type == "cpu" else 8192
 
 
 def can_share(model: PreTrainedModel) -> bool:
-    """Whether the model takes its keys from a `Pass`."""
+    """Whether the model can be run with an `AttentionState`."""
     config = model.config.get_text_config()
     return (
         config._attn_implementation == SEGMENTED  # noqa: SLF001 - there is no public name for it
@@ -96,7 +101,7 @@ def can_share(model: PreTrainedModel) -> bool:
 
 
 def has_plain_attention(config: PretrainedConfig) -> bool:
-    """Whether tokens see all before them, at rotary positions, and logits are plain products."""
+    """Whether attention is full and causal, positions rotary, and scores and logits not capped."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     changed = ("final_logit_softcapping", "attn_logit_softcapping", "logits_scaling", "logit_scale")

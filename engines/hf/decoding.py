@@ -1,4 +1,4 @@
-"""The decoding loop: draws leave when they end, and waiting ones take their places."""
+"""The decoding loop with continuous batching: finished draws leave, waiting prompts take over."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from engines.draws import finished
+from engines.draws import StopStrings, finished
 from engines.engine import decoding_of, draw_seed
 from engines.hf.sampling import nucleus_sample, uniforms
-from engines.stopping import StopStrings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from core.config import EngineSection
     from engines.engine import Decoding, Request, Sampled
 
-# Ended draws are taken out, and waiting ones let in, when they are this share of the rows: both
+# Finished rows are removed, and prompts admitted, only once they are this share of the rows: both
 # copy keys and values.
 _TURNOVER = 0.125
 
@@ -34,7 +33,7 @@ class Prompt(NamedTuple):
 
 
 class States(Protocol):
-    """What the rows being decoded have read."""
+    """Keys and values of the rows being decoded."""
 
     joins: bool
 
@@ -52,7 +51,7 @@ class States(Protocol):
 
 
 class _Row:
-    """One draw on its way."""
+    """One draw being decoded."""
 
     __slots__ = ("draw", "ended", "ids", "prompt")
 
@@ -63,7 +62,7 @@ class _Row:
 
 
 class Limits(NamedTuple):
-    """What a batch may hold; `shared` tokens are held once whatever the rows."""
+    """Limits of a batch; the `shared` prefix tokens are stored once for all rows."""
 
     rows: int
     tokens: int
@@ -76,7 +75,7 @@ class Limits(NamedTuple):
 
 
 class Batch:
-    """Decodes prompts to their ends, in the order given, as many at a time as the limits allow."""
+    """Decodes prompts to the end, in the order given, as many at a time as the limits allow."""
 
     def __init__(
         self,
@@ -107,13 +106,13 @@ class Batch:
                 raise ValueError("a prompt without draws")
             tokens = self._choose(logits)
             yield from self._append(tokens.tolist())
-            staying = self._turn_over()
+            staying = self._remove_finished()
             if staying is not None:
                 tokens = tokens[torch.tensor(staying, dtype=torch.long, device=tokens.device)]
             logits = self._states.step(tokens) if self._rows else None
 
     def _next(self, waiting: deque[Prompt]) -> list[Prompt]:
-        """Take the prompts off the queue that may enter now."""
+        """Remove and return the prompts that can be admitted now."""
         if self._rows and not self._states.joins:
             return []
         free = self._limits.rows - len(self._rows)
@@ -144,17 +143,17 @@ class Batch:
             draw_seed(self._decoding, request.messages, row.draw)
             for request, row in zip(asked, fresh, strict=True)
         ]
-        heat = [decoding_of(request, self._decoding).temperature for request in asked]
+        temperature = [decoding_of(request, self._decoding).temperature for request in asked]
         self._random = torch.cat([self._random, uniforms(seeds, self._decoding.max_new_tokens)])
-        self._temperature = torch.cat([self._temperature, torch.tensor(heat)])
+        self._temperature = torch.cat([self._temperature, torch.tensor(temperature)])
         self._rows += fresh
         return logits
 
     def _choose(self, logits: torch.Tensor) -> torch.Tensor:
-        # A row that has ended may go on until the next turnover; what it says is thrown away.
+        # A finished row is decoded until it is removed; its further tokens are discarded.
         last = self._decoding.max_new_tokens - 1
-        said = torch.tensor([min(len(row.ids), last) for row in self._rows])
-        uniform = self._random[torch.arange(len(self._rows)), said]
+        step = torch.tensor([min(len(row.ids), last) for row in self._rows])
+        uniform = self._random[torch.arange(len(self._rows)), step]
         return nucleus_sample(
             logits,
             uniform,
@@ -174,8 +173,8 @@ class Batch:
                 key = row.prompt.request.key
                 yield finished(key, row.draw, row.ids, self._strings, ended=at_end)
 
-    def _turn_over(self) -> list[int] | None:
-        """Take ended rows out if they are enough; return which stay, None if nothing changed."""
+    def _remove_finished(self) -> list[int] | None:
+        """Remove finished rows if they are enough; return which stay, None if nothing changed."""
         staying = [at for at, row in enumerate(self._rows) if not row.ended]
         gone = len(self._rows) - len(staying)
         if not gone or (staying and gone < _TURNOVER * len(self._rows)):

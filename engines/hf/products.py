@@ -1,9 +1,9 @@
-"""Matrix products on a CPU, for the few rows that decoding has.
+"""Faster matrix products on a CPU for the few rows of a decoding step.
 
-A decoding step multiplies each weight by one row per draw. torch hands this to a routine made for
-tall matrices, which reaches a third of the machine's speed at 32 rows. oneDNN, which torch brings
-along, does better once the weights lie in the layout it wants: a copy is turned into it when the
-model is loaded. Nothing changes but the last digits.
+A decoding step multiplies each weight by one row per draw. torch uses a routine for tall matrices,
+which reaches a third of the machine's speed at 32 rows. oneDNN, which is part of torch, is faster
+once the weights are in its own layout: a copy is converted when the model is loaded. Results differ
+in the last digits only.
 Measured in docs/decisions/029-products-of-few-rows.md.
 """
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FEW_ROWS = 128
-"""Up to so many rows the copy is used. With more, torch's own product is about as fast, and its
-last digits are those of other programs that score with the model."""
+"""The copy is used up to this many rows. With more, torch's own product is about as fast, and its
+last digits equal those of other programs that score with the model."""
 
 
 class Packed(nn.Module):
@@ -42,13 +42,13 @@ class Packed(nn.Module):
 
 
 def prepare_for_few_rows(model: PreTrainedModel) -> None:
-    """Exchange a model's linear layers for these, if it is in float32 on a CPU; in place.
+    """Replace a model's linear layers by `Packed`, in place, if it is in float32 on a CPU.
 
-    The model can be run afterwards, not trained or saved. It takes twice the memory.
+    Afterwards the model can be run, not trained or saved. It takes twice the memory.
     """
     if model.device.type != "cpu" or model.dtype != torch.float32:
         return
-    # The two operators are private to torch: without them the model works as it is.
+    # The two operators are private to torch; without them the model is left as it is.
     if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         return
     for name, module in list(model.named_modules()):

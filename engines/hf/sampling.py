@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How many of the most probable tokens are looked at: the first number holds the nucleus of most
+# How many of the most probable tokens are sorted: the first number covers the nucleus of most
 # chat-model distributions; rows that need more get the second, and then all tokens.
 _HEADS = (256, 4096)
 
@@ -36,20 +36,21 @@ def nucleus_sample(
         temperature: of all rows, or one each, shape (rows,); 0 is greedy (ties: the lowest id).
         top_p: nucleus mass in (0, 1].
     """
-    heat = torch.as_tensor(temperature, dtype=torch.float32, device=logits.device)
-    heat = heat.expand(len(logits))
-    warm = heat > 0
-    if not bool(warm.any()):
+    temperature = torch.as_tensor(temperature, dtype=torch.float32, device=logits.device)
+    temperature = temperature.expand(len(logits))
+    sampled = temperature > 0  # the other rows are greedy
+    if not bool(sampled.any()):
         return logits.argmax(dim=-1)
-    if bool(warm.all()):
-        return _sample(logits.float() / heat[:, None], uniform, top_p)
+    if bool(sampled.all()):
+        return _sample(logits.float() / temperature[:, None], uniform, top_p)
     chosen = logits.argmax(dim=-1)
-    chosen[warm] = _sample(logits[warm].float() / heat[warm, None], uniform[warm.cpu()], top_p)
+    scaled = logits[sampled].float() / temperature[sampled, None]
+    chosen[sampled] = _sample(scaled, uniform[sampled.cpu()], top_p)
     return chosen
 
 
 def _sample(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Draw from float32 logits, looking at no more tokens than the nuclei need."""
+    """Draw from float32 logits, sorting no more tokens than the nuclei need."""
     vocabulary = scaled.shape[-1]
     log_total = torch.logsumexp(scaled, dim=-1, keepdim=True)
     if top_p >= 1:  # every token is in the nucleus: nothing to sort
@@ -80,7 +81,7 @@ def _draw(
 
 
 def _place(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Return where each row's number falls in the sums of its float64 weights, shape (rows, 1)."""
+    """Return where each row's number falls in the cumulative weights (float64), shape (rows, 1)."""
     cumulative = weights.cumsum(dim=-1)
     target = uniform.to(cumulative.device)[:, None] * cumulative[:, -1:]
     return (cumulative <= target).sum(dim=-1, keepdim=True).clamp(max=weights.shape[-1] - 1)

@@ -1,12 +1,11 @@
-"""Log-probabilities of continuations, computing what requests share once.
+"""Log-probabilities of continuations; what requests share is computed once.
 
 Requests with one context (the choices of a question) become one row: the context, then each
-continuation behind it as a branch that sees the context and itself only. Rows that begin alike (a
-few-shot header) share that beginning: it is run once and kept. Logits are computed at the tokens
-that are asked about and nowhere else.
+continuation as a branch that attends to the context and itself only. A prefix that rows share (a
+few-shot header) is run once. Logits are computed only for the tokens to be scored.
 
 Branches need a model whose attention takes any mask and whose positions come from `position_ids`;
-a model that is not known to do so is scored one request at a time.
+other models are scored one request at a time.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ import torch
 from core.errors import ModelError
 from engines.engine import Logprob
 from engines.hf.attention import can_share, run, tokens_at_once
-from engines.hf.prefix import families
 from engines.hf.segments import attend, join
-from engines.hf.shared_states import Beginning
+from engines.hf.shared_states import SharedPrefix, group_by_prefix
 from engines.prompting import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedModel
+
+    from engines.hf.attention import NewTokens
 
 # Continuations of one context share a row up to this length.
 _ROW_TOKENS = 4096
@@ -44,7 +44,7 @@ class _Branch(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A context (without what its batch shares) and the branches behind it."""
+    """A context (without the shared prefix) and its branches."""
 
     context: list[int]
     branches: list[_Branch]
@@ -59,8 +59,8 @@ def score_pairs(
     Args:
         model: a causal language model in evaluation mode.
         pairs: tokens; a pair too long for the window loses the beginning of its context.
-        window: tokens the model can see.
-        cache_tokens: bound on rows x tokens, shared beginning included, of one forward pass.
+        window: the model's context window in tokens.
+        cache_tokens: bound on rows x tokens of one forward pass, the shared prefix included.
 
     Raises:
         ModelError: a continuation alone is longer than the window.
@@ -70,18 +70,18 @@ def score_pairs(
         return [_score_alone(model, pair) for pair in fitted]
     results: dict[int, Logprob] = {}
     at_once = tokens_at_once(model.device)
-    for shared, family in families(_questions(fitted), lambda row: row.context):
-        rows = [_without_prefix(row, len(shared)) for row in family]
-        beginning = Beginning()
+    for shared, group in group_by_prefix(_questions(fitted), lambda row: row.context):
+        rows = [_without_prefix(row, len(shared)) for row in group]
+        prefix = SharedPrefix()
         if shared:
-            beginning.read(model, shared)
+            prefix.read(model, shared)
         rows.sort(key=lambda row: -row.length)
         start = 0
         while start < len(rows):
             width = rows[start].length
             count = min(at_once // width, cache_tokens // (len(shared) + width))
             batch = rows[start : start + max(1, count)]
-            results |= _score_batch(model, batch, beginning, len(shared))
+            results |= _score_batch(model, batch, prefix, len(shared))
             start += len(batch)
     return [results[i] for i in range(len(pairs))]
 
@@ -93,7 +93,7 @@ def _fit(pair: Pair, window: int) -> Pair:
             f"window holds {window}"
         )
         raise ModelError(message)
-    # The last token is predicted, not read: one more than the window fits. (lm-eval's rule.)
+    # The last token is predicted but not read, so one more than the window fits (as in lm-eval).
     room = window + 1 - len(pair.target)
     return Pair(pair.context[-room:], pair.target)
 
@@ -117,38 +117,32 @@ def _without_prefix(row: _Row, shared: int) -> _Row:
     return _Row(row.context[shared:], branches, row.length - shared)
 
 
-class _Branches:
-    """Rows of a context and its branches: tokens see the beginning, and what the mask lets them."""
+class _BranchState:
+    """Rows of a context and its branches attend to the prefix, and to each other by `mask`.
 
-    def __init__(self, beginning: Beginning, mask: torch.Tensor | None) -> None:
-        """Without a mask a token sees what stands before it."""
-        self._beginning, self._mask = beginning, mask
+    Without a mask attention is causal.
+    """
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
-        """See `engines.attention.Pass`."""
+    def __init__(self, prefix: SharedPrefix, mask: torch.Tensor | None) -> None:
+        self._prefix, self._mask = prefix, mask
+
+    def attend(self, new: NewTokens) -> torch.Tensor:
+        """See `AttentionState`."""
         mask = self._mask
-        own = attend(query, key, value, scale=scale, mask=mask, causal=mask is None)
-        return join([own, *self._beginning.seen_by(layer, query, scale)])
+        own = attend(new.query, new.key, new.value, scale=new.scale, mask=mask, causal=mask is None)
+        return join([own, *self._prefix.attend(new)])
 
 
 def _score_batch(
-    model: PreTrainedModel, rows: list[_Row], beginning: Beginning, shared: int
+    model: PreTrainedModel, rows: list[_Row], prefix: SharedPrefix, shared: int
 ) -> dict[int, Logprob]:
     ids, positions, segments = _pack(rows, shared)
     mask = None
     if any(len(row.branches) > 1 for row in rows):
         mask = _branch_mask(segments.to(model.device)).to(model.dtype)
-    hidden = run(
-        model, ids.to(model.device), positions.to(model.device), _Branches(beginning, mask)
-    )
-    # Every token asked about: where it is predicted, which it is, and whose.
+    state = _BranchState(prefix, mask)
+    hidden = run(model, ids.to(model.device), positions.to(model.device), state)
+    # Every token to be scored: where it is predicted, its id, and its branch.
     places: list[int] = []
     tokens: list[int] = []
     owners: list[int] = []
@@ -174,7 +168,7 @@ def _score_batch(
 def _pack(rows: list[_Row], shared: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return ids, positions and segments (0: context, 1...: its branches), shape (rows, longest).
 
-    Padding has id 0 and belongs to the last branch: nothing behind it looks at it.
+    Padding has id 0 and belongs to the last branch: no scored token attends to it.
     """
     width = max(row.length for row in rows)
     ids = torch.zeros((len(rows), width), dtype=torch.long)
@@ -195,10 +189,10 @@ def _pack(rows: list[_Row], shared: int) -> tuple[torch.Tensor, torch.Tensor, to
 def _branch_mask(segments: torch.Tensor) -> torch.Tensor:
     """Return what to add to scores: 0, or -inf, shape (rows, 1, tokens, tokens).
 
-    A token sees what stands before it in its context and its own branch.
+    A token attends to the earlier tokens of its context and its own branch.
     """
-    kin = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
-    hidden = ~kin.tril()
+    same = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
+    hidden = ~same.tril()
     return torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, float("-inf"))[
         :, None
     ]

@@ -1,10 +1,10 @@
-"""Attention over keys and values that lie in several places, computed part by part and joined.
+"""Attention over keys and values stored in several places, computed part by part and joined.
 
 Softmax over a union of keys is the mean of the softmax over each part, weighted by each part's
-share of the total mass, exp(mass_part - mass_total). So tokens that share a beginning can look at
-one copy of its keys, all of them in one matrix product, and at their own keys separately: exact,
-whatever is shared. (The same identity is behind FlashAttention's blocks, Dao et al. 2022, section
-3.1, and Hydragen, Juravsky et al. 2024, section 3.1.)
+share of the total mass, exp(mass_part - mass_total). So rows that share a prefix attend to one copy
+of its keys, all in one matrix product, and to their own keys separately; the result is exact. (The
+same identity underlies FlashAttention's blocks, Dao et al. 2022, section 3.1, and Hydragen,
+Juravsky et al. 2024, section 3.1.)
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def attend(
         value: shape as `key`.
         scale: factor of the scores.
         mask: added to the scores, broadcastable to (rows, heads, queries, keys); every query must
-            see some key.
-        causal: query i sees keys 0..i only; without a mask.
+            attend to some key.
+        causal: query i attends to keys 0..i only; without a mask.
     """
     if query.device.type == "cpu":
         # The kernel behind scaled_dot_product_attention, which drops the mass.
@@ -66,7 +66,7 @@ def attend_by_products(
     mask: torch.Tensor | None = None,
     causal: bool = False,
 ) -> Part:
-    """Return what `attend` does, from matrix products: for devices whose kernels keep the mass."""
+    """Compute `attend` by matrix products, for devices whose kernels do not return the mass."""
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))

@@ -1,13 +1,14 @@
-"""What a batch of draws has read, kept once wherever draws share it.
+"""Keys and values of the rows being decoded, stored once wherever rows share them.
 
-Three levels of keys and values, joined by segments.py: the beginning that all prompts share
-(a judge's rubric), the rest of each prompt (shared by its draws), and what each draw has said. New
-draws can join at any step: each row has its own length and position.
+Three levels, joined by segments.py: the prefix that all prompts share (a judge's rubric), the rest
+of each prompt (shared by its draws), and each draw's generated tokens. New draws can join at any
+step: each row has its own length and position.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch.nn.functional import pad
@@ -16,15 +17,53 @@ from engines.hf.attention import run, tokens_at_once
 from engines.hf.segments import Part, attend, join
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from transformers import PreTrainedModel
 
+    from engines.hf.attention import NewTokens
+
+_T = TypeVar("_T")
 _GROWTH = 64  # tokens by which the room for new tokens grows
+_MIN_SHARED_TOKENS = 64  # a shorter prefix is not worth a forward pass of its own
+
+
+def group_by_prefix(
+    members: Sequence[_T], tokens: Callable[[_T], list[int]], *, least: int = 2
+) -> Iterator[tuple[list[int], list[_T]]]:
+    """Yield each shared prefix with its members, in order; last [] with those that share none.
+
+    Args:
+        members: what has tokens.
+        tokens: returns a member's token ids.
+        least: a group with fewer members is not kept apart.
+    """
+    alike: dict[tuple[int, ...], list[_T]] = defaultdict(list)
+    for member in members:
+        alike[tuple(tokens(member)[:_MIN_SHARED_TOKENS])].append(member)
+    alone: list[_T] = []
+    for group in alike.values():
+        shared = common_prefix([tokens(member) for member in group])
+        if shared and len(group) >= least:
+            yield tokens(group[0])[:shared], group
+        else:
+            alone += group
+    if alone:
+        yield [], alone
+
+
+def common_prefix(sequences: Sequence[list[int]]) -> int:
+    """Return the length of the common prefix, 0 if it is short; each keeps one token of its own."""
+    if len(sequences) < 2:  # noqa: PLR2004 - nothing to share
+        return 0
+    low, high = min(sequences), max(sequences)
+    limit = min(map(len, sequences)) - 1
+    length = next((i for i in range(limit) if low[i] != high[i]), limit)
+    return length if length >= _MIN_SHARED_TOKENS else 0
 
 
 class SharedStates:
-    """The states of the rows being decoded; `prefix` is what every prompt begins with."""
+    """The states of the rows being decoded; every prompt begins with `prefix`."""
 
     joins = True
     """Rows may be admitted while others are being decoded."""
@@ -32,15 +71,15 @@ class SharedStates:
     def __init__(self, model: PreTrainedModel, prefix: Sequence[int] = ()) -> None:
         """Read the prefix."""
         self._model, self._device = model, model.device
-        self._prefix = len(prefix)
-        self._beginning = Beginning()
+        self._prefix_length = len(prefix)
+        self._prefix = SharedPrefix()
         self._prompts: list[_Keys] = []  # by layer; empty until something was read
-        self._said: list[_Keys] = []
+        self._generated: list[_Keys] = []
         self._prompt_lengths = torch.zeros(0, dtype=torch.long, device=self._device)
-        self._said_lengths = torch.zeros(0, dtype=torch.long, device=self._device)
+        self._generated_lengths = torch.zeros(0, dtype=torch.long, device=self._device)
         self._group = torch.zeros(0, dtype=torch.long, device=self._device)  # row -> prompt
         if prefix:
-            self._beginning.read(model, prefix)
+            self._prefix.read(model, prefix)
 
     def admit(self, prompts: Sequence[list[int]], draws: Sequence[int]) -> torch.Tensor:
         """Read prompts and add `draws[i]` rows for prompt i; return the new rows' logits.
@@ -50,18 +89,18 @@ class SharedStates:
         logits = []
         start, at_once = 0, tokens_at_once(self._device)
         while start < len(prompts):
-            width = len(prompts[start]) - self._prefix
+            width = len(prompts[start]) - self._prefix_length
             count = max(1, at_once // width)
-            some = [prompt[self._prefix :] for prompt in prompts[start : start + count]]
+            some = [prompt[self._prefix_length :] for prompt in prompts[start : start + count]]
             logits.append(self._read(some, draws[start : start + count]))
             start += count
         return torch.cat(logits)
 
     def _read(self, prompts: list[list[int]], draws: Sequence[int]) -> torch.Tensor:
         ids, lengths = _pad_right(prompts, self._device)
-        positions = torch.arange(self._prefix, self._prefix + ids.shape[1], device=self._device)
-        reading = _Reading(self._beginning)
-        hidden = run(self._model, ids, positions.expand_as(ids), reading)
+        positions = torch.arange(ids.shape[1], device=self._device) + self._prefix_length
+        prefill = PrefillState(self._prefix)
+        hidden = run(self._model, ids, positions.expand_as(ids), prefill)
         last = hidden[torch.arange(len(prompts), device=self._device), lengths - 1]
         logits: torch.Tensor = self._model.get_output_embeddings()(last)
         copies = torch.tensor(draws, device=self._device)
@@ -69,23 +108,25 @@ class SharedStates:
         group = torch.arange(len(prompts), device=self._device) + len(self._prompt_lengths)
         self._group = torch.cat([self._group, group.repeat_interleave(copies)])
         self._prompt_lengths = torch.cat([self._prompt_lengths, lengths])
-        self._said_lengths = torch.cat([self._said_lengths, lengths.new_zeros(rows)])
-        nothing = [_of_no_width(keys, rows) for keys in reading.fresh]
-        self._prompts = _stack(self._prompts, reading.fresh)
-        self._said = _stack(self._said, nothing)
+        self._generated_lengths = torch.cat([self._generated_lengths, lengths.new_zeros(rows)])
+        empty = [_of_no_width(keys, rows) for keys in prefill.keys]
+        self._prompts = _stack(self._prompts, prefill.keys)
+        self._generated = _stack(self._generated, empty)
         return logits.repeat_interleave(copies, dim=0)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Append one token to every row, shape (rows,); return the next logits."""
-        positions = self._prefix + self._prompt_lengths[self._group] + self._said_lengths
-        saying = _Saying(
-            self._beginning,
-            self._prompts,
-            self._said,
-            _Layout(self._group, self._prompt_lengths, self._said_lengths, self._model.dtype),
+        positions = (
+            self._prefix_length + self._prompt_lengths[self._group] + self._generated_lengths
         )
-        hidden = run(self._model, tokens[:, None], positions[:, None], saying)
-        self._said_lengths = self._said_lengths + 1
+        decode = DecodeState(
+            self._prefix,
+            self._prompts,
+            self._generated,
+            _Layout(self._group, self._prompt_lengths, self._generated_lengths, self._model.dtype),
+        )
+        hidden = run(self._model, tokens[:, None], positions[:, None], decode)
+        self._generated_lengths = self._generated_lengths + 1
         logits: torch.Tensor = self._model.get_output_embeddings()(hidden[:, -1])
         return logits
 
@@ -93,46 +134,46 @@ class SharedStates:
         """Drop all rows but these, and prompts without rows."""
         kept = torch.tensor(rows, dtype=torch.long, device=self._device)
         groups, group = self._group[kept].unique(return_inverse=True)
-        longest = int(self._said_lengths[kept].max()) if len(rows) else 0
-        self._said = [_select(keys, kept, longest, room=_GROWTH) for keys in self._said]
+        longest = int(self._generated_lengths[kept].max()) if len(rows) else 0
+        self._generated = [_select(keys, kept, longest, room=_GROWTH) for keys in self._generated]
         if len(groups) < len(self._prompt_lengths):
             longest = int(self._prompt_lengths[groups].max()) if len(rows) else 0
             self._prompts = [_select(keys, groups, longest) for keys in self._prompts]
             self._prompt_lengths = self._prompt_lengths[groups]
-        self._group, self._said_lengths = group, self._said_lengths[kept]
+        self._group, self._generated_lengths = group, self._generated_lengths[kept]
 
 
 _Keys = tuple[torch.Tensor, torch.Tensor]
 
 
-class Beginning:
-    """Keys and values of tokens that every row begins with, by layer; none until `read`."""
+class SharedPrefix:
+    """Keys and values of a prefix that all rows share, by layer; none until `read`."""
 
     def __init__(self) -> None:
         """Hold nothing."""
         self._keys: list[_Keys] = []
 
     def read(self, model: PreTrainedModel, tokens: Sequence[int]) -> None:
-        """Run the tokens through the model and keep what its layers make of them."""
+        """Run the tokens through the model and keep their keys and values."""
         ids = torch.tensor([list(tokens)], device=model.device)
-        reading = _Reading(self)
-        run(model, ids, torch.arange(len(tokens), device=model.device)[None], reading)
-        self._keys = reading.fresh
+        prefill = PrefillState(self)
+        run(model, ids, torch.arange(len(tokens), device=model.device)[None], prefill)
+        self._keys = prefill.keys
 
-    def seen_by(self, layer: int, query: torch.Tensor, scale: float) -> list[Part]:
-        """Return what every query sees of the beginning: one part, or none without a beginning.
+    def attend(self, new: NewTokens) -> list[Part]:
+        """Return attention of every query over the prefix: one part, or none without a prefix.
 
         All rows' queries, and the heads that share a key head, are rows of one product.
         """
         if not self._keys:
             return []
-        kept = self._keys[layer]
-        rows, heads, tokens, width = query.shape
+        kept = self._keys[new.layer]
+        rows, heads, tokens, width = new.query.shape
         shared = kept[0].shape[1]
         stacked = (
-            query.reshape(rows, shared, -1, width).transpose(0, 1).reshape(1, shared, -1, width)
+            new.query.reshape(rows, shared, -1, width).transpose(0, 1).reshape(1, shared, -1, width)
         )
-        output, mass = attend(stacked, *kept, scale=scale)
+        output, mass = attend(stacked, *kept, scale=new.scale)
         output = output.view(shared, rows, -1, width).transpose(0, 1)
         mass = mass.view(shared, rows, -1).transpose(0, 1)
         return [
@@ -143,35 +184,32 @@ class Beginning:
         ]
 
 
-class _Reading:
-    """Prompt tokens, padded on the right: they see the beginning and what stands before them."""
+class PrefillState:
+    """Prompt tokens, padded on the right, attend to the prefix and causally to each other.
 
-    def __init__(self, beginning: Beginning) -> None:
-        self._beginning = beginning
-        self.fresh: list[_Keys] = []
+    `keys` collects their keys and values by layer.
+    """
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
-        """See `Pass`."""
-        self.fresh.append((key, value))
-        own = attend(query, key, value, scale=scale, causal=True)
-        return join([own, *self._beginning.seen_by(layer, query, scale)])
+    def __init__(self, prefix: SharedPrefix) -> None:
+        """Start without keys."""
+        self._prefix = prefix
+        self.keys: list[_Keys] = []
+
+    def attend(self, new: NewTokens) -> torch.Tensor:
+        """See `AttentionState`."""
+        self.keys.append((new.key, new.value))
+        own = attend(new.query, new.key, new.value, scale=new.scale, causal=True)
+        return join([own, *self._prefix.attend(new)])
 
 
 class _Layout:
-    """Where rows stand in the tensors of a step; the same for all layers."""
+    """Row and length indices of one decoding step, the same for all layers."""
 
     def __init__(
         self,
         group: torch.Tensor,
         prompt_lengths: torch.Tensor,
-        said_lengths: torch.Tensor,
+        generated_lengths: torch.Tensor,
         dtype: torch.dtype,
     ) -> None:
         counts = torch.bincount(group, minlength=len(prompt_lengths))
@@ -181,10 +219,10 @@ class _Layout:
         self.place = self.rows - first[group]
         self.draws = int(counts.max())
         self.prompt_mask = _hide_beyond(prompt_lengths, dtype)
-        self.lengths = said_lengths
-        self.width = int(said_lengths.max()) + 1
-        even = bool((said_lengths == said_lengths[0]).all())
-        self.said_mask = None if even else _hide_beyond(said_lengths + 1, dtype)
+        self.lengths = generated_lengths
+        self.width = int(generated_lengths.max()) + 1
+        even = bool((generated_lengths == generated_lengths[0]).all())
+        self.generated_mask = None if even else _hide_beyond(generated_lengths + 1, dtype)
 
 
 def _hide_beyond(lengths: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
@@ -197,64 +235,50 @@ def _hide_beyond(lengths: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | No
     return mask.masked_fill(hidden, float("-inf"))[:, None, None]
 
 
-class _Saying:
-    """One new token per row: it sees the beginning, its prompt, and what its row has said."""
+class DecodeState:
+    """One new token per row attends to the prefix, its prompt, and its row's generated tokens."""
 
     def __init__(
-        self, beginning: Beginning, prompts: list[_Keys], said: list[_Keys], layout: _Layout
+        self,
+        prefix: SharedPrefix,
+        prompts: list[_Keys],
+        generated: list[_Keys],
+        layout: _Layout,
     ) -> None:
-        self._beginning, self._prompts, self._said = beginning, prompts, said
+        """Keep references: `attend` writes the new keys and values into `generated`."""
+        self._prefix, self._prompts, self._generated = prefix, prompts, generated
         self._layout = layout
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
-        """See `Pass`."""
-        parts = [
-            self._own(layer, query, key, value, scale),
-            self._prompt(layer, query, scale),
-            *self._beginning.seen_by(layer, query, scale),
-        ]
-        return join(parts)
+    def attend(self, new: NewTokens) -> torch.Tensor:
+        """See `AttentionState`."""
+        return join([self._attend_row(new), self._attend_prompt(new), *self._prefix.attend(new)])
 
-    def _own(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-    ) -> Part:
-        """Write the new token behind the row's others; see them all."""
-        layout, shared = self._layout, key.shape[1]
-        said = _with_room(self._said[layer], layout.width)
-        self._said[layer] = said
-        for states, new in zip(said, (key, value), strict=True):
-            if layout.said_mask is None:
-                states[:, :, layout.width - 1] = new[:, :, 0]
+    def _attend_row(self, new: NewTokens) -> Part:
+        """Write the new token behind the row's other generated tokens; attend to all of them."""
+        layout, query, shared = self._layout, new.query, new.key.shape[1]
+        generated = _with_room(self._generated[new.layer], layout.width)
+        self._generated[new.layer] = generated
+        for states, last in zip(generated, (new.key, new.value), strict=True):
+            if layout.generated_mask is None:
+                states[:, :, layout.width - 1] = last[:, :, 0]
             else:
-                states[layout.rows, :, layout.lengths] = new[:, :, 0]
-        keys, values = (states[:, :, : layout.width] for states in said)
+                states[layout.rows, :, layout.lengths] = last[:, :, 0]
+        keys, values = (states[:, :, : layout.width] for states in generated)
         grouped = query.reshape(len(query), shared, -1, query.shape[-1])
-        output, mass = attend(grouped, keys, values, scale=scale, mask=layout.said_mask)
+        output, mass = attend(grouped, keys, values, scale=new.scale, mask=layout.generated_mask)
         return Part(output.reshape(query.shape), mass.reshape(query.shape[:3]))
 
-    def _prompt(self, layer: int, query: torch.Tensor, scale: float) -> Part:
-        """See the prompt: the draws of one prompt, and the heads of a group, are rows together."""
-        layout = self._layout
-        keys, values = self._prompts[layer]
+    def _attend_prompt(self, new: NewTokens) -> Part:
+        """Attend to the prompt: its draws, and the heads of a group, are rows of one product."""
+        layout, query = self._layout, new.query
+        keys, values = self._prompts[new.layer]
         shared, width = keys.shape[1], query.shape[-1]
         stacked = query.new_zeros(
             (len(keys), layout.draws, shared, query.shape[1] // shared, width)
         )
         stacked[layout.group, layout.place] = query.reshape(len(query), shared, -1, width)
         stacked = stacked.transpose(1, 2).reshape(len(keys), shared, -1, width)
-        output, mass = attend(stacked, keys, values, scale=scale, mask=layout.prompt_mask)
+        output, mass = attend(stacked, keys, values, scale=new.scale, mask=layout.prompt_mask)
         output = output.view(len(keys), shared, layout.draws, -1, width)
         mass = mass.view(len(keys), shared, layout.draws, -1)
         output = output.transpose(1, 2)[layout.group, layout.place]
@@ -265,7 +289,7 @@ class _Saying:
 def _pad_right(
     sequences: Sequence[list[int]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids, shape (rows, longest), and lengths. Padding comes last: nobody sees it."""
+    """Return ids padded on the right, shape (rows, longest), and their lengths."""
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     ids = torch.zeros((len(sequences), int(lengths.max())), dtype=torch.long)
     for at, sequence in enumerate(sequences):
@@ -274,13 +298,13 @@ def _pad_right(
 
 
 def _of_no_width(keys: _Keys, rows: int) -> _Keys:
-    """Return the states of rows that have said nothing yet."""
+    """Return the states of rows without generated tokens."""
     none = keys[0].new_zeros((rows, keys[0].shape[1], 0, keys[0].shape[3]))
     return none, none
 
 
 def _stack(old: list[_Keys], new: list[_Keys]) -> list[_Keys]:
-    """Put the rows of each layer below those that are there, padding the shorter ones."""
+    """Append rows to each layer, padding the shorter ones."""
     return [_below(*both) for both in zip(old, new, strict=True)] if old else new
 
 
@@ -297,7 +321,7 @@ def _select(keys: _Keys, rows: torch.Tensor, width: int, *, room: int = 0) -> _K
     """Return some rows, `width` tokens of them, with room for more."""
     selected = []
     for states in keys:
-        # Zeros, not whatever lies there: a weight of zero does not undo a NaN.
+        # Zeros, not uninitialised memory: an attention weight of zero does not undo a NaN.
         kept = states.new_zeros((len(rows), states.shape[1], width + room, states.shape[3]))
         kept[:, :, :width] = states[:, :, :width].index_select(0, rows)
         selected.append(kept)

@@ -1,7 +1,7 @@
-"""The same as engines/hf/shared_states.py by transformers' own cache, for models that cannot share.
+"""Decoding states with transformers' own cache, for models that SharedStates does not support.
 
-Sliding windows, other positions, softcapped attention: such a model decodes whole batches, padded
-on the left, in which nobody joins.
+Models with sliding windows, other positions or softcapped attention decode whole batches, padded on
+the left, which no row joins later.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""An engine whose work is done by a pool of workers on Ray: same rows, more machines.
+"""An engine that runs on a pool of Ray workers: the same rows on more machines.
 
 `sample` and `score` run as Ray Data jobs. A job's rows are tasks (engines/ray/tasks.py); each is
-carried to the pool's dispatcher, which finds a free worker (engines/ray/workers.py). The workers
-outlive the jobs, so that a model is loaded once. Rows come back as tasks end, each once: an outcome
-that arrives a second time, because Ray repeated a step of a job, is dropped.
+sent to the pool's dispatcher, which finds a free worker (engines/ray/workers.py). The workers
+outlive the jobs, so that a model is loaded once. Each task's outcome is returned once: duplicates,
+because Ray repeated a step of a job, are dropped.
 
-What is sampled is what one worker's engine samples, and the fingerprint is that engine's.
+The samples are those of one worker's engine, and the fingerprint is that engine's.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _CLOSING_S = 30.0
 
 
 class RayEngine:
-    """A pool of workers that each hold the same model. `close` ends them and frees their memory.
+    """A pool of workers with the same model. `close` ends them and frees their memory.
 
     One pool is open at a time, as it may take the whole cluster: opening another closes it, and a
-    closed one opens again when it is next used.
+    closed one reopens on its next use.
     """
 
     _opened: RayEngine | None = None
@@ -49,13 +49,13 @@ class RayEngine:
     ) -> None:
         """Start the workers; return when the first has loaded the model.
 
-        The folder must lie where every machine of the cluster can read it under the same path.
-        `weights_sha256` (from its manifest) spares hashing it, here and on the workers.
+        Every machine of the cluster must be able to read the folder under the same path.
+        `weights_sha256` (from its manifest) avoids hashing it, here and on the workers.
 
         Raises:
-            ConfigError: Ray is not installed, not reachable, or has too little for the workers.
+            ConfigError: Ray is not installed, not reachable, or too small for the workers.
             ModelError: the folder cannot be used.
-            WorkersLost: the workers die while they load it.
+            WorkersLost: the workers die while loading it.
         """
         digest = weights_sha256 or model_digest(folder)
         self._make = (folder.resolve(), section, digest)
@@ -88,7 +88,7 @@ class RayEngine:
         return [found[at] for at in range(len(requests))]
 
     def close(self) -> None:
-        """End the workers; a second time does nothing."""
+        """End the workers; calling it again has no effect."""
         if self._dispatcher is None:
             return
         import ray
@@ -101,7 +101,7 @@ class RayEngine:
         RayEngine._opened = None
 
     def _open(self) -> str:
-        """Start workers and dispatcher; return the fingerprint of what they hold."""
+        """Start workers and dispatcher; return the fingerprint of their engine."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -157,7 +157,7 @@ class RayEngine:
 
 
 def _carrier(dispatcher: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return the step of a job that has a task done: it waits, so it needs no CPU."""
+    """Return the step of a job that runs a task; it only waits, so it needs no CPU."""
 
     def carry(row: dict[str, Any]) -> dict[str, Any]:
         import ray
@@ -168,10 +168,10 @@ def _carrier(dispatcher: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def connect(section: RaySection) -> None:
-    """Join the cluster that the section names, or start Ray here; nothing if that was done.
+    """Connect to the section's cluster, or start Ray on this machine, unless already connected.
 
     Raises:
-        ConfigError: Ray is not installed, not reachable, or has too little for the workers.
+        ConfigError: Ray is not installed, not reachable, or too small for the workers.
     """
     if importlib.util.find_spec("ray") is None:
         message = (

@@ -1,4 +1,4 @@
-"""What travels to the workers of a pool and back: tasks and outcomes, as JSON text."""
+"""Tasks sent to the workers of a pool, and their outcomes, as JSON text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ScoringTask(NamedTuple):
-    """A task, and where its results belong in the list of all requests."""
+    """A task, and the places of its results in the list of all requests."""
 
     places: list[int]
     task: str
@@ -27,10 +27,10 @@ class ScoringTask(NamedTuple):
 def sampling_tasks(
     requests: Sequence[Request], decoding: Decoding, *, rows: int, workers: int
 ) -> list[str]:
-    """Cut requests into tasks of at most `rows` draws, at least one task per worker if possible.
+    """Split requests into tasks of at most `rows` draws, at least one task per worker if possible.
 
-    A request is never split: its draws share one prefill. Prompts that begin alike (one rubric, one
-    instruction) lie side by side, so that a worker computes what they share once.
+    A request is never split: its draws share one prefill. Prompts with a common prefix (one rubric,
+    one instruction) are kept together, so that a worker computes the prefix once.
     """
     alike = sorted(requests, key=lambda request: json.dumps(plain_prompt(request.messages)))
     size = _task_size(sum(len(request.draws) for request in requests), rows, workers)
@@ -43,7 +43,7 @@ def sampling_tasks(
 def scoring_tasks(
     requests: Sequence[Continuation], *, rows: int, workers: int
 ) -> list[ScoringTask]:
-    """Cut requests into tasks of about `rows`; continuations of one context stay together."""
+    """Split requests into tasks of about `rows`; continuations of one context stay together."""
 
     def context(at: int) -> str:
         return json.dumps(requests[at].context)
@@ -59,7 +59,7 @@ def scoring_tasks(
 
 
 def perform(engine: Engine, task: str) -> str:
-    """Return a task's outcome: its rows, and who made them."""
+    """Return a task's outcome: its rows and the engine's fingerprint."""
     wanted = json.loads(task)
     rows: list[Any]
     if "sample" in wanted:
@@ -78,15 +78,15 @@ def opened(engine: Engine) -> str:
 
 
 def failed(error: errors.SrlmError) -> str:
-    """Return an expected error as an outcome: it is the user's to read, not a dead worker."""
+    """Return an expected error as an outcome, so that the worker survives it."""
     return json.dumps({"error": type(error).__name__, "message": str(error)})
 
 
 def fingerprint(outcome: str) -> str:
-    """Return who made an outcome.
+    """Return the fingerprint of the engine that made an outcome.
 
     Raises:
-        SrlmError: what the worker raised, as its own class.
+        SrlmError: the worker's error, of its original class.
     """
     return str(_read(outcome)["engine"])
 
@@ -95,7 +95,7 @@ def sampled_rows(outcome: str) -> list[Sampled]:
     """Return a sampling task's draws.
 
     Raises:
-        SrlmError: what the worker raised, as its own class.
+        SrlmError: the worker's error, of its original class.
     """
     return [Sampled(*row) for row in _read(outcome)["rows"]]
 
@@ -104,7 +104,7 @@ def scored_rows(outcome: str) -> list[Logprob]:
     """Return a scoring task's results in the order of its requests.
 
     Raises:
-        SrlmError: what the worker raised, as its own class.
+        SrlmError: the worker's error, of its original class.
     """
     return [Logprob(*row) for row in _read(outcome)["rows"]]
 
@@ -113,7 +113,7 @@ def _read(outcome: str) -> dict[str, Any]:
     read: dict[str, Any] = json.loads(outcome)
     if "error" in read:
         kind = getattr(errors, read["error"])
-        raise kind.__new__(kind, read["message"])  # the message is complete: not to be built again
+        raise kind.__new__(kind, read["message"])  # __init__ would build the message again
     return read
 
 
@@ -126,7 +126,7 @@ def _task_size(total: int, rows: int, workers: int) -> int:
 
 
 def _cut(items: Iterable[Any], weight: Callable[[Any], int], size: int) -> list[list[Any]]:
-    """Cut in order into parts of at most `size`; an item that weighs more is a part of its own."""
+    """Split in order into parts of at most `size`; a heavier item is a part of its own."""
     parts: list[list[Any]] = []
     room = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""The actors of a pool: workers that hold an engine each, and one that gives them tasks."""
+"""The actors of a pool: workers with one engine each, and a dispatcher of tasks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from engines.engine import Engine
 
 ATTEMPTS = 3
-# What a call ends with when the process, its machine or its result is gone.
+# Raised by a call when the process, its machine or its result is lost.
 _GONE = (RayActorError, OutOfMemoryError, ObjectLostError)
 
 
 class EngineWorker:
-    """Holds one engine. Expected errors come back as outcomes, so that the process lives on."""
+    """Holds one engine. Expected errors are returned as outcomes, so that the process survives."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class EngineWorker:
         *,
         trust_remote_code: bool,
     ) -> None:
-        """Load nothing: an error while an actor is created would look like a dead worker."""
+        """Load nothing yet: an error while an actor is created would look like a dead worker."""
         self._folder, self._section = folder, section
         self._weights_sha256, self._trust_remote_code = weights_sha256, trust_remote_code
         self._loaded: Engine | None = None
 
     @ray.method(max_task_retries=ATTEMPTS - 1)
     def open(self) -> str:
-        """Load the engine; the outcome says which it is, or why it cannot be loaded."""
+        """Load the engine; the outcome holds its fingerprint, or why it cannot be loaded."""
         try:
             return opened(self._engine())
         except SrlmError as error:
@@ -56,7 +56,7 @@ class EngineWorker:
             return failed(error)
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Close the engine."""
         if self._loaded is not None:
             close_engine(self._loaded)
             self._loaded = None
@@ -73,10 +73,10 @@ class EngineWorker:
 
 
 class Dispatcher:
-    """Gives each task to a worker that is free.
+    """Assigns each task to a free worker.
 
-    A task whose worker dies goes to the next free one, up to three times; the dead worker is
-    started again by Ray, and is free once it has loaded its engine.
+    A task whose worker dies is assigned to another, up to three attempts; Ray restarts the dead
+    worker, which is free again once it has loaded its engine.
     """
 
     def __init__(self, workers: Sequence[Any]) -> None:
@@ -87,22 +87,22 @@ class Dispatcher:
         self._usable = len(workers)
 
     async def open(self) -> str:
-        """Load all engines; return the outcome of the first that is done."""
+        """Load all engines; return the outcome of the first to finish."""
         self._start()
         done, _ = await asyncio.wait(self._starts, return_when=asyncio.FIRST_COMPLETED)
         return done.pop().result()
 
     async def run(self, task: str) -> str:
-        """Return a task's outcome, which is an error if workers keep dying on it."""
+        """Return a task's outcome: an error if workers keep dying on it."""
         self._start()
         for _ in range(ATTEMPTS):
             worker = await self._free.get()
-            if worker is None:  # none will ever be free again: tell the other tasks as well
+            if worker is None:  # no worker is left: end the other tasks as well
                 self._free.put_nowait(None)
                 return failed(WorkersLost(_died("while loading the model")))
             try:
                 outcome: str = await worker.run.remote(task)
-            except asyncio.CancelledError:  # the call was given up while the worker is at it
+            except asyncio.CancelledError:  # the call was cancelled while the worker is busy
                 self._bring_back(worker)
                 raise
             except _GONE:
@@ -121,7 +121,7 @@ class Dispatcher:
         self._starts.append(asyncio.create_task(self._make_free(worker)))
 
     async def _make_free(self, worker: Any) -> str:
-        """Wait until a worker has its engine, then let it have tasks; without one it gets none."""
+        """Wait until a worker has loaded its engine, then make it available."""
         try:
             outcome: str = await worker.open.remote()
         except _GONE:
@@ -135,8 +135,8 @@ class Dispatcher:
 
 def _died(when: str) -> str:
     return (
-        f"engine workers on Ray died {ATTEMPTS} times {when}, most likely for want of memory: "
-        "lower engine.max_batch_rows or max_batch_tokens (vLLM: its memory settings) or "
-        "engine.ray.workers; what they said is in Ray's logs (/tmp/ray/session_latest/logs on the "
-        "worker's machine). Finished rows are kept: run the same command to go on"
+        f"engine workers on Ray died {ATTEMPTS} times {when}, most likely out of memory: lower "
+        "engine.max_batch_rows or max_batch_tokens (vLLM: its memory settings) or "
+        "engine.ray.workers; their output is in Ray's logs (/tmp/ray/session_latest/logs on the "
+        "worker's machine). Finished rows are kept: run the same command to continue"
     )

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
 from core.hashing import short
-from engines.draws import fit_pair, plan_draws, read_draw
+from engines.draws import cut_at_stop, fit_pair, plan_draws, read_draw
 from engines.engine import Logprob, Sampled
-from engines.folder_facts import FolderFacts
+from engines.models import FolderFacts
 from engines.prompting import Prompter
 from engines.remote.servers import Completion, ServedModel, Servers
 from engines.remote.serving import ModelServer
-from engines.stopping import cut_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from core.records import Message
+from engines.draws import cut_at_stop
 from engines.engine import Logprob, Sampled
-from engines.stopping import cut_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

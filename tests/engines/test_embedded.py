@@ -10,7 +10,7 @@ from core.hashing import sha256_file
 from core.records import user
 from engines.embedded import embedded_folder, make_tiny, materialise
 from engines.engine import Continuation, Decoding, Request
-from engines.hf.hf import HFEngine
+from engines.hf.engine import HFEngine
 from engines.models import check_folder, check_usable, load_tokenizer
 
 TEXTS = ["The quick brown fox jumps over the lazy dog."]

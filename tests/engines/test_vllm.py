@@ -23,7 +23,7 @@ needs_vllm = pytest.mark.skipif(
 
 @pytest.mark.skipif(INSTALLED, reason="vLLM is installed here")
 def test_without_vllm_the_remedy_is_named(tiny: Path) -> None:
-    with pytest.raises(ConfigError, match="not installed here; run `make setup-vllm`"):
+    with pytest.raises(ConfigError, match="vLLM is not installed; run `make setup-vllm`"):
         open_engine(tiny, EngineSection(kind="vllm"))
 
 

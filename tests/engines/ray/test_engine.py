@@ -12,7 +12,7 @@ from core.config import EngineSection, RaySection
 from core.errors import ConfigError, ModelError
 from core.records import user
 from engines.engine import Continuation, Decoding, Engine, Request, Sampled
-from engines.hf.hf import HFEngine
+from engines.hf.engine import HFEngine
 from engines.ray.engine import RayEngine, connect
 from tests.workers import engine_workers, kill_a_worker, wait_until_gone
 

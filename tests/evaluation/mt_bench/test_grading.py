@@ -322,7 +322,7 @@ def test_our_prompts_are_those_gpt_4_was_sent_byte_for_byte(tmp_path: Path, shar
 
 def test_a_real_model_answers_the_same_each_time(tmp_path: Path, tiny: Path) -> None:
     from core.config import EngineSection
-    from engines.hf.hf import HFEngine
+    from engines.hf.engine import HFEngine
 
     engine = HFEngine(tiny, EngineSection(device="cpu", dtype="float32", max_batch_rows=8))
     section = MtBenchSection(limit=8, max_new_tokens=6)

@@ -16,7 +16,7 @@ from core.records import ItemScore, Message, Score
 from core.stages import Stage, evaluation_ref
 from core.store import Key, Store
 from engines.engine import Continuation, Logprob
-from engines.hf.hf import HFEngine
+from engines.hf.engine import HFEngine
 from evaluation.nlp.data import BENCHMARKS
 from evaluation.nlp.tasks import evaluate_items, headline, report, run_task, scores
 from tests.engines.scripted import ScriptedEngine

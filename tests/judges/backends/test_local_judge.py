@@ -9,7 +9,7 @@ import pytest
 from core.config import EngineSection
 from core.records import Message, user
 from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
-from engines.hf.hf import HFEngine
+from engines.hf.engine import HFEngine
 from judges.asking import Ask, Judge
 from judges.backends.local_judge import LocalJudge
 from tests.engines.scripted import ScriptedEngine

@@ -98,7 +98,7 @@ def test_the_trained_model_answers_and_stops(tiny: Path, tmp_path: Path) -> None
     from core.config import EngineSection
     from core.records import user
     from engines.engine import Decoding, Request
-    from engines.hf.hf import HFEngine
+    from engines.hf.engine import HFEngine
 
     longer = SECTION.model_copy(update={"epochs": 60})
     folder, _ = train(tiny, tmp_path / "w", rows=ROWS[:2], section=longer)

@@ -1,11 +1,13 @@
 """The transformers engine: one model folder on CPU or CUDA, batched sampling and scoring.
 
+`HFEngine` is the public interface of engines/hf; the package's other modules are its internals and
+are imported by it, tests and benchmarks only.
+
 Reproducibility: each draw has its own random numbers, derived from (seed, conversation, draw
-index), so it does not depend on what else is in the batch, on the order of requests, or on where a
-killed run was resumed. What cannot be promised is arithmetic: padding and batch shape change the
-order of floating-point sums, so log-probabilities move in the last digits (about 1e-6 in float32,
-1e-2 in bfloat16), and a draw whose random number falls that close to a boundary between two tokens
-can come out differently in another batch.
+index), so it does not depend on the batch, on the order of requests, or on where a killed run was
+resumed. Arithmetic is not exact: padding and batch shape change the order of floating-point sums,
+so log-probabilities vary in the last digits (about 1e-6 in float32, 1e-2 in bfloat16), and a draw
+whose random number falls that close to the boundary between two tokens can differ in another batch.
 """
 
 from __future__ import annotations
@@ -18,10 +20,9 @@ from core import hashing
 from engines.draws import fit_prompts
 from engines.hf.attention import SEGMENTED, can_share
 from engines.hf.decoding import Batch, Limits, Prompt
-from engines.hf.prefix import families
 from engines.hf.products import prepare_for_few_rows
 from engines.hf.scoring import score_pairs
-from engines.hf.shared_states import SharedStates
+from engines.hf.shared_states import SharedStates, group_by_prefix
 from engines.hf.stock_states import StockStates
 from engines.models import context_length, load_model, load_tokenizer, stop_ids
 from engines.prompting import Prompter
@@ -35,12 +36,12 @@ if TYPE_CHECKING:
     from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
     from engines.hf.decoding import States
 
-# Fewer prompts do not fill a batch of their own: what they share is not worth keeping apart.
-_LEAST_FAMILY = 4
+# Fewer prompts do not fill a batch of their own, so their prefix is not shared.
+_MIN_GROUP = 4
 
 
 class HFEngine:
-    """A language model loaded by transformers. See the module's docstring for what is exact."""
+    """A language model loaded by transformers; see the module's docstring for reproducibility."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class HFEngine:
         weights_sha256: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        """Load the model; `weights_sha256` (from its manifest) spares hashing the folder.
+        """Load the model; `weights_sha256` (from its manifest) avoids hashing the folder.
 
         Raises:
             ModelError: the folder cannot be used.
@@ -86,13 +87,13 @@ class HFEngine:
         for request, ids in fitting:
             starts = range(0, len(request.draws), most)
             prompts += [Prompt(ids, request, request.draws[at : at + most]) for at in starts]
-        # The longest first: the last rows of a batch, decoded by few, are then the short ones.
+        # The longest first, so that the last, sparsely filled batches hold the short prompts.
         prompts.sort(key=lambda prompt: len(prompt.ids), reverse=True)
         if not self._shares:
             yield from self._decode([], prompts, decoding)
             return
-        for shared, family in families(prompts, lambda prompt: prompt.ids, least=_LEAST_FAMILY):
-            yield from self._decode(shared, family, decoding)
+        for shared, group in group_by_prefix(prompts, lambda prompt: prompt.ids, least=_MIN_GROUP):
+            yield from self._decode(shared, group, decoding)
 
     @torch.inference_mode()
     def _decode(
@@ -111,7 +112,7 @@ class HFEngine:
 
     @torch.inference_mode()
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
-        """Return one result per request, in order; see engines/hf/scoring.py for what is shared."""
+        """Return one result per request, in order; see engines/hf/scoring.py."""
         pairs = self._prompter.pairs(requests)
         return score_pairs(
             self._model,

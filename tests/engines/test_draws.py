@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engines.draws import StopStrings, cut_at_stop
 from engines.models import load_tokenizer
-from engines.stopping import StopStrings, cut_at_stop
 
 
 def test_a_text_is_cut_before_the_stop_string_that_comes_first() -> None:

@@ -12,7 +12,7 @@ from core.config import EngineSection
 from core.errors import ModelError
 from core.records import Message, user
 from engines.engine import Continuation, Decoding, Engine, Request, Sampled, draw_seed
-from engines.hf.hf import HFEngine
+from engines.hf.engine import HFEngine
 from engines.models import load_model, load_tokenizer
 
 FP32 = EngineSection(device="cpu", dtype="float32", max_batch_rows=8)
