@@ -8,11 +8,13 @@ CONFIG ?= configs/quickstart.toml
 ITER   ?=
 ARGS   ?=
 JOBS   ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --durations=10
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench setup quickstart train-iter eval-all report human-eval explore check-regressions test check format lock \
-        system-packages setup-vllm setup-vllm-cpu test-vllm smoke-vllm
+.PHONY: help bench setup quickstart train-iter eval-all report human-eval explore check-regressions \
+        test test-rest test-all mutants check format lock system-packages setup-vllm setup-vllm-cpu \
+        test-vllm smoke-vllm
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -54,8 +56,17 @@ check-regressions: setup ## Fail if a run is worse: make check-regressions BASEL
 bench: setup ## Measure speed beside what a user would pick instead: make bench [ARGS="--only judge_k3,arc0 --repeats 3"]
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-test: setup ## Run every test, JOBS=2 at once, the slow ones with the real model too; prints branch coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
+test: setup ## Run the tests that protect behaviour, JOBS=2 at once (under ten minutes on 2 cores)
+	$(PYTEST) --dist loadfile -m "not slow" $(ARGS)
+
+test-rest: setup ## Run the others: kills, processes, Ray, real models, browsers, fuzzing, planted bugs
+	$(PYTEST) --dist worksteal -m slow $(ARGS)
+
+test-all: setup ## Run every test and print branch coverage
+	$(PYTEST) --dist worksteal --cov --cov-report=term $(ARGS)
+
+mutants: setup ## Plant random bugs and list those that no test notices: make mutants [ARGS="--count 30 --seed 1 core"]
+	$(BIN)/python tools/mutate.py $(ARGS)
 
 check: setup ## Lint, formatting, types, import layers
 	$(BIN)/ruff check .

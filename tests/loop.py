@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import signal
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,10 +35,10 @@ def command(out_dir: Path, *extra: str, config: Path = SMOKE) -> list[str]:
     ]  # fmt: skip
 
 
-def run(
+def run_apart(
     out_dir: Path, *extra: str, config: Path = SMOKE, timeout_s: float = 900
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command to its end in a process of its own."""
     return subprocess.run(
         command(out_dir, *extra, config=config),
         cwd=ROOT,
@@ -44,6 +47,32 @@ def run(
         timeout=timeout_s,
         check=False,
     )
+
+
+def run(out_dir: Path, *extra: str, config: Path = SMOKE) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end in this process, without importing everything anew."""
+    return main("training", *command(out_dir, *extra, config=config)[3:])
+
+
+def main(package: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m package arguments...` in this process; return what a new one would give.
+
+    What ends a new process in a traceback is raised here.
+    """
+    words = [str(argument) for argument in arguments]
+    entry = importlib.import_module(f"{package}.__main__").main
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    given = sys.argv
+    sys.argv = [package, *words]
+    try:
+        with chdir(ROOT), redirect_stdout(out), redirect_stderr(err):
+            try:
+                entry()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+    finally:
+        sys.argv = given
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def evaluation_in(out_dir: Path, *settings: str) -> Config:

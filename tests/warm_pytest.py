@@ -33,9 +33,8 @@ class WarmPytest:
             text=True,
         )
 
-    def run(self, folder: Path, *arguments: str) -> tuple[int, str]:
-        """Run pytest in a folder; return its exit code and what it printed."""
-        output = folder / "pytest.out"
+    def run(self, folder: Path, *arguments: str, output: Path) -> tuple[int, str]:
+        """Run pytest in a folder; return its exit code and what it printed, kept in `output`."""
         order = {"folder": str(folder), "arguments": arguments, "output": str(output)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None

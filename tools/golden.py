@@ -29,6 +29,7 @@ _FINISHED = "2026-01-01T00:00:00Z"
 _SHOWN = 160  # characters of a value
 _SMOKE = "configs/smoke.toml"
 _COMMANDS = ("training", "evaluation", "reports")
+_EXACT = ("iter1/ift", "iter1/ranked", "iter1/eft")
 # Runs a package's command line with the version of the code fixed: reports print it.
 _FIXED = (
     "import sys, core.version; core.version.code_version = lambda: 'golden'; "
@@ -112,6 +113,31 @@ def recording(run: Path) -> dict[str, Any]:
         if path.is_file()
     }
     return {"artifacts": artifacts, "report": report}
+
+
+def portable(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a recording's artifacts that does not depend on the machine.
+
+    That is: each address, the settings and names of inputs in its key, the names of its facts, and
+    where no model took part also the hashes of inputs and rows and their number.
+    """
+    return {
+        address: {
+            "config": artifact["key"]["config"],
+            "inputs": {
+                name: digest if _is_exact(name) else "model"
+                for name, digest in artifact["key"]["inputs"].items()
+            },
+            "facts": sorted(artifact["facts"]),
+            **({k: artifact[k] for k in ("rows", "sha256")} if _is_exact(address) else {}),
+        }
+        for address, artifact in found["artifacts"].items()
+    }
+
+
+def _is_exact(name: str) -> bool:
+    """Whether an input is a file, or an artifact computed without floating point."""
+    return name in _EXACT or not name.startswith(("iter", "eval/"))
 
 
 def _digest(path: Path) -> str:

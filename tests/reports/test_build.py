@@ -14,20 +14,14 @@ import pytest
 from core.stages import Ref, Stage
 from core.store import Store
 from reports.scores import read_scores
+from tests import loop
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
 
 def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reports", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return loop.main("reports", *arguments)
 
 
 @pytest.fixture
@@ -164,14 +158,7 @@ def test_recorded_files_are_reported_beside_their_published_numbers(
     files = [data / "alpaca_eval" / f"{name}.annotations.json.gz" for name in names]
     judged = data / "mt_bench" / "gpt-4_single.gemini-1.5-flash.jsonl"
     options = [f"--annotations={file}" for file in files]
-    imported = subprocess.run(
-        [sys.executable, "-m", "evaluation", "import", f"--to={run}", *options,
-         f"--judgments={judged}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
+    imported = loop.main("evaluation", "import", f"--to={run}", *options, f"--judgments={judged}")
     assert imported.returncode == 0, imported.stderr
     done = report("build", "--run", run)
     assert done.returncode == 0, done.stderr

@@ -72,7 +72,7 @@ def killed(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
             os.kill(process.pid, signal.SIGKILL)
     wait_until_gone(workers)
     at_kill = loop.calls(paths.root)
-    done = loop.run(out_dir, *ON_RAY)
+    done = loop.run_apart(out_dir, *ON_RAY)
     assert done.returncode == 0, done.stderr
     return Killed(paths.root, before, at_kill)
 
@@ -101,6 +101,6 @@ def test_every_draw_was_handed_out_once(killed: Killed, smoke_run: Path) -> None
 
 def test_a_run_made_on_ray_is_finished_for_one_process_too(killed: Killed) -> None:
     before = loop.manifests(killed.folder)
-    done = loop.run(killed.folder.parent)
+    done = loop.run_apart(killed.folder.parent)
     assert done.returncode == 0, done.stderr
     assert loop.manifests(killed.folder) == before
