@@ -51,7 +51,7 @@ def scores_outside_the_range_are_accepted(right: Any, reply: str, **limits: Any)
 
 @plant(
     "judges.pointwise:read_judgment",
-    noticed_by="test_a_prompt_too_long_for_the_judge_is_counted_and_not_scored",
+    noticed_by="test_text_beside_a_too_long_prompt_is_not_read",
 )
 def a_prompt_too_long_for_the_judge_is_read_as_if_answered(
     right: Any, sampled: Any, *rest: Any, **named: Any
@@ -61,13 +61,16 @@ def a_prompt_too_long_for_the_judge_is_read_as_if_answered(
 
 @plant(
     "judges.pointwise:mean_scores",
-    noticed_by="test_a_prompt_too_long_for_the_judge_is_counted_and_not_scored",
+    noticed_by="test_two_of_three_replies_parse_and_their_mean_is_the_score",
 )
 def unreadable_draws_count_as_zero_in_the_mean(right: Any, judgments: Any) -> Any:
     return right([_changed(j, score=j.score or 0.0) for j in judgments])
 
 
-@plant("judges.ratings:parse_rating", noticed_by="test_the_prompts_own_example_is_not_a_rating")
+@plant(
+    "judges.ratings:parse_rating",
+    noticed_by="test_a_rating_quoted_from_the_answer_does_not_win_over_the_judges_own",
+)
 def the_first_rating_counts_not_the_last(right: Any, reply: str, **rest: Any) -> Any:
     head, mark, _ = reply.partition("]]")
     return right(head + mark, **rest)
