@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
+from core.stages import model_ref
 from core.store import write_atomically
 from reports.collect import collect
-from reports.contents import report_of
+from reports.document import Report
 from reports.formats import csv_files, html, latex, markdown
 from reports.lineage import verified
 from reports.results import RunResults
 from reports.scores import to_json
+from reports.sections import SECTIONS, groups
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from reports.document import Report
+    from reports.document import Artifact
 
 MOST_ROWS = 1000
 
@@ -40,6 +43,46 @@ def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = MOST_R
     scores = to_json(collect(results))
     report = report_of(results, artifacts, most_rows=most_rows)
     return [*write(report, out), _write(out / "scores.json", scores)]
+
+
+def report_of(results: RunResults, artifacts: Mapping[str, Artifact], *, most_rows: int) -> Report:
+    """Return the report of a run: summary, benchmarks, how the data was made, the paper's numbers.
+
+    Args:
+        results: the run.
+        artifacts: its verified artifacts, by address.
+        most_rows: rows kept behind one number.
+    """
+    sections = [section for source in SECTIONS for section in source.build(results)]
+    return Report(
+        f"Self-Rewarding Language Models: {results.name}",
+        _facts(results, artifacts),
+        tuple(s for s in sections if s.tables or s.figures or s.paragraphs),
+        groups(results, most=most_rows),
+        artifacts,
+    )
+
+
+def _facts(results: RunResults, artifacts: Mapping[str, Artifact]) -> tuple[tuple[str, str], ...]:
+    """Return what identifies the run: base model, seed, versions, when it was finished."""
+    facts = [("run", results.name)]
+    if results.config is not None:
+        config = results.config
+        facts += [("base model", _base(results, config.model.base)), ("seed", str(config.seed))]
+        facts.append(("judge", config.evaluation.judge.model))
+    versions = sorted({artifact.code_version for artifact in artifacts.values()})
+    facts.append(("srlm", ", ".join(versions)))
+    if artifacts:
+        facts.append(("finished", max(a.finished_at for a in artifacts.values())))
+    facts.append(("artifacts", str(len(artifacts))))
+    return tuple(facts)
+
+
+def _base(results: RunResults, name: str) -> str:
+    """Return the origin of M0 from its manifest, which is more precise than the setting's name."""
+    if not results.exists(model_ref(0)):
+        return name
+    return str(results.manifest(model_ref(0)).facts.get("origin", name))
 
 
 def write(report: Report, out: Path) -> list[Path]:

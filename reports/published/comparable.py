@@ -1,22 +1,27 @@
-"""May published numbers stand beside a run's? Plain clauses that say why not."""
+"""Whether published results are comparable with a run's, and the reasons if not."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from core.stages import Stage, evaluation_ref
-from reports.published import departures
-from reports.published.departures import ANNOTATOR, JUDGED, REFERENCE
-from reports.published.published import ALPACA_EVAL_PROMPTS, MT_BENCH_QUESTIONS
+from reports.published import condition_differences
+from reports.published.condition_differences import ANNOTATOR, JUDGED, REFERENCE
+from reports.published.published import (
+    ALPACA_EVAL_PROMPTS,
+    MT_BENCH_QUESTIONS,
+    of_paper,
+    of_recorded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from core.config import Config
+    from reports.document import Published
     from reports.results import RunResults
 
 _TURNS = 2 * MT_BENCH_QUESTIONS
-
 # A file may lack a few rows and still be the one that a leaderboard was computed from:
 # text_davinci_001's has 803 of 805. Two absent rows move a win rate by at most 0.25 points.
 _LEAST_COMPLETE = 0.99
@@ -36,7 +41,10 @@ def obstacles(results: RunResults, benchmark: str) -> tuple[str, ...]:
     config = results.config
     if config is None:
         return ("the results were imported, they are not of models that this run trained",)
-    found = [*departures.base_model(results, config), *_others(results, config, benchmark)]
+    found = [
+        *condition_differences.base_model(results, config),
+        *_others(results, config, benchmark),
+    ]
     return tuple(dict.fromkeys(found))
 
 
@@ -45,20 +53,20 @@ def _others(results: RunResults, config: Config, benchmark: str) -> Iterator[str
     if name == "alpaca_eval":
         yield from leaderboard_obstacles(results)
     elif name == "lengths":
-        yield from departures.alpaca_prompts(results, config)
+        yield from condition_differences.alpaca_prompts(results, config)
     elif name == "head_to_head":
-        yield from departures.head_to_head_prompts(results, config)
-        yield from departures.judge_not_gpt_4(results, config, name)
+        yield from condition_differences.head_to_head_prompts(results, config)
+        yield from condition_differences.judge_not_gpt_4(results, config, name)
     elif name == "mt_bench":
-        yield from departures.questions(results)
-        yield from departures.judge_not_gpt_4(results, config, name)
+        yield from condition_differences.questions(results)
+        yield from condition_differences.judge_not_gpt_4(results, config, name)
     elif name == "nlp":
         for one in (task,) if task else config.evaluation.nlp.tasks:
-            yield from departures.items(results, config, one)
+            yield from condition_differences.items(results, config, one)
     elif name == "agreement":
-        yield from departures.ranked_replies(results, config)
+        yield from condition_differences.ranked_replies(results, config)
     elif name == "human":
-        yield from departures.people(results)
+        yield from condition_differences.people(results)
     else:
         raise ValueError(f"nothing is published of {benchmark!r}")
 
@@ -70,8 +78,8 @@ def leaderboard_obstacles(results: RunResults) -> tuple[str, ...]:
     """
     if results.config is not None:
         found = [
-            *departures.alpaca_prompts(results, results.config),
-            *departures.annotation(results, results.config),
+            *condition_differences.alpaca_prompts(results, results.config),
+            *condition_differences.annotation(results, results.config),
         ]
     else:
         places = [f"{model}/alpaca_eval" for model in results.models]
@@ -121,7 +129,7 @@ def _alpaca_differs(facts: dict[str, Any]) -> Iterator[str]:
 
 def _judge_differs(facts: dict[str, Any]) -> Iterator[str]:
     judge = str(facts.get("judge"))
-    if not departures.is_gpt_4(judge):
+    if not condition_differences.is_gpt_4(judge):
         yield f"the judge of {facts['imported']} is {judge}, the published numbers' is GPT-4"
 
 
@@ -140,8 +148,61 @@ def judges_named(results: RunResults, benchmark: str) -> tuple[str, ...]:
         if facts is not None:
             found.append(str(facts.get("annotator", facts.get("judge"))))
     config = results.config
-    made = departures.own(results, benchmark, JUDGED[benchmark])
+    made = condition_differences.own(results, benchmark, JUDGED[benchmark])
     if config is not None and (made or not found):
-        own = departures.judges(results, config, benchmark)
-        found += [departures.shown_judge(judge) for judge in own]
+        own = condition_differences.judges(results, config, benchmark)
+        found += [condition_differences.shown_judge(judge) for judge in own]
     return tuple(dict.fromkeys(found))
+
+
+class Beside:
+    """Looks up published numbers for one benchmark's cells.
+
+    `own` are the obstacles for the run's own models; those of imported models are each file's.
+    """
+
+    def __init__(self, results: RunResults, benchmark: str, subjects: tuple[str, ...]) -> None:
+        """Find the obstacles for a table with rows for these models or matchups.
+
+        Args:
+            results: the run.
+            benchmark: as for `obstacles`.
+            subjects: models, or matchups as "M2-M1".
+        """
+        self._name = "alpaca_eval" if benchmark == "lengths" else benchmark.partition("/")[0]
+        self._imported = {
+            subject: facts
+            for subject in subjects
+            if (facts := imported(results, f"{subject}/{self._name}")) is not None
+        }
+        self._refused = {
+            subject: imported_obstacles(results, f"{subject}/{self._name}")
+            for subject in self._imported
+        }
+        has_own = any(subject not in self._imported for subject in subjects)
+        self.own = obstacles(results, benchmark) if has_own else ()
+
+    def published(self, subject: str, key: str) -> Published | None:
+        """Return the number published for a row, None if there is none or it may not stand there.
+
+        An imported model goes by the name its file gives it, a model of the run by the paper's.
+        """
+        if (facts := self._imported.get(subject)) is not None:
+            refused = self._refused[subject]
+            return None if refused else of_recorded(self._name, str(facts.get("model")), key)
+        return None if self.own else of_paper(self._name, subject, key)
+
+    def is_imported(self, subject: str) -> bool:
+        """Whether a row's results were imported."""
+        return subject in self._imported
+
+    @property
+    def imported_names(self) -> tuple[str, ...]:
+        """What the files call the imported models."""
+        return tuple(str(facts.get("model")) for facts in self._imported.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return the sentences that say why published numbers are not there; () if they are."""
+        refused = [clause for clauses in self._refused.values() for clause in clauses]
+        return note(tuple(dict.fromkeys([*self.own, *refused])))

@@ -1,0 +1,52 @@
+"""The sections of a run's report, in their order.
+
+A benchmark's section is one module (its tables, figures and rows) and one entry in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.sections import (
+    agreement,
+    alpaca_eval,
+    head_to_head,
+    human,
+    lengths,
+    loop,
+    mt_bench,
+    nlp,
+    paper,
+    summary,
+    training_data,
+)
+
+if TYPE_CHECKING:
+    from reports.document import RowGroup
+    from reports.results import RunResults
+
+SECTIONS = (
+    summary.SECTION,
+    head_to_head.SECTION,
+    alpaca_eval.SECTION,
+    mt_bench.SECTION,
+    nlp.SECTION,
+    agreement.SECTION,
+    human.SECTION,
+    lengths.SECTION,
+    training_data.SECTION,
+    loop.SECTION,
+    paper.SECTION,
+)
+
+
+def groups(results: RunResults, *, most: int = 1000) -> dict[str, RowGroup]:
+    """Return the rows behind the numbers by group, each with at most `most` rows.
+
+    Keys: "<model>/alpaca_eval", "<model>/mt_bench", "<model>/nlp/<task>", "<model>/agreement",
+    "head_to_head/<A>-<B>", "human/<A>-<B>"; of an iteration "prompts/iter<k>",
+    "judgments/iter<k>", "pairs/iter<k>", "self_judge/iter<k>", "contamination/iter<k>"; "probe/M0",
+    "probe/M1" and "eft_judgments".
+    """
+    found = (group for section in SECTIONS for group in section.rows(results, most))
+    return {group.key: group for group in found if group is not None}

@@ -1,0 +1,213 @@
+"""Reward modelling: the models as judges against human rankings (Table 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.stages import Ref, Stage, evaluation_ref
+from reports.document import Cell, Item, Table, TableRow
+from reports.formats.plotting import shown_name
+from reports.published.comparable import Beside
+from reports.sections.cells import EMPTY, cell_of, counted, failures_since, label, models_of
+from reports.sections.items import (
+    Judged,
+    excerpt,
+    group,
+    judged_by_subject,
+    points,
+    words_of,
+)
+from reports.sections.section import of_models, section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from core.records import Judgment, RankedPrompt, Score
+    from reports.document import RowGroup
+    from reports.results import RunResults
+
+
+class _Metric(NamedTuple):
+    title: str
+    digits: int
+
+
+METRICS = {
+    "pairwise_accuracy": _Metric("pairwise accuracy %", 1),
+    "five_best": _Metric("5-best %", 1),
+    "exact_match": _Metric("exact match %", 1),
+    "spearman": _Metric("Spearman", 3),
+    "kendall_tau": _Metric("Kendall tau", 3),
+}
+_READINGS = {
+    "ties_half": "ties count half",
+    "ties_wrong": "ties count as wrong",
+    "per_prompt_ties_excluded": "prompts whose scores all tie left out",
+    "pooled": "over all replies in one pot",
+}
+_BASELINES = {
+    "always_4": "every reply 4 points",
+    "shuffled": "its scores dealt out anew",
+    "length": "the longer reply is better",
+}
+_SAME_SOURCE = (
+    "The paper's evaluation split of Open Assistant is not public; ours is another of the same "
+    "source.",
+)
+
+
+def table(results: RunResults) -> Table | None:
+    """Return a row per model; None if nobody asks for agreement and there are no scores of it."""
+    models = models_of(results, "agreement")
+    if not models:
+        return None
+    beside = Beside(results, "agreement", models)
+    rows = tuple(TableRow(label(model), _cells(results, model, beside)) for model in models)
+    return Table(
+        key="reward_modelling",
+        title="Reward modelling: agreement with human rankings",
+        head="model",
+        columns=(*(m.title for m in METRICS.values()), "tie rate %", "parse rate %"),
+        rows=rows,
+        origin="Table 4",
+        notes=(
+            "Pairwise accuracy and exact match leave out what the judge's scores tie, correlations "
+            "are means over prompts where tied scores count 0: the paper does not say how it "
+            "counts ties. Missing: replies (for exact match: prompts) without a readable score.",
+            *_unparsed(results, models),
+            *beside.notes,
+            *(_SAME_SOURCE if not beside.own else ()),
+            *failures_since(results, [(model, f"{model}/agreement") for model in models]),
+        ),
+    )
+
+
+def readings(results: RunResults) -> Table | None:
+    """Return other ways to count ties, and what no judgment at all would score, per model.
+
+    None if no model has scores.
+    """
+    models = [m for m in models_of(results, "agreement") if results.scores(f"{m}/agreement")]
+    if not models:
+        return None
+    rows = [row for model in models for row in _reading_rows(results, model)]
+    rows += _baseline_rows(results, models)
+    return Table(
+        key="reward_modelling_readings",
+        title="Reward modelling: other readings, and baselines that read nothing",
+        head="model and reading",
+        columns=tuple(metric.title for metric in METRICS.values()),
+        rows=tuple(rows),
+        origin="Table 4",
+        notes=("Baselines are scored as in the table above, on the same replies.",),
+    )
+
+
+def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
+    address = f"{model}/agreement"
+    metrics = [
+        cell_of(results, address, key, digits=m.digits, published=beside.published(model, key))
+        for key, m in METRICS.items()
+    ]
+    rates = [cell_of(results, address, k, digits=1, scale=100) for k in ("tie_rate", "parse_rate")]
+    return (*metrics, *rates)
+
+
+def _reading_rows(results: RunResults, model: str) -> Iterator[TableRow]:
+    address = f"{model}/agreement"
+    for reading, said in _READINGS.items():
+        names = {key: f"{key}/{reading}" for key in METRICS}
+        yield TableRow(f"{label(model)}: {said}", _of_detail(results, address, names))
+
+
+def _baseline_rows(results: RunResults, models: list[str]) -> Iterator[TableRow]:
+    """Yield each baseline once where it is the same for all models: it does not read scores."""
+    for name, said in _BASELINES.items():
+        names = dict.fromkeys(METRICS, name)
+        found = {model: _of_detail(results, f"{model}/agreement", names) for model in models}
+        values = {tuple(cell.value for cell in cells) for cells in found.values()}
+        if name != "shuffled" and len(values) == 1:
+            yield TableRow(said, found[models[0]])
+            continue
+        for model, cells in found.items():
+            yield TableRow(f"{label(model)}: {said}", cells)
+
+
+def _of_detail(results: RunResults, address: str, names: dict[str, str]) -> tuple[Cell, ...]:
+    """Return, per metric, the number of that name in the score's detail; empty if it has none."""
+    found = results.scores(address)
+    return tuple(_detail_cell(found.get(key), names[key], key) for key in METRICS)
+
+
+def _detail_cell(score: Score | None, name: str, key: str) -> Cell:
+    detail = (score.detail or {}) if score is not None else {}
+    if name not in detail:
+        return EMPTY
+    value = detail[name]
+    if value is None:
+        return Cell(reason="undefined for these scores")
+    return Cell(value=float(value), digits=METRICS[key].digits)
+
+
+def _unparsed(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
+    for model in models:
+        rate = results.scores(f"{model}/agreement").get("parse_rate")
+        if rate is not None and rate.detail:
+            yield f"{label(model)}: replies without a score: {counted(rate.detail)} of {rate.n}."
+
+
+class _Prompted(NamedTuple):
+    key: str
+    judged: dict[str, Judged]
+
+
+def rows(results: RunResults, model: str, most: int) -> RowGroup | None:
+    """Return how a model judged the human-ranked replies, by prompt; None if it did not."""
+    ref = evaluation_ref(f"{model}/agreement", Stage.RANKED_JUDGMENTS)
+    title = f"Agreement with humans, {shown_name(model)} as the judge"
+    return rows_of_ranked(results, f"{model}/agreement", title, ref, most)
+
+
+def rows_of_ranked(
+    results: RunResults, key: str, title: str, ref: Ref, most: int
+) -> RowGroup | None:
+    """Return a model's judgments of human-ranked replies, by prompt; None if there are none."""
+    if not results.exists(ref):
+        return None
+    ranked: dict[str, RankedPrompt] = {r.key: r for r in results.rows(Ref(1, Stage.RANKED))}
+    by_prompt: dict[str, list[Judgment]] = {}
+    for judgment in results.rows(ref):
+        by_prompt.setdefault(judgment.prompt_key, []).append(judgment)
+    prompts = [_Prompted(name, judged_by_subject(rows)) for name, rows in by_prompt.items()]
+    columns = ("prompt", "replies", "mean scores, best for humans first")
+    return group(
+        key,
+        title,
+        columns,
+        prompts,
+        lambda prompt: _ranked(prompt, ranked.get(prompt.key)),
+        most=most,
+        artifact=ref,
+    )
+
+
+def _ranked(prompt: _Prompted, ranked: RankedPrompt | None) -> Item:
+    if ranked is None:  # imported judgments come without the replies
+        words = [part for judged in prompt.judged.values() for part in words_of(judged)]
+        means = ", ".join(points(judged.mean.mean) for judged in prompt.judged.values())
+        return Item(prompt.key, (prompt.key, str(len(prompt.judged)), means), tuple(words))
+    parts = [("Prompt", ranked.prompt)]
+    scores = []
+    for reply in sorted(ranked.replies, key=lambda reply: (reply.rank, reply.key)):
+        judged = prompt.judged.get(reply.key)
+        scores.append(points(judged.mean.mean if judged is not None else None))
+        mean = judged.shown if judged is not None else "not judged"
+        parts.append((f"Reply ranked {reply.rank + 1} by humans; mean score {mean}", reply.text))
+        parts += words_of(judged)
+    cells = (excerpt(ranked.prompt), str(len(ranked.replies)), ", ".join(scores))
+    return Item(prompt.key, cells, tuple(parts))
+
+
+SECTION = section_of(
+    "agreement", "The models as judges", tables=(table, readings), rows=of_models(rows)
+)

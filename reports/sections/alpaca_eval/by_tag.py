@@ -1,0 +1,206 @@
+"""The AlpacaEval win rate by kind of instruction (Figures 4 and 11, Table 6)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from core.stages import Stage, evaluation_ref
+from reports.document import Cell, Figure, Published, Table, TableRow
+from reports.formats.plotting import Series, legend, render, series_of
+from reports.published import comparable
+from reports.published.published import CATEGORIES
+from reports.sections.cells import cell_of, is_asked_for, label, models_of
+from reports.sections.drawing import Point, draw_columns, draw_rows, height_of, point_of, sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from reports.results import RunResults
+
+_TITLES = {
+    "category": ("by category", "category", "Figure 4"),
+    "complexity": ("by complexity of the instruction", "complexity (1–10)", "Figure 11"),
+    "length": ("by expected length of the answer", "expected length", "Figure 11"),
+}
+_ORDER = (
+    *CATEGORIES,
+    "1-2", "3-4", "5-6", "7-8", "9-10",
+    "1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs",
+    "untagged",
+)  # fmt: skip
+_TAGS = evaluation_ref("tags/alpaca_eval", Stage.TAGS)
+Kind = Literal["category", "complexity", "length"]
+_MOST_COLUMNS = 7
+_UNTAGGED = "untagged"  # annotations whose tag could not be read; they come last
+# The tagging prompt's answers, from short to long.
+_LENGTHS = ("1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs")
+
+
+class _Look(NamedTuple):
+    title: str
+    origin: str
+    head: str
+
+
+_LOOKS: dict[Kind, _Look] = {
+    "category": _Look("AlpacaEval: win rate by category", "Figure 4", "category"),
+    "complexity": _Look(
+        "AlpacaEval: win rate by complexity of the instruction", "Figure 11", "complexity"
+    ),
+    "length": _Look(
+        "AlpacaEval: win rate by expected length of the answer", "Figure 11", "expected length"
+    ),
+}
+
+
+def category(results: RunResults) -> Table | None:
+    """Return the win rate by category, and how many prompts each has (Figure 4, Table 6)."""
+    return _breakdown(results, "category")
+
+
+def complexity(results: RunResults) -> Table | None:
+    """Return the win rate by complexity of the instruction (Figure 11)."""
+    return _breakdown(results, "complexity")
+
+
+def length(results: RunResults) -> Table | None:
+    """Return the win rate by expected length of the answer (Figure 11)."""
+    return _breakdown(results, "length")
+
+
+def _breakdown(results: RunResults, kind: str) -> Table | None:
+    """Return a row per group and a column per model; None if nobody asks for tags.
+
+    Groups that no model has prompts in are left out. A table whose tags are not there yet has one
+    row, which says why.
+    """
+    models = models_of(results, "alpaca_eval")
+    prefix = f"win_rate/{kind}/"
+    found = {
+        key.removeprefix(prefix)
+        for model in models
+        for key in results.scores(f"{model}/alpaca_eval")
+        if key.startswith(prefix)
+    }
+    groups = [group for group in _ORDER if group in found] + sorted(found - {*_ORDER})
+    asked = (
+        results.config is not None
+        and is_asked_for(results, "alpaca_eval")
+        and results.config.evaluation.alpaca_eval.tags
+    )
+    if not groups and not asked:
+        return None
+    title, head, origin = _TITLES[kind]
+    rows = [_row(results, kind, group, models) for group in groups]
+    return Table(
+        key=f"alpaca_eval_by_{kind}",
+        title=f"AlpacaEval win rate {title} (%)",
+        head=head,
+        columns=("prompts", *map(label, models)),
+        rows=tuple(rows) or (_absent(results, models),),
+        origin=origin,
+        notes=(
+            f"{_tagged_by(results)} Instructions whose tags could not be read are the group "
+            "untagged, so that the groups add up to all prompts.",
+            *_note(results, kind),
+        ),
+    )
+
+
+def _row(results: RunResults, kind: str, group: str, models: tuple[str, ...]) -> TableRow:
+    key = f"win_rate/{kind}/{group}"
+    found = [results.scores(f"{model}/alpaca_eval").get(key) for model in models]
+    sizes = [score.n + score.missing for score in found if score is not None]
+    published = None
+    if kind == "category" and group in CATEGORIES and not comparable.leaderboard_obstacles(results):
+        published = Published(CATEGORIES[group], "Table 6")
+    cells = [cell_of(results, f"{m}/alpaca_eval", key, digits=1) for m in models]
+    return TableRow(group, (Cell(value=max(sizes), digits=0, published=published), *cells))
+
+
+def _absent(results: RunResults, models: tuple[str, ...]) -> TableRow:
+    reasons = [results.why_absent(f"{m}/alpaca_eval") or "not tagged yet" for m in models]
+    return TableRow("all", (Cell(reason="not tagged yet"), *(Cell(reason=r) for r in reasons)))
+
+
+def _tagged_by(results: RunResults) -> str:
+    if not results.exists(_TAGS):
+        return "A judge tags the instructions."
+    return f"Tagged by {results.manifest(_TAGS).facts.get('judge', 'the judge')}."
+
+
+def _note(results: RunResults, kind: str) -> tuple[str, ...]:
+    if kind != "category":
+        return ()
+    return comparable.note(comparable.leaderboard_obstacles(results))
+
+
+def figure(results: RunResults, kind: Kind) -> Figure | None:
+    """Return the win rate of each group and model; None unless instructions were tagged."""
+    prefix = f"win_rate/{kind}/"
+    found = {model: results.scores(f"{model}/alpaca_eval") for model in results.models}
+    models = [m for m, scores in found.items() if any(key.startswith(prefix) for key in scores)]
+    groups = _groups([key for m in models for key in found[m] if key.startswith(prefix)], kind)
+    if not groups:
+        return None
+    looks = series_of(results.models)
+    drawn = [
+        (looks[m], [point_of(found[m].get(prefix + group)) for group in groups]) for m in models
+    ]
+    sizes = [_size(points) for points in zip(*(points for _, points in drawn), strict=True)]
+    look = _LOOKS[kind]
+    description = " ".join(sentence(series.name, groups, points) for series, points in drawn)
+    across = kind != "category" and len(groups) <= _MOST_COLUMNS
+    svg = render(
+        f"alpaca_eval_{kind}",
+        lambda canvas: _draw(canvas, groups, sizes, drawn, look.head if across else ""),
+        title=look.title,
+        description=description,
+        height=2.9 if across else height_of(len(groups), len(drawn)),
+    )
+    notes = ("n: annotations behind each value. Lines are 95 % intervals.",)
+    return Figure(f"alpaca_eval_{kind}", look.title, svg, description, look.origin, notes)
+
+
+def _groups(keys: list[str], kind: Kind) -> list[str]:
+    """Return the groups of all models by name, lengths from short to long, untagged last."""
+    names = {key.split("/", 2)[2] for key in keys}
+    return sorted(names, key=lambda name: _place(name, kind))
+
+
+def _place(name: str, kind: Kind) -> tuple[bool, int, str]:
+    rank = 0
+    if kind == "length":
+        rank = _LENGTHS.index(name) if name in _LENGTHS else len(_LENGTHS)
+    return name == _UNTAGGED, rank, name
+
+
+def _size(points: tuple[Point | None, ...]) -> str:
+    sizes = sorted({p.n for p in points if p is not None})
+    return f"{sizes[0]}–{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}" if sizes else "0"
+
+
+def _draw(
+    canvas: Canvas,
+    groups: list[str],
+    sizes: list[str],
+    drawn: list[tuple[Series, list[Point | None]]],
+    across: str,
+) -> None:
+    """Draw groups as columns under the heading `across`, or (empty) as rows."""
+    axes = canvas.add_subplot()
+    if across:
+        draw_columns(axes, groups, drawn, below=[f"n = {size}" for size in sizes])
+        axes.set_xlabel(across, labelpad=14)
+        axes.set_ylabel("win rate, %")
+        axes.set_ylim(bottom=0)
+    else:
+        draw_rows(axes, [f"{g} ({n})" for g, n in zip(groups, sizes, strict=True)], drawn)
+        axes.set_xlabel("win rate, %")
+        axes.set_xlim(left=0)
+    legend(canvas, axes)
+
+
+FIGURES = tuple(partial(figure, kind=kind) for kind in _LOOKS)
+TABLES = (category, complexity, length)

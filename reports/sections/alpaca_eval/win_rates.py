@@ -1,0 +1,318 @@
+"""AlpacaEval 2.0: raw and length-controlled win rate, answer length (Table 1)."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from core.stages import Stage, evaluation_ref
+from reports.document import Cell, Figure, Item, Table, TableRow, number
+from reports.formats.plotting import (
+    COLOURS,
+    INK,
+    MARKERS,
+    Series,
+    are_iterations,
+    legend,
+    render,
+    shown_name,
+)
+from reports.published import comparable, condition_differences
+from reports.published.comparable import Beside
+from reports.published.published import (
+    ALPACA_EVAL,
+    ALPACA_EVAL_PROMPTS,
+    LEADERBOARD,
+    LEADERBOARD_NAMES,
+    LENGTH_CONTROLLED,
+)
+from reports.sections.cells import EMPTY, cell_of, failures_since, label, listed, models_of
+from reports.sections.drawing import Point, draw_columns, point_of, sentence
+from reports.sections.items import excerpt, group, points, said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure as Canvas
+
+    from core.records import Annotation, Score
+    from reports.document import RowGroup
+    from reports.results import RunResults
+
+_OFFICIAL = "length_controlled_v1"
+_VARIANTS = {
+    _OFFICIAL: "AlpacaEval's own fit, with the instructions' difficulties",
+    "length_only": "a fit on the answers' lengths alone, which no leaderboard has",
+}
+_CONTROLLED = "length_controlled_win_rate"
+_OTHER_SYSTEMS = (
+    "Published rows: the paper's Table 1 (the leaderboard of 2024-01-17); length-controlled: "
+    "AlpacaEval's leaderboard.",
+)
+_KINDS = (
+    ("win_rate", Series("raw", COLOURS[3], MARKERS[2])),
+    ("length_controlled_win_rate", Series("length-controlled", COLOURS[4], MARKERS[3])),
+)
+_CHANCE = 50.0
+_FIGURE_NOTE = (
+    "Lines are 95 % intervals. At the dashed line a model is preferred as often as the reference. "
+    "In brackets: annotations without a preference, which are left out."
+)
+_DRAW = 1.5
+_FIRST, _SECOND = "m", "M"  # the annotator's names for the answer shown first and second
+_SAME = 1e-3
+
+
+def table(results: RunResults) -> Table | None:
+    """Return a row per model, and the published rows of other systems where they may stand.
+
+    None if nobody asks for AlpacaEval and there are no scores of it.
+    """
+    models = models_of(results, "alpaca_eval")
+    if not models:
+        return None
+    beside = Beside(results, "alpaca_eval", models)
+    ours = tuple(TableRow(label(model), _cells(results, model, beside)) for model in models)
+    measured = any(cell.value is not None for row in ours for cell in row.cells)
+    others = tuple(_published_rows(results, beside)) if measured else ()
+    return Table(
+        key="alpaca_eval",
+        title="AlpacaEval 2.0: win rate against the reference (%), and mean answer length",
+        head="model",
+        columns=("win rate", "length-controlled win rate", "mean length (characters)"),
+        rows=ours + others,
+        origin="Table 1",
+        notes=(
+            "Comparisons without a preference are missing and lower n; they are no losses.",
+            *_who_judged(results),
+            *_variants(results, models),
+            *_incomplete(results, models, beside),
+            *(_OTHER_SYSTEMS if others else ()),
+            *beside.notes,
+            *failures_since(results, [(model, f"{model}/alpaca_eval") for model in models]),
+        ),
+    )
+
+
+def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
+    whose = f"{model}/alpaca_eval"
+    controlled = results.scores(whose).get(_CONTROLLED)
+    official = controlled is not None and (controlled.detail or {}).get("variant") == _OFFICIAL
+    complete = controlled is not None and controlled.n + controlled.missing >= ALPACA_EVAL_PROMPTS
+    lc_published = beside.published(model, _CONTROLLED) if official and complete else None
+    return (
+        cell_of(results, whose, "win_rate", published=beside.published(model, "win_rate")),
+        cell_of(results, whose, _CONTROLLED, published=lc_published),
+        cell_of(
+            results, whose, "avg_length", digits=0, published=beside.published(model, "avg_length")
+        ),
+    )
+
+
+def _published_rows(results: RunResults, beside: Beside) -> Iterator[TableRow]:
+    """Yield the paper's models, unless they stand in the cells, and the leaderboard's others."""
+    if comparable.leaderboard_obstacles(results):
+        return
+    if beside.own or results.config is None:
+        for model, value in ALPACA_EVAL.items():
+            name = f"Self-Rewarding 70B {model} (paper)"
+            yield TableRow(name, (Cell(value=value), EMPTY, EMPTY), kind="published")
+    measured = {LEADERBOARD_NAMES.get(name) for name in beside.imported_names}
+    by_title = {LEADERBOARD_NAMES[name]: lc for name, lc in LENGTH_CONTROLLED.items()}
+    for title, value in LEADERBOARD.items():
+        if title not in measured:
+            controlled = Cell(value=by_title[title]) if title in by_title else EMPTY
+            yield TableRow(title, (Cell(value=value), controlled, EMPTY), kind="published")
+
+
+def _who_judged(results: RunResults) -> Iterator[str]:
+    references = []
+    for model in results.models:
+        facts = comparable.imported(results, f"{model}/alpaca_eval")
+        if facts is not None:
+            references.append(str(facts.get("reference")))
+    if results.config is not None:
+        made = condition_differences.own(results, "alpaca_eval", Stage.ANNOTATIONS)
+        section = results.config.evaluation.alpaca_eval
+        settings = [str(m.key.config.get("evaluation.alpaca_eval.reference", "?")) for m in made]
+        if settings or not references:
+            references += map(condition_differences.reference_name, settings or [section.reference])
+    judges = listed(comparable.judges_named(results, "alpaca_eval"))
+    yield f"Judge: {judges}; reference: {listed(tuple(dict.fromkeys(references)))}."
+
+
+def _variants(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
+    """Yield which fit stands behind the length-controlled numbers, and what it has to say."""
+    by_variant: dict[str, list[str]] = {}
+    remarks = []
+    for model in models:
+        score = results.scores(f"{model}/alpaca_eval").get(_CONTROLLED)
+        if score is None or score.value is None or not score.detail:
+            continue
+        by_variant.setdefault(str(score.detail.get("variant")), []).append(label(model))
+        if said := score.detail.get("note"):
+            remarks.append(f"{label(model)}, length control: {said}.")
+    for variant, names in by_variant.items():
+        what = f" ({_VARIANTS[variant]})" if variant in _VARIANTS else ""
+        yield f"Length control of {listed(names)}: variant {variant}{what}."
+    yield from remarks
+
+
+def _incomplete(results: RunResults, models: tuple[str, ...], beside: Beside) -> Iterator[str]:
+    """Yield which imported files lack prompts, and what that did to their published number."""
+    for model in models:
+        score = results.scores(f"{model}/alpaca_eval").get("win_rate")
+        if score is None or not beside.is_imported(model):
+            continue
+        count = score.n + score.missing
+        if count >= ALPACA_EVAL_PROMPTS:
+            continue
+        theirs = beside.published(model, _CONTROLLED)
+        shift = (
+            " AlpacaEval's package then takes difficulties by row, which shifts them: its "
+            f"length-controlled {number(theirs.value)} is not beside ours, which takes them by "
+            "instruction."
+            if theirs is not None
+            else ""
+        )
+        yield f"{model}: the file has {count} of {ALPACA_EVAL_PROMPTS} prompts.{shift}"
+
+
+def figure(results: RunResults) -> Figure | None:
+    """Return both win rates with intervals across models; None without any."""
+    found = {model: results.scores(f"{model}/alpaca_eval") for model in results.models}
+    models = [m for m, scores in found.items() if any(point_of(scores.get(k)) for k, _ in _KINDS)]
+    if not models:
+        return None
+    joined = are_iterations(models)
+    drawn = [
+        (series, [point_of(found[model].get(key)) for model in models]) for key, series in _KINDS
+    ]
+    names = [shown_name(model) for model in models]
+    counts = [_count(found[model].get("win_rate")) for model in models]
+    title = "AlpacaEval 2.0: win rate against the reference"
+    said = [sentence(f"{series.name} win rate in %", names, points) for series, points in drawn]
+    description = " ".join(said)
+    svg = render(
+        "alpaca_eval",
+        lambda canvas: _draw(canvas, names, counts, drawn, joined),
+        title=title,
+        description=description,
+        height=2.9,
+    )
+    return Figure("alpaca_eval", title, svg, description, "Table 1", (_FIGURE_NOTE,))
+
+
+def _count(score: Score | None) -> str:
+    if score is None:
+        return "n = 0"
+    return f"n = {score.n}" + (f" (+ {score.missing})" if score.missing else "")
+
+
+def _draw(
+    canvas: Canvas,
+    labels: list[str],
+    counts: list[str],
+    drawn: list[tuple[Series, list[Point | None]]],
+    joined: list[bool],
+) -> None:
+    axes = canvas.add_subplot()
+    draw_columns(axes, labels, drawn, below=counts, joined=joined)
+    axes.axhline(_CHANCE, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.6)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("win rate, %")
+    legend(canvas, axes)
+
+
+def rows(results: RunResults, model: str, most: int) -> RowGroup | None:
+    """Return a model's AlpacaEval comparisons; None without any."""
+    ref = evaluation_ref(f"{model}/alpaca_eval", Stage.ANNOTATIONS)
+    if not results.exists(ref):
+        return None
+    return group(
+        f"{model}/alpaca_eval",
+        f"AlpacaEval, {shown_name(model)}",
+        ("instruction", "preference (1 to 2)", "verdict"),
+        results.rows(ref),
+        _annotated,
+        most=most,
+        artifact=ref,
+    )
+
+
+def _annotated(row: Annotation) -> Item:
+    parts = [
+        ("Instruction", row.instruction),
+        (f"{row.generator_2}'s answer", said(row.output_2)),
+        (f"The reference's answer ({row.generator_1})", said(row.output_1)),
+        ("How they were shown", _presentation(row)),
+        ("The judge's words", annotator_words(row.raw_completion)),
+    ]
+    if row.missing is not None:
+        parts.append(("Why there is no preference", row.missing))
+    cells = (excerpt(row.instruction), points(row.preference), _preferred(row))
+    return Item(row.key, cells, tuple(parts))
+
+
+def _preferred(row: Annotation) -> str:
+    # A preference of 0 is how the package writes a draw.
+    value = row.preference or (_DRAW if row.preference == 0 else None)
+    if value is None:
+        return f"missing: {row.missing}"
+    return "draw" if value == _DRAW else "win" if value > _DRAW else "loss"
+
+
+def _presentation(row: Annotation) -> str:
+    """Say which answer the judge saw first, where the recorded words tell.
+
+    The package draws the order from a seed and does not record it, but turns the preference round
+    where the order was: comparing it with the judge's own probabilities shows whether it was.
+    """
+    told = "The order is drawn from a seed; the preference is the model's in either order."
+    if not row.raw_completion:
+        return "Nobody was asked: " + ("the answers are equal." if not row.missing else row.missing)
+    probabilities = dict(_first_token(_parsed(row.raw_completion)))
+    first, second = probabilities.get(_FIRST, 0.0), probabilities.get(_SECOND, 0.0)
+    if row.preference is None or not first + second:
+        return told
+    as_shown = 1 + second / (first + second)
+    if abs(as_shown - _DRAW) < _SAME:
+        return told
+    for preference, shown in ((as_shown, "reference's"), (3 - as_shown, "model's")):
+        if abs(row.preference - preference) < _SAME:
+            return f'The {shown} answer was shown first, as "m", the other as "M". {told}'
+    return told
+
+
+def annotator_words(raw: str) -> str:
+    """Return a recorded completion in readable form.
+
+    Weighted annotators decide by the first token's probabilities: those are listed. Others wrote
+    words, which are returned as they are.
+    """
+    if not raw:
+        return "(not asked)"
+    found = _parsed(raw)
+    text = found.get("text") if isinstance(found, dict) else found
+    lines = [said(text) if isinstance(text, str) else raw]
+    if probabilities := _first_token(found):
+        lines += ["", "Probabilities of the first token:"]
+        lines += [f"{token!r}: {number(100 * p)} %" for token, p in probabilities]
+    return "\n".join(lines)
+
+
+def _parsed(raw: str) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return raw
+
+
+def _first_token(completion: Any) -> list[tuple[str, float]]:
+    """Return the first token's most probable readings; [] where they were not recorded."""
+    try:
+        listed = completion["logprobs"]["content"][0]["top_logprobs"]
+        return [(str(one["token"]), math.exp(min(0.0, float(one["logprob"])))) for one in listed]
+    except (TypeError, KeyError, IndexError, ValueError):
+        return []

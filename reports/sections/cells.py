@@ -1,0 +1,174 @@
+"""Cells, labels and sentences that the tables of several sections share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reports.document import Cell, TableRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from core.records import Score
+    from core.stages import Ref
+    from reports.document import Published
+    from reports.results import RunResults
+    from reports.sections.drawing import Point
+
+EMPTY = Cell()
+P_VALUE_DIGITS = 4
+P_VALUE_NOTE = "p: two-sided; 0.0000 is below 0.00005."
+SFT = "SFT baseline"
+
+
+def label(model: str) -> str:
+    """Return a model's name as tables print it."""
+    return SFT if model == "sft" else model
+
+
+def is_asked_for(results: RunResults, benchmark: str) -> bool:
+    """Whether the configuration wants a benchmark."""
+    return results.config is not None and benchmark in results.config.evaluation.benchmarks
+
+
+def models_of(results: RunResults, benchmark: str) -> tuple[str, ...]:
+    """Return the models that a benchmark's table has rows for; () if there is no such table.
+
+    Those of the configuration if it wants the benchmark, measured or not, and any others that have
+    scores.
+    """
+    asked: tuple[str, ...] = ()
+    if results.config is not None and is_asked_for(results, benchmark):
+        asked = results.config.evaluation.models
+    return tuple(
+        model
+        for model in results.models
+        if model in asked or results.scores(f"{model}/{benchmark}")
+    )
+
+
+def cell_of(
+    results: RunResults,
+    address: str,
+    key: str,
+    *,
+    digits: int = 2,
+    published: Published | None = None,
+    scale: float = 1.0,
+) -> Cell:
+    """Return one score of a benchmark as a cell, or why there is none."""
+    found = results.scores(address)
+    if not found:
+        return Cell(reason=results.why_absent(address) or "no scores", published=published)
+    if key not in found:
+        return Cell(reason="not measured", published=published, rows=address)
+    return shown(found[key], address, digits=digits, published=published, scale=scale)
+
+
+def shown(
+    score: Score,
+    address: str,
+    *,
+    digits: int = 2,
+    published: Published | None = None,
+    scale: float = 1.0,
+) -> Cell:
+    """Return a score as a cell; `scale` 100 turns a share into percent."""
+    if score.value is None:
+        return Cell(
+            digits=digits,
+            n=score.n,
+            missing=score.missing,
+            reason=score.reason or "nothing to measure",
+            published=published,
+            rows=address,
+        )
+    return Cell(
+        value=scale * score.value,
+        digits=digits,
+        low=None if score.low is None else scale * score.low,
+        high=None if score.high is None else scale * score.high,
+        n=score.n,
+        missing=score.missing,
+        published=published,
+        rows=address,
+    )
+
+
+def failures_since(results: RunResults, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return a sentence for each (name, address) whose numbers are older than a failed attempt."""
+    return tuple(
+        f"{name}: the last attempt failed ({failure}); the numbers are those of an earlier one."
+        for name, address in places
+        if results.scores(address) and (failure := results.failure(address)) is not None
+    )
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Return reasons and how often each: "refused 2, unparsed 1"."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them: "M1, M2 and M3"."""
+    if len(names) < 2:  # noqa: PLR2004 - one name is no list
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def count(number: int, rows: str = "") -> Cell:
+    """Return a count."""
+    return Cell(value=float(number), digits=0, rows=rows)
+
+
+def percent(part: int, total: int) -> Cell:
+    """Return a share in percent of `total` items; a reason where there are none."""
+    if not total:
+        return Cell(reason="there are none")
+    return Cell(value=100 * part / total, digits=1, n=total)
+
+
+def of_point(point: Point | None, reason: str, digits: int = 1) -> Cell:
+    """Return a mean with its interval, or why there is none."""
+    if point is None:
+        return Cell(reason=reason)
+    return Cell(value=point.value, digits=digits, low=point.low, high=point.high, n=point.n)
+
+
+def of_score(score: Score | None, *, digits: int = 2, rows: str = "") -> Cell:
+    """Return a benchmark's number; a reason where nothing was measured."""
+    if score is None:
+        return Cell(reason="not among the scores")
+    return Cell(
+        value=score.value,
+        digits=digits,
+        low=score.low,
+        high=score.high,
+        n=score.n,
+        missing=score.missing,
+        reason=score.reason if score.value is None else None,
+        rows=rows,
+    )
+
+
+def counted_rows(names: Mapping[str, int], total: str, rows: str = "") -> tuple[TableRow, ...]:
+    """Return a line per name with its count and share, and one for the sum."""
+    whole = sum(names.values())
+    lines = [TableRow(name, (count(n, rows), percent(n, whole))) for name, n in names.items()]
+    last = TableRow(total, (count(whole, rows), percent(whole, whole)))
+    return (*lines, last)
+
+
+def words(name: str) -> str:
+    """Return a name of the code as people write it: "similar_to_pool" is "similar to pool"."""
+    return name.replace("_", " ")
+
+
+def seed_of(results: RunResults) -> int:
+    """Return the run's seed; 0 for imported results."""
+    return results.config.seed if results.config is not None else 0
+
+
+def facts_of(results: RunResults, ref: Ref) -> dict[str, Any]:
+    """Return what a stage noted in its manifest; {} if it has not been made."""
+    return results.manifest(ref).facts if results.exists(ref) else {}

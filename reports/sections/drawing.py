@@ -1,0 +1,212 @@
+"""Dots with intervals and stacked bars: the two forms that most figures share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from reports.document import Figure, number
+from reports.formats.plotting import INK, LOSE, ON_COLOUR, TIE, WIN, legend, render, shown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+    from core.records import Score
+    from reports.formats.plotting import Series
+    from reports.results import RunResults
+
+_SECOND_LINE = 16.0  # points below the axis
+_SPREAD = 0.62  # share of a row's height over which its models are spread
+_ROOM_FOR_TEXT = 6.0  # percent; a narrower part of a bar has no number in it
+
+
+class Point(NamedTuple):
+    """A value with its 95 % interval (None: there is none) and the items behind it."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def __str__(self) -> str:
+        """Return the value as a sentence says it: "12.50 (95 % interval 8.10 to 17.30, n = 80)"."""
+        if self.low is None or self.high is None:
+            return f"{number(self.value)} (n = {self.n})"
+        ends = f"{number(self.low)} to {number(self.high)}"
+        return f"{number(self.value)} (95 % interval {ends}, n = {self.n})"
+
+
+def point_of(score: Score | None) -> Point | None:
+    """Return a score as a point; None where nothing was measured."""
+    if score is None or score.value is None:
+        return None
+    return Point(score.value, score.low, score.high, score.n)
+
+
+def draw_rows(
+    axes: Axes, labels: Sequence[str], drawn: Sequence[tuple[Series, Sequence[Point | None]]]
+) -> None:
+    """Draw one row per label and in it one dot per series, with its interval as a line.
+
+    Absent points leave their place empty. The first label is at the top.
+    """
+    for at, (series, points) in enumerate(drawn):
+        offset = _offset(at, len(drawn))
+        found = [(row + offset, p) for row, p in enumerate(points) if p is not None]
+        for y, point in found:
+            if point.low is not None and point.high is not None:
+                axes.plot([point.low, point.high], [y, y], color=series.colour, lw=1.1, alpha=0.75)
+        axes.plot(
+            [p.value for _, p in found],
+            [y for y, _ in found],
+            color=series.colour,
+            marker=series.marker,
+            ls="none",
+            label=series.name,
+            clip_on=False,
+        )
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    for row in range(1, len(labels)):
+        axes.axhline(row - 0.5, color=INK, alpha=0.12, lw=0.6)
+
+
+def height_of(rows: int, series: int) -> float:
+    """Return the inches that `draw_rows` needs, with axis and legend."""
+    return 0.85 + rows * max(0.22, 0.08 + 0.095 * series)
+
+
+def draw_columns(
+    axes: Axes,
+    labels: Sequence[str],
+    drawn: Sequence[tuple[Series, Sequence[Point | None]]],
+    *,
+    below: Sequence[str] = (),
+    joined: Sequence[bool] | None = None,
+) -> None:
+    """Draw one column per label and in it one dot per series.
+
+    Dots of neighbouring columns that are `joined` (None: all) have a thin line between them.
+    `below` are second lines of the labels.
+    """
+    nothing = float("nan")
+    chain = joined if joined is not None else [True] * len(labels)
+    for at, (series, points) in enumerate(drawn):
+        offset = _offset(at, len(drawn)) * 0.5
+        xs = [column + offset for column in range(len(points))]
+        values = [p.value if p is not None else nothing for p in points]
+        axes.plot(
+            xs, values, color=series.colour, marker=series.marker, ls="none", label=series.name,
+            clip_on=False,
+        )  # fmt: skip
+        line = [value if chain[column] else nothing for column, value in enumerate(values)]
+        axes.plot(xs, line, color=series.colour, lw=0.9)
+        for x, point in zip(xs, points, strict=True):
+            if point is not None and point.low is not None and point.high is not None:
+                axes.plot([x, x], [point.low, point.high], color=series.colour, lw=1.1, alpha=0.75)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    for column, text in enumerate(below):
+        # A text of its own: the lines of one text keep the places of the font that measured them.
+        axes.annotate(
+            text,
+            (column, 0),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, -_SECOND_LINE),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=7.5,
+        )
+    axes.grid(visible=False, axis="x")
+
+
+def _offset(at: int, count: int) -> float:
+    return 0.0 if count == 1 else _SPREAD * (at / (count - 1) - 0.5)
+
+
+def sentence(name: str, labels: Sequence[str], points: Sequence[Point | None]) -> str:
+    """Say one series in words; labels without a point are left out."""
+    said = [f"{label} {p}" for label, p in zip(labels, points, strict=True) if p is not None]
+    return f"{name}: {'; '.join(said)}." if said else f"{name}: nothing measured."
+
+
+class Bar(NamedTuple):
+    """One matchup in percent of the comparisons that could be read."""
+
+    left: str
+    right: str
+    win: float
+    tie: float
+    lose: float
+    n: int
+    missing: int
+    lacking: str = "unread"
+
+    @property
+    def label(self) -> str:
+        """The matchup and what it rests on."""
+        unread = f" + {self.missing} {self.lacking}" if self.missing else ""
+        return f"{self.left} vs {self.right} (n = {self.n}{unread})"
+
+    def __str__(self) -> str:
+        """Return the bar in words."""
+        unread = f", {self.missing} {self.lacking}" if self.missing else ""
+        return (
+            f"{self.left} against {self.right}: {number(self.win, 1)} % won, "
+            f"{number(self.tie, 1)} % tied, {number(self.lose, 1)} % lost (n = {self.n}{unread})."
+        )
+
+
+def stacked(key: str, title: str, bars: list[Bar], *, origin: str, note: str) -> Figure | None:
+    """Return matchups as stacked bars; None without any."""
+    if not bars:
+        return None
+    description = " ".join(str(bar) for bar in bars)
+    svg = render(
+        key,
+        lambda canvas: _draw_bars(canvas, bars),
+        title=title,
+        description=description,
+        height=0.8 + 0.34 * len(bars),
+    )
+    return Figure(key, title, svg, description, origin, (note,))
+
+
+def bar_of(
+    results: RunResults, benchmark: str, a: str, b: str, *, lacking: str = "unread"
+) -> Bar | None:
+    """Return a matchup of a benchmark; None where nothing was measured."""
+    found = results.scores(f"{benchmark}/{a}-{b}")
+    points = [point_of(found.get(name)) for name in ("win", "tie", "lose")]
+    win, tie, lose = (point.value if point is not None else None for point in points)
+    if win is None or tie is None or lose is None:
+        return None
+    n, missing = found["win"].n, found["win"].missing
+    return Bar(shown_name(a), shown_name(b), win, tie, lose, n, missing, lacking)
+
+
+def _draw_bars(canvas: Canvas, bars: list[Bar]) -> None:
+    axes = canvas.add_subplot()
+    kinds = (("left wins", WIN), ("tie", TIE), ("right wins", LOSE))
+    starts = [0.0] * len(bars)
+    for (name, colour), place in zip(kinds, ("win", "tie", "lose"), strict=True):
+        widths = [getattr(bar, place) for bar in bars]
+        axes.barh(range(len(bars)), widths, left=starts, height=0.68, color=colour, label=name)
+        for row, (start, width) in enumerate(zip(starts, widths, strict=True)):
+            if width >= _ROOM_FOR_TEXT:
+                middle = start + width / 2
+                axes.text(middle, row, number(width, 1), color=ON_COLOUR, ha="center", va="center")
+        starts = [start + width for start, width in zip(starts, widths, strict=True)]
+    axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("% of comparisons")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False)
+    axes.spines["left"].set_visible(False)
+    legend(canvas, axes)

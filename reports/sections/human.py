@@ -1,0 +1,320 @@
+"""Human evaluation (Figure 5): majority votes, agreement of annotators, and the judge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from core.stages import Stage, evaluation_ref
+from reports.document import Cell, Item, Link, Table, TableRow, number
+from reports.formats.plotting import shown_name
+from reports.published import comparable
+from reports.published.published import HUMAN, HUMAN_PROMPTS, of_paper
+from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed
+from reports.sections.drawing import bar_of, stacked
+from reports.sections.items import NONE, excerpt, group, said
+from reports.sections.section import section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.records import ItemScore
+    from core.store import Manifest
+    from reports.document import Figure, RowGroup
+    from reports.results import RunResults
+
+REASON = "no human study of this run"
+_COLUMNS = {"win": 1, "tie": 1, "lose": 1, "net": 1, "sign_test": P_VALUE_DIGITS}
+_PERCENT = 100.0
+_PEOPLE = {
+    "unanimous %": ("people/unanimous", _PERCENT, 1),
+    "two agree %": ("people/agreement", _PERCENT, 1),
+    "alpha": ("people/alpha", 1.0, 3),
+    "alpha, ordinal": ("people/alpha_ordinal", 1.0, 3),
+    "shown left wins %": ("people/left_wins", _PERCENT, 1),
+}
+_LACKING = "not judged by all"
+
+
+def paragraphs(results: RunResults) -> tuple[str, ...]:
+    """Return a sentence per study, or how to make one; () for a folder of imported results."""
+    if results.studies:
+        return tuple(_study_words(results, a, b) for a, b in results.studies)
+    if results.config is None:
+        return ()
+    return (f"{REASON.capitalize()}: make human-eval RUN=… A=M3 B=sft N=50 ANNOTATORS=3.",)
+
+
+def table(results: RunResults) -> Table | None:
+    """Return a row per study; without one the paper's three matchups, with the reason.
+
+    The paper's numbers stand beside only under its conditions. None for a folder of imported
+    results without a study.
+    """
+    if results.config is None and not results.studies:
+        return None
+    refused = comparable.obstacles(results, "human")
+    rows = tuple(
+        TableRow(f"{label(a)} vs {label(b)}", _rates(results, a, b, beside=not refused))
+        for a, b in results.studies or tuple(HUMAN)
+    )
+    return Table(
+        key="human",
+        title="Human evaluation: win, tie, lose (% of prompts, by majority)",
+        head="matchup",
+        columns=("win", "tie", "lose", "net (win − lose)", "sign test p"),
+        rows=rows,
+        origin="Figure 5",
+        notes=(
+            f"The paper: three authors, blind, majority of three, {HUMAN_PROMPTS} prompts.",
+            "Rates from the first model's side. A majority is more than half of the people; where "
+            "there is none (one for each side and one tie, or two against two) the item counts as "
+            "a tie. Items that somebody has not judged yet are missing and in no rate. "
+            f"The sign test leaves ties out. {P_VALUE_NOTE}",
+            *_made_since(results),
+            *comparable.note(refused),
+        ),
+    )
+
+
+def _rates(results: RunResults, a: str, b: str, *, beside: bool) -> tuple[Cell, ...]:
+    cells = []
+    for key, digits in _COLUMNS.items():
+        published = of_paper("human", f"{a}-{b}", key) if beside else None
+        if (a, b) in results.studies:
+            address = f"human/{a}-{b}"
+            cells.append(cell_of(results, address, key, digits=digits, published=published))
+        else:
+            cells.append(Cell(reason=REASON, digits=digits, published=published))
+    return tuple(cells)
+
+
+def people(results: RunResults) -> Table | None:
+    """Return how the votes of each study were counted and how far people agree; None without."""
+    found = _with_scores(results)
+    if not found:
+        return None
+    rows = []
+    for a, b in found:
+        address = f"human/{a}-{b}"
+        counts = _counts(results, address)
+        cells = [
+            cell_of(results, address, key, digits=digits, scale=scale)
+            for key, scale, digits in _PEOPLE.values()
+        ]
+        rows.append(TableRow(f"{label(a)} vs {label(b)}", (*counts, *cells)))
+    return Table(
+        key="human_agreement",
+        title="How far people agree",
+        head="study",
+        columns=("people", "votes", "ties voted", "no majority", "three-way splits", *_PEOPLE),
+        rows=tuple(rows),
+        notes=(
+            "Ties voted: a majority for a tie. No majority: counted as ties in the rates; of them, "
+            "three-way splits have votes for each side and for a tie. Two agree: of any two votes "
+            "on one item. Alpha is Krippendorff's: 1 is perfect, 0 chance, below 0 people "
+            "contradict each other; in the ordinal one a tie lies between the two sides, so that "
+            "one side against the other is the greater disagreement. Shown left wins: of the votes "
+            "for a side, 50 without a liking for a side. Intervals resample items.",
+        ),
+    )
+
+
+def judge(results: RunResults) -> Table | None:
+    """Return how far the head-to-head judge agrees with people on the same items; None without."""
+    found = _with_scores(results)
+    if not found:
+        return None
+    rows = []
+    for a, b in found:
+        address = f"human/{a}-{b}"
+
+        def share(key: str, address: str = address) -> Cell:
+            return cell_of(results, address, key, digits=1, scale=_PERCENT)
+
+        cells = (
+            share("judge/agreement"),
+            _detail(results, address, "chance", scale=_PERCENT, digits=1),
+            _detail(results, address, "kappa", scale=1.0, digits=3),
+            share("judge/agreement_untied"),
+            share("judge/vote_agreement"),
+            share("people/agreement"),
+        )
+        rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
+    return Table(
+        key="human_judge",
+        title="The head-to-head judge beside people, on the same items",
+        head="study",
+        columns=(
+            "agrees with majority %",
+            "by chance %",
+            "kappa",
+            "neither says tie %",
+            "agrees with a vote %",
+            "two people agree %",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "Items that both have judged, on the same answers; win, tie and lose must be equal. By "
+            "chance: two who choose as often as these, but independently. Kappa: what lies above "
+            "chance, 1 is perfect. Neither says tie: on items with a winner for both. The last two "
+            "columns are one measure: the judge with single votes, and two people with each other.",
+            f"Judge: {listed(comparable.judges_named(results, 'head_to_head'))}.",
+        ),
+    )
+
+
+def _with_scores(results: RunResults) -> list[tuple[str, str]]:
+    return [(a, b) for a, b in results.studies if results.scores(f"human/{a}-{b}")]
+
+
+def _study_words(results: RunResults, a: str, b: str) -> str:
+    """Say what a study came to in a sentence or two."""
+    name, address = f"{label(a)} against {label(b)}", f"human/{a}-{b}"
+    scores, manifest = results.scores(address), _items(results, address)
+    if not scores or manifest is None:
+        return f"{name}: {results.why_absent(address) or 'no results'}."
+    who = len(manifest.facts["annotators"])
+    said = (
+        f"{name}: {who} {'person' if who == 1 else 'people'}, blind, {manifest.counts['votes']} "
+        f"votes; {manifest.counts['complete']} of {manifest.rows} items are judged by all."
+    )
+    if left_out := manifest.facts["left_out"]:
+        said += f" Left out: {', '.join(left_out)}."
+    ties = scores["tie"].detail or {}
+    if count := ties.get("no_majority"):
+        said += f" Without a majority, and counted as ties: {count}"
+        said += f" (three-way splits: {ties['three_way']})."
+    return said
+
+
+def _counts(results: RunResults, address: str) -> list[Cell]:
+    manifest = _items(results, address)
+    tie = results.scores(address)["tie"]
+    voted = [len(manifest.facts["annotators"]), manifest.counts["votes"]] if manifest else []
+    cells = [Cell(float(count), digits=0, rows=address) for count in voted] or [Cell(), Cell()]
+    if tie.detail is None:
+        return [*cells, *(Cell(reason=tie.reason or "nothing to measure") for _ in range(3))]
+    ties = [tie.detail[name] for name in ("voted", "no_majority", "three_way")]
+    return [*cells, *(Cell(float(count), digits=0, n=tie.n, rows=address) for count in ties)]
+
+
+def _detail(results: RunResults, address: str, name: str, *, scale: float, digits: int) -> Cell:
+    """Return what stands in the detail of the judge's agreement."""
+    score = results.scores(address)["judge/agreement"]
+    if score.value is None or score.detail is None:
+        return Cell(reason=score.reason or "nothing to measure", rows=address)
+    value = score.detail[name]
+    if value is None:
+        return Cell(reason="chance alone agrees always", n=score.n, rows=address)
+    return Cell(scale * float(value), digits=digits, n=score.n, missing=score.missing, rows=address)
+
+
+def _items(results: RunResults, address: str) -> Manifest | None:
+    ref = evaluation_ref(address, Stage.ITEMS)
+    return results.manifest(ref) if results.exists(ref) else None
+
+
+def _made_since(results: RunResults) -> list[str]:
+    """Say which models have answered again since people judged them."""
+    notes = []
+    for a, b in results.studies:
+        manifest = _items(results, f"human/{a}-{b}")
+        shown: dict[str, str] = manifest.facts["answers"] if manifest else {}
+        refs = {name: evaluation_ref(f"{name}/head_to_head", Stage.ANSWERS) for name in (a, b)}
+        changed = [
+            label(name)
+            for name, ref in refs.items()
+            if str(ref) in shown
+            and (not results.exists(ref) or results.manifest(ref).sha256 != shown[str(ref)])
+        ]
+        if changed:
+            notes.append(
+                f"{label(a)} vs {label(b)}: the answers of {listed(changed)} in this run are no "
+                "longer those that people judged; those are kept in the study."
+            )
+    return notes
+
+
+def figure(results: RunResults) -> Figure | None:
+    """Return the bars of the studies in which an item was judged by all; None without any."""
+    bars = [bar_of(results, "human", a, b, lacking=_LACKING) for a, b in results.studies]
+    return stacked(
+        "human",
+        "Human evaluation: wins, ties and losses by majority",
+        [bar for bar in bars if bar is not None],
+        origin="Figure 5",
+        note="An item is won by the choice of more than half of the people; without a majority it "
+        "is a tie.",
+    )
+
+
+def rows(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
+    """Return the items of a study; None if its results have not been made."""
+    whose = f"human/{a}-{b}"
+    ref = evaluation_ref(whose, Stage.ITEMS)
+    if not results.exists(ref):
+        return None
+    names = {"A": shown_name(a), "B": shown_name(b)}
+    compared = next(
+        (f"head_to_head/{pair}" for pair in (f"{a}-{b}", f"{b}-{a}")
+         if results.exists(evaluation_ref(f"head_to_head/{pair}", Stage.VERDICTS))),
+        None,
+    )  # fmt: skip
+    return group(
+        whose,
+        f"Human evaluation, {names['A']} against {names['B']}",
+        ("prompt", "majority", f"votes for {names['A']}", "for a tie", f"for {names['B']}"),
+        results.rows(ref),
+        lambda row: _judged(row, names, compared),
+        most=most,
+        artifact=ref,
+    )
+
+
+def _judged(row: ItemScore, names: Mapping[str, str], compared: str | None) -> Item:
+    cast: list[dict[str, Any]] = row.detail["votes"]
+    ours, theirs = row.detail["answers"]
+    counts = [str(sum(vote["choice"] == side for vote in cast)) for side in ("A", "tie", "B")]
+    parts = [
+        ("Prompt", row.item),
+        (f"{names['A']}'s answer", said(ours)),
+        (f"{names['B']}'s answer", said(theirs)),
+        *((_heading(vote, names), _comment(vote)) for vote in cast),
+    ]
+    links = [Link("The judge on the same prompt", compared, row.key)] if compared else []
+    cells = (excerpt(row.item), _majority(row, names), *counts)
+    return Item(row.key, cells, tuple(parts), tuple(links))
+
+
+def _majority(row: ItemScore, names: Mapping[str, str]) -> str:
+    choice = row.detail["majority"]
+    if choice is None:
+        return f"{NONE} ({len(row.detail['votes'])} of {row.detail['wanted']} votes)"
+    if row.detail["split"]:
+        return "tie (no majority)"
+    return "tie" if choice == "tie" else f"{names[choice]} wins"
+
+
+def _heading(vote: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    choice = "tie" if vote["choice"] == "tie" else names[vote["choice"]]
+    where = f"{names[vote['left']]} on the left"
+    return f"{vote['annotator']}: {choice} ({where}, {number(vote['seconds'], 1)} s)"
+
+
+def _comment(vote: Mapping[str, Any]) -> str:
+    return vote["comment"] if vote["comment"] else "(no comment)"
+
+
+def all_rows(results: RunResults, most: int) -> list[RowGroup | None]:
+    """Return the items of every study."""
+    return [rows(results, a, b, most) for a, b in results.studies]
+
+
+SECTION = section_of(
+    "human",
+    "Human evaluation",
+    paragraphs=paragraphs,
+    figures=(figure,),
+    tables=(table, people, judge),
+    rows=all_rows,
+)

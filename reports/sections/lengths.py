@@ -1,0 +1,182 @@
+"""Length of the models' answers, with the mean lengths that the paper reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.intervals import bootstrap_mean
+from core.stages import Stage, evaluation_ref
+from reports.document import Cell, Figure, Table, TableRow
+from reports.formats.plotting import (
+    COLOURS,
+    MARKERS,
+    Series,
+    are_iterations,
+    legend,
+    render,
+    shown_name,
+)
+from reports.published import comparable
+from reports.published.published import of_paper
+from reports.sections.cells import cell_of, is_asked_for, label, models_of
+from reports.sections.drawing import Point, draw_columns, point_of, sentence
+from reports.sections.section import section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure as Canvas
+
+    from core.records import Generation
+    from reports.document import Published
+    from reports.results import RunResults
+
+_UNIT = ("The paper gives its lengths without a unit: characters, by inference.",)
+_COLUMNS = ("AlpacaEval prompts", "AlpacaEval's reference")
+_ANSWERED = ("finish_stop", "finish_length")
+_BENCHMARKS = {
+    "alpaca_eval": Series("AlpacaEval", COLOURS[3], MARKERS[2]),
+    "head_to_head": Series("head-to-head prompts", COLOURS[4], MARKERS[3]),
+    "mt_bench": Series("MT-Bench turns", COLOURS[2], MARKERS[1]),
+}
+_UNASKED = ("too_long", "not_asked", "failed")
+
+
+def table(results: RunResults) -> Table | None:
+    """Return a row per model: mean characters of its head-to-head and its AlpacaEval answers.
+
+    None if neither benchmark is asked for and there are no answers.
+    """
+    with_answers = [
+        m
+        for m in results.models
+        if results.exists(evaluation_ref(f"{m}/head_to_head", Stage.ANSWERS))
+    ]
+    asked = results.config.evaluation.models if results.config is not None else ()
+    expected = asked if is_asked_for(results, "head_to_head") else ()
+    wanted = {*with_answers, *expected, *models_of(results, "alpaca_eval")}
+    models = [model for model in results.models if model in wanted]
+    if not models:
+        return None
+    refused = comparable.obstacles(results, "lengths") if results.config is not None else ()
+    has_answers = bool(with_answers or expected)
+    rows = []
+    for model in models:
+        first = (_head_to_head(results, model),) if has_answers else ()
+        others = _of_alpaca(results, model, with_published=not refused)
+        rows.append(TableRow(label(model), (*first, *others)))
+    return Table(
+        key="lengths",
+        title="Mean length of answers (characters)",
+        head="model",
+        columns=(*(("head-to-head prompts",) if has_answers else ()), *_COLUMNS),
+        rows=tuple(rows),
+        notes=(
+            "Prompts too long to be answered are missing.",
+            *_cut(results, models),
+            *(_UNIT if results.config is not None and not refused else ()),
+            *comparable.note(refused),
+        ),
+    )
+
+
+def _of_alpaca(results: RunResults, model: str, *, with_published: bool) -> tuple[Cell, ...]:
+    address = f"{model}/alpaca_eval"
+    own = with_published and comparable.imported(results, address) is None
+    published: Published | None = None
+    if own and results.config is not None:
+        published = of_paper("alpaca_eval", model, "avg_length")
+    return (
+        cell_of(results, address, "avg_length", digits=0, published=published),
+        cell_of(results, address, "avg_length_reference", digits=0),
+    )
+
+
+def _head_to_head(results: RunResults, model: str) -> Cell:
+    ref = evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS)
+    if not results.exists(ref):
+        return Cell(reason=results.why_absent(ref.address) or "no answers")
+    manifest = results.manifest(ref)
+    n = sum(manifest.counts.get(name, 0) for name in _ANSWERED)
+    missing = (manifest.rows or 0) - n
+    mean = manifest.facts.get("mean_characters")
+    if mean is None:
+        return Cell(reason="no prompt was answered", n=n, missing=missing)
+    return Cell(value=float(mean), digits=0, n=n, missing=missing)
+
+
+def _cut(results: RunResults, models: list[str]) -> Iterator[str]:
+    """Yield how many answers the token limit cut: their length says nothing about the model."""
+    for model in models:
+        for benchmark, title in (("head_to_head", "head-to-head"), ("alpaca_eval", "AlpacaEval")):
+            ref = evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS)
+            if not results.exists(ref):
+                continue
+            manifest = results.manifest(ref)
+            if cut := manifest.counts.get("finish_length", 0):
+                yield (
+                    f"{label(model)}: {cut} of {manifest.rows} {title} answers were cut by the "
+                    "token limit."
+                )
+
+
+def figure(results: RunResults) -> Figure | None:
+    """Return mean characters of the answers to each benchmark, per model; None without answers."""
+    found = {
+        series: [mean_characters(results, model, name) for model in results.models]
+        for name, series in _BENCHMARKS.items()
+    }
+    drawn = [(series, points) for series, points in found.items() if any(points)]
+    if not drawn:
+        return None
+    kept = [at for at in range(len(results.models)) if any(points[at] for _, points in drawn)]
+    drawn = [(series, [points[at] for at in kept]) for series, points in drawn]
+    models = [results.models[at] for at in kept]
+    names, joined = [shown_name(model) for model in models], are_iterations(models)
+    title = "Length of the answers"
+    said = [sentence(f"{series.name}, characters", names, points) for series, points in drawn]
+    description = "Mean characters per answer. " + " ".join(said)
+    svg = render(
+        "answer_lengths",
+        lambda canvas: _draw(canvas, names, drawn, joined),
+        title=title,
+        description=description,
+        height=2.7,
+    )
+    notes = (
+        "Mean characters; lines are 95 % intervals. Answers cut by evaluation.generation's token "
+        "limit count with the length they were cut to.",
+    )
+    return Figure("answer_lengths", title, svg, description, "Table 1", notes)
+
+
+def mean_characters(results: RunResults, model: str, benchmark: str) -> Point | None:
+    """Return the mean length of a model's answers to one benchmark.
+
+    The interval resamples prompts, so that two turns are one observation. Imported AlpacaEval
+    annotations come without answers of their own: then the score stands in, without an interval.
+    """
+    rows = results.rows(evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS))
+    answers: list[Generation] = [row for row in rows if row.finish not in _UNASKED]
+    if not answers:
+        return point_of(results.scores(f"{model}/{benchmark}").get("avg_length"))
+    lengths = [float(len(row.text)) for row in answers]
+    seed = results.config.seed if results.config is not None else 0
+    low, high = bootstrap_mean(lengths, [r.prompt_key for r in answers], seed=seed) or (None, None)
+    return Point(sum(lengths) / len(lengths), low, high, len(lengths))
+
+
+def _draw(
+    canvas: Canvas,
+    labels: list[str],
+    drawn: list[tuple[Series, list[Point | None]]],
+    joined: list[bool],
+) -> None:
+    axes = canvas.add_subplot()
+    draw_columns(axes, labels, drawn, joined=joined)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("mean characters")
+    legend(canvas, axes)
+
+
+SECTION = section_of("lengths", "Answer lengths", figures=(figure,), tables=(table,))

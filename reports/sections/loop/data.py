@@ -1,0 +1,249 @@
+"""Prompts, candidates and preference pairs of an iteration: tables and rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from core.intervals import bootstrap_mean
+from core.paired import compare
+from core.stages import Ref, Stage
+from reports.document import Cell, Item, Link, Table, TableRow
+from reports.sections.cells import count, of_point, seed_of, words
+from reports.sections.cells import counted_rows as counted
+from reports.sections.drawing import Point
+from reports.sections.items import (
+    Judged,
+    Part,
+    excerpt,
+    group,
+    judged_by_subject,
+    key_order,
+    points,
+    said,
+    words_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.records import Candidate, LedgerRow, Prompt, PromptCall
+    from reports.document import RowGroup
+    from reports.results import RunResults
+
+_OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_candidates")
+
+
+def prompts(results: RunResults, k: int) -> Table:
+    """Return how many tasks were found in the generator's words, kept, and rejected by reason."""
+    reasons = Counter(row.rejected for row in results.rows(Ref(k, Stage.PROMPTS)))
+    kept = reasons.pop(None, 0)
+    named = {"kept": kept} | {
+        f"rejected: {words(str(reason))}": number for reason, number in reasons.most_common()
+    }
+    return Table(
+        f"iteration_{k}_prompts",
+        f"Prompts of iteration {k}",
+        "prompts",
+        ("number", "% of all"),
+        counted(named, "written in all", f"prompts/iter{k}"),
+    )
+
+
+def ledger(results: RunResults, k: int) -> Table:
+    """Return what became of each kept prompt; the outcomes add up to them."""
+    found = Counter(row.outcome for row in results.rows(Ref(k, Stage.PAIRS)))
+    ordered = [*_OUTCOMES, *sorted(found.keys() - {*_OUTCOMES})]
+    named = {words(name): found[name] for name in ordered if found[name]}
+    kept = sum(row.kept for row in results.rows(Ref(k, Stage.PROMPTS)))
+    agrees = "add up to" if found.total() == kept else f"are {found.total()}, not"
+    return Table(
+        f"iteration_{k}_pairs",
+        f"Preference pairs of iteration {k}",
+        "outcome",
+        ("prompts", "% of all"),
+        counted(named, "prompts in all", f"pairs/iter{k}"),
+        notes=(f"The outcomes {agrees} the {kept} kept prompts.",),
+    )
+
+
+def lengths(results: RunResults, k: int) -> Table:
+    """Return mean characters of candidates, chosen and rejected answers, and how many were cut."""
+    answers = [r for r in results.rows(Ref(k, Stage.CANDIDATES)) if r.finish != "too_long"]
+    pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
+    chosen = {row.key: float(len(row.chosen)) for row in pairs}
+    rejected = {row.key: float(len(row.rejected)) for row in pairs}
+    seed = seed_of(results)
+    difference = compare(chosen, rejected, seed=seed)
+    paired = None
+    if difference.difference is not None:
+        low, high = difference.interval or (None, None)
+        paired = Point(difference.difference, low, high, difference.n)
+    of_candidates = _mean([len(r.text) for r in answers], [r.prompt_key for r in answers], seed)
+    lines = (
+        ("candidates", of_candidates, [r.finish == "length" for r in answers]),
+        ("chosen", _mean_of(chosen, seed), [not row.chosen_ended for row in pairs]),
+        ("rejected", _mean_of(rejected, seed), [not row.rejected_ended for row in pairs]),
+    )
+    rows = [
+        TableRow(name, (of_point(point, "there are none"), count(sum(cut))))
+        for name, point, cut in lines
+    ]
+    rows.append(TableRow("chosen − rejected (paired)", (of_point(paired, "no pairs"), Cell())))
+    return Table(
+        f"iteration_{k}_lengths",
+        f"Length of the answers of iteration {k}",
+        "answers",
+        ("mean characters", "cut by the token limit"),
+        tuple(rows),
+        notes=("Intervals resample prompts.",),
+    )
+
+
+def _mean_of(values: dict[str, float], seed: int) -> Point | None:
+    return _mean(list(values.values()), list(values), seed)
+
+
+def _mean(values: Sequence[float], clusters: Sequence[str], seed: int) -> Point | None:
+    if not values:
+        return None
+    low, high = bootstrap_mean(values, clusters, seed=seed) or (None, None)
+    return Point(sum(values) / len(values), low, high, len(values))
+
+
+def rows(results: RunResults, k: int, most: int) -> list[RowGroup]:
+    """Return the groups of iteration k that exist; links lead only to rows that are shown."""
+    found = [_prompts(results, k, most), _judgments(results, k, most), _pairs(results, k, most)]
+    groups = [one for one in found if one is not None]
+    shown = {(one.key, item.key) for one in groups for item in one.items}
+    return [replace(one, items=tuple(_linked(i, shown) for i in one.items)) for one in groups]
+
+
+def _linked(item: Item, shown: set[tuple[str, str]]) -> Item:
+    kept = tuple(link for link in item.links if (link.group, link.row) in shown)
+    return item if len(kept) == len(item.links) else replace(item, links=kept)
+
+
+def _prompts(results: RunResults, k: int, most: int) -> RowGroup | None:
+    ref = Ref(k, Stage.PROMPTS)
+    if not results.exists(ref):
+        return None
+    calls: dict[int, PromptCall] = {r.call: r for r in results.rows(Ref(k, Stage.PROMPT_CALLS))}
+    return group(
+        f"prompts/iter{k}",
+        f"Iteration {k}: prompts",
+        ("prompt", "kept?", "call"),
+        results.rows(ref),
+        lambda row: _prompt(row, calls.get(row.call), k),
+        most=most,
+        artifact=ref,
+    )
+
+
+def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
+    kept = "kept" if row.kept else f"rejected: {str(row.rejected).replace('_', ' ')}"
+    parts = [("Prompt", said(row.text))]
+    if row.similar_to is not None:
+        parts.append(("Too similar to", row.similar_to))
+    if call is not None:
+        examples = "\n\n".join(f"{at}. {text}" for at, text in enumerate(call.examples, start=1))
+        parts += [
+            ("The call that wrote it: its words", said(call.text)),
+            ("The call that wrote it: examples it was shown", examples),
+        ]
+    links = (Link("What became of it", f"pairs/iter{k}", row.key),) if row.kept else ()
+    return Item(row.key, (excerpt(row.text), kept, str(row.call)), tuple(parts), links)
+
+
+def _judgments(results: RunResults, k: int, most: int) -> RowGroup | None:
+    ref = Ref(k, Stage.JUDGMENTS)
+    if not results.exists(ref):
+        return None
+    judged = judged_by_subject(results.rows(ref))
+    texts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
+    pairs: dict[str, LedgerRow] = {r.key: r for r in results.rows(Ref(k, Stage.PAIRS))}
+    return group(
+        f"judgments/iter{k}",
+        f"Iteration {k}: candidates of M{k - 1} and what its judge said",
+        ("prompt", "candidate", "mean score", "role"),
+        results.rows(Ref(k, Stage.CANDIDATES)),
+        lambda row: _candidate(row, judged.get(row.key), texts, pairs.get(row.prompt_key), k),
+        most=most,
+        artifact=ref,
+    )
+
+
+def _candidate(
+    row: Candidate,
+    judged: Judged | None,
+    texts: Mapping[str, str],
+    pair: LedgerRow | None,
+    k: int,
+) -> Item:
+    prompt = texts.get(row.prompt_key, row.prompt_key)
+    parts = [("Prompt", prompt), (_answer_head(row), said(row.text)), *words_of(judged)]
+    mean = judged.shown if judged is not None else "not judged"
+    links = [Link("The prompt", f"prompts/iter{k}", row.prompt_key)]
+    if pair is not None:
+        label = "The pair it became" if row.key in _members(pair) else "What became of its prompt"
+        links.insert(0, Link(label, f"pairs/iter{k}", pair.key))
+    cells = (excerpt(prompt), str(row.draw + 1), mean, _role(row.key, pair))
+    return Item(row.key, cells, tuple(parts), tuple(links))
+
+
+def _answer_head(row: Candidate) -> str:
+    if row.finish == "length":
+        return "Answer (cut by the token limit)"
+    return "Answer (none: the prompt is too long)" if row.finish == "too_long" else "Answer"
+
+
+def _members(pair: LedgerRow) -> tuple[str | None, str | None]:
+    return pair.chosen_key, pair.rejected_key
+
+
+def _role(key: str, pair: LedgerRow | None) -> str:
+    if pair is None:
+        return "no pairs yet"
+    named = {pair.chosen_key: "chosen", pair.rejected_key: "rejected"}
+    return named.get(key, "not used")
+
+
+def _pairs(results: RunResults, k: int, most: int) -> RowGroup | None:
+    ref = Ref(k, Stage.PAIRS)
+    if not results.exists(ref):
+        return None
+    candidates: dict[str, list[Candidate]] = {}
+    for row in sorted(results.rows(Ref(k, Stage.CANDIDATES)), key=lambda r: key_order(r.key)):
+        candidates.setdefault(row.prompt_key, []).append(row)
+    return group(
+        f"pairs/iter{k}",
+        f"Iteration {k}: what became of each prompt",
+        ("prompt", "outcome", "mean scores", "chosen", "rejected"),
+        results.rows(ref),
+        lambda row: _pair(row, candidates.get(row.key, []), k),
+        most=most,
+        artifact=ref,
+    )
+
+
+def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
+    parts: list[Part] = [("Prompt", row.prompt)]
+    if row.chosen is not None and row.rejected is not None:
+        parts += [
+            (f"Chosen (score {points(row.chosen_score)})", said(row.chosen)),
+            (f"Rejected (score {points(row.rejected_score)})", said(row.rejected)),
+        ]
+    links = [Link("The prompt and the call that wrote it", f"prompts/iter{k}", row.key)]
+    for candidate in candidates:
+        role = _role(candidate.key, row)
+        label = f"Candidate {candidate.draw + 1} ({role}) and the judge's words"
+        links.append(Link(label, f"judgments/iter{k}", candidate.key))
+    cells = (
+        excerpt(row.prompt),
+        row.outcome.replace("_", " "),
+        ", ".join(map(points, row.scores)),
+        points(row.chosen_score),
+        points(row.rejected_score),
+    )
+    return Item(row.key, cells, tuple(parts), tuple(links))

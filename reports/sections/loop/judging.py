@@ -1,0 +1,277 @@
+"""Judging in an iteration: judge health, comparison with the external judge, contamination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.stages import Ref, Stage, evaluation_ref
+from judges.health import problems
+from reports.document import Cell, Item, Table, TableRow
+from reports.sections.agreement import rows_of_ranked as _of_ranked
+from reports.sections.cells import of_score, words
+from reports.sections.items import (
+    NONE,
+    Judged,
+    excerpt,
+    group,
+    judged_by_subject,
+    points,
+    said,
+    words_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.config import HealthSection
+    from core.records import (
+        Candidate,
+        Flag,
+        Measurement,
+    )
+    from reports.document import RowGroup
+    from reports.results import RunResults
+
+_MOST_FLAGS = 20
+
+
+class _Health(NamedTuple):
+    name: str
+    digits: int
+
+
+_HEALTH = {
+    "parse_rate": _Health("share of replies with a readable score", 3),
+    "score_mean": _Health("mean score", 2),
+    "score_entropy_bits": _Health("entropy of the scores, bits", 2),
+    "tie_rate": _Health("share of prompts tied throughout", 3),
+    "draw_variance": _Health("variance between draws of an answer", 2),
+    "length_correlation": _Health("Spearman correlation of score and length", 2),
+}
+_SELF_JUDGE = {
+    "mean_own": "mean score by the model itself",
+    "mean_external": "mean score by the external judge",
+    "mean_difference": "difference: own − external",
+    "spearman": "Spearman correlation of the scores",
+    "order_agreement": "answers to a prompt in the same order, % (chance: 50)",
+    "pairs_confirmed": "training pairs the external judge confirms, % (chance: 50)",
+}
+_CONTAMINATION = {
+    "flagged": "flagged in all, %",
+    "ngram": "by words in a row, %",
+    "rouge": "by ROUGE-L, %",
+}
+
+
+def health(results: RunResults, k: int) -> Table:
+    """Return each measurement of the self-judge beside its limit."""
+    measured: dict[str, Measurement] = {m.key: m for m in results.rows(Ref(k, Stage.HEALTH))}
+    limits = _limits(results.config.health) if results.config is not None else {}
+    rows = [
+        TableRow(
+            look.name, (_health_cell(measured[key], look.digits, k), Cell(text=limits.get(key, "")))
+        )
+        for key, look in _HEALTH.items()
+        if key in measured
+    ]
+    return Table(
+        f"iteration_{k}_health",
+        f"Health of M{k - 1} as a judge, iteration {k}",
+        "measurement",
+        ("value", "limit"),
+        tuple(rows),
+        notes=tuple(_unread(measured)),
+    )
+
+
+def broken_limits(results: RunResults, k: int) -> list[str]:
+    """Return a sentence per limit that the judge breaks; one that says so if it breaks none."""
+    measured = results.rows(Ref(k, Stage.HEALTH))
+    if results.config is None or not measured:
+        return []
+    found = problems(measured, results.config.health)
+    if not found:
+        return [f"M{k - 1} as a judge is within all limits."]
+    return [f"M{k - 1} as a judge breaks a limit: {problem}." for problem in found]
+
+
+def self_judge(results: RunResults, k: int) -> Table | None:
+    """Return the self-judge beside the external one; None if that was not evaluated."""
+    address = f"self_judge/iter{k}"
+    scores = results.scores(address)
+    if not scores:
+        return None
+    rows = tuple(
+        TableRow(name, (of_score(scores.get(key), rows=address),))
+        for key, name in _SELF_JUDGE.items()
+    )
+    return Table(
+        f"iteration_{k}_self_judge",
+        f"M{k - 1} as a judge beside the external judge",
+        "on the same answers",
+        ("value",),
+        rows,
+        notes=("Intervals resample prompts; answers that either judge gave no score are missing.",),
+    )
+
+
+def contamination(results: RunResults, k: int) -> list[Table]:
+    """Return the share of flagged prompts and the flags themselves; [] if not evaluated."""
+    address = f"contamination/iter{k}"
+    scores = results.scores(address)
+    if not scores:
+        return []
+    rows = tuple(
+        TableRow(name, (of_score(scores.get(key), rows=address),))
+        for key, name in _CONTAMINATION.items()
+    )
+    share = Table(
+        f"iteration_{k}_contamination",
+        f"Prompts of iteration {k} that overlap with evaluation items",
+        "prompts",
+        ("% of kept prompts",),
+        rows,
+    )
+    flags = results.rows(evaluation_ref(address, Stage.FLAGS))
+    return [share, _flags(flags, k, address)] if flags else [share]
+
+
+def _flags(flags: list[Flag], k: int, address: str) -> Table:
+    shown = sorted(flags, key=lambda flag: flag.key)[:_MOST_FLAGS]
+    rows = [
+        TableRow(
+            excerpt(flag.prompt, 80),
+            (
+                Cell(text=flag.benchmark),
+                Cell(text=flag.item),
+                Cell(text="words in a row" if flag.kind == "ngram" else "ROUGE-L"),
+                Cell(value=flag.overlap, digits=0 if flag.kind == "ngram" else 2, rows=address),
+            ),
+        )
+        for flag in shown
+    ]
+    more = (f"The first {len(shown)} of {len(flags)}.",) if len(flags) > len(shown) else ()
+    return Table(
+        f"iteration_{k}_flags",
+        f"Flagged prompts of iteration {k}",
+        "prompt",
+        ("evaluation set", "item", "kind", "overlap"),
+        tuple(rows),
+        notes=("Overlap: different n-grams in common, or ROUGE-L F.", *more),
+    )
+
+
+def flagged_by_benchmark(results: RunResults, k: int) -> str:
+    """Say how many prompts overlap with which evaluation sets, or why that is unknown."""
+    address = f"contamination/iter{k}"
+    score = results.scores(address).get("flagged")
+    if score is None or score.value is None:
+        why = results.why_absent(address) or (
+            score.reason if score is not None else "no such score"
+        )
+        return f"Contamination: cannot be said; {why}."
+    flagged = round(score.value * score.n / 100)
+    sets = ", ".join(f"{name} {n}" for name, n in (score.detail or {}).items())
+    told = f" ({sets})" if sets else ""
+    return (
+        f"Contamination: {flagged} of {score.n} kept prompts overlap with an evaluation item{told}."
+    )
+
+
+def _health_cell(measured: Measurement, digits: int, k: int) -> Cell:
+    reason = "nothing to measure" if measured.value is None else None
+    rows = f"judgments/iter{k}"
+    return Cell(measured.value, digits=digits, n=measured.n, reason=reason, rows=rows)
+
+
+def _unread(measured: Mapping[str, Measurement]) -> list[str]:
+    rate = measured.get("parse_rate")
+    if rate is None or not rate.detail:
+        return []
+    reasons = ", ".join(f"{words(name)} {n:.0f}" for name, n in rate.detail.items())
+    return [f"Unreadable replies by reason: {reasons}."]
+
+
+def _limits(section: HealthSection) -> dict[str, str]:
+    return {
+        "parse_rate": f"≥ {section.min_parse_rate:g}",
+        "score_entropy_bits": f"≥ {section.min_score_entropy_bits:g}",
+        "tie_rate": f"≤ {section.max_tie_rate:g}",
+        "length_correlation": f"−{section.max_length_correlation:g} to "
+        f"{section.max_length_correlation:g}",
+    }
+
+
+def probe_rows(results: RunResults, most: int) -> list[RowGroup]:
+    """Return the judge probes of M0 and M1, and the baseline's judgments for EFT."""
+    known = (
+        ("probe/M0", "Probe: M0 judges human-ranked replies", Ref(0, Stage.PROBE)),
+        ("probe/M1", "Probe: M1 judges human-ranked replies", Ref(1, Stage.PROBE)),
+        ("eft_judgments", "SFT judges human-ranked replies", Ref(1, Stage.EFT_JUDGMENTS)),
+    )
+    found = (_of_ranked(results, key, title, ref, most) for key, title, ref in known)
+    return [one for one in found if one is not None]
+
+
+def self_judge_rows(results: RunResults, k: int, most: int) -> RowGroup | None:
+    """Return the answers of iteration k that both judges saw; None if there are none."""
+    whose = f"self_judge/iter{k}"
+    ref = evaluation_ref(whose, Stage.EXTERNAL_JUDGMENTS)
+    if not results.exists(ref):
+        return None
+    external = judged_by_subject(results.rows(ref))
+    own = judged_by_subject(results.rows(Ref(k, Stage.JUDGMENTS)))
+    answers: dict[str, Candidate] = {r.key: r for r in results.rows(Ref(k, Stage.CANDIDATES))}
+    prompts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
+
+    def item(both: _Both) -> Item:
+        answer = answers.get(both.key)
+        prompt = prompts.get(answer.prompt_key, "") if answer is not None else ""
+        means = [j.mean.mean if j is not None else None for j in (both.own, both.external)]
+        difference = None
+        if means[0] is not None and means[1] is not None:
+            difference = means[0] - means[1]
+        parts = [
+            ("Prompt", said(prompt)),
+            ("Answer", said(answer.text) if answer is not None else "(not in this run)"),
+            *words_of(both.own, f"M{k - 1}"),
+            *words_of(both.external, "The external judge"),
+        ]
+        cells = (excerpt(prompt) or NONE, *map(points, (*means, difference)))
+        return Item(both.key, cells, tuple(parts))
+
+    rows = [_Both(key, own.get(key), judged) for key, judged in external.items()]
+    columns = ("prompt", f"by M{k - 1}", "by the external judge", "difference")
+    title = f"Iteration {k}: M{k - 1} as a judge beside the external judge"
+    return group(whose, title, columns, rows, item, most=most, artifact=ref)
+
+
+class _Both(NamedTuple):
+    key: str
+    own: Judged | None
+    external: Judged
+
+
+def contamination_rows(results: RunResults, k: int, most: int) -> RowGroup | None:
+    """Return the prompts of iteration k that overlap with evaluation items; None if not checked."""
+    whose = f"contamination/iter{k}"
+    ref = evaluation_ref(whose, Stage.FLAGS)
+    if not results.exists(ref):
+        return None
+    return group(
+        whose,
+        f"Iteration {k}: prompts that overlap with evaluation items",
+        ("prompt", "evaluation set", "item", "kind", "overlap"),
+        results.rows(ref),
+        _flag,
+        most=most,
+        artifact=ref,
+    )
+
+
+def _flag(row: Flag) -> Item:
+    by_words = row.kind == "ngram"
+    kind = "words in a row" if by_words else "ROUGE-L"
+    amount = f"{row.overlap:.0f}" if by_words else points(row.overlap)
+    cells = (excerpt(row.prompt), row.benchmark, row.item, kind, amount)
+    return Item(row.key, cells, (("Prompt", row.prompt), ("The evaluation item", row.text)))

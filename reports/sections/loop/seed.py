@@ -1,0 +1,157 @@
+"""Iteration 1: seed data, the SFT baseline, and how well M0, SFT and M1 judge."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from core.intervals import wilson
+from core.stages import SFT_BASELINE, Ref, Stage, model_ref
+from reports.document import Cell, Section, Table, TableRow
+from reports.sections.cells import count, of_point, percent, words
+from reports.sections.cells import counted_rows as counted
+from reports.sections.drawing import Point
+from reports.sections.loop.training import of_seed_models
+
+if TYPE_CHECKING:
+    from core.records import Judgment
+    from reports.results import RunResults
+
+_IFT, _RANKED, _EFT = (Ref(1, stage) for stage in (Stage.IFT, Stage.RANKED, Stage.EFT))
+_JUDGED, _CONSTRUCTED = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
+_DROPPED = "dropped_"
+
+
+def section(results: RunResults) -> Section:
+    """Return the story of iteration 1; what is not there is named in a sentence."""
+    refs = (_IFT, _RANKED, SFT_BASELINE, _EFT, model_ref(1))
+    absent = [str(ref) for ref in refs if not results.exists(ref)]
+    paragraphs = [
+        "The SFT baseline is M0 trained on IFT examples (instructions with a human reply) alone; "
+        "M1 is M0 trained on IFT and EFT examples (a reply to judge, with the judge's words)."
+    ]
+    if absent:
+        paragraphs.append(f"Not made yet: {', '.join(absent)}.")
+    paragraphs += _probe_gaps(results)
+    figure = of_seed_models(results)
+    tables = (_data(results), _construction(results), _scores(results), _judging(results))
+    return Section(
+        "iteration_1",
+        "Iteration 1: seed data, SFT baseline and M1",
+        tuple(paragraphs),
+        (figure,) if figure is not None else (),
+        tuple(table for table in tables if table is not None),
+    )
+
+
+def _data(results: RunResults) -> Table:
+    """Return how much seed data there is."""
+
+    def size(ref: Ref, name: str | None = None) -> Cell:
+        if not results.exists(ref):
+            return Cell(reason=f"{ref} is not made yet")
+        manifest = results.manifest(ref)
+        return count(manifest.counts.get(name, 0) if name else manifest.rows or 0)
+
+    rows = (
+        TableRow("IFT examples", (size(_IFT),)),
+        TableRow("prompts with human-ranked replies", (size(_RANKED),)),
+        TableRow("… of which in the evaluation split", (size(_RANKED, "eval_prompts"),)),
+        TableRow("human-ranked replies", (size(_RANKED, "replies"),)),
+        TableRow("EFT examples by construction", (size(_CONSTRUCTED),)),
+        TableRow("EFT examples trained on", (size(_EFT),)),
+    )
+    return Table("iteration_1_data", "Seed data", "data", ("number",), rows)
+
+
+def _construction(results: RunResults) -> Table | None:
+    """Return the yield of EFT by construction: what was kept of the baseline's judgments."""
+    if not results.exists(_CONSTRUCTED):
+        return None
+    counts = results.manifest(_CONSTRUCTED).counts
+    replies = counts.get("replies", 0)
+    named = {"kept": counts.get("kept", 0)} | {
+        f"dropped: {words(name.removeprefix(_DROPPED))}": n
+        for name, n in counts.items()
+        if name.startswith(_DROPPED)
+    }
+    rows = [TableRow(name, (count(n), percent(n, replies))) for name, n in named.items()]
+    rows.append(TableRow("replies judged", (count(replies), percent(replies, replies))))
+    return Table(
+        "iteration_1_construction",
+        "EFT by construction: judgments of the SFT baseline whose order agrees with the humans'",
+        "replies",
+        ("number", "% of all"),
+        tuple(rows),
+    )
+
+
+def _scores(results: RunResults) -> Table | None:
+    """Return the scores of the EFT examples and where they come from."""
+    examples = results.rows(_EFT)
+    if not examples:
+        return None
+    points = Counter(round(example.score) for example in examples)
+    named = {f"score {point}": points[point] for point in sorted(points)}
+    sources = Counter(example.source for example in examples)
+    said = ", ".join(f"{source} {n}" for source, n in sorted(sources.items()))
+    return Table(
+        "iteration_1_eft_scores",
+        "Scores of the EFT examples",
+        "score",
+        ("examples", "% of all"),
+        counted(named, "examples in all"),
+        notes=(f"Where the judge's words come from: {said}.",),
+    )
+
+
+def _judging(results: RunResults) -> Table | None:
+    """Return how M0, the SFT baseline and M1 judge human-ranked replies: what EFT taught."""
+    judged = (
+        ("M0, evaluation split", Ref(0, Stage.PROBE), "probe/M0"),
+        ("SFT, for EFT by construction", _JUDGED, "eft_judgments"),
+        ("M1, evaluation split", Ref(1, Stage.PROBE), "probe/M1"),
+    )
+    rows = [
+        TableRow(name, _judging_cells(results.rows(ref), group))
+        for name, ref, group in judged
+        if results.exists(ref)
+    ]
+    if not rows:
+        return None
+    return Table(
+        "iteration_1_judging",
+        "Judging human-ranked replies before and after EFT",
+        "judge",
+        ("readable replies, %", "mean score", "unread, by reason"),
+        tuple(rows),
+    )
+
+
+def _judging_cells(judgments: list[Judgment], group: str) -> tuple[Cell, ...]:
+    scores = [j.score for j in judgments if j.score is not None]
+    share = None
+    if interval := wilson(len(scores), len(judgments)):
+        low, high = (100 * end for end in interval)
+        share = Point(100 * len(scores) / len(judgments), low, high, len(judgments))
+    reasons = Counter(words(j.unparsed) for j in judgments if j.unparsed is not None)
+    said = ", ".join(f"{reason} {n}" for reason, n in sorted(reasons.items()))
+    readable = of_point(share, "no judgments")
+    unread = len(judgments) - len(scores)
+    mean = (
+        Cell(value=sum(scores) / len(scores), n=len(scores), missing=unread, rows=group)
+        if scores
+        else Cell(reason="no reply could be read", n=0, missing=unread, rows=group)
+    )
+    return readable, mean, Cell(text=said or "none")
+
+
+def _probe_gaps(results: RunResults) -> list[str]:
+    refs = (Ref(0, Stage.PROBE), Ref(1, Stage.PROBE))
+    absent = [str(ref) for ref in refs if not results.exists(ref)]
+    if not absent:
+        return []
+    why = "not made yet"
+    if results.config is not None and not results.config.probe.enabled:
+        why = "probe.enabled is false"
+    return [f"How M0 and M1 judge was not probed: {', '.join(absent)} ({why})."]

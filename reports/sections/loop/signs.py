@@ -1,0 +1,146 @@
+"""Early signs of collapse, each as a sentence with its numbers.
+
+Falling log-probability of the chosen answers and growing answers appear before the benchmarks
+change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.paired import compare
+from core.stages import Ref, Stage, evaluation_ref, model_ref
+from reports.document import number
+from reports.sections.cells import facts_of, seed_of
+from reports.sections.loop.training import curves
+
+if TYPE_CHECKING:
+    from core.paired import Comparison
+    from reports.results import RunResults
+
+_LEAST_STEPS = 8  # with fewer, the first and the last quarter are a single batch each
+_LEVEL = 0.05
+_CHOSEN = "Falling log-probability of chosen answers"
+_LENGTH = "Growing answers"
+_TEST_ANSWERS = ("head_to_head", "alpaca_eval")
+
+
+def chosen_log_probability(results: RunResults, k: int) -> str:
+    """Say whether training made the chosen answers less probable, up to the step that was kept.
+
+    Measured against the reference model, which takes out what batch the step happened to see: the
+    logged reward divided by beta.
+    """
+    ref = model_ref(k)
+    if not results.exists(ref):
+        return f"{_CHOSEN}: cannot be said; {ref} is not made yet."
+    facts = facts_of(results, ref)
+    curve, beta = curves(results, ref).get("rewards/chosen"), facts.get("beta")
+    if curve is None or not curve.values or not beta:
+        return f"{_CHOSEN}: cannot be said; the training log of {ref} has no preference pairs."
+    curve = curve.until(facts.get("kept_step"))
+    change = (curve.last - curve.first) / beta
+    moved = "fell" if change < 0 else "rose"
+    steps = len(curve.values)
+    told = (
+        f"from the first to the last quarter of {steps} steps it {moved} by "
+        f"{number(abs(change), 1)} nats per answer, against the reference"
+    )
+    if steps < _LEAST_STEPS:
+        return f"{_CHOSEN}: cannot be said from so few steps; {told}."
+    p_value = _trend(curve.values)
+    seen = "seen" if change < 0 and p_value < _LEVEL else "not seen"
+    return f"{_CHOSEN}: {seen}; {told} (Kendall's trend test, p = {number(p_value, 3)})."
+
+
+def growing_length(results: RunResults, k: int) -> str:
+    """Say whether the pairs reward length, and whether M_k answers at greater length than before.
+
+    Seen if either difference's 95 % interval lies above 0. Both are paired: chosen and rejected
+    answer of a prompt, both models' answers to a test prompt.
+    """
+    told, seen, measured = [], False, False
+    pairs = _of_pairs(results, k)
+    if pairs.difference is not None:
+        told.append(f"chosen answers are {_longer(pairs)} than rejected ones")
+        seen, measured = seen or _is_above(pairs), True
+    for benchmark in _TEST_ANSWERS:
+        answers = _of_models(results, k, benchmark)
+        if answers.difference is not None:
+            told.append(f"M{k} answers {benchmark} prompts {_longer(answers)} than M{k - 1}")
+            seen, measured = seen or _is_above(answers), True
+            break
+    if not measured:
+        return f"{_LENGTH}: cannot be said; there are no pairs and no answers to test prompts."
+    return f"{_LENGTH}: {'seen' if seen else 'not seen'}; {'; '.join(told)}."
+
+
+def self_judge(results: RunResults, k: int) -> str:
+    """Say whether the model's own judge is more generous than the external one beyond chance."""
+    address = f"self_judge/iter{k}"
+    score = results.scores(address).get("mean_difference")
+    if score is None or score.value is None:
+        why = results.why_absent(address) or (
+            score.reason if score is not None else "no such score"
+        )
+        return f"Self-judge against the external judge: cannot be said; {why}."
+    value, beyond = score.value, _side(score.low, score.high)
+    said = {
+        1: f"more generous than the external judge, beyond chance: by {number(value)} points",
+        -1: f"stricter than the external judge, beyond chance: by {number(-value)} points",
+        0: "neither more generous nor stricter than the external judge beyond chance: a "
+        f"difference of {number(value)} points",
+    }[beyond]
+    interval = ""
+    if score.low is not None and score.high is not None:
+        interval = f"95 % interval {number(score.low)} to {number(score.high)}, "
+    missing = f", {score.missing} without a score by one of them" if score.missing else ""
+    return f"M{k - 1} as its own judge is {said} ({interval}{score.n} answers{missing})."
+
+
+def _side(low: float | None, high: float | None) -> int:
+    if low is None or high is None:
+        return 0
+    return (low > 0) - (high < 0)
+
+
+def _trend(values: list[float]) -> float:
+    """Return the two-sided p-value of a monotone trend; 1 where all values are equal."""
+    from scipy.stats import kendalltau
+
+    if len(set(values)) == 1:
+        return 1.0
+    return float(kendalltau(range(len(values)), values).pvalue)
+
+
+def _of_pairs(results: RunResults, k: int) -> Comparison:
+    rows = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
+    chosen = {row.key: float(len(row.chosen)) for row in rows}
+    rejected = {row.key: float(len(row.rejected)) for row in rows}
+    return compare(chosen, rejected, seed=seed_of(results))
+
+
+def _of_models(results: RunResults, k: int, benchmark: str) -> Comparison:
+    lengths = [
+        {
+            row.key: float(len(row.text))
+            for row in results.rows(evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS))
+            if row.finish != "too_long"
+        }
+        for model in (f"M{k}", f"M{k - 1}")
+    ]
+    return compare(*lengths, seed=seed_of(results))
+
+
+def _is_above(found: Comparison) -> bool:
+    return found.interval is not None and found.interval.low > 0
+
+
+def _longer(found: Comparison) -> str:
+    difference = found.difference or 0.0
+    word = "shorter" if difference < 0 else "longer"
+    interval = ""
+    if found.interval is not None:
+        low, high = (number(end, 1) for end in found.interval)
+        interval = f"95 % interval of the difference {low} to {high}, "
+    return f"{number(abs(difference), 1)} characters {word} ({interval}n = {found.n})"

@@ -1,0 +1,326 @@
+"""Training curves and checkpoint comparisons, from what training logged beside a model."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.jsonl import read_objects
+from core.paired import sign_test
+from core.stages import SFT_BASELINE, Ref, Stage, model_ref
+from judges.rubrics import load_rubric
+from reports.document import Cell, Figure, Table, TableRow, number
+from reports.formats.plotting import COLOURS, INK, LOSE, TIE, WIN, legend, render
+from reports.sections.cells import count, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+    from reports.results import RunResults
+
+_MOST_POINTS = 400  # of a curve; more would be drawn on the same pixels
+_BLUE, _ORANGE = COLOURS[3], COLOURS[4]
+_HALVES = 2  # bins per point of the rubric
+_FEW_STEPS = 40  # up to which every step has a dot
+
+
+class _Panel(NamedTuple):
+    title: str
+    lines: tuple[tuple[str, str, str], ...]  # metric, its name in the legend, colour
+
+
+_DPO = (
+    _Panel("loss", (("loss", "", _BLUE),)),
+    _Panel("reward accuracy", (("rewards/accuracies", "", _BLUE),)),
+    _Panel("reward margin", (("rewards/margins", "", _BLUE),)),
+    _Panel(
+        "log-probability",
+        (("logps/chosen", "chosen", _BLUE), ("logps/rejected", "rejected", _ORANGE)),
+    ),
+    _Panel(
+        "reward of the answer",
+        (("rewards/chosen", "chosen", _BLUE), ("rewards/rejected", "rejected", _ORANGE)),
+    ),
+    _Panel(
+        "length, tokens",
+        (("lengths/chosen", "chosen", _BLUE), ("lengths/rejected", "rejected", _ORANGE)),
+    ),
+)
+
+
+class Curve(NamedTuple):
+    """One metric over the steps that have it; values are finite."""
+
+    steps: list[int]
+    values: list[float]
+
+    @property
+    def quarter(self) -> int:
+        """How many steps the first and the last quarter have: at least one."""
+        return max(1, len(self.values) // 4)
+
+    @property
+    def first(self) -> float:
+        """Mean of the first quarter: single steps carry the chance of their batch."""
+        return sum(self.values[: self.quarter]) / self.quarter
+
+    @property
+    def last(self) -> float:
+        """Mean of the last quarter."""
+        return sum(self.values[-self.quarter :]) / self.quarter
+
+    def thinned(self) -> Curve:
+        """Return at most 400 points: means over equally many neighbouring steps."""
+        size = math.ceil(len(self.values) / _MOST_POINTS)
+        if size <= 1:
+            return self
+        starts = range(0, len(self.values), size)
+        return Curve(
+            [self.steps[min(at + size, len(self.steps)) - 1] for at in starts],
+            [sum(found) / len(found) for at in starts if (found := self.values[at : at + size])],
+        )
+
+    def until(self, step: int | None) -> Curve:
+        """Return the part up to and with a step; all of it for None."""
+        kept = sum(step is None or found <= step for found in self.steps)
+        return Curve(self.steps[:kept], self.values[:kept])
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint and how its answers fared against the previous one's, by validation prompt.
+
+    `before` is None for the first, which is compared with nothing.
+    """
+
+    step: int
+    before: int | None
+    better: int = 0
+    tie: int = 0
+    worse: int = 0
+    unread: int = 0
+
+    @property
+    def p_value(self) -> float | None:
+        """Exact sign test of better against worse; None for the first."""
+        return None if self.before is None else sign_test(self.better, self.worse).p_value
+
+
+def curves(results: RunResults, ref: Ref) -> dict[str, Curve]:
+    """Return each metric of a model's training by name; {} if nothing was logged.
+
+    Values that are not finite are left out.
+    """
+    found: dict[str, Curve] = defaultdict(lambda: Curve([], []))
+    for line in _lines(results.store.paths.metrics(ref)):
+        for name, value in line.items():
+            if name != "step" and isinstance(value, int | float) and math.isfinite(value):
+                found[name].steps.append(int(line["step"]))
+                found[name].values.append(float(value))
+    return dict(found)
+
+
+def checkpoints(results: RunResults, ref: Ref) -> list[Checkpoint]:
+    """Return the compared checkpoints of a DPO stage by step; [] without judged early stopping."""
+    verdicts: dict[int, list[str | None]] = defaultdict(list)
+    steps = set()
+    for line in _lines(results.store.paths.verdicts(ref)):
+        if line["kind"] == "answer":
+            steps.add(int(line["step"]))
+        elif line["kind"] == "verdict":
+            verdicts[int(line["step"])].append(line["verdict"]["winner"])
+    found = []
+    for at, step in enumerate(ordered := sorted(steps)):
+        winners = verdicts[step]
+        kinds = (winners.count(name) for name in ("B", "tie", "A", None))
+        found.append(Checkpoint(step, ordered[at - 1] if at else None, *kinds))
+    return found
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [line for _, line in read_objects(path)] if path.is_file() else []
+
+
+def of_preferences(results: RunResults, k: int) -> Figure | None:
+    """Return the curves of M_k's training, checkpoints marked; None if nothing was logged."""
+    ref = model_ref(k)
+    found = curves(results, ref)
+    panels = [panel for panel in _DPO if any(name in found for name, _, _ in panel.lines)]
+    if not panels:
+        return None
+    marks = [checkpoint.step for checkpoint in checkpoints(results, ref)]
+    kept = facts_of(results, ref).get("kept_step")
+    title = f"Training of M{k}"
+    description = _described(found, panels)
+    if kept is not None:
+        description += f" Step {kept} was kept."
+    svg = render(
+        f"iteration_{k}_training",
+        lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
+        title=title,
+        description=description,
+        height=0.4 + 1.55 * ((len(panels) + 2) // 3),
+    )
+    notes = [
+        "Values of single batches. Dashed lines: checkpoints that were compared; solid: the step "
+        "that was kept."
+    ]
+    return Figure(f"iteration_{k}_training", title, svg, description, notes=tuple(notes))
+
+
+def of_seed_models(results: RunResults) -> Figure | None:
+    """Return the losses of the SFT baseline and of M1; None if nothing was logged."""
+    logged = {
+        "SFT (IFT only)": curves(results, SFT_BASELINE),
+        "M1 (IFT + EFT)": curves(results, model_ref(1)),
+    }
+    found = {f"{name}/{key}": c for name, m in logged.items() for key, c in m.items()}
+    colours = dict(zip(logged, (_ORANGE, _BLUE), strict=True))
+    panels = [
+        _Panel(head, tuple((f"{name}/{key}", name, colours[name]) for name in logged))
+        for key, head in (("loss", "loss"), ("mean_token_accuracy", "token accuracy"))
+    ]
+    panels = [panel for panel in panels if any(name in found for name, _, _ in panel.lines)]
+    if not panels:
+        return None
+    title = "Training of the SFT baseline and of M1"
+    description = _described(found, panels)
+    svg = render(
+        "iteration_1_training",
+        lambda canvas: _draw_panels(canvas, panels, found, [], None),
+        title=title,
+        description=description,
+        height=2.2,
+    )
+    return Figure("iteration_1_training", title, svg, description)
+
+
+def of_scores(results: RunResults, k: int) -> Figure | None:
+    """Return the histogram of the candidates' mean self-given scores; None without any."""
+    means = mean_scores(results.rows(Ref(k, Stage.JUDGMENTS)))
+    pairs = results.rows(Ref(k, Stage.PAIRS))
+    roles = {row.chosen_key: "chosen" for row in pairs} | {
+        row.rejected_key: "rejected" for row in pairs
+    }
+    scored = {key: found.mean for key, found in means.items() if found.mean is not None}
+    if not scored:
+        return None
+    rubric = load_rubric(results.config.judge.rubric if results.config is not None else "additive")
+    bins = [rubric.low + at / _HALVES for at in range(int(rubric.high - rubric.low) * _HALVES + 1)]
+    counted = {role: [0] * len(bins) for role in ("chosen", "other", "rejected")}
+    for key, mean in scored.items():
+        place = min(range(len(bins)), key=lambda at: (abs(bins[at] - mean), -at))
+        counted[roles.get(key, "other")][place] += 1
+    title = f"What M{k - 1} thinks of its answers: mean self-given scores"
+    whole = Counter({at: sum(rows[at] for rows in counted.values()) for at in range(len(bins))})
+    said = ", ".join(f"{number(bins[at], 1)}: {n}" for at, n in sorted(whole.items()) if n)
+    average = sum(scored.values()) / len(scored)
+    description = (
+        f"Candidates by mean score, to the nearest half point: {said}. "
+        f"Mean {number(average)} (n = {len(scored)}, {len(means) - len(scored)} without a score)."
+    )
+    svg = render(
+        f"iteration_{k}_scores",
+        lambda canvas: _draw_scores(canvas, bins, counted),
+        title=title,
+        description=description,
+        height=2.3,
+    )
+    return Figure(f"iteration_{k}_scores", title, svg, description)
+
+
+def _described(found: Mapping[str, Curve], panels: Sequence[_Panel]) -> str:
+    said = []
+    for panel in panels:
+        for name, label, _ in panel.lines:
+            if name in found:
+                what = f"{panel.title}, {label}" if label else panel.title
+                curve = found[name]
+                said.append(f"{what}: {number(curve.first, 3)} to {number(curve.last, 3)}")
+    return f"From the first to the last quarter of the steps: {'; '.join(said)}."
+
+
+def _draw_panels(
+    canvas: Canvas,
+    panels: Sequence[_Panel],
+    found: Mapping[str, Curve],
+    marks: Sequence[int],
+    kept: int | None,
+) -> None:
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    named: Axes | None = None
+    for place, panel in enumerate(panels, start=1):
+        axes = canvas.add_subplot(rows, columns, place)
+        for step in marks:
+            axes.axvline(step, color=INK, lw=0.7, ls=(0, (3, 3)), alpha=0.5)
+        if kept is not None:
+            axes.axvline(kept, color=INK, lw=0.9, alpha=0.8)
+        for name, label, colour in panel.lines:
+            if name in found:
+                curve = found[name].thinned()
+                dot = "o" if len(curve.steps) <= _FEW_STEPS else ""
+                axes.plot(
+                    curve.steps, curve.values, color=colour, label=label or None, lw=1.1,
+                    marker=dot, markersize=2.6,
+                )  # fmt: skip
+                named = axes if label else named
+        axes.set_title(panel.title, fontsize=8.5)
+        axes.locator_params(axis="x", nbins=5, integer=True)
+        axes.locator_params(axis="y", nbins=5)
+        if place > len(panels) - columns:
+            axes.set_xlabel("step")
+    if named is not None:
+        legend(canvas, named)
+
+
+def _draw_scores(
+    canvas: Canvas, bins: Sequence[float], counted: Mapping[str, Sequence[int]]
+) -> None:
+    axes = canvas.add_subplot()
+    base = [0] * len(bins)
+    for (role, heights), colour in zip(counted.items(), (WIN, TIE, LOSE), strict=True):
+        axes.bar(bins, heights, bottom=base, width=0.42, color=colour, label=role)
+        base = [low + high for low, high in zip(base, heights, strict=True)]
+    axes.set_xticks([at for at in bins if at == int(at)])
+    axes.grid(visible=False, axis="x")
+    axes.locator_params(axis="y", nbins=5, integer=True)
+    axes.set_xlabel("mean score of a candidate")
+    axes.set_ylabel("candidates")
+    legend(canvas, axes)
+
+
+def early_stopping(results: RunResults, k: int) -> Table | None:
+    """Return how each checkpoint fared against the one before; None if none were compared."""
+    ref = model_ref(k)
+    found = checkpoints(results, ref)
+    if not found:
+        return None
+    kept = facts_of(results, ref).get("kept_step")
+    return Table(
+        f"iteration_{k}_checkpoints",
+        f"Checkpoints of M{k}: which one was kept",
+        "checkpoint",
+        ("compared with", "better", "tie", "worse", "unread", "sign test p", "choice"),
+        tuple(_checkpoint(checkpoint, kept) for checkpoint in found),
+        notes=(
+            "Answers to the validation prompts, judged against the previous checkpoint's. "
+            "Neighbours form a chain of win rates (a tie is half a win, unread ones are left out); "
+            "the strongest is kept, of equals the last.",
+        ),
+    )
+
+
+def _checkpoint(checkpoint: Checkpoint, kept: int | None) -> TableRow:
+    choice = Cell(text="kept") if checkpoint.step == kept else Cell()
+    label = f"step {checkpoint.step}"
+    if checkpoint.before is None:
+        return TableRow(label, (Cell(text="nothing: the first"), *(Cell(),) * 5, choice))
+    c = checkpoint
+    counts = tuple(count(number) for number in (c.better, c.tie, c.worse, c.unread))
+    p_value = Cell(value=c.p_value, digits=3, n=c.better + c.worse, missing=c.unread)
+    return TableRow(label, (Cell(text=f"step {c.before}"), *counts, p_value, choice))

@@ -1,0 +1,179 @@
+"""MT-Bench: categories, overall score, turns, the paper's two groups (Tables 2 and 10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.stages import Stage, evaluation_ref
+from reports.document import Figure, Item, Table, TableRow, number
+from reports.formats.plotting import Series, legend, render, series_of, shown_name
+from reports.published import comparable
+from reports.published.comparable import Beside
+from reports.sections.cells import cell_of, counted, failures_since, label, listed, models_of
+from reports.sections.drawing import Point, draw_rows, height_of, point_of, sentence
+from reports.sections.items import group, points, said
+from reports.sections.section import of_models, section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure as Canvas
+
+    from core.records import TurnJudgment
+    from reports.document import RowGroup
+    from reports.results import RunResults
+
+COLUMNS = {
+    "category/writing": "writing",
+    "category/roleplay": "roleplay",
+    "category/reasoning": "reasoning",
+    "category/math": "math",
+    "category/coding": "coding",
+    "category/extraction": "extraction",
+    "category/stem": "STEM",
+    "category/humanities": "humanities",
+    "overall": "overall",
+    "turn_1": "turn 1",
+    "turn_2": "turn 2",
+    "math_coding_reasoning": "math, coding, reasoning",
+    "rest": "rest",
+}
+"""Scores' keys and their columns, in the paper's order."""
+_PREFIX = "category/"
+_OVERALL = "overall"
+# The paper's order: from the categories that gain to those that need the right result.
+_CATEGORIES = (
+    "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
+)  # fmt: skip
+_LEAST, _MOST = 1.0, 10.0
+
+
+def table(results: RunResults) -> Table | None:
+    """Return a row per model, in points from 1 to 10; None if nobody asks and there are none."""
+    models = models_of(results, "mt_bench")
+    if not models:
+        return None
+    beside = Beside(results, "mt_bench", models)
+    rows = tuple(
+        TableRow(
+            label(model),
+            tuple(
+                cell_of(results, f"{model}/mt_bench", key, published=beside.published(model, key))
+                for key in COLUMNS
+            ),
+        )
+        for model in models
+    )
+    return Table(
+        key="mt_bench",
+        title="MT-Bench (points from 1 to 10)",
+        head="model",
+        columns=tuple(COLUMNS.values()),
+        rows=rows,
+        origin="Tables 2 and 10",
+        notes=(
+            "Means over single judgments of turns, as FastChat's; judgments without a readable "
+            "grade are missing. Both turns of a question are one observation for the intervals.",
+            f"Judge: {listed(comparable.judges_named(results, 'mt_bench'))}.",
+            *_judging(results, models),
+            *beside.notes,
+            *failures_since(results, [(model, f"{model}/mt_bench") for model in models]),
+        ),
+    )
+
+
+def _judging(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
+    """Yield, for each model, why grades are missing and how far the judge repeats itself."""
+    for model in models:
+        overall = results.scores(f"{model}/mt_bench").get("overall")
+        detail = (overall.detail or {}) if overall is not None else {}
+        if overall is not None and (unparsed := detail.get("unparsed")):
+            whole = overall.n + overall.missing
+            reasons = counted(unparsed)
+            yield f"{label(model)}: {overall.missing} of {whole} grades missing ({reasons})."
+        if again := detail.get("judged_again"):
+            yield f"{label(model)}: {again} judgments repeat a turn; all count."
+        if (turn := detail.get("turn_sd")) is not None:
+            means = detail.get("overall_sd")
+            between = f", of the overall score {number(means, 3)}" if means is not None else ""
+            yield (
+                f"{label(model)}: standard deviation between the judge's repeated grades of one "
+                f"turn {number(turn, 3)}{between}."
+            )
+
+
+def figure(results: RunResults) -> Figure | None:
+    """Return overall and category scores of each model; None without any."""
+    found = {model: results.scores(f"{model}/mt_bench") for model in results.models}
+    models = [m for m, scores in found.items() if any(map(point_of, scores.values()))]
+    if not models:
+        return None
+    keys = [_OVERALL, *(_PREFIX + name for name in _CATEGORIES)]
+    looks = series_of(results.models)
+    drawn = [(looks[m], [point_of(found[m].get(key)) for key in keys]) for m in models]
+    labels = [key.removeprefix(_PREFIX) for key in keys]
+    title = "MT-Bench: score by category"
+    description = " ".join(sentence(series.name, labels, points) for series, points in drawn)
+    svg = render(
+        "mt_bench",
+        lambda canvas: _draw(canvas, labels, drawn),
+        title=title,
+        description=description,
+        height=height_of(len(labels), len(drawn)),
+    )
+    notes = [
+        "Mean over judgments that could be read; lines are 95 % intervals, in which the two turns "
+        "of a question are one observation."
+    ]
+    unread = [
+        f"{series.name} {found[m][_OVERALL].missing} of "
+        f"{found[m][_OVERALL].n + found[m][_OVERALL].missing}"
+        for (series, _), m in zip(drawn, models, strict=True)
+        if _OVERALL in found[m] and found[m][_OVERALL].missing
+    ]
+    if unread:
+        notes.append(f"Judgments without a score: {', '.join(unread)}.")
+    return Figure("mt_bench", title, svg, description, "Tables 2 and 10", tuple(notes))
+
+
+def _draw(
+    canvas: Canvas, labels: list[str], drawn: list[tuple[Series, list[Point | None]]]
+) -> None:
+    axes = canvas.add_subplot()
+    draw_rows(axes, labels, drawn)
+    axes.set_xlim(_LEAST - 0.2, _MOST + 0.2)
+    axes.set_xticks(range(int(_LEAST), int(_MOST) + 1))
+    axes.set_xlabel("score, 1 to 10")
+    axes.get_yticklabels()[0].set_fontweight("bold")
+    legend(canvas, axes)
+
+
+def rows(results: RunResults, model: str, most: int) -> RowGroup | None:
+    """Return a model's MT-Bench grades by question, turn and draw; None without any."""
+    ref = evaluation_ref(f"{model}/mt_bench", Stage.TURN_JUDGMENTS)
+    if not results.exists(ref):
+        return None
+    return group(
+        f"{model}/mt_bench",
+        f"MT-Bench, {shown_name(model)}",
+        ("question", "turn", "draw", "category", "score"),
+        results.rows(ref),
+        _graded,
+        most=most,
+        artifact=ref,
+    )
+
+
+def _graded(row: TurnJudgment) -> Item:
+    score = points(row.score) if row.score is not None else f"no score: {row.unparsed}"
+    cells = (str(row.question_id), str(row.turn), str(row.draw + 1), row.category, score)
+    parts = (
+        (f"What the judge was shown ({row.judge_prompt})", row.user_prompt),
+        (f"The judge's words ({row.judge})", said(row.reply)),
+    )
+    return Item(row.key, cells, parts)
+
+
+SECTION = section_of(
+    "mt_bench", "MT-Bench", figures=(figure,), tables=(table,), rows=of_models(rows)
+)

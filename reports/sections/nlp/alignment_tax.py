@@ -1,0 +1,250 @@
+"""The alignment tax: change of each model against M0 on the NLP items (Table 3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.paired import compare
+from core.stages import Stage, evaluation_ref
+from reports.document import Cell, Figure, Published, Table, TableRow
+from reports.formats.plotting import INK, Series, legend, render, series_of
+from reports.item_values import items_of
+from reports.published import comparable
+from reports.published.comparable import Beside
+from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label
+from reports.sections.drawing import Point, draw_rows, height_of, sentence
+from reports.sections.nlp.scores import (
+    MACRO,
+    MMLU,
+    columns_of,
+    models_with_tasks,
+    nlp_tasks,
+    tasks_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.figure import Figure as Canvas
+
+    from core.paired import Comparison
+    from reports.results import RunResults
+    from reports.sections.nlp.scores import Column
+
+BASE = "M0"
+_PERCENT = 100.0
+_Values = dict[str, dict[str, float]]
+_BASE = "M0"
+_FIGURE_NOTE = (
+    "Paired on the items that both models answered. Lines are 95 % intervals; left of the zero "
+    "line alignment cost something. A difference of 0 on every item has an interval of width 0."
+)
+
+
+class _Pair(NamedTuple):
+    difference: Cell
+    p_value: Cell
+
+
+def table(results: RunResults, *, seed: int = 0) -> Table | None:
+    """Return, per model, its difference to M0 on the items both have, and a row of p-values.
+
+    Negative is a loss. None if nobody asks for NLP benchmarks, or of one model only.
+
+    Args:
+        results: the run.
+        seed: of the bootstrap and of sampled sign flips.
+    """
+    tasks = tasks_of(results)
+    models = [model for model in models_with_tasks(results, tasks) if model != BASE]
+    if not tasks or not models:
+        return None
+    columns = columns_of(results, tasks)
+    beside = {task: Beside(results, f"nlp/{task}", (BASE, *models)) for task in tasks}
+    base = {task: _values(results, BASE, task) for task in tasks}
+    rows = []
+    for model in models:
+        pairs = _pairs(results, model, columns, base, beside=beside, seed=seed)
+        rows.append(TableRow(f"{label(model)} − {BASE}", tuple(p.difference for p in pairs)))
+        rows.append(TableRow(f"{label(model)} − {BASE}: p", tuple(p.p_value for p in pairs)))
+    tested = sum(cell.value is not None for row in rows[1::2] for cell in row.cells)
+    return Table(
+        key="alignment_tax",
+        title=f"Alignment tax: difference to {BASE} on the same items (points of percent)",
+        head="model",
+        columns=tuple(column.title for column in columns),
+        rows=tuple(rows),
+        origin="Table 3",
+        notes=(
+            "Negative: the model lost. Each item is its own control; items that only one of the "
+            "two has are missing. Single items that are right or wrong: McNemar's exact test; "
+            f"MMLU macro: sign flips over items weighted by their subject. {P_VALUE_NOTE}",
+            *((f"No p is corrected for the {tested} tests here.",) if tested > 1 else ()),
+            *comparable.note(tuple(dict.fromkeys(x for b in beside.values() for x in b.own))),
+        ),
+    )
+
+
+def _pairs(
+    results: RunResults,
+    model: str,
+    columns: tuple[Column, ...],
+    base: dict[str, _Values],
+    *,
+    beside: dict[str, Beside],
+    seed: int,
+) -> list[_Pair]:
+    mine = {column.task: _values(results, model, column.task) for column in columns}
+    pairs = []
+    for column in columns:
+        task = column.task
+        published = _published(beside[task], model, column)
+        if reason := _why_not(results, (model, BASE), task):
+            pairs.append(_Pair(Cell(reason=reason, published=published), Cell(reason=reason)))
+            continue
+        pair = _pair(f"{model}/nlp/{task}", column, mine[task], base[task], seed)
+        pairs.append(pair._replace(difference=replace(pair.difference, published=published)))
+    return pairs
+
+
+def _values(results: RunResults, model: str, task: str) -> _Values:
+    """Return, per metric, each item's value in 0..1."""
+    found = items_of(results, "nlp", f"{model}/nlp/{task}")
+    return {
+        metric: {item: value / _PERCENT for item, value in items.values.items()}
+        for metric, items in found.items()
+    }
+
+
+def _pair(address: str, column: Column, mine: _Values, base: _Values, seed: int) -> _Pair:
+    metric = "acc" if column.metric == MACRO else column.metric or ""
+    ours, theirs = mine.get(metric, {}), base.get(metric, {})
+    if column.metric == MACRO:
+        ours, theirs = _by_subject(ours, theirs)
+    return _cells(compare(ours, theirs, seed=seed), address)
+
+
+def _why_not(results: RunResults, models: tuple[str, str], task: str) -> str | None:
+    """Return why two models cannot be compared on a task; None if both have it."""
+    places = {name: f"{name}/nlp/{task}" for name in models}
+    return (
+        "; ".join(
+            f"{label(name)}: {results.why_absent(address) or 'no items'}"
+            for name, address in places.items()
+            if not results.exists(evaluation_ref(address, Stage.ITEMS))
+        )
+        or None
+    )
+
+
+def _by_subject(
+    a: dict[str, float], b: dict[str, float]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return both models' items weighted so that their means are means over subjects.
+
+    An item of a subject with s of n shared items in k subjects weighs n / (k·s). Items that one
+    model lacks stay as they are, to be counted.
+    """
+    shared = a.keys() & b.keys()
+    sizes = Counter(_subject(item) for item in shared)
+    weights = {item: len(shared) / (len(sizes) * sizes[_subject(item)]) for item in shared}
+    weighted = [{i: v * weights.get(i, 1.0) for i, v in each.items()} for each in (a, b)]
+    return weighted[0], weighted[1]
+
+
+def _subject(item: str) -> str:
+    return item.rpartition("/")[0]
+
+
+def _cells(found: Comparison, address: str) -> _Pair:
+    missing = found.n_only_a + found.n_only_b
+    if found.difference is None or found.p_value is None:
+        absent = Cell(reason="the two models have no item in common", n=0, missing=missing)
+        return _Pair(absent, absent)
+    low, high = found.interval or (None, None)
+    difference = Cell(
+        value=_PERCENT * found.difference,
+        low=None if low is None else _PERCENT * low,
+        high=None if high is None else _PERCENT * high,
+        n=found.n,
+        missing=missing,
+        rows=address,
+    )
+    return _Pair(difference, Cell(value=found.p_value, digits=P_VALUE_DIGITS, n=found.n))
+
+
+def _published(beside: Beside, model: str, column: Column) -> Published | None:
+    """Return the paper's difference, from its scores; the macro average is its MMLU."""
+    if column.task == MMLU and column.metric != MACRO:
+        return None
+    theirs = beside.published(model, column.task), beside.published(BASE, column.task)
+    if theirs[0] is None or theirs[1] is None:
+        return None
+    return Published(round(theirs[0].value - theirs[1].value, 2), theirs[0].source)
+
+
+def figure(results: RunResults) -> Figure | None:
+    """Return the change against M0 in points, per task and model; None without shared items."""
+    others = [model for model in results.models if model != _BASE]
+    tasks = nlp_tasks(results, _BASE)
+    base = {task: _items(results, f"{_BASE}/nlp/{task}") for task in tasks}
+    changes = {model: _changes(results, model, base) for model in others}
+    models = [model for model in others if any(changes[model])]
+    if not models:
+        return None
+    kept = [at for at in range(len(tasks)) if any(changes[model][at] for model in models)]
+    labels = [_task_label(tasks[at], [changes[m][at] for m in models]) for at in kept]
+    looks = series_of(results.models)
+    drawn = [(looks[m], [changes[m][at] for at in kept]) for m in models]
+    title = "NLP benchmarks: change against M0 (alignment tax)"
+    names = [tasks[at] for at in kept]
+    said = " ".join(sentence(series.name, names, points) for series, points in drawn)
+    description = f"Change against M0 in percentage points; negative is a loss. {said}"
+    svg = render(
+        "alignment_tax",
+        lambda canvas: _draw(canvas, labels, drawn),
+        title=title,
+        description=description,
+        height=height_of(len(labels), len(drawn)),
+    )
+    return Figure("alignment_tax", title, svg, description, "Table 3", (_FIGURE_NOTE,))
+
+
+def _changes(
+    results: RunResults, model: str, base: Mapping[str, Mapping[str, float]]
+) -> list[Point | None]:
+    seed = results.config.seed if results.config is not None else 0
+    found: list[Point | None] = []
+    for task, theirs in base.items():
+        result = compare(_items(results, f"{model}/nlp/{task}"), theirs, seed=seed)
+        if result.difference is None:
+            found.append(None)
+            continue
+        low, high = result.interval or (None, None)
+        found.append(Point(result.difference, low, high, result.n))
+    return found
+
+
+def _items(results: RunResults, whose: str) -> Mapping[str, float]:
+    """Return each item's headline metric in percent; {} without scores."""
+    scores = results.scores(whose).values()
+    metric = next((s.key for s in scores if (s.detail or {}).get("headline")), None)
+    found = items_of(results, "nlp", whose).get(metric) if metric is not None else None
+    return found.values if found is not None else {}
+
+
+def _task_label(task: str, points: list[Point | None]) -> str:
+    sizes = sorted({p.n for p in points if p is not None})
+    return f"{task} (n = {'–'.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))})"
+
+
+def _draw(
+    canvas: Canvas, labels: list[str], drawn: list[tuple[Series, list[Point | None]]]
+) -> None:
+    axes = canvas.add_subplot()
+    axes.axvline(0, color=INK, lw=1.0, alpha=0.7)
+    draw_rows(axes, labels, drawn)
+    axes.set_xlabel("change against M0, percentage points")
+    legend(canvas, axes)

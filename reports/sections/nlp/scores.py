@@ -1,0 +1,284 @@
+"""The NLP benchmarks: one headline metric per task, and their average (Tables 3 and 9)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.stages import Stage, evaluation_ref
+from reports.document import Cell, Item, Table, TableRow, number
+from reports.formats.plotting import shown_name
+from reports.published import comparable
+from reports.published.comparable import Beside
+from reports.sections.cells import cell_of, failures_since, is_asked_for, label, listed
+from reports.sections.items import Part, group, said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from core.records import ItemScore
+    from reports.document import RowGroup
+    from reports.results import RunResults
+
+TITLES = {
+    "arc_easy": "ARC-e",
+    "arc_challenge": "ARC-c",
+    "hellaswag": "HellaSwag",
+    "social_iqa": "SIQA",
+    "piqa": "PIQA",
+    "gsm8k_cot": "GSM8K",
+    "mmlu": "MMLU",
+    "openbookqa": "OBQA",
+    "nq_open": "NQ",
+}
+"""Tasks as the paper calls them, in its order."""
+MMLU = "mmlu"
+MACRO = "acc_macro"
+_OTHERWISE = ("acc_norm", "acc")  # of a task that is not in the paper
+_Z = 1.959963984540054
+
+
+class Column(NamedTuple):
+    """A column: a task and the metric it shows; mmlu has two."""
+
+    task: str
+    metric: str | None
+    """None: no model has the task, so its metric is not known here."""
+    title: str
+    averaged: bool = True
+
+
+def tasks_of(results: RunResults) -> tuple[str, ...]:
+    """Return the tasks that the configuration wants or models have, in the paper's order first."""
+    asked: tuple[str, ...] = ()
+    if results.config is not None and is_asked_for(results, "nlp"):
+        asked = results.config.evaluation.nlp.tasks
+    folders = sorted(path.name for path in results.folder.glob("eval/*/nlp/*") if path.is_dir())
+    found = [t for t in dict.fromkeys(folders) if any(_has(results, m, t) for m in results.models)]
+    every = dict.fromkeys((*asked, *found))
+    return (*(t for t in TITLES if t in every), *(t for t in every if t not in TITLES))
+
+
+def models_with_tasks(results: RunResults, tasks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the models that the tables have rows for."""
+    asked: tuple[str, ...] = ()
+    if results.config is not None and is_asked_for(results, "nlp"):
+        asked = results.config.evaluation.models
+    return tuple(m for m in results.models if m in asked or any(_has(results, m, t) for t in tasks))
+
+
+def headline_metric(results: RunResults, task: str) -> str | None:
+    """Return the key of the number that the paper shows, as the scores mark it; None without any.
+
+    A task that is not in the paper has no mark: acc_norm, else acc, else its first metric.
+    """
+    for model in results.models:
+        found = results.scores(f"{model}/nlp/{task}")
+        marked = [key for key, score in found.items() if (score.detail or {}).get("headline")]
+        names = [*marked, *(key for key in _OTHERWISE if key in found), *found]
+        if names:
+            return names[0]
+    return None
+
+
+def columns_of(results: RunResults, tasks: tuple[str, ...]) -> tuple[Column, ...]:
+    """Return the columns: one per task, two for mmlu (over items, and the mean over subjects)."""
+    found = []
+    for task in tasks:
+        metric, title = headline_metric(results, task), TITLES.get(task, task)
+        if task == MMLU:
+            found.append(Column(task, metric, f"{title} (micro)", averaged=False))
+            found.append(Column(task, MACRO, f"{title} (macro)"))
+        else:
+            found.append(Column(task, metric, title))
+    return tuple(found)
+
+
+def table(results: RunResults) -> Table | None:
+    """Return a row per model and a column per task, in percent, and the average.
+
+    None if nobody asks for NLP benchmarks and there are no scores of them.
+    """
+    tasks = tasks_of(results)
+    models = models_with_tasks(results, tasks)
+    if not models or not tasks:
+        return None
+    columns = columns_of(results, tasks)
+    beside = {task: Beside(results, f"nlp/{task}", models) for task in tasks}
+    cells = {
+        model: [_cell(results, model, column, beside[column.task]) for column in columns]
+        for model in models
+    }
+    shared = _shared_by_all(cells, columns)
+    rows = tuple(
+        TableRow(label(model), (*cells[model], _average(results, model, columns, shared)))
+        for model in models
+    )
+    places = [(f"{m}, {t}", f"{m}/nlp/{t}") for m in models for t in tasks]
+    return Table(
+        key="nlp",
+        title="NLP benchmarks (%)",
+        head="model",
+        columns=(*(column.title for column in columns), "average"),
+        rows=rows,
+        origin="Tables 3 and 9",
+        notes=(
+            _metrics_note(results, columns),
+            *_average_note(columns, shared),
+            *_published_note(beside),
+            *failures_since(results, places),
+        ),
+    )
+
+
+def _has(results: RunResults, model: str, task: str) -> bool:
+    return bool(results.scores(f"{model}/nlp/{task}"))
+
+
+def _cell(results: RunResults, model: str, column: Column, beside: Beside) -> Cell:
+    address, macro = f"{model}/nlp/{column.task}", column.task != MMLU or column.metric == MACRO
+    published = beside.published(model, column.task) if macro else None
+    return cell_of(results, address, column.metric or "", published=published)
+
+
+def _shared_by_all(
+    cells: Mapping[str, list[Cell]], columns: tuple[Column, ...]
+) -> tuple[Column, ...]:
+    """Return the columns in which every model that has any number has one."""
+    rows = [row for row in cells.values() if any(cell.value is not None for cell in row)]
+    return tuple(
+        column
+        for at, column in enumerate(columns)
+        if column.averaged and rows and all(row[at].value is not None for row in rows)
+    )
+
+
+def _average(
+    results: RunResults, model: str, columns: tuple[Column, ...], shared: tuple[Column, ...]
+) -> Cell:
+    """Return the mean over the tasks that all models have; tasks are independent samples."""
+    found = [
+        results.scores(f"{model}/nlp/{column.task}").get(column.metric or "") for column in shared
+    ]
+    scores = [score for score in found if score is not None and score.value is not None]
+    if not shared or len(scores) < len(shared):
+        everything = [c for c in columns if results.scores(f"{model}/nlp/{c.task}")]
+        reason = "no task has a number for all models" if everything else "no task has a number"
+        return Cell(reason=reason)
+    value = math.fsum(score.value or 0.0 for score in scores) / len(scores)
+    errors = [score.stderr for score in scores if score.stderr is not None]
+    half = None
+    if len(errors) == len(scores):
+        half = _Z * math.sqrt(math.fsum(error * error for error in errors)) / len(scores)
+    return Cell(
+        value=value,
+        low=None if half is None else max(0.0, value - half),
+        high=None if half is None else min(100.0, value + half),
+        n=sum(score.n for score in scores),
+        missing=sum(score.missing for score in scores),
+    )
+
+
+def _metrics_note(results: RunResults, columns: tuple[Column, ...]) -> str:
+    by_metric: dict[str, list[str]] = {}
+    for column in columns:
+        if column.metric is not None and column.metric != MACRO:
+            by_metric.setdefault(column.metric, []).append(TITLES.get(column.task, column.task))
+    metrics = "; ".join(f"{name}: {listed(titles)}" for name, titles in by_metric.items())
+    shots: dict[int, list[str]] = {}
+    for column in columns:
+        found = [results.scores(f"{model}/nlp/{column.task}") for model in results.models]
+        details = [s.detail or {} for scores in found for s in scores.values()]
+        for count in {d["shots"] for d in details if d.get("shots")}:
+            shots.setdefault(count, []).append(TITLES.get(column.task, column.task))
+    said = "".join(
+        f" {count} examples: {listed(list(dict.fromkeys(names)))};"
+        for count, names in sorted(shots.items())
+    )
+    macro = " MMLU micro is over all items, macro the mean over subjects (the paper's)."
+    return (
+        f"lm-eval's metrics: {metrics or 'none measured yet'}.{said.rstrip(';')}"
+        f"{'.' if said else ''}{macro if any(c.task == MMLU for c in columns) else ''} The paper "
+        "states neither metrics nor examples; these follow its Llama 2 row."
+    )
+
+
+def _average_note(columns: tuple[Column, ...], shared: tuple[Column, ...]) -> Iterator[str]:
+    averaged = [column for column in columns if column.averaged]
+    left = [column.title for column in averaged if column not in shared]
+    if shared and left:
+        yield (
+            f"Average over the {len(shared)} of {len(averaged)} tasks that all models have; "
+            f"without {listed(left)}."
+        )
+    elif shared:
+        yield f"Average over {len(shared)} tasks, MMLU by its macro average."
+
+
+def _published_note(beside: Mapping[str, Beside]) -> tuple[str, ...]:
+    return comparable.note(tuple(dict.fromkeys(x for one in beside.values() for x in one.own)))
+
+
+def nlp_tasks(results: RunResults, model: str) -> list[str]:
+    """Return the tasks a model has items of: in the configuration's order, then others by name."""
+    wanted = results.config.evaluation.nlp.tasks if results.config is not None else ()
+    found = sorted(p.name for p in (results.folder / "eval" / model / "nlp").glob("*"))
+    names = (*wanted, *(name for name in found if name not in wanted))
+    return [n for n in names if results.exists(evaluation_ref(f"{model}/nlp/{n}", Stage.ITEMS))]
+
+
+def rows(results: RunResults, model: str, task: str, most: int) -> RowGroup | None:
+    """Return a model's items of one task; None without any."""
+    whose = f"{model}/nlp/{task}"
+    ref = evaluation_ref(whose, Stage.ITEMS)
+    if not results.exists(ref):
+        return None
+    rows: list[ItemScore] = results.rows(ref)
+    metrics = tuple(dict.fromkeys(name for row in rows for name in row.metrics))
+    return group(
+        whose,
+        f"{task}, {shown_name(model)}",
+        ("item", *metrics),
+        rows,
+        lambda row: _item(row, metrics),
+        most=most,
+        artifact=ref,
+    )
+
+
+def _item(row: ItemScore, metrics: tuple[str, ...]) -> Item:
+    cells = [_outcome(row.metrics.get(name)) for name in metrics]
+    detail = row.detail
+    parts = _choices(detail) if "choices" in detail else _generated(detail)
+    return Item(row.key, (f"{row.task} {row.item}", *cells), tuple(parts))
+
+
+def _outcome(value: float | None) -> str:
+    named = {None: "missing", 0.0: "wrong", 1.0: "right"}
+    return named[value] if value in named else number(value or 0.0)
+
+
+def _choices(detail: dict[str, Any]) -> list[Part]:
+    """List the choices with their log-probabilities; the right one and the model's are marked."""
+    marks = {
+        "the right answer": detail.get("target"),
+        "the most probable": detail.get("prediction"),
+        "the most probable per character": detail.get("prediction_norm"),
+    }
+    lines = []
+    logprobs = detail.get("logprobs", [])
+    for at, choice in enumerate(detail["choices"]):
+        found = ", ".join(name for name, place in marks.items() if place == at)
+        logprob = f" ({number(logprobs[at])})" if at < len(logprobs) else ""
+        lines.append(f"{choice}{logprob}" + (f" ← {found}" if found else ""))
+    return [("Choices with log-probabilities", "\n".join(lines))]
+
+
+def _generated(detail: dict[str, Any]) -> list[Part]:
+    parts = [("Generated text", said(str(detail.get("text", ""))))]
+    predictions = detail.get("prediction")
+    if isinstance(predictions, dict):
+        parts += [(f"Read as ({name})", said(str(text))) for name, text in predictions.items()]
+    target = detail.get("target", "")
+    wanted = "\n".join(map(str, target)) if isinstance(target, list | tuple) else str(target)
+    return [*parts, ("Right answer", wanted)]

@@ -1,0 +1,53 @@
+"""What one section of a report is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from reports.document import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from reports.document import Figure, RowGroup, Table
+    from reports.results import RunResults
+
+
+def _no_rows(results: RunResults, most: int) -> tuple[RowGroup, ...]:  # noqa: ARG001
+    return ()
+
+
+class ReportSection(NamedTuple):
+    """An entry of `reports.sections.SECTIONS`: the sections that it adds, and the rows behind them.
+
+    `rows` takes the most rows to keep behind one number.
+    """
+
+    build: Callable[[RunResults], Iterable[Section]]
+    rows: Callable[[RunResults, int], Iterable[RowGroup | None]] = _no_rows
+
+
+def section_of(
+    key: str,
+    title: str,
+    *,
+    paragraphs: Callable[[RunResults], tuple[str, ...]] = lambda _: (),
+    figures: tuple[Callable[[RunResults], Figure | None], ...] = (),
+    tables: tuple[Callable[[RunResults], Table | None], ...] = (),
+    rows: Callable[[RunResults, int], Iterable[RowGroup | None]] = _no_rows,
+) -> ReportSection:
+    """Return an entry that adds one section; what a function returns None for is left out."""
+
+    def build(results: RunResults) -> tuple[Section]:
+        drawn = [figure for draw in figures if (figure := draw(results)) is not None]
+        filled = [table for fill in tables if (table := fill(results)) is not None]
+        return (Section(key, title, paragraphs(results), tuple(drawn), tuple(filled)),)
+
+    return ReportSection(build, rows)
+
+
+def of_models(
+    rows: Callable[[RunResults, str, int], RowGroup | None],
+) -> Callable[[RunResults, int], Iterable[RowGroup | None]]:
+    """Return the rows of every model of a run, given those of one."""
+    return lambda results, most: [rows(results, model, most) for model in results.models]

@@ -1,0 +1,293 @@
+"""Size of the training data, and its distribution by words (Figure 6).
+
+The paper embeds prompts with Llama 2 70B; here TF-IDF over words, reduced by a truncated SVD,
+needs no model. Neighbourhoods are comparable, distances between groups are not (t-SNE).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.stages import Ref, Stage
+from judges.rubrics import load_rubric
+from reports.document import Cell, Figure, Table, TableRow
+from reports.formats.plotting import COLOURS, MARKERS, Series, legend, render
+from reports.published.published import EFT_EVALUATION_EXAMPLES, EFT_EXAMPLES, IFT_EXAMPLES, PAIRS
+from reports.sections.section import section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from matplotlib.figure import Figure as Canvas
+    from numpy.typing import NDArray
+
+    from core.store import Manifest
+    from reports.document import Published
+    from reports.results import RunResults
+
+_FIRST_FEEDBACK = 2
+_SAMPLE = "sample"
+_SIZES = (
+    "The paper's counts stand beside ours to show the scale: they are sizes, not results, and hold "
+    "for Llama 2 70B and Open Assistant's data."
+)
+_NOT_BESIDE = (
+    "Published counts are not set beside these: the seed data is the packaged sample, written for "
+    "this project."
+)
+MOST_TEXTS = 200
+_LEAST_TEXTS = 5  # a group of fewer has no distribution to look at
+_SMALL = 50
+_ORDER = (3, 4, 2, 1, 6, 5, 0)  # of the colours: those that differ most come first
+_MANY = 200  # texts from which dots are drawn small
+_DOT, _LARGE_DOT = 3.4, 5.5  # points
+_WORD = r"\w+|[^\w\s]"  # punctuation too: a text without words must have something
+_DIMENSIONS = 30
+_LEAST_PERPLEXITY, _PERPLEXITY = 3, 30
+_ITERATIONS = 300  # the first 250 spread the groups out
+_ANGLE = 0.7  # how coarsely far dots are summed up: faster than the default 0.5
+_JITTER = 0.01  # of the spread
+_DECIMALS = 2  # positions carry rounding; a hundredth of a unit is far below a dot's size
+
+
+def table(results: RunResults) -> Table | None:
+    """Return a row per kind of data and iteration; None for a folder of imported results."""
+    if results.config is None:
+        return None
+    rows = tuple(_rows(results, results.config.iterations))
+    sample = results.config.ift.source == _SAMPLE
+    return Table(
+        key="training_data",
+        title="Training data (rows)",
+        head="data",
+        columns=("count",),
+        rows=tuple(map(_alone, rows)) if sample else rows,
+        origin="section 3.1",
+        notes=(_NOT_BESIDE if sample else _SIZES,),
+    )
+
+
+def _alone(row: TableRow) -> TableRow:
+    """Return a row without the paper's count."""
+    return replace(row, cells=tuple(replace(cell, published=None) for cell in row.cells))
+
+
+def _rows(results: RunResults, iterations: int) -> Iterator[TableRow]:
+    yield _row("IFT examples", _rows_of(results, Ref(1, Stage.IFT), IFT_EXAMPLES))
+    yield _row("EFT examples (training)", _rows_of(results, Ref(1, Stage.EFT), EFT_EXAMPLES))
+    yield _row("EFT evaluation split (ranked replies)", _evaluation_split(results))
+    last = max(iterations, *results.iterations, 1)
+    for k in range(_FIRST_FEEDBACK, last + 1):
+        by = f"M{k - 1}"
+        yield _row(
+            f"prompts kept for M{k}", _count(results, Ref(k, Stage.PROMPTS), "kept", of_rows=True)
+        )
+        yield _row(f"candidates by {by}", _rows_of(results, Ref(k, Stage.CANDIDATES), None))
+        pairs = _count(results, Ref(k, Stage.PAIRS), "pair", published=PAIRS.get(k))
+        yield _row(f"preference pairs AIFT({by}), for M{k}", pairs)
+
+
+def _row(label: str, cell: Cell) -> TableRow:
+    return TableRow(label, (cell,))
+
+
+def _rows_of(results: RunResults, ref: Ref, published: Published | None) -> Cell:
+    manifest = _find(results, ref)
+    if manifest is None:
+        return Cell(reason="not made yet", digits=0, published=published)
+    return Cell(value=manifest.rows or 0, digits=0, published=published)
+
+
+def _count(
+    results: RunResults,
+    ref: Ref,
+    name: str,
+    *,
+    published: Published | None = None,
+    of_rows: bool = False,
+) -> Cell:
+    """Return one count of an artifact; `n` are all its rows, so that the others show."""
+    manifest = _find(results, ref)
+    if manifest is None:
+        return Cell(reason="not made yet", digits=0, published=published)
+    rows = "" if of_rows else f"pairs/iter{ref.iteration}"
+    value = manifest.counts.get(name, 0)
+    return Cell(value=value, digits=0, n=manifest.rows, published=published, rows=rows)
+
+
+def _evaluation_split(results: RunResults) -> Cell:
+    ref, published = Ref(1, Stage.RANKED), EFT_EVALUATION_EXAMPLES
+    if not results.exists(ref):
+        return Cell(reason="not made yet", digits=0, published=published)
+    held_out = [prompt for prompt in results.rows(ref) if prompt.split == "eval"]
+    replies = sum(len(prompt.replies) for prompt in held_out)
+    return Cell(value=replies, digits=0, published=published)
+
+
+def _find(results: RunResults, ref: Ref) -> Manifest | None:
+    return results.manifest(ref) if results.exists(ref) else None
+
+
+class Group(NamedTuple):
+    """The texts of one data set; `total` counts them before sampling."""
+
+    name: str
+    texts: list[str]
+    total: int
+
+
+def figure(results: RunResults) -> Figure | None:
+    """Return the projected texts of IFT, EFT and each iteration's prompts.
+
+    At most 200 of each, a seeded sample. None when fewer than two sets have five texts; see
+    `why_absent`.
+    """
+    sets = _text_sets(results)
+    groups = [group for group in sets if group.total >= _LEAST_TEXTS]
+    if len(groups) < 2:  # noqa: PLR2004 - one set has nothing to be compared with
+        return None
+    seed = results.config.seed if results.config is not None else 0
+    places = project([text for group in groups for text in group.texts], seed=seed)
+    title = "Where the training data lies"
+    description = (
+        "Texts as dots, near each other where they share words. "
+        + ", ".join(f"{g.name}: {len(g.texts)} of {g.total}" for g in groups)
+        + "."
+    )
+    svg = render(
+        "data_distribution",
+        lambda canvas: _draw(canvas, groups, places),
+        title=title,
+        description=description,
+        height=4.2,
+    )
+    return Figure(
+        "data_distribution", title, svg, description, "Figure 6", tuple(_notes(sets, groups))
+    )
+
+
+def why_absent(results: RunResults) -> str | None:
+    """Return why there is no such figure, None if there is."""
+    sets = _text_sets(results)
+    if sum(group.total >= _LEAST_TEXTS for group in sets) > 1:
+        return None
+    sizes = ", ".join(f"{group.name} {group.total}" for group in sets)
+    return f"too few texts to show how they are distributed ({sizes})"
+
+
+def project(texts: list[str], *, seed: int) -> list[tuple[float, float]]:
+    """Return a place in the plane for each of two or more texts; same texts and seed, same places.
+
+    TF-IDF (words and pairs of words), truncated SVD, t-SNE. One thread: sums of several threads
+    depend on which of them finishes first.
+    """
+    import numpy as np
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(limits=1):
+        words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=_WORD)
+        matrix = words.fit_transform([text if text.strip() else "empty" for text in texts])
+        size = min(_DIMENSIONS, *(edge - 1 for edge in matrix.shape))
+        with np.errstate(invalid="ignore"):  # texts that are all the same explain 0 of 0 variance
+            reduced = (
+                TruncatedSVD(size, random_state=seed).fit_transform(matrix)
+                if size > 1
+                else matrix.toarray()
+            )
+        perplexity = min(_PERPLEXITY, max(_LEAST_PERPLEXITY, len(texts) // 10))
+        tsne = TSNE(
+            perplexity=min(perplexity, len(texts) - 1),
+            init=_start(reduced, seed),
+            max_iter=_ITERATIONS,
+            angle=_ANGLE,
+            random_state=seed,
+        )
+        found = np.round(tsne.fit_transform(reduced.astype(np.float32)), _DECIMALS)
+    return [(float(x), float(y)) for x, y in found]
+
+
+def _start(reduced: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
+    """Return where the texts start: their first two components, in t-SNE's scale of 1e-4.
+
+    No two in the same place, whatever they say: texts that are all the same have no component, and
+    the library's own start would divide by their spread.
+    """
+    import numpy as np
+
+    place = np.random.default_rng(seed).normal(size=(len(reduced), 2))
+    found = reduced[:, :2] - reduced[:, :2].mean(axis=0)
+    spread = found.std()
+    if spread > 0:
+        place *= _JITTER
+        place[:, : found.shape[1]] += found / spread
+    return (1e-4 * place).astype(np.float32)
+
+
+def _text_sets(results: RunResults) -> list[Group]:
+    """Return every set with a text, as its training sees it: for EFT the judge's whole input."""
+    rubric = load_rubric(results.config.judge.rubric if results.config is not None else "additive")
+    examples = results.rows(Ref(1, Stage.EFT))
+    texts = {
+        "IFT": [row.prompt for row in results.rows(Ref(1, Stage.IFT))],
+        "EFT": [rubric.render(row.prompt, row.response) for row in examples],
+    }
+    for k in results.iterations:
+        rows = results.rows(Ref(k, Stage.PROMPTS))
+        texts[f"AIFT(M{k - 1})"] = [row.text for row in rows if row.kept]
+    seed = results.config.seed if results.config is not None else 0
+    return [Group(name, _sample(name, found, seed), len(found)) for name, found in texts.items()]
+
+
+def _sample(name: str, texts: list[str], seed: int) -> list[str]:
+    if len(texts) <= MOST_TEXTS:
+        return texts
+    chosen = random.Random(f"distribution/{name}/{seed}").sample(range(len(texts)), MOST_TEXTS)
+    return [texts[at] for at in sorted(chosen)]
+
+
+def _notes(sets: list[Group], groups: list[Group]) -> list[str]:
+    notes = [
+        "TF-IDF, truncated SVD and t-SNE of the words (the paper embeds with its 70B model). EFT "
+        "is shown as the model reads it, inside the judge's prompt. Only neighbourhood means "
+        "something, not distance.",
+    ]
+    if small := [f"{g.name} {g.total}" for g in groups if g.total < _SMALL]:
+        notes.append(f"Small sets, whose shape is mostly chance: {', '.join(small)}.")
+    if left_out := [f"{g.name} {g.total}" for g in sets if g not in groups]:
+        notes.append(f"Too small to show: {', '.join(left_out)}.")
+    return notes
+
+
+def _draw(canvas: Canvas, groups: list[Group], places: list[tuple[float, float]]) -> None:
+    axes = canvas.add_subplot()
+    size = _DOT if len(places) > _MANY else _LARGE_DOT
+    start = 0
+    for at, group in enumerate(groups):
+        found = places[start : start + len(group.texts)]
+        start += len(group.texts)
+        look = Series(group.name, COLOURS[_ORDER[at % len(_ORDER)]], MARKERS[at % len(MARKERS)])
+        axes.plot(
+            [x for x, _ in found],
+            [y for _, y in found],
+            marker=look.marker,
+            color=look.colour,
+            markersize=size,
+            alpha=0.75,
+            mew=0,
+            ls="none",
+            label=f"{group.name} ({len(found)})",
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    legend(canvas, axes)
+
+
+SECTION = section_of("data", "Training data", figures=(figure,), tables=(table,))

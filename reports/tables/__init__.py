@@ -1,1 +1,0 @@
-"""The paper's tables, filled from a run: each function returns a `Table`, or None if not wanted."""

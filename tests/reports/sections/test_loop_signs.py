@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.records import Generation, Score
+from core.stages import Ref, Stage, evaluation_ref
+from reports.sections.loop import signs
+from tests.reports.runs import RunBuilder
+from tests.reports.trained import ledger, trained
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_falling_log_probability_of_chosen_answers_is_seen(tmp_path: Path) -> None:
+    # First quarter −0.1, −0.2, −0.3; last −1.0, −1.1, −1.2: 0.9 of reward are 9 nats at beta 0.1.
+    results = trained(RunBuilder(tmp_path), [-0.1 * n for n in range(1, 13)]).open()
+    said = signs.chosen_log_probability(results, 2)
+    assert said.startswith("Falling log-probability of chosen answers: seen; ")
+    assert "of 12 steps it fell by 9.0 nats per answer, against the reference" in said
+    assert "p = 0.000" in said
+
+
+def test_rising_log_probability_and_noise_are_not_the_sign(tmp_path: Path) -> None:
+    rising = trained(RunBuilder(tmp_path / "a"), [0.1 * n for n in range(12)]).open()
+    assert ": not seen; " in signs.chosen_log_probability(rising, 2)
+    noise = trained(RunBuilder(tmp_path / "b"), [0.3, -0.5, 0.4, -0.3] * 3).open()
+    # Lower in the last quarter than in the first, but no trend.
+    said = signs.chosen_log_probability(noise, 2)
+    assert ": not seen; " in said
+    assert "it fell by" in said
+
+
+def test_steps_after_the_one_that_was_kept_do_not_count(tmp_path: Path) -> None:
+    rewards = [0.1 * n for n in range(10)] + [-5.0 * n for n in range(10)]
+    results = trained(RunBuilder(tmp_path), rewards, kept=10).open()
+    assert ": not seen; from the first to the last quarter of 10 steps it rose" in (
+        signs.chosen_log_probability(results, 2)
+    )
+
+
+def test_few_steps_and_no_log_say_nothing(tmp_path: Path) -> None:
+    few = trained(RunBuilder(tmp_path / "a"), [0.0, -1.0, -2.0]).open()
+    assert "cannot be said from so few steps; " in signs.chosen_log_probability(few, 2)
+    none = RunBuilder(tmp_path / "b").open()
+    assert "iter2/model is not made yet" in signs.chosen_log_probability(none, 2)
+    empty = trained(RunBuilder(tmp_path / "c"), []).open()
+    assert "has no preference pairs" in signs.chosen_log_probability(empty, 2)
+
+
+@pytest.mark.parametrize(("longer", "seen"), [(12, "seen"), (0, "not seen"), (-12, "not seen")])
+def test_pairs_that_reward_length_are_seen(tmp_path: Path, longer: int, seen: str) -> None:
+    # Twelve pairs whose chosen answers are longer by 12 characters, give or take one.
+    pairs = [ledger(f"c{n}", "pair", "x" * (49 + longer + n % 3), "x" * 50) for n in range(12)]
+    said = signs.growing_length(RunBuilder(tmp_path).rows(Ref(2, Stage.PAIRS), pairs).open(), 2)
+    assert said.startswith(f"Growing answers: {seen}; ")
+    assert f"{abs(longer):.1f} characters {'shorter' if longer < 0 else 'longer'}" in said
+
+
+def test_a_model_that_answers_at_greater_length_is_seen(tmp_path: Path) -> None:
+    built = RunBuilder(tmp_path)
+    for model, longer in (("M1", 0), ("M2", 30)):
+        rows = [
+            Generation(f"p{n}", f"p{n}", "q", "x" * (100 + 10 * n + longer), 1, "stop")
+            for n in range(8)
+        ]
+        built.rows(evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS), rows)
+    # Paired by prompt, all eight differences are 30: far clearer than the answers' own spread.
+    assert signs.growing_length(built.open(), 2) == (
+        "Growing answers: seen; M2 answers head_to_head prompts 30.0 characters longer "
+        "(95 % interval of the difference 30.0 to 30.0, n = 8) than M1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (0.5, 0.2, 0.8, "more generous than the external judge, beyond chance: by 0.50 points"),
+        (-0.5, -0.8, -0.2, "stricter than the external judge, beyond chance: by 0.50 points"),
+        (0.5, -0.1, 1.1, "neither more generous nor stricter than the external judge beyond"),
+        (0.5, None, None, "neither more generous nor stricter"),
+    ],
+)
+def test_the_self_judge_is_generous_only_beyond_chance(
+    tmp_path: Path, value: float, low: float | None, high: float | None, said: str
+) -> None:
+    found = Score("mean_difference", value, 40, 2, low, high)
+    results = RunBuilder(tmp_path).scores("self_judge/iter2", found).open()
+    sentence = signs.self_judge(results, 2)
+    assert sentence.startswith(f"M1 as its own judge is {said}")
+    assert "40 answers, 2 without a score by one of them" in sentence
