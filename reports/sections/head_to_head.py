@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.reductions import combine_all
+
 from core.stages import Stage, evaluation_ref
-from judges.pairwise import combine_all
 from reports.document import Figure, Item, Table, TableRow
 from reports.formats.plotting import shown_name
 from reports.published import comparable
@@ -77,13 +78,13 @@ def table(results: RunResults) -> Table | None:
 
 
 def _cells(results: RunResults, matchup: str, beside: Beside) -> tuple[Cell, ...]:
-    whose = f"head_to_head/{matchup}"
+    address = f"head_to_head/{matchup}"
     rates = [
-        cell_of(results, whose, key, digits=1, published=beside.published(matchup, key))
+        cell_of(results, address, key, digits=1, published=beside.published(matchup, key))
         for key in _RATES
     ]
-    net = cell_of(results, whose, "net", digits=1)
-    return (*rates, net, cell_of(results, whose, "sign_test", digits=P_VALUE_DIGITS))
+    net = cell_of(results, address, "net", digits=1)
+    return (*rates, net, cell_of(results, address, "sign_test", digits=P_VALUE_DIGITS))
 
 
 def judge_table(results: RunResults) -> Table | None:
@@ -93,9 +94,9 @@ def judge_table(results: RunResults) -> Table | None:
         return None
     rows = []
     for a, b in judged:
-        whose = f"head_to_head/{a}-{b}"
+        address = f"head_to_head/{a}-{b}"
         cells = tuple(
-            cell_of(results, whose, key, digits=digits, scale=scale)
+            cell_of(results, address, key, digits=digits, scale=scale)
             for key, scale, digits in _JUDGE_COLUMNS.values()
         )
         rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
@@ -129,14 +130,14 @@ def figure(results: RunResults) -> Figure | None:
 
 def rows(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
     """Return the comparisons of a matchup, both orders joined; None without any."""
-    whose = f"head_to_head/{a}-{b}"
-    ref = evaluation_ref(whose, Stage.VERDICTS)
+    address = f"head_to_head/{a}-{b}"
+    ref = evaluation_ref(address, Stage.VERDICTS)
     if not results.exists(ref):
         return None
     orders: dict[str, Verdict] = {row.key: row for row in results.rows(ref)}
     answers = [_answers(results, model) for model in (a, b)]
     return group(
-        whose,
+        address,
         f"Head to head, {shown_name(a)} against {shown_name(b)}",
         ("prompt", "verdict", f"{shown_name(a)} shown first", f"{shown_name(b)} shown first"),
         combine_all(orders),

@@ -250,8 +250,8 @@ def figure(results: RunResults) -> Figure | None:
 
 def rows(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
     """Return the items of a study; None if its results have not been made."""
-    whose = f"human/{a}-{b}"
-    ref = evaluation_ref(whose, Stage.ITEMS)
+    address = f"human/{a}-{b}"
+    ref = evaluation_ref(address, Stage.ITEMS)
     if not results.exists(ref):
         return None
     names = {"A": shown_name(a), "B": shown_name(b)}
@@ -261,7 +261,7 @@ def rows(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
         None,
     )  # fmt: skip
     return group(
-        whose,
+        address,
         f"Human evaluation, {names['A']} against {names['B']}",
         ("prompt", "majority", f"votes for {names['A']}", "for a tie", f"for {names['B']}"),
         results.rows(ref),

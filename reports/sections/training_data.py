@@ -10,6 +10,8 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
+
 from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from reports.document import Published
     from reports.results import RunResults
 
-_FIRST_FEEDBACK = 2
 _SAMPLE = "sample"
 _SIZES = (
     "The paper's counts stand beside ours to show the scale: they are sizes, not results, and hold "
@@ -80,7 +81,7 @@ def _rows(results: RunResults, iterations: int) -> Iterator[TableRow]:
     yield _row("EFT examples (training)", _rows_of(results, Ref(1, Stage.EFT), EFT_EXAMPLES))
     yield _row("EFT evaluation split (ranked replies)", _evaluation_split(results))
     last = max(iterations, *results.iterations, 1)
-    for k in range(_FIRST_FEEDBACK, last + 1):
+    for k in range(FIRST_FEEDBACK_ITERATION, last + 1):
         by = f"M{k - 1}"
         yield _row(
             f"prompts kept for M{k}", _count(results, Ref(k, Stage.PROMPTS), "kept", of_rows=True)

@@ -96,16 +96,20 @@ def table(results: RunResults) -> Table | None:
 
 
 def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
-    whose = f"{model}/alpaca_eval"
-    controlled = results.scores(whose).get(_CONTROLLED)
+    address = f"{model}/alpaca_eval"
+    controlled = results.scores(address).get(_CONTROLLED)
     official = controlled is not None and (controlled.detail or {}).get("variant") == _OFFICIAL
     complete = controlled is not None and controlled.n + controlled.missing >= ALPACA_EVAL_PROMPTS
     lc_published = beside.published(model, _CONTROLLED) if official and complete else None
     return (
-        cell_of(results, whose, "win_rate", published=beside.published(model, "win_rate")),
-        cell_of(results, whose, _CONTROLLED, published=lc_published),
+        cell_of(results, address, "win_rate", published=beside.published(model, "win_rate")),
+        cell_of(results, address, _CONTROLLED, published=lc_published),
         cell_of(
-            results, whose, "avg_length", digits=0, published=beside.published(model, "avg_length")
+            results,
+            address,
+            "avg_length",
+            digits=0,
+            published=beside.published(model, "avg_length"),
         ),
     )
 

@@ -215,8 +215,8 @@ def probe_rows(results: RunResults, most: int) -> list[RowGroup]:
 
 def self_judge_rows(results: RunResults, k: int, most: int) -> RowGroup | None:
     """Return the answers of iteration k that both judges saw; None if there are none."""
-    whose = f"self_judge/iter{k}"
-    ref = evaluation_ref(whose, Stage.EXTERNAL_JUDGMENTS)
+    address = f"self_judge/iter{k}"
+    ref = evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)
     if not results.exists(ref):
         return None
     external = judged_by_subject(results.rows(ref))
@@ -243,7 +243,7 @@ def self_judge_rows(results: RunResults, k: int, most: int) -> RowGroup | None:
     rows = [_Both(key, own.get(key), judged) for key, judged in external.items()]
     columns = ("prompt", f"by M{k - 1}", "by the external judge", "difference")
     title = f"Iteration {k}: M{k - 1} as a judge beside the external judge"
-    return group(whose, title, columns, rows, item, most=most, artifact=ref)
+    return group(address, title, columns, rows, item, most=most, artifact=ref)
 
 
 class _Both(NamedTuple):
@@ -254,12 +254,12 @@ class _Both(NamedTuple):
 
 def contamination_rows(results: RunResults, k: int, most: int) -> RowGroup | None:
     """Return the prompts of iteration k that overlap with evaluation items; None if not checked."""
-    whose = f"contamination/iter{k}"
-    ref = evaluation_ref(whose, Stage.FLAGS)
+    address = f"contamination/iter{k}"
+    ref = evaluation_ref(address, Stage.FLAGS)
     if not results.exists(ref):
         return None
     return group(
-        whose,
+        address,
         f"Iteration {k}: prompts that overlap with evaluation items",
         ("prompt", "evaluation set", "item", "kind", "overlap"),
         results.rows(ref),

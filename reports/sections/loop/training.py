@@ -6,6 +6,8 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.reductions import mean_scores
+
 from core.jsonl import read_objects
 from core.paired import sign_test
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref

@@ -227,11 +227,11 @@ def _changes(
     return found
 
 
-def _items(results: RunResults, whose: str) -> Mapping[str, float]:
+def _items(results: RunResults, address: str) -> Mapping[str, float]:
     """Return each item's headline metric in percent; {} without scores."""
-    scores = results.scores(whose).values()
+    scores = results.scores(address).values()
     metric = next((s.key for s in scores if (s.detail or {}).get("headline")), None)
-    found = items_of(results, "nlp", whose).get(metric) if metric is not None else None
+    found = items_of(results, "nlp", address).get(metric) if metric is not None else None
     return found.values if found is not None else {}
 
 

@@ -229,14 +229,14 @@ def nlp_tasks(results: RunResults, model: str) -> list[str]:
 
 def rows(results: RunResults, model: str, task: str, most: int) -> RowGroup | None:
     """Return a model's items of one task; None without any."""
-    whose = f"{model}/nlp/{task}"
-    ref = evaluation_ref(whose, Stage.ITEMS)
+    address = f"{model}/nlp/{task}"
+    ref = evaluation_ref(address, Stage.ITEMS)
     if not results.exists(ref):
         return None
     rows: list[ItemScore] = results.rows(ref)
     metrics = tuple(dict.fromkeys(name for row in rows for name in row.metrics))
     return group(
-        whose,
+        address,
         f"{task}, {shown_name(model)}",
         ("item", *metrics),
         rows,
