@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.reductions import combine_all, mean_scores
-
 from core.stages import Ref, Stage, evaluation_ref
 
 if TYPE_CHECKING:

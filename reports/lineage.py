@@ -48,7 +48,7 @@ def parse_address(address: str) -> Ref | None:
 def verified(store: Store, *, rehash: bool = False) -> dict[str, Artifact]:
     """Check every artifact of a run and return what reports show of them, by address.
 
-    Files address size and time are as recorded are trusted unless `rehash`.
+    Files whose size and time are as recorded are trusted unless `rehash`.
 
     Raises:
         StaleArtifact: a file changed after its manifest was written, or an artifact was made from

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from pydantic import ValidationError
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION

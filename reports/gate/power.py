@@ -133,7 +133,7 @@ def noise_of(gained: int, lost: int, n: int, right: float) -> float:
 
 
 def least_drop(model: PowerModel, wanted: float = WANTED) -> float | None:
-    """Return the least drop address power is `wanted` or more; None if not even the greatest's is."""
+    """Return the least drop whose power is `wanted` or more; None if not even the greatest's is."""
     from scipy.optimize import brentq
 
     if model.most <= 0 or model.power(model.most) < wanted:

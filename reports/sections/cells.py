@@ -96,7 +96,7 @@ def shown(
 
 
 def failures_since(results: RunResults, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return a sentence for each (name, address) address numbers are older than a failed attempt."""
+    """Return a sentence for each (name, address) whose results are older than a failed one."""
     return tuple(
         f"{name}: the last attempt failed ({failure}); the numbers are those of an earlier one."
         for name, address in places

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.reductions import combine_all
-
 from core.stages import Stage, evaluation_ref
 from reports.document import Figure, Item, Table, TableRow
 from reports.formats.plotting import shown_name

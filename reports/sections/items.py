@@ -6,13 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.reductions import mean_scores
-
 from reports.document import RowGroup, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from core.reductions import MeanScore
 
     from core.records import Judgment
     from core.reductions import MeanScore

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
-
 from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow

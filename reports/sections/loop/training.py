@@ -6,10 +6,9 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.reductions import mean_scores
-
 from core.jsonl import read_objects
 from core.paired import sign_test
+from core.reductions import mean_scores
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow, number

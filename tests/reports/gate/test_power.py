@@ -46,7 +46,7 @@ def test_without_a_drop_the_power_is_the_false_alarm_rate_and_below_the_level() 
 
 
 def test_the_clustered_power_is_how_often_the_test_fails_such_candidates() -> None:
-    # 80 clusters of two items address sums of differences vary by 4: a drop of 0.8 an item.
+    # 80 clusters of two items whose sums of differences vary by 4: a drop of 0.8 an item.
     rng = np.random.default_rng(0)
     sums = rng.normal(-1.6, 4.0, size=(20_000, 80))
     z = sums.sum(axis=1) / np.sqrt(np.square(sums).sum(axis=1))  # flips: mean 0, this deviation
