@@ -70,8 +70,7 @@ def run(
 
         results().print(plan_table(loaded))
         return
-    from evaluation.evaluate import evaluate
-    from evaluation.suite import raise_failures
+    from evaluation.suite import evaluate, raise_failures
     from evaluation.summary import notes, results_tables
 
     outcomes = evaluate(loaded, redo=redo)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.progress import track
 from core.records import Generation, user
+from core.stages import Ref, Stage
 from core.store import Built
 from engines.engine import Decoding, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from core.evaluation_config import GenerationSection
     from core.store import Partial
     from engines.engine import Engine
+    from evaluation.run import EvalRun
 
 
 ANSWERED = ("stop", "length")  # the finishes of an answer that has words
@@ -59,6 +61,31 @@ def answer(
         facts={"mean_characters": mean_characters(out.rows.values())},
         engine=engine.fingerprint,
     )
+
+
+def answers_to(
+    run: EvalRun,
+    model: str,
+    benchmark: str,
+    load: Callable[[], Sequence[Keyed]],
+    sources: dict[str, str],
+) -> Ref:
+    """Return a model's answers to a benchmark's prompts, made if they are missing."""
+    address = f"{model}/{benchmark}"
+
+    def make(out: Partial) -> Built:
+        return answer(
+            run.generator(model, address),
+            load(),
+            run.section.generation,
+            seed=run.config.seed,
+            title=f"{model} answers, {benchmark}",
+            out=out,
+        )
+
+    sections = ("evaluation.generation", "engine.dtype", f"evaluation.{benchmark}.limit")
+    inputs = [run.model(model)]
+    return run.rows(address, Stage.ANSWERS, inputs, make, sections=sections, sources=sources)
 
 
 def mean_characters(answers: Iterable[Generation]) -> float | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from core.benchmarks import BENCHMARKS
 from core.config import EngineSection
 from core.errors import ConfigError, MissingArtifact, StaleArtifact
 from core.hashing import model_files, sha256_folder, sha256_text
@@ -27,17 +29,30 @@ if TYPE_CHECKING:
     from core.records import Score
     from core.store import Partial, Store
     from engines.engine import Engine
+    from evaluation.benchmark import Benchmark, EvaluationItem
     from evaluation.judge import ExternalJudge
 
 
 class EvalRun:
     """Makes the evaluation artifacts of one run. Use inside `with open_evaluation(config)`."""
 
-    def __init__(self, config: Config, store: Store, *, redo_stale: bool = False) -> None:
-        """Open the run; nothing is loaded. `redo_stale` rebuilds stale artifacts unasked."""
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        benchmarks: Sequence[Benchmark] = (),
+        *,
+        redo_stale: bool = False,
+    ) -> None:
+        """Open the run; nothing is loaded.
+
+        `benchmarks` are those whose texts count for contamination; `redo_stale` rebuilds stale
+        artifacts unasked.
+        """
         self.config = config
         self.section = config.evaluation
         self.store = store
+        self._benchmarks = benchmarks
         self._redo_stale = redo_stale
         self._engines = EnginePool(config, store)
         self._judge: ExternalJudge | None = None
@@ -103,6 +118,12 @@ class EvalRun:
         """Return the engine that answers benchmark prompts; it remembers what it generated."""
         engine = self.engine(model, address, stage)
         return CachedEngine(engine, self.store.paths.generations)
+
+    @cached_property
+    def texts(self) -> list[EvaluationItem]:
+        """The texts of every benchmark, read once, in the order of `core.benchmarks`."""
+        readers = {b.facts.name: b.texts for b in self._benchmarks if b.texts is not None}
+        return [item for name in BENCHMARKS if name in readers for item in readers[name](self)]
 
     @property
     def iterations(self) -> int:
@@ -187,7 +208,9 @@ def engine_section(dtype: str, kind: str = "transformers") -> EngineSection:
 
 
 @contextmanager
-def open_evaluation(config: Config, *, redo_stale: bool = False) -> Iterator[EvalRun]:
+def open_evaluation(
+    config: Config, benchmarks: Sequence[Benchmark], *, redo_stale: bool = False
+) -> Iterator[EvalRun]:
     """Lock the run's folder and open it for evaluation.
 
     Raises:
@@ -201,4 +224,4 @@ def open_evaluation(config: Config, *, redo_stale: bool = False) -> Iterator[Eva
         )
         raise ConfigError(message)
     with locked_run(config) as store:
-        yield EvalRun(config, store, redo_stale=redo_stale)
+        yield EvalRun(config, store, benchmarks, redo_stale=redo_stale)

@@ -1,51 +1,96 @@
-"""Running benchmarks one after another: a failed one does not lose the others."""
+"""The suite: every benchmark on every model of a run, one after another.
+
+A benchmark that fails does not lose the others; rerunning the command repeats only what is missing.
+"""
 
 from __future__ import annotations
 
 import time
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from core.errors import BudgetSpent, EvaluationFailed, RunLocked, SrlmError, StorageError
+from core.benchmarks import FIRST_FEEDBACK_ITERATION, Subject
+from core.errors import (
+    BudgetSpent,
+    ConfigError,
+    EvaluationFailed,
+    RunLocked,
+    SrlmError,
+    StorageError,
+)
 from core.outcomes import read_failures, write_failures
 from core.progress import duration, say
+from core.stages import EVALUATION_STAGES, Ref, Stage, evaluation_ref
+from evaluation.agreement.benchmark import BENCHMARK as AGREEMENT
+from evaluation.alpaca_eval.benchmark import BENCHMARK as ALPACA_EVAL
+from evaluation.head_to_head.benchmark import BENCHMARK as HEAD_TO_HEAD
+from evaluation.human.results import refresh
+from evaluation.loop_checks.benchmark import CONTAMINATION, SELF_JUDGE
+from evaluation.mt_bench.benchmark import BENCHMARK as MT_BENCH
+from evaluation.nlp.benchmark import BENCHMARK as NLP
+from evaluation.run import open_evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from core.benchmarks import Facts
+    from core.config import Config
     from core.records import Score
+    from core.store import Store
+    from evaluation.benchmark import Benchmark
+    from evaluation.run import EvalRun
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    NLP, AGREEMENT, ALPACA_EVAL, MT_BENCH, HEAD_TO_HEAD, SELF_JUDGE, CONTAMINATION,
+)  # fmt: skip
+"""The benchmarks that `srlm-eval run` knows, in the order in which each model runs them."""
+_STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One line of the suite: a model (or matchup, or iteration) and a benchmark."""
+    """One line of the suite: a benchmark of one model, two models or one iteration."""
 
-    subject: str
-    benchmark: str
-    address: str
-    """Where its artifacts lie below eval/."""
+    subject: Subject
     run: Callable[[], Sequence[Score]]
-    headlines: tuple[str, ...]
+    columns: tuple[str, ...]
     """Keys of the scores that tables show; the first one stands in the job's line."""
-    part: str = ""
-    """What of the benchmark, where it has parts: a task."""
+
+    @property
+    def owner(self) -> str:
+        """The model, matchup or iteration: "M2", "M2 against M1", "iteration 3"."""
+        if self.subject.iteration is not None:
+            return f"iteration {self.subject.iteration}"
+        return " against ".join(self.subject.models)
 
     @property
     def title(self) -> str:
-        """Return the benchmark and its part."""
-        return f"{self.benchmark} {self.part}".strip()
+        """The benchmark and its part: "nlp piqa"; for one model's matchup answers "answers"."""
+        part = "answers" if self.answers_only else self.subject.part
+        return f"{self.subject.benchmark} {part}".strip()
 
     @property
     def name(self) -> str:
-        """Return how the line begins."""
-        return f"{self.subject} × {self.title}"
+        """The beginning of the job's line: "M2 × nlp piqa"."""
+        return f"{self.owner} × {self.title}"
+
+    @property
+    def answers_only(self) -> bool:
+        """Whether one model answers the prompts of a benchmark that compares two."""
+        return self.subject.facts.of == "matchup" and len(self.subject.models) == 1
+
+    @property
+    def last(self) -> Ref:
+        """The artifact that is there once the job is done."""
+        return self.subject.ref(Stage.ANSWERS if self.answers_only else Stage.SCORES)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job: its scores, or why it failed."""
+    """A finished job: its scores, or why it failed."""
 
     job: Job
     scores: Sequence[Score]
@@ -55,6 +100,66 @@ class Outcome:
     def score(self, key: str) -> Score | None:
         """Return one of its scores; None if there is no such number."""
         return next((score for score in self.scores if score.key == key), None)
+
+
+def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
+    """Run what is missing; return the outcome of each benchmark.
+
+    `redo` rebuilds the artifacts it matches (see `matching`), or all that are stale.
+
+    Raises:
+        ConfigError: there is no such run, no model of it is wanted, or `redo` matches nothing.
+        RunLocked: another process is working on the run.
+    """
+    with open_evaluation(config, BENCHMARKS, redo_stale=redo == _STALE) as run:
+        if redo is not None and redo != _STALE:
+            _remove(run.store, redo)
+        for name in run.section.models:
+            if not run.is_made(name):
+                say(f"{name} is not made yet and is left out")
+        todo = jobs(run)
+        if not todo:
+            message = f"{config.folder}: none of evaluation.models is made yet; train first"
+            raise ConfigError(message)
+        log = run.store.paths.root / "eval" / "errors.log"
+        outcomes = run_jobs(todo, log, run.store.paths.outcomes)
+        refresh(run.store.paths.root)  # agreement of new verdicts with human votes
+        if summary := run.judge_summary():
+            say(summary)
+    return outcomes
+
+
+def jobs(run: EvalRun) -> list[Job]:
+    """Return the jobs of the configured benchmarks, ordered so that each model is loaded once."""
+    wanted: dict[str, Benchmark] = {
+        b.facts.name: b for b in BENCHMARKS if b.facts.name in run.section.benchmarks
+    }
+    return [
+        Job(
+            subject,
+            partial(wanted[subject.benchmark].run, run, subject),
+            wanted[subject.benchmark].shown(subject),
+        )
+        for subject in _subjects(run, [benchmark.facts for benchmark in wanted.values()])
+    ]
+
+
+def _subjects(run: EvalRun, wanted: Sequence[Facts]) -> Iterator[Subject]:
+    """Yield model by model, then matchup by matchup, then iteration by iteration."""
+    models = [name for name in run.section.models if run.is_made(name)]
+    for model in models:
+        for facts in wanted:
+            if facts.of != "iteration":
+                settings = getattr(run.section, facts.name)
+                parts = getattr(settings, facts.parts) if facts.parts else ("",)
+                yield from (Subject(facts.name, (model,), part=part) for part in parts)
+    for facts in (facts for facts in wanted if facts.of == "matchup"):
+        for a, b in getattr(run.section, facts.name).matchups:
+            if a in models and b in models:
+                yield Subject(facts.name, (a, b))
+    for k in range(FIRST_FEEDBACK_ITERATION, run.iterations + 1):
+        for facts in (facts for facts in wanted if facts.of == "iteration"):
+            yield Subject(facts.name, iteration=k)
 
 
 def run_jobs(jobs: Sequence[Job], log: Path, record: Path) -> list[Outcome]:
@@ -98,7 +203,7 @@ def line(outcome: Outcome) -> str:
     if outcome.failure is not None:
         return f"{job.name}: FAILED: {' '.join(outcome.failure.splitlines())}"
     took = duration(outcome.seconds)
-    score = outcome.score(job.headlines[0])
+    score = outcome.score(job.columns[0])
     if score is None:
         return f"{job.name}: done in {took}"
     return f"{job.name}: {score.key} {shown(score)}, {took}"
@@ -134,7 +239,7 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
 
 def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> None:
     """Write down a failure, or that what failed before has succeeded now."""
-    address, before = outcome.job.address, dict(failed)
+    address, before = outcome.job.subject.address, dict(failed)
     if outcome.failure is None:
         failed.pop(address, None)
     else:
@@ -147,3 +252,33 @@ def _keep_traceback(log: Path, job: Job) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"== {job.name}\n{traceback.format_exc()}\n")
+
+
+def matching(store: Store, what: str) -> list[Ref]:
+    """Return the evaluation artifacts, finished or begun, whose address holds all parts of `what`.
+
+    "mt_bench" matches that benchmark of every model, "M2" everything of M2, "M2/nlp/piqa" one task.
+    """
+    wanted = what.strip("/").split("/")
+    found = []
+    root = store.paths.root / "eval"
+    for path in sorted(root.rglob("*")):
+        stem = path.name.split(".")[0]
+        stage = next((s for s in EVALUATION_STAGES if s.value == stem), None)
+        address = path.parent.relative_to(root).as_posix()
+        if stage is None or not path.is_file():
+            continue
+        parts = [*address.split("/"), stage.value]
+        places = range(len(parts) - len(wanted) + 1)
+        if any(parts[at : at + len(wanted)] == wanted for at in places):
+            found.append(evaluation_ref(address, stage))
+    return list(dict.fromkeys(found))
+
+
+def _remove(store: Store, what: str) -> None:
+    found = matching(store, what)
+    if not found:
+        message = f"--redo {what!r}: no evaluation artifact of that name in {store.paths.root}"
+        raise ConfigError(message)
+    removed = store.remove(found)
+    say(f"removed: {', '.join(map(str, removed))}")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from core.stages import is_model_name
-from evaluation.loop_checks import evaluation_items
+from core.benchmarks import BENCHMARKS as FACTS
+from evaluation.suite import BENCHMARKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +21,9 @@ _FAILED = "failed"
 
 def results_tables(outcomes: Sequence[Outcome]) -> list[Table]:
     """Return what was measured. Each cell is a value and (n), or – and what is missing."""
-    models = [o for o in outcomes if is_model_name(o.job.subject)]
-    matchups = [o for o in outcomes if " against " in o.job.subject]
-    others = [o for o in outcomes if o not in models and o not in matchups]
+    models = [o for o in outcomes if len(o.job.subject.models) == 1]
+    matchups = [o for o in outcomes if len(o.job.subject.models) > 1]
+    others = [o for o in outcomes if o.job.subject.iteration is not None]
     found = []
     if models:
         found.append(_by_subject("Models: value (n)", models))
@@ -36,15 +36,15 @@ def results_tables(outcomes: Sequence[Outcome]) -> list[Table]:
 
 def _by_subject(title: str, outcomes: Sequence[Outcome]) -> Table:
     """One row per benchmark and metric, one column per model or iteration."""
-    subjects = list(dict.fromkeys(o.job.subject for o in outcomes))
+    owners = list(dict.fromkeys(o.job.owner for o in outcomes))
     table = Table(title=title, title_justify="left")
     table.add_column("benchmark", no_wrap=True)
-    for subject in subjects:
-        table.add_column(subject, justify="right", no_wrap=True)
-    rows = dict.fromkeys((o.job.title, key) for o in outcomes for key in o.job.headlines)
-    at = {(o.job.title, o.job.subject): o for o in outcomes}
+    for owner in owners:
+        table.add_column(owner, justify="right", no_wrap=True)
+    rows = dict.fromkeys((o.job.title, key) for o in outcomes for key in o.job.columns)
+    at = {(o.job.title, o.job.owner): o for o in outcomes}
     for benchmark, key in rows:
-        cells = [_cell(at.get((benchmark, subject)), key) for subject in subjects]
+        cells = [_cell(at.get((benchmark, owner)), key) for owner in owners]
         table.add_row(f"{benchmark} {key}", *cells)
     return table
 
@@ -53,11 +53,11 @@ def _by_metric(title: str, outcomes: Sequence[Outcome]) -> Table:
     """One row per matchup, one column per metric."""
     table = Table(title=title, title_justify="left")
     table.add_column("matchup", no_wrap=True)
-    for key in outcomes[0].job.headlines:
+    for key in outcomes[0].job.columns:
         table.add_column(key.replace("_", " "), justify="right", no_wrap=True)
     for outcome in outcomes:
-        cells = [_cell(outcome, key) for key in outcome.job.headlines]
-        table.add_row(outcome.job.subject, *cells)
+        cells = [_cell(outcome, key) for key in outcome.job.columns]
+        table.add_row(outcome.job.owner, *cells)
     return table
 
 
@@ -81,33 +81,29 @@ def notes(outcomes: Sequence[Outcome], section: EvaluationSection) -> list[str]:
     lines = ["(n+m?): m items without a value, because something could not be read or answered."]
     reasons: dict[str, list[str]] = {}
     for outcome in outcomes:
-        for key in outcome.job.headlines:
+        for key in outcome.job.columns:
             score = outcome.score(key)
             if score is not None and score.value is None:
                 reason = f"{outcome.job.title} {key}: {score.reason}"
-                reasons.setdefault(reason, []).append(outcome.job.subject)
-    lines += [f"– {reason} ({', '.join(subjects)})" for reason, subjects in reasons.items()]
-    hub = evaluation_items.left_out(section)
-    if hub and any(o.job.benchmark == "contamination" for o in outcomes):
-        lines.append(f"contamination: not compared with sets on the hub: {', '.join(hub)}.")
+                reasons.setdefault(reason, []).append(outcome.job.owner)
+    lines += [f"– {reason} ({', '.join(owners)})" for reason, owners in reasons.items()]
+    remote = [name for b in BENCHMARKS if b.remote_sets for name in b.remote_sets(section)]
+    if remote and any(o.job.subject.benchmark == "contamination" for o in outcomes):
+        lines.append(f"contamination: not compared with sets on the hub: {', '.join(remote)}.")
     lines.append(f"Judge: {section.judge.model} ({section.judge.backend}).")
-    limits = {
-        "head_to_head": section.head_to_head.limit,
-        "alpaca_eval": section.alpaca_eval.limit,
-        "mt_bench": section.mt_bench.limit,
-        "nlp (per task or subject)": section.nlp.limit,
-        "agreement": section.agreement.limit,
-        "self_judge": section.self_judge.limit,
-    }
-    limited = ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None)
+    settings = [
+        (facts, getattr(section, name).model_dump())
+        for name, facts in FACTS.items()
+        if hasattr(section, name)
+    ]
+    limited = ", ".join(
+        f"{facts.name}{' (per task or subject)' if facts.parts else ''} {values['limit']}"
+        for facts, values in settings
+        if values.get("limit") is not None
+    )
     if limited:
         lines.append(f"Items at most: {limited}.")
-    sources = {
-        "head_to_head": section.head_to_head.prompts,
-        "alpaca_eval": section.alpaca_eval.prompts,
-        "nlp": section.nlp.data_dir,
-    }
-    sample = ", ".join(name for name, source in sources.items() if source == "sample")
+    sample = ", ".join(facts.name for facts, values in settings if "sample" in values.values())
     if sample:
         lines.append(
             f"{sample}: packaged sample items, written for this project. Not comparable with "

@@ -52,8 +52,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def evaluated(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The out_dir of an evaluated copy of the smoke run; never change its files."""
-    from evaluation.evaluate import evaluate
-    from evaluation.suite import raise_failures
+    from evaluation.suite import evaluate, raise_failures
     from tests.loop import evaluation_in
 
     def make(out_dir: Path) -> None:

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_text
-from core.jsonl import read_objects
 from core.records import Annotation
-from core.stages import project_root
 from core.store import write_atomically
 from evaluation.files.json_rows import number_or_missing, read_rows
+from evaluation.prompts import load_prompts as load_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SAMPLE_PROMPTS = project_root() / "data" / "sample" / "prompts.trees.jsonl"
 BENCHMARK_SIZE = 805
 _HUB_REPOSITORY = "tatsu-lab/alpaca_eval"
 _HUB_PROMPTS = "alpaca_eval.json"
@@ -36,13 +34,8 @@ class AlpacaPrompt(NamedTuple):
     """One instruction of the benchmark; `dataset` is the part it comes from ("koala", ...)."""
 
     key: str
-    instruction: str
+    text: str
     dataset: str
-
-    @property
-    def text(self) -> str:
-        """The instruction, under the name every benchmark's prompts have."""
-        return self.instruction
 
 
 def instruction_key(instruction: str) -> str:
@@ -77,7 +70,8 @@ def load_prompts(setting: str, limit: int | None) -> list[AlpacaPrompt]:
         ConfigError: the hub cannot be reached.
     """
     if setting == "sample":
-        found = _sample_prompts()
+        texts = [prompt.text for prompt in load_sample(setting, None)]
+        found = [AlpacaPrompt(instruction_key(text), text, "sample") for text in texts]
     else:
         path = hub_file(_HUB_PROMPTS) if setting == "hub" else Path(setting).expanduser()
         found = [
@@ -218,19 +212,6 @@ def _preference(path: Path, number: int, raw: dict[str, Any]) -> float | None:
     if not 1 <= value <= 2:  # noqa: PLR2004 - the schema's range
         raise DataError(path, number, f"preference {value:g} is not in 1..2 (or 0, a draw)")
     return value if math.isfinite(value) else None
-
-
-def _sample_prompts() -> list[AlpacaPrompt]:
-    found = []
-    for line, row in read_objects(SAMPLE_PROMPTS):
-        if row.get("split") != "test":
-            continue
-        prompt = row.get("prompt")
-        text = prompt.get("text") if isinstance(prompt, dict) else None
-        if not isinstance(text, str):
-            raise DataError(SAMPLE_PROMPTS, line, "no text in prompt")
-        found.append(AlpacaPrompt(instruction_key(text), text, str(row.get("kind", ""))))
-    return found
 
 
 def _by_instruction(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

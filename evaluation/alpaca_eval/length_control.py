@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from core.errors import DataError
+from core.errors import ConfigError, DataError
+from core.hashing import sha256_file
 from evaluation.alpaca_eval.annotator import DRAW, package_contained
 from evaluation.alpaca_eval.files import BENCHMARK_SIZE, hub_file, official_index
 
@@ -263,6 +264,20 @@ def _gamed(data: str) -> Any:
         what = f"not AlpacaEval's df_gamed.csv: {absent or 'its index is not 0..804'}"
         raise DataError(path, None, what)
     return frame[sorted(_COLUMNS)]
+
+
+def length_control_source(setting: str) -> dict[str, str]:
+    """Return the content hash of local length-control data; nothing for the hub's or none."""
+    if setting in ("hub", "none"):
+        return {}
+    path = Path(setting).expanduser() / _GAMED
+    if not path.is_file():
+        message = (
+            f"evaluation.alpaca_eval.length_control_data = {setting!r}: no df_gamed.csv; give "
+            "a folder that holds it, 'hub' or 'none'"
+        )
+        raise ConfigError(message)
+    return {f"length_control:{path.name}": sha256_file(path)}
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built, Key, Store
 from evaluation.alpaca_eval import scores as alpaca_scores
 from evaluation.alpaca_eval.files import read_annotations, require_one_table
-from evaluation.alpaca_eval.sources import length_control_source
+from evaluation.alpaca_eval.length_control import length_control_source
 from evaluation.mt_bench import scores as mt_bench_scores
 from evaluation.mt_bench.fastchat_files import read_judgments
 from evaluation.mt_bench.questions import load_questions

@@ -22,19 +22,12 @@ if TYPE_CHECKING:
 
     from core.evaluation_config import ContaminationSection
     from core.store import Partial
+    from evaluation.benchmark import EvaluationItem
 
 LEAST_WORDS = 4  # fewer are no evidence: "tell me more" is in everything
 _WORD = re.compile(r"[^\W_]+")
 
 Gram = tuple[str, ...]
-
-
-class EvaluationItem(NamedTuple):
-    """One item of an evaluation set: which set, its name there, and the words a model is shown."""
-
-    benchmark: str
-    item: str
-    text: str
 
 
 class Overlap(NamedTuple):

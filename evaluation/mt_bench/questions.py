@@ -94,7 +94,7 @@ def question_files(section: MtBenchSection) -> tuple[Path, Path]:
     return folder / "question.jsonl", nested if nested.is_file() else flat
 
 
-def sources(section: MtBenchSection) -> dict[str, str]:
+def question_sources(section: MtBenchSection) -> dict[str, str]:
     """Return the hashes of the files read here, for the keys of the artifacts made from them."""
     paths = (*question_files(section), package_data() / "judge_prompts.jsonl")
     return {f"mt_bench:{path.name}": sha256_file(path) for path in paths}

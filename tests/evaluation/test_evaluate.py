@@ -15,11 +15,10 @@ from core.records import Score
 from core.stages import Stage, evaluation_ref, model_ref
 from core.store import Store
 from evaluation.alpaca_eval.files import read_annotations
-from evaluation.evaluate import evaluate, matching
 from evaluation.files.export import export
 from evaluation.mt_bench.fastchat_files import report
 from evaluation.plan import plan_table
-from evaluation.suite import Outcome, raise_failures
+from evaluation.suite import Outcome, evaluate, matching, raise_failures
 from evaluation.summary import notes, results_tables
 from tests import loop
 from tests.conftest import ROOT
@@ -121,11 +120,11 @@ def test_another_model_under_the_same_name_is_stale_and_not_served_from_a_cache(
 def test_a_failed_benchmark_leaves_the_others_done(copy: Path) -> None:
     evaluate_again = evaluation_in(copy, "evaluation.mt_bench.questions=/nowhere")
     outcomes = evaluate(evaluate_again)
-    failed = {o.job.benchmark for o in outcomes if o.failure}
+    failed = {o.job.subject.benchmark for o in outcomes if o.failure}
     assert failed == {"mt_bench", "contamination"}  # both read the questions
     done = [o for o in outcomes if not o.failure]
     assert {"nlp", "agreement", "alpaca_eval", "head_to_head", "self_judge"} == {
-        o.job.benchmark for o in done
+        o.job.subject.benchmark for o in done
     }
 
 
@@ -168,7 +167,7 @@ def test_models_that_are_not_made_are_left_out_and_none_at_all_is_an_error(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcomes = evaluate(evaluation_in(copy, 'evaluation.models=["M1","M9"]'))
-    assert {o.job.subject for o in outcomes if o.job.benchmark == "nlp"} == {"M1"}
+    assert {o.job.owner for o in outcomes if o.job.subject.benchmark == "nlp"} == {"M1"}
     assert "M9 is not made yet" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"none of evaluation\.models is made"):
         evaluate(evaluation_in(copy, 'evaluation.models=["M9"]', 'evaluation.benchmarks=["nlp"]'))

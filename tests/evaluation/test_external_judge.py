@@ -14,8 +14,7 @@ from core.config import Config, load_config
 from core.errors import NotRecorded
 from core.stages import Stage, evaluation_ref, model_ref
 from core.store import Store
-from evaluation.evaluate import evaluate
-from evaluation.suite import raise_failures
+from evaluation.suite import evaluate, raise_failures
 from judges.backends.budget import Price
 from judges.backends.cassette import Cassette
 from tests import loop

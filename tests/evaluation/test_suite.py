@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from core.benchmarks import Subject
 from core.errors import BudgetSpent, DataError, EvaluationFailed, StorageError
 from core.outcomes import read_failures
 from core.records import Score
@@ -18,7 +19,7 @@ def job(name: str, run: object) -> Job:
             raise run
         return [WIN]
 
-    return Job(name, "head_to_head", f"head_to_head/{name}", call, ("win",))
+    return Job(Subject("mt_bench", (name,)), call, ("win",))
 
 
 def test_a_failed_benchmark_does_not_lose_the_others(tmp_path: Path) -> None:
@@ -43,8 +44,8 @@ def test_the_command_ends_with_a_summary_that_names_each_failure(tmp_path: Path)
         raise_failures(run_jobs(jobs, tmp_path / "errors.log", tmp_path / "outcomes.json"))
     assert caught.value.exit_code == 1
     assert str(caught.value).startswith("2 of 3 benchmarks failed")
-    assert "M2 × head_to_head: a:1: bad" in str(caught.value)
-    assert "M3 × head_to_head: spent" in str(caught.value)
+    assert "M2 × mt_bench: a:1: bad" in str(caught.value)
+    assert "M3 × mt_bench: spent" in str(caught.value)
 
 
 def test_without_failures_nothing_is_raised(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_a_full_disk_stops_at_once(tmp_path: Path) -> None:
     later: list[str] = []
     jobs = [
         job("M1", StorageError("disk full")),
-        Job("M2", "nlp", "M2/nlp", lambda: later.append("ran") or [], ("x",)),  # type: ignore[func-returns-value]
+        Job(Subject("nlp", ("M2",)), lambda: later.append("ran") or [], ("x",)),  # type: ignore[func-returns-value]
     ]
     with pytest.raises(StorageError):
         run_jobs(jobs, tmp_path / "errors.log", tmp_path / "outcomes.json")
@@ -74,14 +75,14 @@ def test_a_number_that_does_not_exist_is_shown_as_missing_with_its_reason() -> N
 
 def test_a_failure_stays_on_one_line() -> None:
     outcome = Outcome(job("M1", 1), (), 1.0, "first\nsecond")
-    assert line(outcome) == "M1 × head_to_head: FAILED: first second"
+    assert line(outcome) == "M1 × mt_bench: FAILED: first second"
 
 
 def test_why_a_benchmark_failed_is_kept_until_it_succeeds(tmp_path: Path) -> None:
     log, record = tmp_path / "errors.log", tmp_path / "eval" / "outcomes.json"
     assert read_failures(record) == {}
     run_jobs([job("M1", 1), job("M2", DataError("a", 1, "bad\nline"))], log, record)
-    assert read_failures(record) == {"head_to_head/M2": "a:1: bad line"}
+    assert read_failures(record) == {"M2/mt_bench": "a:1: bad line"}
     run_jobs([job("M3", BudgetSpent("spent"))], log, record)  # a later call with other jobs
     run_jobs([job("M2", 1)], log, record)
-    assert read_failures(record) == {"head_to_head/M3": "spent"}
+    assert read_failures(record) == {"M3/mt_bench": "spent"}

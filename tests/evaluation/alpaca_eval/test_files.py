@@ -142,9 +142,8 @@ def test_the_805_prompts_are_loaded_in_order_and_keyed_by_their_text(shared: Pat
     path = str(shared / "data" / "alpaca_eval" / "alpaca_eval.json")
     prompts = load_prompts(path, None)
     assert len({prompt.key for prompt in prompts}) == 805
-    assert prompts[0].instruction.startswith("What are the names of some famous actors")
-    assert prompts[0].key == instruction_key(prompts[0].instruction)
-    assert prompts[0].text == prompts[0].instruction
+    assert prompts[0].text.startswith("What are the names of some famous actors")
+    assert prompts[0].key == instruction_key(prompts[0].text)
     # The file is sorted by source; a limit must not leave a source out.
     few = load_prompts(path, 50)
     assert len(few) == len(set(few)) == 50
@@ -159,7 +158,7 @@ def test_the_reference_is_keyed_by_instruction(shared: Path) -> None:
     folder = shared / "data" / "alpaca_eval"
     reference = load_reference(str(folder / "gpt4_1106_preview.outputs.json.gz"))
     prompts = load_prompts(str(folder / "alpaca_eval.json"), None)
-    assert set(reference) == {prompt.instruction for prompt in prompts}
+    assert set(reference) == {prompt.text for prompt in prompts}
     rows = read_annotations(folder / "claude-2.annotations.json.gz")
     assert all(reference[row.instruction] == row.output_1 for row in rows)
 
@@ -186,7 +185,7 @@ def test_a_prompt_or_reference_without_text_or_given_twice_is_named(tmp_path: Pa
 def test_a_hub_that_cannot_be_reached_is_one_sentence_with_what_to_do(tmp_path: Path) -> None:
     code = (
         "from core.errors import ConfigError\n"
-        "from evaluation.alpaca_files import load_prompts\n"
+        "from evaluation.alpaca_eval.files import load_prompts\n"
         "try:\n    load_prompts('hub', None)\n"
         "except ConfigError as error:\n    print(error)\n"
     )

@@ -14,8 +14,8 @@ from core.evaluation_config import ContaminationSection
 from core.records import Flag
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Key, Store
+from evaluation.benchmark import EvaluationItem
 from evaluation.loop_checks.contamination import (
-    EvaluationItem,
     find_overlaps,
     scores,
     shared_ngrams,

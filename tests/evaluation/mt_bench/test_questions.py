@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import DataError
 from core.evaluation_config import MtBenchSection
-from evaluation.mt_bench.questions import REFERENCED, TEMPERATURES, load_questions, sources
+from evaluation.mt_bench.questions import REFERENCED, TEMPERATURES, load_questions, question_sources
 from tests.training.making import write_jsonl
 
 
@@ -112,7 +112,7 @@ def test_a_question_twice_and_none_at_all_are_errors(tmp_path: Path) -> None:
 
 def test_the_sources_change_with_the_files(tmp_path: Path) -> None:
     section = folder(tmp_path, [question(1)])
-    before = sources(section)
+    before = question_sources(section)
     assert set(before) == {
         "mt_bench:question.jsonl",
         "mt_bench:reference_answer_gpt-4.jsonl",
@@ -120,5 +120,5 @@ def test_the_sources_change_with_the_files(tmp_path: Path) -> None:
     }
     with (tmp_path / "question.jsonl").open("a") as file:
         file.write(json.dumps(question(2)) + "\n")
-    changed = {name for name, digest in sources(section).items() if before[name] != digest}
+    changed = {name for name, digest in question_sources(section).items() if before[name] != digest}
     assert changed == {"mt_bench:question.jsonl"}

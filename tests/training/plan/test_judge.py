@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.benchmarks import Subject
 from core.config import Config
 from core.evaluation_config import EvaluationSection
 from core.store import Store
@@ -91,7 +92,7 @@ def test_the_upper_bound_is_the_one_that_evaluation_prints(tmp_path: Path, bench
     from evaluation.run import EvalRun
 
     settings = config().model_copy(update={"out_dir": str(tmp_path)})
-    bound = bound_of(EvalRun(settings, Store(settings.folder)), benchmark, f"M1/{benchmark}")
+    bound = bound_of(EvalRun(settings, Store(settings.folder)), Subject(benchmark, ("M1",)))
     assert bound is not None
     quote = quotes(settings)[benchmark]  # of five models
     assert (quote.requests, quote.written) == (5 * bound.requests, 5 * bound.tokens_out)

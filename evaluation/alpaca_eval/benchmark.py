@@ -1,0 +1,173 @@
+"""AlpacaEval 2.0 as a benchmark of the suite: a judge compares answers with a reference's."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from core.benchmarks import BENCHMARKS
+from core.errors import ConfigError
+from core.hashing import sha256_file, sha256_text
+from core.stages import Ref, Stage, is_model_name
+from evaluation.alpaca_eval import files, tags
+from evaluation.alpaca_eval.annotations import annotate
+from evaluation.alpaca_eval.annotator import PackageAnnotator
+from evaluation.alpaca_eval.length_control import length_control_source
+from evaluation.alpaca_eval.scores import scores
+from evaluation.benchmark import Benchmark, EvaluationItem, JudgeBound, bound_of_texts
+from evaluation.generate import answers_to
+from evaluation.judge import JUDGED_BY
+from evaluation.prompts import SAMPLE_PROMPTS
+
+if TYPE_CHECKING:
+    from core.benchmarks import Subject
+    from core.evaluation_config import AlpacaEvalSection, EvaluationSection
+    from core.records import Annotation, Generation, Score
+    from core.store import Built, Partial
+    from evaluation.run import EvalRun
+
+_HUB_REFERENCE = "gpt4_1106_preview"
+_MEAN_PROMPT = "x" * 165  # as long as the hub's prompts are on average
+
+
+def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
+    """AlpacaEval 2.0 of one model (Table 1)."""
+    (model,) = subject.models
+    address, section = subject.address, run.section.alpaca_eval
+
+    def answers_of(name: str) -> Ref:
+        load = partial(files.load_prompts, section.prompts, section.limit)
+        return answers_to(run, name, "alpaca_eval", load, _file_source("prompts", section.prompts))
+
+    answers = answers_of(model)
+    ours = is_model_name(section.reference)
+    reference = [answers_of(section.reference)] if ours else []
+
+    def reference_texts() -> dict[str, str]:
+        if ours:
+            rows: list[Generation] = run.read(reference[0])
+            return {row.prompt_key: row.text for row in rows if row.finish != "too_long"}
+        known = files.load_reference(section.reference)
+        return {files.instruction_key(text): output for text, output in known.items()}
+
+    def make(out: Partial) -> Built:
+        return annotate(
+            run.judge,
+            run.read(answers),
+            reference_texts(),
+            names=(_reference_name(section), model),
+            annotator=section.annotator,
+            allowed_failures=run.section.judge.allowed_failures,
+            out=out,
+        )
+
+    annotations = run.rows(
+        address,
+        Stage.ANNOTATIONS,
+        [answers, *reference, *run.judge_inputs()],
+        make,
+        sections=(
+            *JUDGED_BY,
+            "evaluation.alpaca_eval.annotator",
+            "evaluation.alpaca_eval.reference",
+        ),
+        sources=run.judge_sources()
+        | ({} if ours else _file_source("reference", section.reference)),
+    )
+    tagged = _tags(run) if section.tags else None
+
+    def measure() -> list[Score]:
+        rows: list[Annotation] = run.read(annotations)
+        data = None if section.length_control_data == "none" else section.length_control_data
+        return scores(
+            rows,
+            length_control_data=data,
+            bootstrap=section.bootstrap,
+            seed=run.config.seed,
+            tags=run.read(tagged) if tagged else None,
+        )
+
+    return run.scores(
+        address,
+        [annotations, *([tagged] if tagged else [])],
+        measure,
+        sections=("evaluation.alpaca_eval.length_control_data", "evaluation.alpaca_eval.bootstrap"),
+        sources=length_control_source(section.length_control_data),
+    )
+
+
+def _tags(run: EvalRun) -> Ref:
+    """Return the judge's tags of each AlpacaEval instruction (Figures 4 and 11)."""
+    section = run.section.alpaca_eval
+
+    def make(out: Partial) -> Built:
+        prompts = files.load_prompts(section.prompts, section.limit)
+        return tags.tag(
+            run.judge, prompts, allowed_failures=run.section.judge.allowed_failures, out=out
+        )
+
+    return run.rows(
+        "tags/alpaca_eval",
+        Stage.TAGS,
+        run.judge_inputs(),
+        make,
+        sections=(*JUDGED_BY, "evaluation.alpaca_eval.limit"),
+        sources=run.judge_sources() | _file_source("prompts", section.prompts),
+    )
+
+
+def _file_source(field: Literal["prompts", "reference"], setting: str) -> dict[str, str]:
+    """Return name and content hash of the file that `evaluation.alpaca_eval.<field>` names.
+
+    The hub's data set is identified by its name alone: what was read is in the artifact itself.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if setting == "hub":
+        return {f"hub:alpaca_eval {field}": sha256_text(field)}
+    path = SAMPLE_PROMPTS if setting == "sample" else Path(setting).expanduser()
+    if not path.is_file():
+        message = f"evaluation.alpaca_eval.{field} = {setting!r}: no such file"
+        raise ConfigError(message)
+    return {f"{field}:{path.name}": sha256_file(path)}
+
+
+def _reference_name(section: AlpacaEvalSection) -> str:
+    """Return the reference's name in tables."""
+    hub = section.reference == "hub"
+    return _HUB_REFERENCE if hub else Path(section.reference).name.split(".")[0]
+
+
+def _texts(run: EvalRun) -> list[EvaluationItem]:
+    section = run.section.alpaca_eval
+    prompts = [] if section.prompts == "hub" else files.load_prompts(section.prompts, None)
+    return [EvaluationItem("alpaca_eval", prompt.key, prompt.text) for prompt in prompts]
+
+
+def _bound(run: EvalRun, _: Subject) -> JudgeBound:
+    section = run.section.alpaca_eval
+    if section.prompts == "hub":  # not downloaded for a plan
+        texts = [_MEAN_PROMPT] * (section.limit or files.BENCHMARK_SIZE)
+    else:
+        texts = [prompt.text for prompt in files.load_prompts(section.prompts, section.limit)]
+    bound = bound_of_texts(
+        texts,
+        each=1,
+        answer_tokens=2 * run.section.generation.max_new_tokens,
+        reply_tokens=PackageAnnotator(section.annotator).max_new_tokens,
+    )
+    if not section.tags:
+        return bound
+    # Tags are asked for once; counting them for every model keeps the sum an upper bound.
+    return bound.plus(bound_of_texts(texts, each=1, answer_tokens=0, reply_tokens=tags.MAX_TOKENS))
+
+
+def _remote_sets(section: EvaluationSection) -> list[str]:
+    return ["alpaca_eval"] if section.alpaca_eval.prompts == "hub" else []
+
+
+BENCHMARK = Benchmark(
+    BENCHMARKS["alpaca_eval"], evaluate, texts=_texts, remote_sets=_remote_sets, bound=_bound
+)

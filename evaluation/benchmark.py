@@ -1,0 +1,76 @@
+"""What the suite knows of one benchmark: how to run it, and its texts for the contamination check.
+
+Each benchmark's folder defines one `Benchmark`; `evaluation.suite.BENCHMARKS` lists them. The facts
+that reports and the web pages need too are in core/benchmarks.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from core.benchmarks import Facts, Subject
+    from core.evaluation_config import EvaluationSection
+    from core.records import Score
+    from evaluation.run import EvalRun
+
+
+_CHARACTERS_PER_TOKEN = 4
+_TEMPLATE_TOKENS = 400  # the longest judge prompt without what is judged
+
+
+class JudgeBound(NamedTuple):
+    """The most that a benchmark asks of the judge."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+
+    def plus(self, other: JudgeBound) -> JudgeBound:
+        """Return the sum of both."""
+        return JudgeBound(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def bound_of_texts(
+    texts: Sequence[str], *, each: int, answer_tokens: int, reply_tokens: int
+) -> JudgeBound:
+    """Return the bound of `each` requests per text, each showing so many tokens of answers."""
+    requests = each * len(texts)
+    prompts = sum(len(text) // _CHARACTERS_PER_TOKEN + 1 for text in texts) * each
+    tokens_in = prompts + requests * (_TEMPLATE_TOKENS + answer_tokens)
+    return JudgeBound(requests, tokens_in, requests * reply_tokens)
+
+
+class EvaluationItem(NamedTuple):
+    """One item of an evaluation set: the set, the item's name in it, the text a model is shown."""
+
+    benchmark: str
+    item: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One benchmark.
+
+    `run`: makes the missing artifacts of a subject and returns its scores.
+    `texts`: the items that training prompts are compared with, whatever the limits: a copy of an
+        item outside today's limit is contamination too. None: the benchmark has no set of its own.
+    `remote_sets`: the sets that would have to be downloaded and are therefore not in `texts`.
+    `bound`: what one subject may ask of the external judge at most; None: nothing.
+    `columns`: the scores in the tables of `srlm-eval run`; None: the headlines of `facts`.
+    """
+
+    facts: Facts
+    run: Callable[[EvalRun, Subject], list[Score]]
+    texts: Callable[[EvalRun], list[EvaluationItem]] | None = None
+    remote_sets: Callable[[EvaluationSection], list[str]] | None = None
+    bound: Callable[[EvalRun, Subject], JudgeBound] | None = None
+    columns: Callable[[Subject], tuple[str, ...]] | None = None
+
+    def shown(self, subject: Subject) -> tuple[str, ...]:
+        """Return the scores of a subject that tables show, the first one first."""
+        return self.columns(subject) if self.columns else self.facts.headlines

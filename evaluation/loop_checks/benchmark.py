@@ -1,0 +1,87 @@
+"""The checks of an iteration as benchmarks of the suite: self-judge and contamination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.benchmarks import BENCHMARKS
+from core.hashing import sha256_json
+from core.stages import HOW_JUDGED, Ref, Stage
+from evaluation.benchmark import Benchmark, JudgeBound, bound_of_texts
+from evaluation.judge import JUDGED_BY
+from evaluation.loop_checks import contamination, self_judge
+
+if TYPE_CHECKING:
+    from core.benchmarks import Subject
+    from core.records import Score
+    from core.store import Built, Partial
+    from evaluation.run import EvalRun
+
+
+def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
+    """The external judge on the candidates that M_{k-1} judged itself."""
+    k, address, section = subject.iteration or 0, subject.address, run.section.self_judge
+    prompts, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
+    own, pairs = Ref(k, Stage.JUDGMENTS), Ref(k, Stage.PAIRS)
+    seed = run.config.seed
+
+    def make(out: Partial) -> Built:
+        return self_judge.judge_again(
+            run.judge,
+            self_judge.subjects(run.read(prompts), run.read(answers), section.limit, seed=seed),
+            run.config.judge,
+            allowed_failures=run.section.judge.allowed_failures,
+            out=out,
+        )
+
+    external = run.rows(
+        address,
+        Stage.EXTERNAL_JUDGMENTS,
+        [prompts, answers, *run.judge_inputs()],
+        make,
+        sections=(*JUDGED_BY, *HOW_JUDGED, "evaluation.self_judge"),
+        sources=run.judge_sources(),
+    )
+    inputs = [own, external, pairs]
+    return run.scores(address, inputs, lambda: self_judge.scores(*map(run.read, inputs), seed=seed))
+
+
+def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
+    """The prompts of an iteration against the texts of every benchmark."""
+    prompts = Ref(subject.iteration or 0, Stage.PROMPTS)
+    items = run.texts
+
+    def make(out: Partial) -> Built:
+        kept = [(p.key, p.text) for p in run.read(prompts) if p.kept]
+        return contamination.find_overlaps(kept, items, run.section.contamination, out)
+
+    flags = run.rows(
+        subject.address,
+        Stage.FLAGS,
+        [prompts],
+        make,
+        sections=("evaluation.contamination",),
+        sources={"items": sha256_json([list(item) for item in items])},
+    )
+    kept = sum(p.kept for p in run.read(prompts))
+    return run.scores(
+        subject.address, [flags, prompts], lambda: contamination.scores(run.read(flags), kept)
+    )
+
+
+def _bound(run: EvalRun, subject: Subject) -> JudgeBound:
+    rows = run.store.manifest(Ref(subject.iteration or 0, Stage.CANDIDATES)).rows or 0
+    return bound_of_texts(
+        [""] * min(rows, run.section.self_judge.limit or rows),
+        each=1,
+        answer_tokens=run.config.candidates.max_new_tokens,
+        reply_tokens=run.config.judge.max_new_tokens,
+    )
+
+
+def _columns(_: Subject) -> tuple[str, ...]:
+    return ("mean_own", "mean_external", "mean_difference", "spearman", "pairs_confirmed")
+
+
+SELF_JUDGE = Benchmark(BENCHMARKS["self_judge"], check_self_judge, bound=_bound, columns=_columns)
+CONTAMINATION = Benchmark(BENCHMARKS["contamination"], check_contamination)
