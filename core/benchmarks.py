@@ -17,6 +17,7 @@ from core.stages import EVALUATION_STAGES, Ref, Stage, evaluation_ref
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from core.evaluation_config import EvaluationSection
     from core.records import (
         Annotation,
         ItemScore,
@@ -56,7 +57,7 @@ class Facts(NamedTuple):
     `headlines`: the scores that the paper's tables show, the first one first; empty where each
         score says so itself (`detail["headline"]`).
     `unit`: of its scores; `units` names those with another one.
-    `judged`: whether the external judge is asked.
+    `judged`: whether the external judge is asked; `by_people`: people judge, on their own command.
     `stages`, `items`: the artifacts that hold the items and the function that reads their rows:
         per metric that is a mean over items, its items. None: no score is a mean over items.
     `describing`: scores that are neither better nor worse when higher.
@@ -70,6 +71,7 @@ class Facts(NamedTuple):
     headlines: tuple[str, ...]
     unit: Unit = "percent"
     judged: bool = False
+    by_people: bool = False
     stages: tuple[Stage, ...] = ()
     items: Callable[..., dict[str, Items]] | None = None
     units: Mapping[str, Unit] | None = None
@@ -81,6 +83,10 @@ class Facts(NamedTuple):
     def headline(self) -> str:
         """The score to name when there is none: the first headline, or "value"."""
         return self.headlines[0] if self.headlines else "value"
+
+    def parts_in(self, section: EvaluationSection) -> tuple[str, ...]:
+        """Return its configured parts; () for a benchmark without parts."""
+        return tuple(getattr(getattr(section, self.name), self.parts)) if self.parts else ()
 
     def is_headline(self, score: Score) -> bool:
         """Whether the paper's tables show a score."""
@@ -202,7 +208,8 @@ _FACTS = (
     Facts(
         "human", "Human evaluation", "matchup",
         ("win", "tie", "lose", "net", "sign_test", "people/alpha"),
-        stages=(Stage.ITEMS,), items=_human, describing=("tie", "lose", "sign_test"),
+        by_people=True, stages=(Stage.ITEMS,), items=_human,
+        describing=("tie", "lose", "sign_test"),
     ),
     Facts(
         "self_judge", "Self-judge against external judge", "iteration",

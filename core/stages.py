@@ -18,6 +18,7 @@ eval/<address>/                                  evaluation: `address` is a path
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -73,6 +74,18 @@ class Ref(NamedTuple):
     def place(self) -> str:
         """Return the folder below the run's."""
         return f"eval/{self.address}" if self.address else f"iter{self.iteration}"
+
+    @classmethod
+    def parse(cls, text: str) -> Ref | None:
+        """Read `iter2/pairs` or `eval/M2/mt_bench/scores`; None for other names."""
+        place, _, name = text.rpartition("/")
+        stage = next((stage for stage in Stage if stage.value == name), None)
+        if stage is None:
+            return None
+        if place.startswith("eval/"):
+            return cls(0, stage, place[5:]) if stage in EVALUATION_STAGES else None
+        found = re.fullmatch(r"iter([0-9]{1,6})", place)
+        return cls(int(found[1]), stage) if found else None
 
     def __str__(self) -> str:
         """Return the address as people write it: `iter2/pairs`, `eval/M2/mt_bench/scores`."""

@@ -133,6 +133,15 @@ class Store:
                 path, None, f"damaged manifest ({error.errors()[0]['msg']}); redo {ref}"
             ) from None
 
+    def artifacts(self) -> dict[str, Ref]:
+        """Return every complete artifact by its address: training by iteration, then evaluation."""
+        root, suffix = self.paths.root, ".manifest.json"
+        paths = sorted((*root.glob(f"iter*/*{suffix}"), *root.glob(f"eval/**/*{suffix}")))
+        names = [path.relative_to(root).as_posix().removesuffix(suffix) for path in paths]
+        refs = [ref for name in names if (ref := Ref.parse(name)) is not None]
+        refs.sort(key=lambda ref: (bool(ref.address), ref.iteration))
+        return {str(ref): ref for ref in refs}
+
     def exists(self, ref: Ref) -> bool:
         """Whether the artifact is complete."""
         return self.paths.manifest(ref).is_file()

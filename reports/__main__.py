@@ -153,14 +153,14 @@ def _scores(path: Path) -> ScoresFile:
         ConfigError, DataError: it is neither.
         StaleArtifact: the run's artifacts do not fit together.
     """
+    from core.reader import RunReader
     from reports.collect import collect
     from reports.lineage import verified
-    from reports.results import RunResults
     from reports.scores import read_scores
 
     if not path.is_dir():
         return read_scores(path)
-    found = RunResults(path)
+    found = RunReader(path, strict=True)
     verified(found.store)
     return collect(found)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
+from core.reader import RunReader
 from core.stages import model_ref
 from core.store import write_atomically
 from reports.collect import collect
 from reports.document import Report
 from reports.formats import csv_files, html, latex, markdown
 from reports.lineage import verified
-from reports.results import RunResults
 from reports.scores import to_json
 from reports.sections import SECTIONS, groups
 
@@ -35,7 +35,7 @@ def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = MOST_R
         ConfigError: there is no run, or nothing in it is finished.
         StaleArtifact: an artifact does not belong to what lies beside it.
     """
-    results = RunResults(run)
+    results = RunReader(run, strict=True)
     artifacts = verified(results.store, rehash=rehash)
     if not artifacts:
         message = f"{run}: no artifact is finished there yet, so there is nothing to report"
@@ -45,7 +45,7 @@ def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = MOST_R
     return [*write(report, out), _write(out / "scores.json", scores)]
 
 
-def report_of(results: RunResults, artifacts: Mapping[str, Artifact], *, most_rows: int) -> Report:
+def report_of(results: RunReader, artifacts: Mapping[str, Artifact], *, most_rows: int) -> Report:
     """Return the report of a run: summary, benchmarks, how the data was made, the paper's numbers.
 
     Args:
@@ -63,7 +63,7 @@ def report_of(results: RunResults, artifacts: Mapping[str, Artifact], *, most_ro
     )
 
 
-def _facts(results: RunResults, artifacts: Mapping[str, Artifact]) -> tuple[tuple[str, str], ...]:
+def _facts(results: RunReader, artifacts: Mapping[str, Artifact]) -> tuple[tuple[str, str], ...]:
     """Return what identifies the run: base model, seed, versions, when it was finished."""
     facts = [("run", results.name)]
     if results.config is not None:
@@ -78,7 +78,7 @@ def _facts(results: RunResults, artifacts: Mapping[str, Artifact]) -> tuple[tupl
     return tuple(facts)
 
 
-def _base(results: RunResults, name: str) -> str:
+def _base(results: RunReader, name: str) -> str:
     """Return the origin of M0 from its manifest, which is more precise than the setting's name."""
     if not results.exists(model_ref(0)):
         return name

@@ -10,39 +10,13 @@ from typing import TYPE_CHECKING
 
 from core.errors import StaleArtifact
 from core.hashing import short
-from core.stages import EVALUATION_STAGES, SPECS, Ref, Stage, evaluation_ref
+from core.stages import SPECS, Ref
 from reports.document import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from core.store import Manifest, Store
-
-_SUFFIX = ".manifest.json"
-
-
-def finished(store: Store) -> dict[str, Ref]:
-    """Return the run's complete artifacts by address, training first."""
-    root = store.paths.root
-    trained = sorted(root.glob(f"iter*/*{_SUFFIX}"), key=_by_iteration)
-    evaluated = sorted(root.glob(f"eval/**/*{_SUFFIX}"))
-    refs = [parse_address(_address(root, path)) for path in (*trained, *evaluated)]
-    return {str(ref): ref for ref in refs if ref is not None}
-
-
-def parse_address(address: str) -> Ref | None:
-    """Read `iter2/pairs` or `eval/M2/mt_bench/scores`; None for the name of an outside source."""
-    place, _, name = address.rpartition("/")
-    stage = next((stage for stage in Stage if stage.value == name), None)
-    if stage is None:
-        return None
-    if place.startswith("eval/") and stage in EVALUATION_STAGES:
-        return evaluation_ref(place.removeprefix("eval/"), stage)
-    number = place.removeprefix("iter")
-    if place.startswith("iter") and number.isdecimal():
-        return Ref(int(number), stage)
-    return None
 
 
 def verified(store: Store, *, rehash: bool = False) -> dict[str, Artifact]:
@@ -54,13 +28,13 @@ def verified(store: Store, *, rehash: bool = False) -> dict[str, Artifact]:
         StaleArtifact: a file changed after its manifest was written, or an artifact was made from
             another version of its input than lies there now; the message names both.
     """
-    refs = finished(store)
+    refs = store.artifacts()
     manifests = {address: store.manifest(ref) for address, ref in refs.items()}
     for address, ref in refs.items():
         store.verify(ref, manifests[address], rehash=rehash)
     for address, manifest in manifests.items():
         for name, digest in manifest.key.inputs.items():
-            if parse_address(name) is not None:
+            if Ref.parse(name) is not None:
                 _check_input(address, name, digest, manifests)
     return {address: _shown(store, refs[address], found) for address, found in manifests.items()}
 
@@ -97,12 +71,3 @@ def _shown(store: Store, ref: Ref, manifest: Manifest) -> Artifact:
         finished_at=manifest.finished_at,
         seconds=manifest.seconds,
     )
-
-
-def _address(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix().removesuffix(_SUFFIX)
-
-
-def _by_iteration(path: Path) -> tuple[int, str]:
-    number = path.parent.name.removeprefix("iter")
-    return (int(number) if number.isdecimal() else 0, path.name)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from core.config import Config
+    from core.reader import RunReader
     from reports.document import Published
-    from reports.results import RunResults
 
 _TURNS = 2 * MT_BENCH_QUESTIONS
 # A file may lack a few rows and still be the one that a leaderboard was computed from:
@@ -27,7 +27,7 @@ _TURNS = 2 * MT_BENCH_QUESTIONS
 _LEAST_COMPLETE = 0.99
 
 
-def obstacles(results: RunResults, benchmark: str) -> tuple[str, ...]:
+def obstacles(results: RunReader, benchmark: str) -> tuple[str, ...]:
     """Return why the paper's numbers may not stand beside those of a run's own models.
 
     () if they may. Clauses without a full stop, for `note`. Imported results have nothing to do
@@ -48,7 +48,7 @@ def obstacles(results: RunResults, benchmark: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _others(results: RunResults, config: Config, benchmark: str) -> Iterator[str]:
+def _others(results: RunReader, config: Config, benchmark: str) -> Iterator[str]:
     name, _, task = benchmark.partition("/")
     if name == "alpaca_eval":
         yield from leaderboard_obstacles(results)
@@ -71,7 +71,7 @@ def _others(results: RunResults, config: Config, benchmark: str) -> Iterator[str
         raise ValueError(f"nothing is published of {benchmark!r}")
 
 
-def leaderboard_obstacles(results: RunResults) -> tuple[str, ...]:
+def leaderboard_obstacles(results: RunReader) -> tuple[str, ...]:
     """Return why other systems' AlpacaEval numbers may not stand in the same table.
 
     They need the same prompts, reference and judge; which models are compared does not matter.
@@ -92,7 +92,7 @@ def leaderboard_obstacles(results: RunResults) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def imported(results: RunResults, address: str) -> dict[str, Any] | None:
+def imported(results: RunReader, address: str) -> dict[str, Any] | None:
     """Return the facts of imported results ("imported", "model", "judge", ...); None for others."""
     for stage in (Stage.SCORES, Stage.ANNOTATIONS, Stage.TURN_JUDGMENTS):
         ref = evaluation_ref(address, stage)
@@ -101,7 +101,7 @@ def imported(results: RunResults, address: str) -> dict[str, Any] | None:
     return None
 
 
-def imported_obstacles(results: RunResults, address: str) -> tuple[str, ...]:
+def imported_obstacles(results: RunReader, address: str) -> tuple[str, ...]:
     """Return why numbers published for an imported model may not stand beside its results.
 
     Raises:
@@ -140,7 +140,7 @@ def note(found: Sequence[str]) -> tuple[str, ...]:
     return (f"Published numbers are not set beside these: {'; '.join(found)}.",)
 
 
-def judges_named(results: RunResults, benchmark: str) -> tuple[str, ...]:
+def judges_named(results: RunReader, benchmark: str) -> tuple[str, ...]:
     """Return who judged a benchmark, of imported results too; who will if nothing is made yet."""
     found = []
     for model in results.models:
@@ -161,7 +161,7 @@ class Beside:
     `own` are the obstacles for the run's own models; those of imported models are each file's.
     """
 
-    def __init__(self, results: RunResults, benchmark: str, subjects: tuple[str, ...]) -> None:
+    def __init__(self, results: RunReader, benchmark: str, subjects: tuple[str, ...]) -> None:
         """Find the obstacles for a table with rows for these models or matchups.
 
         Args:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from core.config import Config
+    from core.reader import RunReader
     from core.store import Manifest
-    from reports.results import RunResults
 
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 ANNOTATOR_MODEL = "gpt-4-1106-preview"
@@ -49,7 +49,7 @@ _OFFICIAL_PROMPTS = "54b961f42a5a34f82c87be3bf422cef1071bcdf10f5c29c5723fb2a0e5e
 _OFFICIAL_QUESTIONS = "119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"
 
 
-def base_model(results: RunResults, config: Config) -> Iterator[str]:
+def base_model(results: RunReader, config: Config) -> Iterator[str]:
     """Yield a clause unless M0 is Llama 2 70B, pretrained."""
     base, origin = config.model.base, ""
     if results.exists(model_ref(0)):
@@ -67,7 +67,7 @@ def is_gpt_4(judge: str) -> bool:
     return _GPT_4.fullmatch(judge) is not None
 
 
-def judge_not_gpt_4(results: RunResults, config: Config, benchmark: str) -> Iterator[str]:
+def judge_not_gpt_4(results: RunReader, config: Config, benchmark: str) -> Iterator[str]:
     """Yield a clause for each judge other than OpenAI's GPT-4: a server may call anything so."""
     for judge in judges(results, config, benchmark):
         host, _, model = judge.rpartition("/")
@@ -75,7 +75,7 @@ def judge_not_gpt_4(results: RunResults, config: Config, benchmark: str) -> Iter
             yield f"the judge is {shown_judge(judge)}, the paper's is GPT-4"
 
 
-def judges(results: RunResults, config: Config, benchmark: str) -> list[str]:
+def judges(results: RunReader, config: Config, benchmark: str) -> list[str]:
     """Return who judged the run's own models: "openai/HOST/MODEL", or a local model's name."""
     found = []
     for manifest in own(results, benchmark, JUDGED[benchmark]):
@@ -106,7 +106,7 @@ def _local(model: str) -> str:
     return f"the local model {PurePosixPath(model).name}"
 
 
-def own(results: RunResults, benchmark: str, stage: Stage) -> list[Manifest]:
+def own(results: RunReader, benchmark: str, stage: Stage) -> list[Manifest]:
     """Return the manifests of a stage over all models or matchups, without imported ones."""
     places = [f"{model}/{benchmark}" for model in results.models]
     if benchmark == "head_to_head" and stage is Stage.VERDICTS:
@@ -116,7 +116,7 @@ def own(results: RunResults, benchmark: str, stage: Stage) -> list[Manifest]:
     return [manifest for manifest in made if "imported" not in manifest.facts]
 
 
-def head_to_head_prompts(results: RunResults, config: Config) -> Iterator[str]:
+def head_to_head_prompts(results: RunReader, config: Config) -> Iterator[str]:
     """Yield what differs in the prompts: always something, as the paper does not give its own."""
     section = config.evaluation.head_to_head
     file = PurePosixPath(section.prompts).name
@@ -130,7 +130,7 @@ def head_to_head_prompts(results: RunResults, config: Config) -> Iterator[str]:
         yield f"{min(counts)} prompts are compared, the paper's {HEAD_TO_HEAD_PROMPTS}"
 
 
-def alpaca_prompts(results: RunResults, config: Config) -> Iterator[str]:
+def alpaca_prompts(results: RunReader, config: Config) -> Iterator[str]:
     """Yield a clause unless the models answered all 805 instructions, wherever these came from."""
     sample = "the prompts are the packaged sample, not AlpacaEval's"
     manifests = own(results, "alpaca_eval", Stage.ANSWERS)
@@ -146,7 +146,7 @@ def alpaca_prompts(results: RunResults, config: Config) -> Iterator[str]:
             yield f"the prompts are not AlpacaEval's {ALPACA_EVAL_PROMPTS}"
 
 
-def _is_official(results: RunResults, answers: Manifest) -> bool:
+def _is_official(results: RunReader, answers: Manifest) -> bool:
     if "hub:alpaca_eval prompts" in answers.key.inputs:
         return True
     address = answers.artifact.removeprefix("eval/").rpartition("/")[0]
@@ -154,7 +154,7 @@ def _is_official(results: RunResults, answers: Manifest) -> bool:
     return sha256_text("\n".join(sorted(row.prompt_key for row in rows))) == _OFFICIAL_PROMPTS
 
 
-def annotation(results: RunResults, config: Config) -> Iterator[str]:
+def annotation(results: RunReader, config: Config) -> Iterator[str]:
     """Yield clauses unless reference, annotator and judge are those of the leaderboard."""
     section, made = config.evaluation.alpaca_eval, own(results, "alpaca_eval", Stage.ANNOTATIONS)
     settings = [m.key.config for m in made]
@@ -176,7 +176,7 @@ def reference_name(setting: str) -> str:
     return REFERENCE if setting == "hub" else PurePosixPath(setting).name.split(".")[0]
 
 
-def questions(results: RunResults) -> Iterator[str]:
+def questions(results: RunReader) -> Iterator[str]:
     """Yield clauses unless all 80 questions of FastChat were asked."""
     for manifest in own(results, "mt_bench", Stage.ANSWERS)[:1]:
         if manifest.key.inputs.get("mt_bench:question.jsonl") != _OFFICIAL_QUESTIONS:
@@ -186,7 +186,7 @@ def questions(results: RunResults) -> Iterator[str]:
             yield f"{count} of {MT_BENCH_QUESTIONS} questions are asked"
 
 
-def items(results: RunResults, config: Config, task: str) -> Iterator[str]:
+def items(results: RunReader, config: Config, task: str) -> Iterator[str]:
     """Yield a clause unless a task has all the items of its evaluation split."""
     sample = "the items are the packaged sample, not the benchmarks'"
     manifests = own(results, f"nlp/{task}", Stage.ITEMS)
@@ -200,7 +200,7 @@ def items(results: RunResults, config: Config, task: str) -> Iterator[str]:
             yield f"{task} has {count:,} of {whole:,} items"
 
 
-def people(results: RunResults) -> Iterator[str]:
+def people(results: RunReader) -> Iterator[str]:
     """Yield what differs in a human study: always something, as the paper's prompts are not given.
 
     Nothing without a study.
@@ -218,7 +218,7 @@ def people(results: RunResults) -> Iterator[str]:
             yield f"{count} people judge, in the paper {HUMAN_ANNOTATORS}"
 
 
-def ranked_replies(results: RunResults, config: Config) -> Iterator[str]:
+def ranked_replies(results: RunReader, config: Config) -> Iterator[str]:
     """Yield clauses unless the models judged Open Assistant's replies with the additive prompt."""
     source, ref = config.eft.source.path, Ref(1, Stage.RANKED)
     if results.exists(ref):

@@ -22,8 +22,8 @@ from reports.sections import (
 )
 
 if TYPE_CHECKING:
+    from core.reader import RunReader
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 SECTIONS = (
     summary.SECTION,
@@ -40,7 +40,7 @@ SECTIONS = (
 )
 
 
-def groups(results: RunResults, *, most: int = 1000) -> dict[str, RowGroup]:
+def groups(results: RunReader, *, most: int = 1000) -> dict[str, RowGroup]:
     """Return the rows behind the numbers by group, each with at most `most` rows.
 
     Keys: "<model>/alpaca_eval", "<model>/mt_bench", "<model>/nlp/<task>", "<model>/agreement",

@@ -22,9 +22,9 @@ from reports.sections.section import of_models, section_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from core.reader import RunReader
     from core.records import Judgment, RankedPrompt, Score
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 
 class _Metric(NamedTuple):
@@ -56,7 +56,7 @@ _SAME_SOURCE = (
 )
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per model; None if nobody asks for agreement and there are no scores of it."""
     models = models_of(results, "agreement")
     if not models:
@@ -82,7 +82,7 @@ def table(results: RunResults) -> Table | None:
     )
 
 
-def readings(results: RunResults) -> Table | None:
+def readings(results: RunReader) -> Table | None:
     """Return other ways to count ties, and what no judgment at all would score, per model.
 
     None if no model has scores.
@@ -103,7 +103,7 @@ def readings(results: RunResults) -> Table | None:
     )
 
 
-def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
+def _cells(results: RunReader, model: str, beside: Beside) -> tuple[Cell, ...]:
     address = f"{model}/agreement"
     metrics = [
         cell_of(results, address, key, digits=m.digits, published=beside.published(model, key))
@@ -113,14 +113,14 @@ def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
     return (*metrics, *rates)
 
 
-def _reading_rows(results: RunResults, model: str) -> Iterator[TableRow]:
+def _reading_rows(results: RunReader, model: str) -> Iterator[TableRow]:
     address = f"{model}/agreement"
     for reading, said in _READINGS.items():
         names = {key: f"{key}/{reading}" for key in METRICS}
         yield TableRow(f"{label(model)}: {said}", _of_detail(results, address, names))
 
 
-def _baseline_rows(results: RunResults, models: list[str]) -> Iterator[TableRow]:
+def _baseline_rows(results: RunReader, models: list[str]) -> Iterator[TableRow]:
     """Yield each baseline once where it is the same for all models: it does not read scores."""
     for name, said in _BASELINES.items():
         names = dict.fromkeys(METRICS, name)
@@ -133,7 +133,7 @@ def _baseline_rows(results: RunResults, models: list[str]) -> Iterator[TableRow]
             yield TableRow(f"{label(model)}: {said}", cells)
 
 
-def _of_detail(results: RunResults, address: str, names: dict[str, str]) -> tuple[Cell, ...]:
+def _of_detail(results: RunReader, address: str, names: dict[str, str]) -> tuple[Cell, ...]:
     """Return, per metric, the number of that name in the score's detail; empty if it has none."""
     found = results.scores(address)
     return tuple(_detail_cell(found.get(key), names[key], key) for key in METRICS)
@@ -149,7 +149,7 @@ def _detail_cell(score: Score | None, name: str, key: str) -> Cell:
     return Cell(value=float(value), digits=METRICS[key].digits)
 
 
-def _unparsed(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
+def _unparsed(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
     for model in models:
         rate = results.scores(f"{model}/agreement").get("parse_rate")
         if rate is not None and rate.detail:
@@ -161,7 +161,7 @@ class _Prompted(NamedTuple):
     judged: dict[str, Judged]
 
 
-def rows(results: RunResults, model: str, most: int) -> RowGroup | None:
+def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return how a model judged the human-ranked replies, by prompt; None if it did not."""
     ref = evaluation_ref(f"{model}/agreement", Stage.RANKED_JUDGMENTS)
     title = f"Agreement with humans, {shown_name(model)} as the judge"
@@ -169,7 +169,7 @@ def rows(results: RunResults, model: str, most: int) -> RowGroup | None:
 
 
 def rows_of_ranked(
-    results: RunResults, key: str, title: str, ref: Ref, most: int
+    results: RunReader, key: str, title: str, ref: Ref, most: int
 ) -> RowGroup | None:
     """Return a model's judgments of human-ranked replies, by prompt; None if there are none."""
     if not results.exists(ref):

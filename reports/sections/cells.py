@@ -9,10 +9,10 @@ from reports.document import Cell, TableRow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from core.reader import RunReader
     from core.records import Score
     from core.stages import Ref
     from reports.document import Published
-    from reports.results import RunResults
     from reports.sections.drawing import Point
 
 EMPTY = Cell()
@@ -26,12 +26,12 @@ def label(model: str) -> str:
     return SFT if model == "sft" else model
 
 
-def is_asked_for(results: RunResults, benchmark: str) -> bool:
+def is_asked_for(results: RunReader, benchmark: str) -> bool:
     """Whether the configuration wants a benchmark."""
     return results.config is not None and benchmark in results.config.evaluation.benchmarks
 
 
-def models_of(results: RunResults, benchmark: str) -> tuple[str, ...]:
+def models_of(results: RunReader, benchmark: str) -> tuple[str, ...]:
     """Return the models that a benchmark's table has rows for; () if there is no such table.
 
     Those of the configuration if it wants the benchmark, measured or not, and any others that have
@@ -48,7 +48,7 @@ def models_of(results: RunResults, benchmark: str) -> tuple[str, ...]:
 
 
 def cell_of(
-    results: RunResults,
+    results: RunReader,
     address: str,
     key: str,
     *,
@@ -95,7 +95,7 @@ def shown(
     )
 
 
-def failures_since(results: RunResults, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+def failures_since(results: RunReader, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Return a sentence for each (name, address) whose results are older than a failed one."""
     return tuple(
         f"{name}: the last attempt failed ({failure}); the numbers are those of an earlier one."
@@ -164,11 +164,11 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def seed_of(results: RunResults) -> int:
+def seed_of(results: RunReader) -> int:
     """Return the run's seed; 0 for imported results."""
     return results.config.seed if results.config is not None else 0
 
 
-def facts_of(results: RunResults, ref: Ref) -> dict[str, Any]:
+def facts_of(results: RunReader, ref: Ref) -> dict[str, Any]:
     """Return what a stage noted in its manifest; {} if it has not been made."""
     return results.manifest(ref).facts if results.exists(ref) else {}

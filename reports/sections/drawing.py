@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+    from core.reader import RunReader
     from core.records import Score
     from reports.formats.plotting import Series
-    from reports.results import RunResults
 
 _SECOND_LINE = 16.0  # points below the axis
 _SPREAD = 0.62  # share of a row's height over which its models are spread
@@ -178,7 +178,7 @@ def stacked(key: str, title: str, bars: list[Bar], *, origin: str, note: str) ->
 
 
 def bar_of(
-    results: RunResults, benchmark: str, a: str, b: str, *, lacking: str = "unread"
+    results: RunReader, benchmark: str, a: str, b: str, *, lacking: str = "unread"
 ) -> Bar | None:
     """Return a matchup of a benchmark; None where nothing was measured."""
     found = results.scores(f"{benchmark}/{a}-{b}")

@@ -26,9 +26,9 @@ from reports.sections.section import section_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.reader import RunReader
     from core.records import Generation, Verdict
     from reports.document import Cell, RowGroup
-    from reports.results import RunResults
 
 _RATES = ("win", "tie", "lose")
 _PERCENT = 100.0
@@ -41,7 +41,7 @@ _JUDGE_COLUMNS = {
 }
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per matchup: win, tie and lose rate, net, and the sign test of wins and losses.
 
     None if nobody asks for head-to-head comparisons and there are none.
@@ -76,7 +76,7 @@ def table(results: RunResults) -> Table | None:
     )
 
 
-def _cells(results: RunResults, matchup: str, beside: Beside) -> tuple[Cell, ...]:
+def _cells(results: RunReader, matchup: str, beside: Beside) -> tuple[Cell, ...]:
     address = f"head_to_head/{matchup}"
     rates = [
         cell_of(results, address, key, digits=1, published=beside.published(matchup, key))
@@ -86,7 +86,7 @@ def _cells(results: RunResults, matchup: str, beside: Beside) -> tuple[Cell, ...
     return (*rates, net, cell_of(results, address, "sign_test", digits=P_VALUE_DIGITS))
 
 
-def judge_table(results: RunResults) -> Table | None:
+def judge_table(results: RunReader) -> Table | None:
     """Return the judge's health per matchup; None if no matchup was judged."""
     judged = [(a, b) for a, b in results.matchups if results.scores(f"head_to_head/{a}-{b}")]
     if not judged:
@@ -113,7 +113,7 @@ def judge_table(results: RunResults) -> Table | None:
     )
 
 
-def figure(results: RunResults) -> Figure | None:
+def figure(results: RunReader) -> Figure | None:
     """Return the bars of all matchups that have a verdict; None without any."""
     bars = [bar_of(results, "head_to_head", a, b) for a, b in results.matchups]
     return stacked(
@@ -127,7 +127,7 @@ def figure(results: RunResults) -> Figure | None:
     )
 
 
-def rows(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
+def rows(results: RunReader, a: str, b: str, most: int) -> RowGroup | None:
     """Return the comparisons of a matchup, both orders joined; None without any."""
     address = f"head_to_head/{a}-{b}"
     ref = evaluation_ref(address, Stage.VERDICTS)
@@ -146,7 +146,7 @@ def rows(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
     )
 
 
-def _answers(results: RunResults, model: str) -> dict[str, Generation]:
+def _answers(results: RunReader, model: str) -> dict[str, Generation]:
     rows = results.rows(evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS))
     return {row.prompt_key: row for row in rows}
 
@@ -189,7 +189,7 @@ def _winner(verdict: Verdict) -> str:
     return f"{shown_name(verdict.a if verdict.winner == 'A' else verdict.b)} wins"
 
 
-def all_rows(results: RunResults, most: int) -> list[RowGroup | None]:
+def all_rows(results: RunReader, most: int) -> list[RowGroup | None]:
     """Return the comparisons of every matchup."""
     return [rows(results, a, b, most) for a, b in results.matchups]
 

@@ -17,10 +17,10 @@ from reports.sections.section import section_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.reader import RunReader
     from core.records import ItemScore
     from core.store import Manifest
     from reports.document import Figure, RowGroup
-    from reports.results import RunResults
 
 REASON = "no human study of this run"
 _COLUMNS = {"win": 1, "tie": 1, "lose": 1, "net": 1, "sign_test": P_VALUE_DIGITS}
@@ -35,7 +35,7 @@ _PEOPLE = {
 _LACKING = "not judged by all"
 
 
-def paragraphs(results: RunResults) -> tuple[str, ...]:
+def paragraphs(results: RunReader) -> tuple[str, ...]:
     """Return a sentence per study, or how to make one; () for a folder of imported results."""
     if results.studies:
         return tuple(_study_words(results, a, b) for a, b in results.studies)
@@ -44,7 +44,7 @@ def paragraphs(results: RunResults) -> tuple[str, ...]:
     return (f"{REASON.capitalize()}: make human-eval RUN=… A=M3 B=sft N=50 ANNOTATORS=3.",)
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per study; without one the paper's three matchups, with the reason.
 
     The paper's numbers stand beside only under its conditions. None for a folder of imported
@@ -76,7 +76,7 @@ def table(results: RunResults) -> Table | None:
     )
 
 
-def _rates(results: RunResults, a: str, b: str, *, beside: bool) -> tuple[Cell, ...]:
+def _rates(results: RunReader, a: str, b: str, *, beside: bool) -> tuple[Cell, ...]:
     cells = []
     for key, digits in _COLUMNS.items():
         published = of_paper("human", f"{a}-{b}", key) if beside else None
@@ -88,7 +88,7 @@ def _rates(results: RunResults, a: str, b: str, *, beside: bool) -> tuple[Cell, 
     return tuple(cells)
 
 
-def people(results: RunResults) -> Table | None:
+def people(results: RunReader) -> Table | None:
     """Return how the votes of each study were counted and how far people agree; None without."""
     found = _with_scores(results)
     if not found:
@@ -119,7 +119,7 @@ def people(results: RunResults) -> Table | None:
     )
 
 
-def judge(results: RunResults) -> Table | None:
+def judge(results: RunReader) -> Table | None:
     """Return how far the head-to-head judge agrees with people on the same items; None without."""
     found = _with_scores(results)
     if not found:
@@ -163,11 +163,11 @@ def judge(results: RunResults) -> Table | None:
     )
 
 
-def _with_scores(results: RunResults) -> list[tuple[str, str]]:
+def _with_scores(results: RunReader) -> list[tuple[str, str]]:
     return [(a, b) for a, b in results.studies if results.scores(f"human/{a}-{b}")]
 
 
-def _study_words(results: RunResults, a: str, b: str) -> str:
+def _study_words(results: RunReader, a: str, b: str) -> str:
     """Say what a study came to in a sentence or two."""
     name, address = f"{label(a)} against {label(b)}", f"human/{a}-{b}"
     scores, manifest = results.scores(address), _items(results, address)
@@ -187,7 +187,7 @@ def _study_words(results: RunResults, a: str, b: str) -> str:
     return said
 
 
-def _counts(results: RunResults, address: str) -> list[Cell]:
+def _counts(results: RunReader, address: str) -> list[Cell]:
     manifest = _items(results, address)
     tie = results.scores(address)["tie"]
     voted = [len(manifest.facts["annotators"]), manifest.counts["votes"]] if manifest else []
@@ -198,7 +198,7 @@ def _counts(results: RunResults, address: str) -> list[Cell]:
     return [*cells, *(Cell(float(count), digits=0, n=tie.n, rows=address) for count in ties)]
 
 
-def _detail(results: RunResults, address: str, name: str, *, scale: float, digits: int) -> Cell:
+def _detail(results: RunReader, address: str, name: str, *, scale: float, digits: int) -> Cell:
     """Return what stands in the detail of the judge's agreement."""
     score = results.scores(address)["judge/agreement"]
     if score.value is None or score.detail is None:
@@ -209,12 +209,12 @@ def _detail(results: RunResults, address: str, name: str, *, scale: float, digit
     return Cell(scale * float(value), digits=digits, n=score.n, missing=score.missing, rows=address)
 
 
-def _items(results: RunResults, address: str) -> Manifest | None:
+def _items(results: RunReader, address: str) -> Manifest | None:
     ref = evaluation_ref(address, Stage.ITEMS)
     return results.manifest(ref) if results.exists(ref) else None
 
 
-def _made_since(results: RunResults) -> list[str]:
+def _made_since(results: RunReader) -> list[str]:
     """Say which models have answered again since people judged them."""
     notes = []
     for a, b in results.studies:
@@ -235,7 +235,7 @@ def _made_since(results: RunResults) -> list[str]:
     return notes
 
 
-def figure(results: RunResults) -> Figure | None:
+def figure(results: RunReader) -> Figure | None:
     """Return the bars of the studies in which an item was judged by all; None without any."""
     bars = [bar_of(results, "human", a, b, lacking=_LACKING) for a, b in results.studies]
     return stacked(
@@ -248,7 +248,7 @@ def figure(results: RunResults) -> Figure | None:
     )
 
 
-def rows(results: RunResults, a: str, b: str, most: int) -> RowGroup | None:
+def rows(results: RunReader, a: str, b: str, most: int) -> RowGroup | None:
     """Return the items of a study; None if its results have not been made."""
     address = f"human/{a}-{b}"
     ref = evaluation_ref(address, Stage.ITEMS)
@@ -305,7 +305,7 @@ def _comment(vote: Mapping[str, Any]) -> str:
     return vote["comment"] if vote["comment"] else "(no comment)"
 
 
-def all_rows(results: RunResults, most: int) -> list[RowGroup | None]:
+def all_rows(results: RunReader, most: int) -> list[RowGroup | None]:
     """Return the items of every study."""
     return [rows(results, a, b, most) for a, b in results.studies]
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure as Canvas
 
+    from core.reader import RunReader
     from core.records import Generation
     from reports.document import Published
-    from reports.results import RunResults
 
 _UNIT = ("The paper gives its lengths without a unit: characters, by inference.",)
 _COLUMNS = ("AlpacaEval prompts", "AlpacaEval's reference")
@@ -42,7 +42,7 @@ _BENCHMARKS = {
 _UNASKED = ("too_long", "not_asked", "failed")
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per model: mean characters of its head-to-head and its AlpacaEval answers.
 
     None if neither benchmark is asked for and there are no answers.
@@ -80,7 +80,7 @@ def table(results: RunResults) -> Table | None:
     )
 
 
-def _of_alpaca(results: RunResults, model: str, *, with_published: bool) -> tuple[Cell, ...]:
+def _of_alpaca(results: RunReader, model: str, *, with_published: bool) -> tuple[Cell, ...]:
     address = f"{model}/alpaca_eval"
     own = with_published and comparable.imported(results, address) is None
     published: Published | None = None
@@ -92,7 +92,7 @@ def _of_alpaca(results: RunResults, model: str, *, with_published: bool) -> tupl
     )
 
 
-def _head_to_head(results: RunResults, model: str) -> Cell:
+def _head_to_head(results: RunReader, model: str) -> Cell:
     ref = evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS)
     if not results.exists(ref):
         return Cell(reason=results.why_absent(ref.address) or "no answers")
@@ -105,7 +105,7 @@ def _head_to_head(results: RunResults, model: str) -> Cell:
     return Cell(value=float(mean), digits=0, n=n, missing=missing)
 
 
-def _cut(results: RunResults, models: list[str]) -> Iterator[str]:
+def _cut(results: RunReader, models: list[str]) -> Iterator[str]:
     """Yield how many answers the token limit cut: their length says nothing about the model."""
     for model in models:
         for benchmark, title in (("head_to_head", "head-to-head"), ("alpaca_eval", "AlpacaEval")):
@@ -120,7 +120,7 @@ def _cut(results: RunResults, models: list[str]) -> Iterator[str]:
                 )
 
 
-def figure(results: RunResults) -> Figure | None:
+def figure(results: RunReader) -> Figure | None:
     """Return mean characters of the answers to each benchmark, per model; None without answers."""
     found = {
         series: [mean_characters(results, model, name) for model in results.models]
@@ -150,7 +150,7 @@ def figure(results: RunResults) -> Figure | None:
     return Figure("answer_lengths", title, svg, description, "Table 1", notes)
 
 
-def mean_characters(results: RunResults, model: str, benchmark: str) -> Point | None:
+def mean_characters(results: RunReader, model: str, benchmark: str) -> Point | None:
     """Return the mean length of a model's answers to one benchmark.
 
     The interval resamples prompts, so that two turns are one observation. Imported AlpacaEval

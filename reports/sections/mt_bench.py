@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure as Canvas
 
+    from core.reader import RunReader
     from core.records import TurnJudgment
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 COLUMNS = {
     "category/writing": "writing",
@@ -48,7 +48,7 @@ _CATEGORIES = (
 _LEAST, _MOST = 1.0, 10.0
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per model, in points from 1 to 10; None if nobody asks and there are none."""
     models = models_of(results, "mt_bench")
     if not models:
@@ -82,7 +82,7 @@ def table(results: RunResults) -> Table | None:
     )
 
 
-def _judging(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
+def _judging(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
     """Yield, for each model, why grades are missing and how far the judge repeats itself."""
     for model in models:
         overall = results.scores(f"{model}/mt_bench").get("overall")
@@ -102,7 +102,7 @@ def _judging(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
             )
 
 
-def figure(results: RunResults) -> Figure | None:
+def figure(results: RunReader) -> Figure | None:
     """Return overall and category scores of each model; None without any."""
     found = {model: results.scores(f"{model}/mt_bench") for model in results.models}
     models = [m for m, scores in found.items() if any(map(point_of, scores.values()))]
@@ -148,7 +148,7 @@ def _draw(
     legend(canvas, axes)
 
 
-def rows(results: RunResults, model: str, most: int) -> RowGroup | None:
+def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return a model's MT-Bench grades by question, turn and draw; None without any."""
     ref = evaluation_ref(f"{model}/mt_bench", Stage.TURN_JUDGMENTS)
     if not results.exists(ref):

@@ -9,11 +9,11 @@ from reports.document import Section
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from core.reader import RunReader
     from reports.document import Figure, RowGroup, Table
-    from reports.results import RunResults
 
 
-def _no_rows(results: RunResults, most: int) -> tuple[RowGroup, ...]:  # noqa: ARG001
+def _no_rows(results: RunReader, most: int) -> tuple[RowGroup, ...]:  # noqa: ARG001
     return ()
 
 
@@ -23,22 +23,22 @@ class ReportSection(NamedTuple):
     `rows` takes the most rows to keep behind one number.
     """
 
-    build: Callable[[RunResults], Iterable[Section]]
-    rows: Callable[[RunResults, int], Iterable[RowGroup | None]] = _no_rows
+    build: Callable[[RunReader], Iterable[Section]]
+    rows: Callable[[RunReader, int], Iterable[RowGroup | None]] = _no_rows
 
 
 def section_of(
     key: str,
     title: str,
     *,
-    paragraphs: Callable[[RunResults], tuple[str, ...]] = lambda _: (),
-    figures: tuple[Callable[[RunResults], Figure | None], ...] = (),
-    tables: tuple[Callable[[RunResults], Table | None], ...] = (),
-    rows: Callable[[RunResults, int], Iterable[RowGroup | None]] = _no_rows,
+    paragraphs: Callable[[RunReader], tuple[str, ...]] = lambda _: (),
+    figures: tuple[Callable[[RunReader], Figure | None], ...] = (),
+    tables: tuple[Callable[[RunReader], Table | None], ...] = (),
+    rows: Callable[[RunReader, int], Iterable[RowGroup | None]] = _no_rows,
 ) -> ReportSection:
     """Return an entry that adds one section; what a function returns None for is left out."""
 
-    def build(results: RunResults) -> tuple[Section]:
+    def build(results: RunReader) -> tuple[Section]:
         drawn = [figure for draw in figures if (figure := draw(results)) is not None]
         filled = [table for fill in tables if (table := fill(results)) is not None]
         return (Section(key, title, paragraphs(results), tuple(drawn), tuple(filled)),)
@@ -47,7 +47,7 @@ def section_of(
 
 
 def of_models(
-    rows: Callable[[RunResults, str, int], RowGroup | None],
-) -> Callable[[RunResults, int], Iterable[RowGroup | None]]:
+    rows: Callable[[RunReader, str, int], RowGroup | None],
+) -> Callable[[RunReader, int], Iterable[RowGroup | None]]:
     """Return the rows of every model of a run, given those of one."""
     return lambda results, most: [rows(results, model, most) for model in results.models]

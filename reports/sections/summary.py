@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.collect import HEADLINES, wanted
 from reports.document import Cell, Section, Table, TableRow
 from reports.sections.cells import cell_of, label
 from reports.sections.section import ReportSection
 
 if TYPE_CHECKING:
-    from reports.collect import Wanted
-    from reports.results import RunResults
+    from core.benchmarks import Subject
+    from core.reader import RunReader
 
 _TITLES = {
     "head_to_head": "head to head",
@@ -24,10 +23,9 @@ _TITLES = {
     "contamination": "contamination",
 }
 _BASELINE = "sft"
-_JUDGED = ("head_to_head", "alpaca_eval", "mt_bench", "self_judge")
 
 
-def section(results: RunResults) -> Section:
+def section(results: RunReader) -> Section:
     """Return the summary: sentences on what was measured, and one table with a row per model."""
     return Section(
         "summary",
@@ -37,9 +35,9 @@ def section(results: RunResults) -> Section:
     )
 
 
-def _coverage(results: RunResults) -> list[str]:
+def _coverage(results: RunReader) -> list[str]:
     """Say what is there, what failed and what was not tried."""
-    everything = wanted(results)
+    everything = results.subjects()
     done = [one for one in everything if results.scores(one.address)]
     failed = {one.address: results.failure(one.address) for one in everything if one not in done}
     said = [f"{len(done)} of {len(everything)} evaluations are done."]
@@ -62,13 +60,13 @@ def _coverage(results: RunResults) -> list[str]:
     return [" ".join(said)]
 
 
-def _is_empty(results: RunResults, one: Wanted) -> bool:
+def _is_empty(results: RunReader, one: Subject) -> bool:
     """Whether a benchmark ran and its first headline number could not be measured."""
-    score = results.scores(one.address).get(HEADLINES.get(one.benchmark, ("",))[0])
+    score = results.scores(one.address).get(one.facts.headline)
     return score is not None and score.value is None
 
 
-def _data(results: RunResults) -> list[str]:
+def _data(results: RunReader) -> list[str]:
     """Say which benchmarks use the packaged sample, and that items are few."""
     if results.config is None:
         return []
@@ -88,11 +86,11 @@ def _data(results: RunResults) -> list[str]:
     ]
 
 
-def _judge(results: RunResults) -> list[str]:
+def _judge(results: RunReader) -> list[str]:
     """Say who judged, if anybody did."""
     if results.config is None:
         return ["These results were imported from recorded files; nothing was run here."]
-    if not any(results.scores(one.address) for one in wanted(results) if one.benchmark in _JUDGED):
+    if not any(results.scores(one.address) for one in results.subjects() if one.facts.judged):
         return []
     judge = results.config.evaluation.judge
     if judge.backend == "openai":
@@ -103,7 +101,7 @@ def _judge(results: RunResults) -> list[str]:
     ]
 
 
-def _table(results: RunResults) -> Table:
+def _table(results: RunReader) -> Table:
     models = results.models
     columns: dict[str, tuple[str, str, int]] = {
         "AlpacaEval win rate": ("alpaca_eval", "win_rate", 2),
@@ -142,7 +140,7 @@ def _table(results: RunResults) -> Table:
     )
 
 
-def _net(results: RunResults, model: str, against: list[str]) -> Cell:
+def _net(results: RunReader, model: str, against: list[str]) -> Cell:
     if model not in against:
         return Cell()
     return cell_of(results, f"head_to_head/{model}-{_BASELINE}", "net", digits=1)

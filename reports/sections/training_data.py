@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
     from numpy.typing import NDArray
 
+    from core.reader import RunReader
     from core.store import Manifest
     from reports.document import Published
-    from reports.results import RunResults
 
 _SAMPLE = "sample"
 _SIZES = (
@@ -53,7 +53,7 @@ _JITTER = 0.01  # of the spread
 _DECIMALS = 2  # positions carry rounding; a hundredth of a unit is far below a dot's size
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per kind of data and iteration; None for a folder of imported results."""
     if results.config is None:
         return None
@@ -75,11 +75,11 @@ def _alone(row: TableRow) -> TableRow:
     return replace(row, cells=tuple(replace(cell, published=None) for cell in row.cells))
 
 
-def _rows(results: RunResults, iterations: int) -> Iterator[TableRow]:
+def _rows(results: RunReader, iterations: int) -> Iterator[TableRow]:
     yield _row("IFT examples", _rows_of(results, Ref(1, Stage.IFT), IFT_EXAMPLES))
     yield _row("EFT examples (training)", _rows_of(results, Ref(1, Stage.EFT), EFT_EXAMPLES))
     yield _row("EFT evaluation split (ranked replies)", _evaluation_split(results))
-    last = max(iterations, *results.iterations, 1)
+    last = max(iterations, *results.feedback_iterations, 1)
     for k in range(FIRST_FEEDBACK_ITERATION, last + 1):
         by = f"M{k - 1}"
         yield _row(
@@ -94,7 +94,7 @@ def _row(label: str, cell: Cell) -> TableRow:
     return TableRow(label, (cell,))
 
 
-def _rows_of(results: RunResults, ref: Ref, published: Published | None) -> Cell:
+def _rows_of(results: RunReader, ref: Ref, published: Published | None) -> Cell:
     manifest = _find(results, ref)
     if manifest is None:
         return Cell(reason="not made yet", digits=0, published=published)
@@ -102,7 +102,7 @@ def _rows_of(results: RunResults, ref: Ref, published: Published | None) -> Cell
 
 
 def _count(
-    results: RunResults,
+    results: RunReader,
     ref: Ref,
     name: str,
     *,
@@ -118,7 +118,7 @@ def _count(
     return Cell(value=value, digits=0, n=manifest.rows, published=published, rows=rows)
 
 
-def _evaluation_split(results: RunResults) -> Cell:
+def _evaluation_split(results: RunReader) -> Cell:
     ref, published = Ref(1, Stage.RANKED), EFT_EVALUATION_EXAMPLES
     if not results.exists(ref):
         return Cell(reason="not made yet", digits=0, published=published)
@@ -127,7 +127,7 @@ def _evaluation_split(results: RunResults) -> Cell:
     return Cell(value=replies, digits=0, published=published)
 
 
-def _find(results: RunResults, ref: Ref) -> Manifest | None:
+def _find(results: RunReader, ref: Ref) -> Manifest | None:
     return results.manifest(ref) if results.exists(ref) else None
 
 
@@ -139,7 +139,7 @@ class Group(NamedTuple):
     total: int
 
 
-def figure(results: RunResults) -> Figure | None:
+def figure(results: RunReader) -> Figure | None:
     """Return the projected texts of IFT, EFT and each iteration's prompts.
 
     At most 200 of each, a seeded sample. None when fewer than two sets have five texts; see
@@ -169,7 +169,7 @@ def figure(results: RunResults) -> Figure | None:
     )
 
 
-def why_absent(results: RunResults) -> str | None:
+def why_absent(results: RunReader) -> str | None:
     """Return why there is no such figure, None if there is."""
     sets = _text_sets(results)
     if sum(group.total >= _LEAST_TEXTS for group in sets) > 1:
@@ -229,7 +229,7 @@ def _start(reduced: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
     return (1e-4 * place).astype(np.float32)
 
 
-def _text_sets(results: RunResults) -> list[Group]:
+def _text_sets(results: RunReader) -> list[Group]:
     """Return every set with a text, as its training sees it: for EFT the judge's whole input."""
     rubric = load_rubric(results.config.judge.rubric if results.config is not None else "additive")
     examples = results.rows(Ref(1, Stage.EFT))
@@ -237,7 +237,7 @@ def _text_sets(results: RunResults) -> list[Group]:
         "IFT": [row.prompt for row in results.rows(Ref(1, Stage.IFT))],
         "EFT": [rubric.render(row.prompt, row.response) for row in examples],
     }
-    for k in results.iterations:
+    for k in results.feedback_iterations:
         rows = results.rows(Ref(k, Stage.PROMPTS))
         texts[f"AIFT(M{k - 1})"] = [row.text for row in rows if row.kept]
     seed = results.config.seed if results.config is not None else 0

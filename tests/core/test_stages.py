@@ -155,3 +155,11 @@ def test_no_two_files_of_a_run_have_the_same_path() -> None:
 def test_the_project_root_holds_configurations_and_packages() -> None:
     assert (project_root() / "configs" / "quickstart.toml").is_file()
     assert (project_root() / "core" / "stages.py").is_file()
+
+
+def test_addresses_are_read_and_names_of_sources_are_not() -> None:
+    assert Ref.parse("iter2/pairs") == Ref(2, Stage.PAIRS)
+    address = evaluation_ref("M2/nlp/arc_easy", Stage.ITEMS)
+    assert Ref.parse("eval/M2/nlp/arc_easy/items") == address
+    for name in ("rubric:additive", "file:piqa.validation.jsonl", "iterX/pairs", "eval/M1/pairs"):
+        assert Ref.parse(name) is None

@@ -82,8 +82,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
 
 def test_no_request_breaks_the_explorer(hostile: Source, mode: GenerationMode) -> None:
     rows = hostile.index.query("SELECT key FROM rows")
-    addresses = list(hostile.run.artifacts())
-    for ref in hostile.run.artifacts().values():
+    addresses = list(hostile.run.store.artifacts())
+    for ref in hostile.run.store.artifacts().values():
         rows += hostile.facts(ref, "key, prompt").rows
     known: dict[str, list[Any]] = {
         "k": [2],

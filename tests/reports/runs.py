@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any, Self
 
 from core.config import Config
+from core.reader import RunReader
 from core.records import ItemScore, Score
 from core.stages import Ref, Stage, evaluation_ref, named_model
 from core.store import Built, Key, Store
-from reports.results import RunResults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,9 +107,9 @@ class RunBuilder:
         path.write_text(json.dumps({"failed": found}), encoding="utf-8")
         return self
 
-    def open(self) -> RunResults:
+    def open(self) -> RunReader:
         """Open what is there by now."""
-        return RunResults(self.folder)
+        return RunReader(self.folder)
 
 
 def imported(

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ConfigError, DataError, StaleArtifact
+from core.errors import DataError, StaleArtifact
+from core.reader import RunReader
 from core.stages import Stage, evaluation_ref
 from core.store import Store
-from reports.collect import collect, unit_of
-from reports.results import RunResults
+from reports.collect import collect
 from reports.scores import Metric, ScoresFile, read_scores, to_json
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def scores(evaluated: Path) -> ScoresFile:
-    return collect(RunResults(evaluated / "smoke"))
+    return collect(RunReader(evaluated / "smoke"))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_every_number_with_items_is_their_mean(scores: ScoresFile) -> None:
 def test_what_the_configuration_wants_and_is_not_there_has_a_reason(copy: Path) -> None:
     Store(copy).remove([evaluation_ref("M1/nlp/piqa", Stage.SCORES)])
     (copy / "eval" / "outcomes.json").write_text('{"failed": {"M1/nlp/piqa": "disk on fire"}}')
-    found = by_id(collect(RunResults(copy)))
+    found = by_id(collect(RunReader(copy)))
     missing = [metric for name, metric in found.items() if name.startswith("M1/nlp/piqa/")]
     assert [(m.value, m.n, m.reason) for m in missing] == [(None, 0, "failed: disk on fire")]
     # The others are not touched by it.
@@ -71,7 +71,7 @@ def test_a_number_that_is_not_the_mean_of_its_items_is_refused(copy: Path) -> No
     stamp.update(sha256=sha256_file(path), size=stat.st_size, mtime_ns=stat.st_mtime_ns)
     manifest.write_text(json.dumps(tree))
     with pytest.raises(StaleArtifact, match=r"eval/M1/nlp/piqa/scores: acc is .* items have the"):
-        collect(RunResults(copy))
+        collect(RunReader(copy))
 
 
 @pytest.mark.slow
@@ -125,20 +125,3 @@ def test_files_that_are_no_scores_are_refused_with_what_to_do(tmp_path: Path) ->
 def test_the_published_schema_is_the_one_that_is_read() -> None:
     written = json.loads((ROOT / "docs" / "scores.schema.json").read_text())
     assert written == ScoresFile.model_json_schema()
-
-
-def test_units_say_what_a_number_is() -> None:
-    assert unit_of("alpaca_eval", "win_rate/length/1 paragraph") == "percent"
-    assert unit_of("alpaca_eval", "length_controlled_win_rate") == "percent"
-    assert unit_of("alpaca_eval", "avg_length") == "characters"
-    assert unit_of("mt_bench", "overall") == "points"
-    assert unit_of("head_to_head", "sign_test") == "p_value"
-    assert unit_of("agreement", "kendall_tau") == "share"
-    assert unit_of("self_judge", "mean_difference") == "points"
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not a run"):
-        RunResults(tmp_path)
-    with pytest.raises(ConfigError, match="not a run"):
-        RunResults(tmp_path / "nowhere")

@@ -7,9 +7,9 @@ import pytest
 
 from core.errors import StaleArtifact
 from core.records import Candidate, Example, LedgerRow
-from core.stages import Ref, Stage, evaluation_ref
+from core.stages import Ref, Stage
 from core.store import Built, Key, Store
-from reports.lineage import finished, parse_address, verified
+from reports.lineage import verified
 from tests.reports.runs import RunBuilder
 
 IFT, M1 = Ref(1, Stage.IFT), Ref(1, Stage.MODEL)
@@ -41,17 +41,9 @@ def small(tmp_path: Path) -> Store:
     return store
 
 
-def test_addresses_are_read_and_names_of_sources_are_not() -> None:
-    assert parse_address("iter2/pairs") == Ref(2, Stage.PAIRS)
-    address = evaluation_ref("M2/nlp/arc_easy", Stage.ITEMS)
-    assert parse_address("eval/M2/nlp/arc_easy/items") == address
-    for name in ("rubric:additive", "file:piqa.validation.jsonl", "iterX/pairs", "eval/M1/pairs"):
-        assert parse_address(name) is None
-
-
 def test_every_artifact_of_a_whole_run_is_verified(smoke_run: Path) -> None:
     artifacts = verified(Store(smoke_run))
-    assert set(artifacts) == set(finished(Store(smoke_run)))
+    assert set(artifacts) == set(Store(smoke_run).artifacts())
     assert {"iter0/base", "iter1/model", "iter2/pairs", "iter3/model"} <= set(artifacts)
     assert artifacts["iter2/model"].inputs["iter2/pairs"] == artifacts["iter2/pairs"].sha256
     assert artifacts["iter2/model"].path == "iter2/model"

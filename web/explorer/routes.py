@@ -216,7 +216,7 @@ def _grades(source: Source, templates: Templates) -> APIRouter:
     ) -> HTMLResponse:
         """Return a task's items, right or wrong for every model."""
         found = nlp_items.nlp(source, task, Asked(show=show, page=page))
-        known = ", ".join(source.run.tasks) or "none"
+        known = ", ".join(source.run.parts("nlp")) or "none"
         return templates.page(request, _or_404(found, f"task {task!r}; there are {known}"))
 
     @router.get("/nlp/{task}/item")
@@ -264,7 +264,7 @@ def _rows(source: Source, templates: Templates) -> APIRouter:
     ) -> HTMLResponse:
         """Return an artifact's rows with what it was made from."""
         found = rows.artifact(source, address, Asked(outcome=outcome, q=q, page=page))
-        known = ", ".join(source.run.artifacts())
+        known = ", ".join(source.run.store.artifacts())
         return templates.page(request, _or_404(found, f"artifact {address!r}; there are {known}"))
 
     @router.get("/row")
@@ -280,7 +280,7 @@ def _rows(source: Source, templates: Templates) -> APIRouter:
         """Say what pages there are."""
         pages = ("/", "/head-to-head", "/alpaca-eval", "/mt-bench", "/agreement", "/search")
         iterations = [f"/iteration/{k}" for k in source.run.iterations]
-        tasks = [link(f"/nlp/{task}") for task in source.run.tasks]
+        tasks = [link(f"/nlp/{task}") for task in source.run.parts("nlp")]
         known = ", ".join((*pages, *iterations, *tasks))
         raise HTTPException(HTTPStatus.NOT_FOUND, f"no page {path!r}; there are {known}")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from core.errors import MissingArtifact, SrlmError
+from core.reader import RunReader
 from web.explorer.index.index import Index
 from web.explorer.index.search import Search, words_of
-from web.explorer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class Source:
         Raises:
             ConfigError: there is no run at `folder`.
         """
-        self.run = RunFolder(folder)
+        self.run = RunReader(folder)
         self.index = Index(self.run)
         self.search = Search(self.run, self.index)
 

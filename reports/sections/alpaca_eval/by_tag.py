@@ -16,7 +16,7 @@ from reports.sections.drawing import Point, draw_columns, draw_rows, height_of, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from reports.results import RunResults
+    from core.reader import RunReader
 
 _TITLES = {
     "category": ("by category", "category", "Figure 4"),
@@ -54,22 +54,22 @@ _LOOKS: dict[Kind, _Look] = {
 }
 
 
-def category(results: RunResults) -> Table | None:
+def category(results: RunReader) -> Table | None:
     """Return the win rate by category, and how many prompts each has (Figure 4, Table 6)."""
     return _breakdown(results, "category")
 
 
-def complexity(results: RunResults) -> Table | None:
+def complexity(results: RunReader) -> Table | None:
     """Return the win rate by complexity of the instruction (Figure 11)."""
     return _breakdown(results, "complexity")
 
 
-def length(results: RunResults) -> Table | None:
+def length(results: RunReader) -> Table | None:
     """Return the win rate by expected length of the answer (Figure 11)."""
     return _breakdown(results, "length")
 
 
-def _breakdown(results: RunResults, kind: str) -> Table | None:
+def _breakdown(results: RunReader, kind: str) -> Table | None:
     """Return a row per group and a column per model; None if nobody asks for tags.
 
     Groups that no model has prompts in are left out. A table whose tags are not there yet has one
@@ -108,7 +108,7 @@ def _breakdown(results: RunResults, kind: str) -> Table | None:
     )
 
 
-def _row(results: RunResults, kind: str, group: str, models: tuple[str, ...]) -> TableRow:
+def _row(results: RunReader, kind: str, group: str, models: tuple[str, ...]) -> TableRow:
     key = f"win_rate/{kind}/{group}"
     found = [results.scores(f"{model}/alpaca_eval").get(key) for model in models]
     sizes = [score.n + score.missing for score in found if score is not None]
@@ -119,24 +119,24 @@ def _row(results: RunResults, kind: str, group: str, models: tuple[str, ...]) ->
     return TableRow(group, (Cell(value=max(sizes), digits=0, published=published), *cells))
 
 
-def _absent(results: RunResults, models: tuple[str, ...]) -> TableRow:
+def _absent(results: RunReader, models: tuple[str, ...]) -> TableRow:
     reasons = [results.why_absent(f"{m}/alpaca_eval") or "not tagged yet" for m in models]
     return TableRow("all", (Cell(reason="not tagged yet"), *(Cell(reason=r) for r in reasons)))
 
 
-def _tagged_by(results: RunResults) -> str:
+def _tagged_by(results: RunReader) -> str:
     if not results.exists(_TAGS):
         return "A judge tags the instructions."
     return f"Tagged by {results.manifest(_TAGS).facts.get('judge', 'the judge')}."
 
 
-def _note(results: RunResults, kind: str) -> tuple[str, ...]:
+def _note(results: RunReader, kind: str) -> tuple[str, ...]:
     if kind != "category":
         return ()
     return comparable.note(comparable.leaderboard_obstacles(results))
 
 
-def figure(results: RunResults, kind: Kind) -> Figure | None:
+def figure(results: RunReader, kind: Kind) -> Figure | None:
     """Return the win rate of each group and model; None unless instructions were tagged."""
     prefix = f"win_rate/{kind}/"
     found = {model: results.scores(f"{model}/alpaca_eval") for model in results.models}

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure as Canvas
 
+    from core.reader import RunReader
     from core.records import Annotation, Score
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 _OFFICIAL = "length_controlled_v1"
 _VARIANTS = {
@@ -64,7 +64,7 @@ _FIRST, _SECOND = "m", "M"  # the annotator's names for the answer shown first a
 _SAME = 1e-3
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per model, and the published rows of other systems where they may stand.
 
     None if nobody asks for AlpacaEval and there are no scores of it.
@@ -95,7 +95,7 @@ def table(results: RunResults) -> Table | None:
     )
 
 
-def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
+def _cells(results: RunReader, model: str, beside: Beside) -> tuple[Cell, ...]:
     address = f"{model}/alpaca_eval"
     controlled = results.scores(address).get(_CONTROLLED)
     official = controlled is not None and (controlled.detail or {}).get("variant") == _OFFICIAL
@@ -114,7 +114,7 @@ def _cells(results: RunResults, model: str, beside: Beside) -> tuple[Cell, ...]:
     )
 
 
-def _published_rows(results: RunResults, beside: Beside) -> Iterator[TableRow]:
+def _published_rows(results: RunReader, beside: Beside) -> Iterator[TableRow]:
     """Yield the paper's models, unless they stand in the cells, and the leaderboard's others."""
     if comparable.leaderboard_obstacles(results):
         return
@@ -130,7 +130,7 @@ def _published_rows(results: RunResults, beside: Beside) -> Iterator[TableRow]:
             yield TableRow(title, (Cell(value=value), controlled, EMPTY), kind="published")
 
 
-def _who_judged(results: RunResults) -> Iterator[str]:
+def _who_judged(results: RunReader) -> Iterator[str]:
     references = []
     for model in results.models:
         facts = comparable.imported(results, f"{model}/alpaca_eval")
@@ -146,7 +146,7 @@ def _who_judged(results: RunResults) -> Iterator[str]:
     yield f"Judge: {judges}; reference: {listed(tuple(dict.fromkeys(references)))}."
 
 
-def _variants(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
+def _variants(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
     """Yield which fit stands behind the length-controlled numbers, and what it has to say."""
     by_variant: dict[str, list[str]] = {}
     remarks = []
@@ -163,7 +163,7 @@ def _variants(results: RunResults, models: tuple[str, ...]) -> Iterator[str]:
     yield from remarks
 
 
-def _incomplete(results: RunResults, models: tuple[str, ...], beside: Beside) -> Iterator[str]:
+def _incomplete(results: RunReader, models: tuple[str, ...], beside: Beside) -> Iterator[str]:
     """Yield which imported files lack prompts, and what that did to their published number."""
     for model in models:
         score = results.scores(f"{model}/alpaca_eval").get("win_rate")
@@ -183,7 +183,7 @@ def _incomplete(results: RunResults, models: tuple[str, ...], beside: Beside) ->
         yield f"{model}: the file has {count} of {ALPACA_EVAL_PROMPTS} prompts.{shift}"
 
 
-def figure(results: RunResults) -> Figure | None:
+def figure(results: RunReader) -> Figure | None:
     """Return both win rates with intervals across models; None without any."""
     found = {model: results.scores(f"{model}/alpaca_eval") for model in results.models}
     models = [m for m, scores in found.items() if any(point_of(scores.get(k)) for k, _ in _KINDS)]
@@ -229,7 +229,7 @@ def _draw(
     legend(canvas, axes)
 
 
-def rows(results: RunResults, model: str, most: int) -> RowGroup | None:
+def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return a model's AlpacaEval comparisons; None without any."""
     ref = evaluation_ref(f"{model}/alpaca_eval", Stage.ANNOTATIONS)
     if not results.exists(ref):

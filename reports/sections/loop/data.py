@@ -28,14 +28,14 @@ from reports.sections.items import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from core.reader import RunReader
     from core.records import Candidate, LedgerRow, Prompt, PromptCall
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 _OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_candidates")
 
 
-def prompts(results: RunResults, k: int) -> Table:
+def prompts(results: RunReader, k: int) -> Table:
     """Return how many tasks were found in the generator's words, kept, and rejected by reason."""
     reasons = Counter(row.rejected for row in results.rows(Ref(k, Stage.PROMPTS)))
     kept = reasons.pop(None, 0)
@@ -51,7 +51,7 @@ def prompts(results: RunResults, k: int) -> Table:
     )
 
 
-def ledger(results: RunResults, k: int) -> Table:
+def ledger(results: RunReader, k: int) -> Table:
     """Return what became of each kept prompt; the outcomes add up to them."""
     found = Counter(row.outcome for row in results.rows(Ref(k, Stage.PAIRS)))
     ordered = [*_OUTCOMES, *sorted(found.keys() - {*_OUTCOMES})]
@@ -68,7 +68,7 @@ def ledger(results: RunResults, k: int) -> Table:
     )
 
 
-def lengths(results: RunResults, k: int) -> Table:
+def lengths(results: RunReader, k: int) -> Table:
     """Return mean characters of candidates, chosen and rejected answers, and how many were cut."""
     answers = [r for r in results.rows(Ref(k, Stage.CANDIDATES)) if r.finish != "too_long"]
     pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
@@ -112,7 +112,7 @@ def _mean(values: Sequence[float], clusters: Sequence[str], seed: int) -> Point 
     return Point(sum(values) / len(values), low, high, len(values))
 
 
-def rows(results: RunResults, k: int, most: int) -> list[RowGroup]:
+def rows(results: RunReader, k: int, most: int) -> list[RowGroup]:
     """Return the groups of iteration k that exist; links lead only to rows that are shown."""
     found = [_prompts(results, k, most), _judgments(results, k, most), _pairs(results, k, most)]
     groups = [one for one in found if one is not None]
@@ -125,7 +125,7 @@ def _linked(item: Item, shown: set[tuple[str, str]]) -> Item:
     return item if len(kept) == len(item.links) else replace(item, links=kept)
 
 
-def _prompts(results: RunResults, k: int, most: int) -> RowGroup | None:
+def _prompts(results: RunReader, k: int, most: int) -> RowGroup | None:
     ref = Ref(k, Stage.PROMPTS)
     if not results.exists(ref):
         return None
@@ -156,7 +156,7 @@ def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
     return Item(row.key, (excerpt(row.text), kept, str(row.call)), tuple(parts), links)
 
 
-def _judgments(results: RunResults, k: int, most: int) -> RowGroup | None:
+def _judgments(results: RunReader, k: int, most: int) -> RowGroup | None:
     ref = Ref(k, Stage.JUDGMENTS)
     if not results.exists(ref):
         return None
@@ -209,7 +209,7 @@ def _role(key: str, pair: LedgerRow | None) -> str:
     return named.get(key, "not used")
 
 
-def _pairs(results: RunResults, k: int, most: int) -> RowGroup | None:
+def _pairs(results: RunReader, k: int, most: int) -> RowGroup | None:
     ref = Ref(k, Stage.PAIRS)
     if not results.exists(ref):
         return None

@@ -15,11 +15,11 @@ from reports.sections.loop import training as curves
 from reports.sections.loop.training import checkpoints
 
 if TYPE_CHECKING:
+    from core.reader import RunReader
     from reports.document import Table
-    from reports.results import RunResults
 
 
-def section(results: RunResults, k: int) -> Section:
+def section(results: RunReader, k: int) -> Section:
     """Return the story of iteration k; what is not there is named in a sentence."""
     paragraphs = [
         _summary(results, k),
@@ -40,7 +40,7 @@ def section(results: RunResults, k: int) -> Section:
     )
 
 
-def _tables(results: RunResults, k: int) -> list[Table]:
+def _tables(results: RunReader, k: int) -> list[Table]:
     found: list[Table | None] = [data_tables.prompts(results, k)]
     if results.exists(Ref(k, Stage.HEALTH)):
         found.append(judge_tables.health(results, k))
@@ -54,7 +54,7 @@ def _tables(results: RunResults, k: int) -> list[Table]:
     return [table for table in found if table is not None]
 
 
-def _summary(results: RunResults, k: int) -> str:
+def _summary(results: RunReader, k: int) -> str:
     """Say in one go what happened, as far as it did."""
     prompts = results.rows(Ref(k, Stage.PROMPTS))
     kept = sum(row.kept for row in prompts)
@@ -76,7 +76,7 @@ def _summary(results: RunResults, k: int) -> str:
     return " ".join(said)
 
 
-def _missing(results: RunResults, k: int) -> list[str]:
+def _missing(results: RunReader, k: int) -> list[str]:
     found = []
     stages = (Stage.CANDIDATES, Stage.JUDGMENTS, Stage.HEALTH, Stage.PAIRS, Stage.MODEL)
     absent = [str(Ref(k, stage)) for stage in stages if not results.exists(Ref(k, stage))]
@@ -91,11 +91,11 @@ def _missing(results: RunResults, k: int) -> list[str]:
     return found
 
 
-def _writer(results: RunResults, k: int) -> str:
+def _writer(results: RunReader, k: int) -> str:
     name = results.config.prompts.generator if results.config is not None else "self"
     return {"self": f"M{k - 1}", "base": "M0", "sft": "The SFT baseline"}.get(name, Path(name).name)
 
 
-def _judge(results: RunResults, k: int) -> str:
+def _judge(results: RunReader, k: int) -> str:
     name = results.config.improvement.judge if results.config is not None else "self"
     return "The SFT baseline" if name == "sft" else f"M{k - 1}"

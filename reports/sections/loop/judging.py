@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.config import HealthSection
+    from core.reader import RunReader
     from core.records import (
         Candidate,
         Flag,
         Measurement,
     )
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 _MOST_FLAGS = 20
 
@@ -63,7 +63,7 @@ _CONTAMINATION = {
 }
 
 
-def health(results: RunResults, k: int) -> Table:
+def health(results: RunReader, k: int) -> Table:
     """Return each measurement of the self-judge beside its limit."""
     measured: dict[str, Measurement] = {m.key: m for m in results.rows(Ref(k, Stage.HEALTH))}
     limits = _limits(results.config.health) if results.config is not None else {}
@@ -84,7 +84,7 @@ def health(results: RunResults, k: int) -> Table:
     )
 
 
-def broken_limits(results: RunResults, k: int) -> list[str]:
+def broken_limits(results: RunReader, k: int) -> list[str]:
     """Return a sentence per limit that the judge breaks; one that says so if it breaks none."""
     measured = results.rows(Ref(k, Stage.HEALTH))
     if results.config is None or not measured:
@@ -95,7 +95,7 @@ def broken_limits(results: RunResults, k: int) -> list[str]:
     return [f"M{k - 1} as a judge breaks a limit: {problem}." for problem in found]
 
 
-def self_judge(results: RunResults, k: int) -> Table | None:
+def self_judge(results: RunReader, k: int) -> Table | None:
     """Return the self-judge beside the external one; None if that was not evaluated."""
     address = f"self_judge/iter{k}"
     scores = results.scores(address)
@@ -115,7 +115,7 @@ def self_judge(results: RunResults, k: int) -> Table | None:
     )
 
 
-def contamination(results: RunResults, k: int) -> list[Table]:
+def contamination(results: RunReader, k: int) -> list[Table]:
     """Return the share of flagged prompts and the flags themselves; [] if not evaluated."""
     address = f"contamination/iter{k}"
     scores = results.scores(address)
@@ -161,7 +161,7 @@ def _flags(flags: list[Flag], k: int, address: str) -> Table:
     )
 
 
-def flagged_by_benchmark(results: RunResults, k: int) -> str:
+def flagged_by_benchmark(results: RunReader, k: int) -> str:
     """Say how many prompts overlap with which evaluation sets, or why that is unknown."""
     address = f"contamination/iter{k}"
     score = results.scores(address).get("flagged")
@@ -202,7 +202,7 @@ def _limits(section: HealthSection) -> dict[str, str]:
     }
 
 
-def probe_rows(results: RunResults, most: int) -> list[RowGroup]:
+def probe_rows(results: RunReader, most: int) -> list[RowGroup]:
     """Return the judge probes of M0 and M1, and the baseline's judgments for EFT."""
     known = (
         ("probe/M0", "Probe: M0 judges human-ranked replies", Ref(0, Stage.PROBE)),
@@ -213,7 +213,7 @@ def probe_rows(results: RunResults, most: int) -> list[RowGroup]:
     return [one for one in found if one is not None]
 
 
-def self_judge_rows(results: RunResults, k: int, most: int) -> RowGroup | None:
+def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     """Return the answers of iteration k that both judges saw; None if there are none."""
     address = f"self_judge/iter{k}"
     ref = evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)
@@ -252,7 +252,7 @@ class _Both(NamedTuple):
     external: Judged
 
 
-def contamination_rows(results: RunResults, k: int, most: int) -> RowGroup | None:
+def contamination_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     """Return the prompts of iteration k that overlap with evaluation items; None if not checked."""
     address = f"contamination/iter{k}"
     ref = evaluation_ref(address, Stage.FLAGS)

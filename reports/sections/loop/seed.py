@@ -14,15 +14,15 @@ from reports.sections.drawing import Point
 from reports.sections.loop.training import of_seed_models
 
 if TYPE_CHECKING:
+    from core.reader import RunReader
     from core.records import Judgment
-    from reports.results import RunResults
 
 _IFT, _RANKED, _EFT = (Ref(1, stage) for stage in (Stage.IFT, Stage.RANKED, Stage.EFT))
 _JUDGED, _CONSTRUCTED = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
 _DROPPED = "dropped_"
 
 
-def section(results: RunResults) -> Section:
+def section(results: RunReader) -> Section:
     """Return the story of iteration 1; what is not there is named in a sentence."""
     refs = (_IFT, _RANKED, SFT_BASELINE, _EFT, model_ref(1))
     absent = [str(ref) for ref in refs if not results.exists(ref)]
@@ -44,7 +44,7 @@ def section(results: RunResults) -> Section:
     )
 
 
-def _data(results: RunResults) -> Table:
+def _data(results: RunReader) -> Table:
     """Return how much seed data there is."""
 
     def size(ref: Ref, name: str | None = None) -> Cell:
@@ -64,7 +64,7 @@ def _data(results: RunResults) -> Table:
     return Table("iteration_1_data", "Seed data", "data", ("number",), rows)
 
 
-def _construction(results: RunResults) -> Table | None:
+def _construction(results: RunReader) -> Table | None:
     """Return the yield of EFT by construction: what was kept of the baseline's judgments."""
     if not results.exists(_CONSTRUCTED):
         return None
@@ -86,7 +86,7 @@ def _construction(results: RunResults) -> Table | None:
     )
 
 
-def _scores(results: RunResults) -> Table | None:
+def _scores(results: RunReader) -> Table | None:
     """Return the scores of the EFT examples and where they come from."""
     examples = results.rows(_EFT)
     if not examples:
@@ -105,7 +105,7 @@ def _scores(results: RunResults) -> Table | None:
     )
 
 
-def _judging(results: RunResults) -> Table | None:
+def _judging(results: RunReader) -> Table | None:
     """Return how M0, the SFT baseline and M1 judge human-ranked replies: what EFT taught."""
     judged = (
         ("M0, evaluation split", Ref(0, Stage.PROBE), "probe/M0"),
@@ -146,7 +146,7 @@ def _judging_cells(judgments: list[Judgment], group: str) -> tuple[Cell, ...]:
     return readable, mean, Cell(text=said or "none")
 
 
-def _probe_gaps(results: RunResults) -> list[str]:
+def _probe_gaps(results: RunReader) -> list[str]:
     refs = (Ref(0, Stage.PROBE), Ref(1, Stage.PROBE))
     absent = [str(ref) for ref in refs if not results.exists(ref)]
     if not absent:

@@ -16,7 +16,7 @@ from reports.sections.loop.training import curves
 
 if TYPE_CHECKING:
     from core.paired import Comparison
-    from reports.results import RunResults
+    from core.reader import RunReader
 
 _LEAST_STEPS = 8  # with fewer, the first and the last quarter are a single batch each
 _LEVEL = 0.05
@@ -25,7 +25,7 @@ _LENGTH = "Growing answers"
 _TEST_ANSWERS = ("head_to_head", "alpaca_eval")
 
 
-def chosen_log_probability(results: RunResults, k: int) -> str:
+def chosen_log_probability(results: RunReader, k: int) -> str:
     """Say whether training made the chosen answers less probable, up to the step that was kept.
 
     Measured against the reference model, which takes out what batch the step happened to see: the
@@ -53,7 +53,7 @@ def chosen_log_probability(results: RunResults, k: int) -> str:
     return f"{_CHOSEN}: {seen}; {told} (Kendall's trend test, p = {number(p_value, 3)})."
 
 
-def growing_length(results: RunResults, k: int) -> str:
+def growing_length(results: RunReader, k: int) -> str:
     """Say whether the pairs reward length, and whether M_k answers at greater length than before.
 
     Seen if either difference's 95 % interval lies above 0. Both are paired: chosen and rejected
@@ -75,7 +75,7 @@ def growing_length(results: RunResults, k: int) -> str:
     return f"{_LENGTH}: {'seen' if seen else 'not seen'}; {'; '.join(told)}."
 
 
-def self_judge(results: RunResults, k: int) -> str:
+def self_judge(results: RunReader, k: int) -> str:
     """Say whether the model's own judge is more generous than the external one beyond chance."""
     address = f"self_judge/iter{k}"
     score = results.scores(address).get("mean_difference")
@@ -113,14 +113,14 @@ def _trend(values: list[float]) -> float:
     return float(kendalltau(range(len(values)), values).pvalue)
 
 
-def _of_pairs(results: RunResults, k: int) -> Comparison:
+def _of_pairs(results: RunReader, k: int) -> Comparison:
     rows = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
     chosen = {row.key: float(len(row.chosen)) for row in rows}
     rejected = {row.key: float(len(row.rejected)) for row in rows}
     return compare(chosen, rejected, seed=seed_of(results))
 
 
-def _of_models(results: RunResults, k: int, benchmark: str) -> Comparison:
+def _of_models(results: RunReader, k: int, benchmark: str) -> Comparison:
     lengths = [
         {
             row.key: float(len(row.text))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-    from reports.results import RunResults
+    from core.reader import RunReader
 
 _MOST_POINTS = 400  # of a curve; more would be drawn on the same pixels
 _BLUE, _ORANGE = COLOURS[3], COLOURS[4]
@@ -111,7 +111,7 @@ class Checkpoint(NamedTuple):
         return None if self.before is None else sign_test(self.better, self.worse).p_value
 
 
-def curves(results: RunResults, ref: Ref) -> dict[str, Curve]:
+def curves(results: RunReader, ref: Ref) -> dict[str, Curve]:
     """Return each metric of a model's training by name; {} if nothing was logged.
 
     Values that are not finite are left out.
@@ -125,7 +125,7 @@ def curves(results: RunResults, ref: Ref) -> dict[str, Curve]:
     return dict(found)
 
 
-def checkpoints(results: RunResults, ref: Ref) -> list[Checkpoint]:
+def checkpoints(results: RunReader, ref: Ref) -> list[Checkpoint]:
     """Return the compared checkpoints of a DPO stage by step; [] without judged early stopping."""
     verdicts: dict[int, list[str | None]] = defaultdict(list)
     steps = set()
@@ -146,7 +146,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [line for _, line in read_objects(path)] if path.is_file() else []
 
 
-def of_preferences(results: RunResults, k: int) -> Figure | None:
+def of_preferences(results: RunReader, k: int) -> Figure | None:
     """Return the curves of M_k's training, checkpoints marked; None if nothing was logged."""
     ref = model_ref(k)
     found = curves(results, ref)
@@ -173,7 +173,7 @@ def of_preferences(results: RunResults, k: int) -> Figure | None:
     return Figure(f"iteration_{k}_training", title, svg, description, notes=tuple(notes))
 
 
-def of_seed_models(results: RunResults) -> Figure | None:
+def of_seed_models(results: RunReader) -> Figure | None:
     """Return the losses of the SFT baseline and of M1; None if nothing was logged."""
     logged = {
         "SFT (IFT only)": curves(results, SFT_BASELINE),
@@ -200,7 +200,7 @@ def of_seed_models(results: RunResults) -> Figure | None:
     return Figure("iteration_1_training", title, svg, description)
 
 
-def of_scores(results: RunResults, k: int) -> Figure | None:
+def of_scores(results: RunReader, k: int) -> Figure | None:
     """Return the histogram of the candidates' mean self-given scores; None without any."""
     means = mean_scores(results.rows(Ref(k, Stage.JUDGMENTS)))
     pairs = results.rows(Ref(k, Stage.PAIRS))
@@ -295,7 +295,7 @@ def _draw_scores(
     legend(canvas, axes)
 
 
-def early_stopping(results: RunResults, k: int) -> Table | None:
+def early_stopping(results: RunReader, k: int) -> Table | None:
     """Return how each checkpoint fared against the one before; None if none were compared."""
     ref = model_ref(k)
     found = checkpoints(results, ref)

@@ -8,11 +8,11 @@ from reports.sections.nlp import alignment_tax, scores
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
+    from core.reader import RunReader
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 
-def rows(results: RunResults, most: int) -> list[RowGroup | None]:
+def rows(results: RunReader, most: int) -> list[RowGroup | None]:
     """Return the items of every model and task."""
     return [
         scores.rows(results, model, task, most)

@@ -10,7 +10,6 @@ from core.paired import compare
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import INK, Series, legend, render, series_of
-from reports.item_values import items_of
 from reports.published import comparable
 from reports.published.comparable import Beside
 from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from core.paired import Comparison
-    from reports.results import RunResults
+    from core.reader import RunReader
     from reports.sections.nlp.scores import Column
 
 BASE = "M0"
@@ -48,7 +47,7 @@ class _Pair(NamedTuple):
     p_value: Cell
 
 
-def table(results: RunResults, *, seed: int = 0) -> Table | None:
+def table(results: RunReader, *, seed: int = 0) -> Table | None:
     """Return, per model, its difference to M0 on the items both have, and a row of p-values.
 
     Negative is a loss. None if nobody asks for NLP benchmarks, or of one model only.
@@ -88,7 +87,7 @@ def table(results: RunResults, *, seed: int = 0) -> Table | None:
 
 
 def _pairs(
-    results: RunResults,
+    results: RunReader,
     model: str,
     columns: tuple[Column, ...],
     base: dict[str, _Values],
@@ -109,9 +108,9 @@ def _pairs(
     return pairs
 
 
-def _values(results: RunResults, model: str, task: str) -> _Values:
+def _values(results: RunReader, model: str, task: str) -> _Values:
     """Return, per metric, each item's value in 0..1."""
-    found = items_of(results, "nlp", f"{model}/nlp/{task}")
+    found = results.items(f"{model}/nlp/{task}")
     return {
         metric: {item: value / _PERCENT for item, value in items.values.items()}
         for metric, items in found.items()
@@ -126,7 +125,7 @@ def _pair(address: str, column: Column, mine: _Values, base: _Values, seed: int)
     return _cells(compare(ours, theirs, seed=seed), address)
 
 
-def _why_not(results: RunResults, models: tuple[str, str], task: str) -> str | None:
+def _why_not(results: RunReader, models: tuple[str, str], task: str) -> str | None:
     """Return why two models cannot be compared on a task; None if both have it."""
     places = {name: f"{name}/nlp/{task}" for name in models}
     return (
@@ -185,7 +184,7 @@ def _published(beside: Beside, model: str, column: Column) -> Published | None:
     return Published(round(theirs[0].value - theirs[1].value, 2), theirs[0].source)
 
 
-def figure(results: RunResults) -> Figure | None:
+def figure(results: RunReader) -> Figure | None:
     """Return the change against M0 in points, per task and model; None without shared items."""
     others = [model for model in results.models if model != _BASE]
     tasks = nlp_tasks(results, _BASE)
@@ -213,7 +212,7 @@ def figure(results: RunResults) -> Figure | None:
 
 
 def _changes(
-    results: RunResults, model: str, base: Mapping[str, Mapping[str, float]]
+    results: RunReader, model: str, base: Mapping[str, Mapping[str, float]]
 ) -> list[Point | None]:
     seed = results.config.seed if results.config is not None else 0
     found: list[Point | None] = []
@@ -227,11 +226,11 @@ def _changes(
     return found
 
 
-def _items(results: RunResults, address: str) -> Mapping[str, float]:
+def _items(results: RunReader, address: str) -> Mapping[str, float]:
     """Return each item's headline metric in percent; {} without scores."""
     scores = results.scores(address).values()
     metric = next((s.key for s in scores if (s.detail or {}).get("headline")), None)
-    found = items_of(results, "nlp", address).get(metric) if metric is not None else None
+    found = results.items(address).get(metric) if metric is not None else None
     return found.values if found is not None else {}
 
 

@@ -16,9 +16,9 @@ from reports.sections.items import Part, group, said
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from core.reader import RunReader
     from core.records import ItemScore
     from reports.document import RowGroup
-    from reports.results import RunResults
 
 TITLES = {
     "arc_easy": "ARC-e",
@@ -48,7 +48,7 @@ class Column(NamedTuple):
     averaged: bool = True
 
 
-def tasks_of(results: RunResults) -> tuple[str, ...]:
+def tasks_of(results: RunReader) -> tuple[str, ...]:
     """Return the tasks that the configuration wants or models have, in the paper's order first."""
     asked: tuple[str, ...] = ()
     if results.config is not None and is_asked_for(results, "nlp"):
@@ -59,7 +59,7 @@ def tasks_of(results: RunResults) -> tuple[str, ...]:
     return (*(t for t in TITLES if t in every), *(t for t in every if t not in TITLES))
 
 
-def models_with_tasks(results: RunResults, tasks: tuple[str, ...]) -> tuple[str, ...]:
+def models_with_tasks(results: RunReader, tasks: tuple[str, ...]) -> tuple[str, ...]:
     """Return the models that the tables have rows for."""
     asked: tuple[str, ...] = ()
     if results.config is not None and is_asked_for(results, "nlp"):
@@ -67,7 +67,7 @@ def models_with_tasks(results: RunResults, tasks: tuple[str, ...]) -> tuple[str,
     return tuple(m for m in results.models if m in asked or any(_has(results, m, t) for t in tasks))
 
 
-def headline_metric(results: RunResults, task: str) -> str | None:
+def headline_metric(results: RunReader, task: str) -> str | None:
     """Return the key of the number that the paper shows, as the scores mark it; None without any.
 
     A task that is not in the paper has no mark: acc_norm, else acc, else its first metric.
@@ -81,7 +81,7 @@ def headline_metric(results: RunResults, task: str) -> str | None:
     return None
 
 
-def columns_of(results: RunResults, tasks: tuple[str, ...]) -> tuple[Column, ...]:
+def columns_of(results: RunReader, tasks: tuple[str, ...]) -> tuple[Column, ...]:
     """Return the columns: one per task, two for mmlu (over items, and the mean over subjects)."""
     found = []
     for task in tasks:
@@ -94,7 +94,7 @@ def columns_of(results: RunResults, tasks: tuple[str, ...]) -> tuple[Column, ...
     return tuple(found)
 
 
-def table(results: RunResults) -> Table | None:
+def table(results: RunReader) -> Table | None:
     """Return a row per model and a column per task, in percent, and the average.
 
     None if nobody asks for NLP benchmarks and there are no scores of them.
@@ -131,11 +131,11 @@ def table(results: RunResults) -> Table | None:
     )
 
 
-def _has(results: RunResults, model: str, task: str) -> bool:
+def _has(results: RunReader, model: str, task: str) -> bool:
     return bool(results.scores(f"{model}/nlp/{task}"))
 
 
-def _cell(results: RunResults, model: str, column: Column, beside: Beside) -> Cell:
+def _cell(results: RunReader, model: str, column: Column, beside: Beside) -> Cell:
     address, macro = f"{model}/nlp/{column.task}", column.task != MMLU or column.metric == MACRO
     published = beside.published(model, column.task) if macro else None
     return cell_of(results, address, column.metric or "", published=published)
@@ -154,7 +154,7 @@ def _shared_by_all(
 
 
 def _average(
-    results: RunResults, model: str, columns: tuple[Column, ...], shared: tuple[Column, ...]
+    results: RunReader, model: str, columns: tuple[Column, ...], shared: tuple[Column, ...]
 ) -> Cell:
     """Return the mean over the tasks that all models have; tasks are independent samples."""
     found = [
@@ -179,7 +179,7 @@ def _average(
     )
 
 
-def _metrics_note(results: RunResults, columns: tuple[Column, ...]) -> str:
+def _metrics_note(results: RunReader, columns: tuple[Column, ...]) -> str:
     by_metric: dict[str, list[str]] = {}
     for column in columns:
         if column.metric is not None and column.metric != MACRO:
@@ -219,7 +219,7 @@ def _published_note(beside: Mapping[str, Beside]) -> tuple[str, ...]:
     return comparable.note(tuple(dict.fromkeys(x for one in beside.values() for x in one.own)))
 
 
-def nlp_tasks(results: RunResults, model: str) -> list[str]:
+def nlp_tasks(results: RunReader, model: str) -> list[str]:
     """Return the tasks a model has items of: in the configuration's order, then others by name."""
     wanted = results.config.evaluation.nlp.tasks if results.config is not None else ()
     found = sorted(p.name for p in (results.folder / "eval" / model / "nlp").glob("*"))
@@ -227,7 +227,7 @@ def nlp_tasks(results: RunResults, model: str) -> list[str]:
     return [n for n in names if results.exists(evaluation_ref(f"{model}/nlp/{n}", Stage.ITEMS))]
 
 
-def rows(results: RunResults, model: str, task: str, most: int) -> RowGroup | None:
+def rows(results: RunReader, model: str, task: str, most: int) -> RowGroup | None:
     """Return a model's items of one task; None without any."""
     address = f"{model}/nlp/{task}"
     ref = evaluation_ref(address, Stage.ITEMS)

@@ -280,9 +280,9 @@ def test_the_sentence_lists_every_obstacle_and_is_absent_without_any() -> None:
 
 
 def test_a_smoke_run_says_that_it_is_not_the_papers_model(smoke_run: Path) -> None:
-    from reports.results import RunResults
+    from core.reader import RunReader
 
-    found = obstacles(RunResults(smoke_run), "head_to_head")
+    found = obstacles(RunReader(smoke_run), "head_to_head")
 
     assert found[0].startswith("the base model is random-weight Llama, ")
     assert found[0].endswith(", not Llama 2 70B")

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from core.reader import RunReader
 from core.records import Score
 from core.stages import Ref, Stage
 from reports.document import Published, Table
-from reports.results import RunResults
 from reports.sections import agreement as reward_modelling
 from tests.reports.runs import RunBuilder, score
 
@@ -45,7 +45,7 @@ def made(found: Table | None) -> Table:
     return found
 
 
-def agreement(tmp_path: Path) -> RunResults:
+def agreement(tmp_path: Path) -> RunReader:
     run = RunBuilder(tmp_path).config(evaluation=ONE)
     return run.scores("M1/agreement", *judged()).open()
 

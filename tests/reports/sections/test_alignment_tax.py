@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from core.reader import RunReader
 from core.records import Score
 from reports.document import Published, Table
-from reports.results import RunResults
 from reports.sections.nlp import alignment_tax
 from tests.reports.runs import RunBuilder
 
@@ -24,7 +24,7 @@ def measured(run: RunBuilder, model: str, task: str, values: dict[str, float]) -
     run.scores(address, Score("acc", mean, len(values), detail={"headline": True}))
 
 
-def made(results: RunResults) -> Table:
+def made(results: RunReader) -> Table:
     found = alignment_tax.table(results)
     assert found is not None
     return found

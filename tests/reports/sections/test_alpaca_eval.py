@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from core.reader import RunReader
 from core.records import Generation, Score
 from core.stages import Stage, evaluation_ref
 from reports.document import Published, Table, TableRow
-from reports.results import RunResults
 from reports.sections.alpaca_eval import win_rates as alpaca_eval
 from tests.reports.runs import RunBuilder, imported, score
 
@@ -21,7 +21,7 @@ def lc(value: float, n: int, missing: int = 0, **detail: Any) -> Score:
     return score("length_controlled_win_rate", value, n, missing, detail=found)
 
 
-def made(results: RunResults) -> Table:
+def made(results: RunReader) -> Table:
     found = alpaca_eval.table(results)
     assert found is not None
     return found
@@ -194,7 +194,7 @@ def test_the_real_recorded_files_print_their_published_win_rates(
     names = ("alpaca-7b", "humpback-llama2-70b", "claude-2", "text_davinci_001")
     files = [shared / "data" / "alpaca_eval" / f"{name}.annotations.json.gz" for name in names]
     import_results(tmp_path, files)
-    table = made(RunResults(tmp_path))
+    table = made(RunReader(tmp_path))
     text = markdown.render(Report("r", (), (Section("s", "s", tables=(table,)),)))
 
     for value in ("2.59", "10.12", "17.19", "2.76"):

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.errors import StaleArtifact
+from core.reader import RunReader
 from core.stages import Stage, evaluation_ref
 from core.store import Store
 from evaluation.human.results import write_results
 from reports.build import report_of
 from reports.collect import collect
 from reports.gate.pairs import pair_up
-from reports.item_values import items_of
 from reports.lineage import verified
 from reports.published import comparable
-from reports.results import RunResults
 from reports.sections import human
 from reports.sections import human as figures
 from reports.sections.human import rows as votes
@@ -35,7 +34,7 @@ SAID = {"p0": "AAB", "p1": "ABt", "p2": "BBB", "p3": "ttA", "p4": "AAA", "p5": "
 JUDGE = {"p0": "A", "p1": "A", "p2": "AB", "p3": "t", "p4": "A", "p5": "B"}
 
 
-def studied(run: Path, said: dict[str, str] = SAID, judge: dict[str, str] = JUDGE) -> RunResults:
+def studied(run: Path, said: dict[str, str] = SAID, judge: dict[str, str] = JUDGE) -> RunReader:
     """A run with a study whose results are written, opened for a report."""
     folder = judged_study(run, said, judge)
     write_results(folder)
@@ -185,7 +184,7 @@ def test_rows_are_no_link_to_verdicts_that_are_not_there(tmp_path: Path) -> None
     assert group.items[0].links == ()
 
 
-def metrics_of(results: RunResults) -> dict[str, Metric]:
+def metrics_of(results: RunReader) -> dict[str, Metric]:
     found = collect(results).metrics
     return {metric.metric: metric for metric in found if metric.benchmark == "human"}
 
@@ -217,8 +216,8 @@ def test_what_people_said_is_gated_only_if_asked_for(tmp_path: Path) -> None:
 
 def test_a_majority_that_is_not_in_the_rates_is_refused(tmp_path: Path) -> None:
     results = studied(tmp_path / "run")
-    assert items_of(results, "human", "human/M3-sft")["net"].values["p0"] == 100.0
-    items_of(results, "human", "human/M3-sft")["net"].values["p0"] = -100.0
+    assert results.items("human/M3-sft")["net"].values["p0"] == 100.0
+    results.items("human/M3-sft")["net"].values["p0"] = -100.0
 
     with pytest.raises(StaleArtifact, match="srlm-eval human-results --study"):
         collect(results)
@@ -250,7 +249,7 @@ def test_answers_made_again_since_are_said_to_be_others(tmp_path: Path) -> None:
     ) in _notes(results)
 
 
-def _notes(results: RunResults) -> tuple[str, ...]:
+def _notes(results: RunReader) -> tuple[str, ...]:
     table = human.table(results)
     assert table is not None
     return table.notes
@@ -294,4 +293,4 @@ def test_votes_after_the_results_show_once_they_are_made_again(tmp_path: Path) -
 
     cast_votes(folder, {"p0": "AAB"})
     write_results(folder)
-    assert cells(human.table(RunResults(run)))["win"].value == 100.0
+    assert cells(human.table(RunReader(run)))["win"].value == 100.0

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.reader import RunReader
 from core.records import Candidate, Flag, Judgment, Measurement, Prompt
 from core.stages import Ref, Stage, evaluation_ref, model_ref
 from core.store import Built
-from reports.results import RunResults
 from reports.sections.loop import data as data_tables
 from reports.sections.loop import judging as judge_tables
 from reports.sections.loop import sections, seed
@@ -169,7 +169,7 @@ def test_imported_results_have_no_training_story(tmp_path: Path) -> None:
 
 
 def test_the_story_of_a_real_run_counts_what_its_artifacts_hold(smoke_run: Path) -> None:
-    results = RunResults(smoke_run)
+    results = RunReader(smoke_run)
     one, two, three = sections(results)
     assert (one.key, two.key, three.key) == ("iteration_1", "iteration_2", "iteration_3")
     tables = {table.key: table for section in (one, two, three) for table in section.tables}
@@ -188,7 +188,7 @@ def test_the_story_of_a_real_run_counts_what_its_artifacts_hold(smoke_run: Path)
     assert "Self-judge against the external judge: cannot be said; not evaluated yet." in (
         two.paragraphs
     )
-    assert sections(RunResults(smoke_run)) == [one, two, three]
+    assert sections(RunReader(smoke_run)) == [one, two, three]
 
 
 def test_an_unfinished_iteration_names_what_is_missing(tmp_path: Path) -> None:

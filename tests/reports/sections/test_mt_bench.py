@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from core.reader import RunReader
 from core.records import Score
 from core.stages import Stage, evaluation_ref
 from core.store import Built
 from reports.document import Published, Table
-from reports.results import RunResults
 from reports.sections import mt_bench
 from tests.reports.runs import QUESTIONS, RunBuilder, imported, score
 
@@ -27,7 +27,7 @@ def graded(value: float, n: int = 160, missing: int = 0, **detail: Any) -> list[
     ]
 
 
-def made(results: RunResults) -> Table:
+def made(results: RunReader) -> Table:
     found = mt_bench.table(results)
     assert found is not None
     return found
@@ -131,7 +131,7 @@ def test_the_real_recorded_judgments_print_their_published_scores(
     names = ("gemini-1.5-flash.jsonl", "mambainllama.jsonl.gz")
     files = [shared / "data" / "mt_bench" / f"gpt-4_single.{name}" for name in names]
     import_results(tmp_path, judgments=files)
-    table = made(RunResults(tmp_path))
+    table = made(RunReader(tmp_path))
     text = markdown.render(Report("r", (), (Section("s", "s", tables=(table,)),)))
 
     for value in ("8.77", "7.12", "7.31", "7.03", "6.58", "6.39", "6.37"):

@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from core.reader import RunReader
 from core.records import Score
 from reports.document import Published, Table
-from reports.results import RunResults
 from reports.sections.nlp import scores as nlp
 from tests.reports.runs import RunBuilder
 
@@ -19,7 +19,7 @@ def right(value: float, key: str = "acc_norm", n: int = 100, **more: Any) -> Sco
     return Score(key, value, n, stderr=3.0, detail={"shots": 0, "headline": True}, **more)
 
 
-def made(results: RunResults) -> Table:
+def made(results: RunReader) -> Table:
     found = nlp.table(results)
     assert found is not None
     return found

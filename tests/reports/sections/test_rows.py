@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.reader import RunReader
 from core.records import (
     Candidate,
     Flag,
@@ -16,7 +17,6 @@ from core.records import (
     TurnJudgment,
 )
 from core.stages import Ref, Stage, evaluation_ref
-from reports.results import RunResults
 from reports.sections import groups
 from reports.sections.items import excerpt, key_order, said
 from tests.reports.runs import RunBuilder
@@ -34,7 +34,7 @@ def parts(item: Item) -> dict[str, str]:
     return dict(item.parts)
 
 
-def only(results: RunResults, key: str) -> Item:
+def only(results: RunReader, key: str) -> Item:
     (item,) = groups(results)[key].items
     return item
 
@@ -265,7 +265,7 @@ def test_a_flag_shows_prompt_and_item(tmp_path: Path) -> None:
 
 
 def test_every_row_of_a_real_run_has_a_cell_per_column(smoke_run: Path) -> None:
-    found = groups(RunResults(smoke_run))
+    found = groups(RunReader(smoke_run))
     assert {"prompts/iter2", "judgments/iter3", "pairs/iter3", "probe/M0"} <= found.keys()
     for group in found.values():
         assert all(len(item.cells) == len(group.columns) for item in group.items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.reader import RunReader
 from core.records import (
     Candidate,
     Example,
@@ -18,12 +19,11 @@ from core.records import (
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built
 from reports.document import Published
-from reports.results import RunResults
 from reports.sections import human, lengths, training_data
 from tests.reports.runs import RunBuilder, imported, score
 
 
-def counts(results: RunResults) -> dict[str, float | None]:
+def counts(results: RunReader) -> dict[str, float | None]:
     table = training_data.table(results)
     assert table is not None
     return {row.label: row.cells[0].value for row in table.rows}
@@ -97,7 +97,7 @@ def test_the_papers_counts_do_not_stand_beside_those_of_the_sample(tmp_path: Pat
 
 
 def test_a_real_run_has_the_counts_of_its_manifests(smoke_run: Path) -> None:
-    found = counts(RunResults(smoke_run))
+    found = counts(RunReader(smoke_run))
 
     assert found["IFT examples"] == 16
     assert found["EFT examples (training)"] == 64

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import DataError, MissingArtifact, StaleArtifact
+from core.reader import RunReader
 from core.records import Prompt
 from core.stages import Ref, Stage
 from core.store import Store
 from tests.reports.runs import RunBuilder
 from tests.web.explorer.made import PROMPTS, altered
 from web.explorer.index.index import Index
-from web.explorer.run_folder import RunFolder
 
 
 def prompt(number: int, text: str = "", rejected: str | None = None) -> Prompt:
@@ -25,7 +25,7 @@ def made(folder: Path, *rows: Prompt) -> Store:
 
 def opened(store: Store) -> Index:
     (store.paths.root / "iter0").mkdir(exist_ok=True)
-    return Index(RunFolder(store.paths.root))
+    return Index(RunReader(store.paths.root))
 
 
 def test_rows_are_found_by_key_outcome_order_and_page(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from web.explorer.index.reading import Place, read_at, read_places
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from core.reader import RunReader
     from core.stages import Ref
-    from web.explorer.run_folder import RunFolder
 
 _SCHEMA = (
     """CREATE TABLE rows (
@@ -50,7 +50,7 @@ class Index:
     it is large; SQLite removes it.
     """
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunReader) -> None:
         """Open an empty index over a run."""
         self._run = run
         self._building = threading.Lock()

@@ -16,8 +16,8 @@ from core.stages import Ref, Stage, is_model
 from web.explorer.index.index import folded
 
 if TYPE_CHECKING:
+    from core.reader import RunReader
     from web.explorer.index.index import Index
-    from web.explorer.run_folder import RunFolder
 
 MOST_HITS = 5000
 _MOST_WORDS = 20
@@ -50,7 +50,7 @@ class Hits(NamedTuple):
 class Search:
     """Searches one run; `start` begins to build the trigram index, `close` gives up on it."""
 
-    def __init__(self, run: RunFolder, index: Index) -> None:
+    def __init__(self, run: RunReader, index: Index) -> None:
         """Prepare; nothing is read yet."""
         self._run, self._index = run, index
         self._done: set[int] = set()
@@ -99,7 +99,7 @@ class Search:
         return Hits(hits, dict(counts), len(rows) > MOST_HITS, unread)
 
     def _refs(self) -> list[Ref]:
-        found = self._run.artifacts().values()
+        found = self._run.store.artifacts().values()
         return [ref for ref in found if ref.stage not in _UNSEARCHED and not is_model(ref)]
 
     def _numbers(self, refs: list[Ref]) -> tuple[dict[int, Ref], dict[Ref, str]]:

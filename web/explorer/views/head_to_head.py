@@ -191,7 +191,7 @@ def head_to_head_prompt(source: Source, key: str) -> Detail | None:
     """Return every model's answer to a prompt and every verdict; None if nobody answered it."""
     answers: dict[str, Generation] = {}
     missing = []
-    for model in source.run.models:
+    for model in source.run.answering_models:
         found = source.of_prompt(_answers(model), key)
         if found.rows:
             answers[model] = found.rows[0]

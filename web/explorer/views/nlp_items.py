@@ -41,7 +41,7 @@ def _items(model: str, task: str) -> Ref:
 
 def nlp(source: Source, task: str, asked: Asked) -> Listing | None:
     """Return a task's items with right or wrong for every model; None for an unknown task."""
-    if task not in source.run.tasks:
+    if task not in source.run.parts("nlp"):
         return None
     outcomes: dict[str, dict[str, str]] = {}
     missing, judged = [], []
@@ -79,7 +79,7 @@ def _shows(found: dict[str, str], show: str) -> bool:
 
 def nlp_item(source: Source, task: str, key: str) -> Detail | None:
     """Return what every model did with one item; None if there is no such item."""
-    if task not in source.run.tasks:
+    if task not in source.run.parts("nlp"):
         return None
     cards = []
     for model in source.run.models:

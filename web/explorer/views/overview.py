@@ -86,18 +86,18 @@ def _benchmarks(source: Source) -> Table:
                 ("win", "tie", "lose"),
             )
         )
-    for model in source.run.models:
+    for model in source.run.answering_models:
         alpaca = Link(f"AlpacaEval, {model}", link("/alpaca-eval", model=model))
         wins = ("win_rate", "length_controlled_win_rate")
         rows.append(_benchmark(source, alpaca, f"{model}/alpaca_eval", wins))
         grades = Link(f"MT-Bench, {model}", link("/mt-bench", model=model))
         rows.append(_benchmark(source, grades, f"{model}/mt_bench", ("overall",)))
     for name in judges_of_ranked(source):
-        if name in source.run.models:
+        if name in source.run.answering_models:
             human = Link(f"Human rankings, {name}", link("/agreement", model=name))
             wanted = ("pairwise_accuracy", "spearman")
             rows.append(_benchmark(source, human, f"{name}/agreement", wanted))
-    rows += [_task(source, task) for task in source.run.tasks]
+    rows += [_task(source, task) for task in source.run.parts("nlp")]
     rows += [
         _both_judges(source, k) for k in source.run.iterations if k >= FIRST_FEEDBACK_ITERATION
     ]
@@ -129,7 +129,7 @@ def _said(score: Score) -> str:
 
 def _task(source: Source, task: str) -> Cells:
     said = []
-    for model in source.run.models:
+    for model in source.run.answering_models:
         ref = evaluation_ref(f"{model}/nlp/{task}", Stage.ITEMS)
         counts = {}
         if source.why_missing(ref) is None:
@@ -141,7 +141,7 @@ def _task(source: Source, task: str) -> Cells:
 
 
 def _models(source: Source) -> Table:
-    names = dict.fromkeys([*source.run.models, *(f"M{k}" for k in source.run.iterations)])
+    names = dict.fromkeys([*source.run.answering_models, *(f"M{k}" for k in source.run.iterations)])
     rows: list[Cells] = []
     for name in filter(is_model_name, names):  # imported results are of models no run has made
         ref = named_model(name)

@@ -36,7 +36,7 @@ _RUN = (Link("Run", "/"),)
 
 def artifact(source: Source, address: str, asked: Asked) -> Listing | Detail | None:
     """Return an artifact's rows, or what a model folder is; None if there is no such artifact."""
-    ref = source.run.artifacts().get(address)
+    ref = source.run.store.artifacts().get(address)
     if ref is None:
         return None
     manifest = source.run.manifest(ref)
@@ -86,7 +86,7 @@ def _made(manifest: Manifest) -> tuple[Part, ...]:
 
 def row(source: Source, address: str, key: str) -> Detail | None:
     """Return every field of one row, as it is; None if there is no such row or artifact."""
-    ref = source.run.artifacts().get(address)
+    ref = source.run.store.artifacts().get(address)
     if ref is None or is_model(ref):
         return None
     found = source.index.row(ref, key)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from core.reader import RunReader
 from core.records import (
     Annotation,
     ItemScore,
@@ -15,8 +16,6 @@ from core.records import (
 )
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built, Key, Store
-from reports.item_values import items_of
-from reports.results import RunResults
 
 
 def put(folder: Path, ref: Ref, *rows: object) -> None:
@@ -26,9 +25,9 @@ def put(folder: Path, ref: Ref, *rows: object) -> None:
         out.commit(lambda row: row.key, Built())
 
 
-def opened(folder: Path) -> RunResults:
+def opened(folder: Path) -> RunReader:
     (folder / "eval").mkdir(parents=True, exist_ok=True)
-    return RunResults(folder)
+    return RunReader(folder)
 
 
 def annotation(key: str, preference: float | None) -> Annotation:
@@ -40,7 +39,7 @@ def test_an_alpaca_item_is_its_preference_in_percent(tmp_path: Path) -> None:
     rows = [annotation("p1", 2.0), annotation("p2", 1.25), annotation("p3", 0.0)]
     ref = evaluation_ref("M1/alpaca_eval", Stage.ANNOTATIONS)
     put(tmp_path, ref, *rows, annotation("p4", None))
-    found = items_of(opened(tmp_path), "alpaca_eval", "M1/alpaca_eval")["win_rate"]
+    found = opened(tmp_path).items("M1/alpaca_eval")["win_rate"]
     # The package writes a draw as 0; an annotation that failed is no item.
     assert found.values == {"p1": 100.0, "p2": 25.0, "p3": 50.0}
     assert found.scale == (0.0, 100.0)
@@ -60,7 +59,7 @@ def test_a_head_to_head_item_needs_both_orders(tmp_path: Path) -> None:
         order("p3/ab", "B"), order("p3/ba", None),  # one unread: no item
         order("p4/ab", "B"), order("p4/ba", "B"),
     )  # fmt: skip
-    found = items_of(opened(tmp_path), "head_to_head", "head_to_head/M2-M1")["net"]
+    found = opened(tmp_path).items("head_to_head/M2-M1")["net"]
     assert found.values == {"p1": 100.0, "p2": 0.0, "p4": -100.0}
 
 
@@ -74,7 +73,7 @@ def test_two_turns_of_a_question_are_one_cluster(tmp_path: Path) -> None:
 
     ref = evaluation_ref("M1/mt_bench", Stage.TURN_JUDGMENTS)
     put(tmp_path, ref, graded(81, 1, 7.0), graded(81, 2, 4.0), graded(82, 1, None))
-    found = items_of(opened(tmp_path), "mt_bench", "M1/mt_bench")["overall"]
+    found = opened(tmp_path).items("M1/mt_bench")["overall"]
     assert found.values == {"81/1/0": 7.0, "81/2/0": 4.0}
     assert found.clusters == {"81/1/0": "81", "81/2/0": "81"}
 
@@ -86,7 +85,7 @@ def test_an_nlp_item_has_every_metric_of_its_task(tmp_path: Path) -> None:
         ItemScore("piqa/0", "piqa", "0", {"acc": 1.0, "acc_norm": 0.0}, {}),
         ItemScore("piqa/1", "piqa", "1", {"acc": 0.0, "acc_norm": 0.0}, {}),
     )  # fmt: skip
-    found = items_of(opened(tmp_path), "nlp", "M1/nlp/piqa")
+    found = opened(tmp_path).items("M1/nlp/piqa")
     assert found["acc"].values == {"piqa/0": 100.0, "piqa/1": 0.0}
     assert found["acc_norm"].values == {"piqa/0": 0.0, "piqa/1": 0.0}
 
@@ -100,7 +99,7 @@ def test_pairs_of_replies_count_ties_as_half_and_leave_out_the_unscored(tmp_path
 
     ref = evaluation_ref("M1/agreement", Stage.RANKED_JUDGMENTS)
     put(tmp_path, ref, judged("r0", 4.0), judged("r1", 4.0), judged("r2", 5.0), judged("r3", None))
-    found = items_of(opened(tmp_path), "agreement", "M1/agreement")
+    found = opened(tmp_path).items("M1/agreement")
     # r0 is ranked above r1 (tied scores: half) and r2 (wrong way round); r1 and r2 share a rank;
     # r3 has no score.
     assert found["pairwise_accuracy/ties_half"].values == {"r0 > r1": 50.0, "r0 > r2": 0.0}
@@ -110,4 +109,4 @@ def test_pairs_of_replies_count_ties_as_half_and_leave_out_the_unscored(tmp_path
 
 @pytest.mark.parametrize("benchmark", ["self_judge", "contamination"])
 def test_benchmarks_that_are_no_mean_over_items_have_none(tmp_path: Path, benchmark: str) -> None:
-    assert items_of(opened(tmp_path), benchmark, f"{benchmark}/iter2") == {}
+    assert opened(tmp_path).items(f"{benchmark}/iter2") == {}

@@ -5,40 +5,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
-from core.stages import Ref, Stage, evaluation_ref
-from tests.web.explorer.made import PAIRS, made_run, reader
-from web.explorer.run_folder import RunFolder
+from tests.web.explorer.made import made_run, reader
 from web.explorer.source import Source
-
-
-@pytest.mark.parametrize(
-    ("ref", "why"),
-    [
-        (PAIRS, None),
-        (Ref(3, Stage.PROMPTS), "not complete: 2 rows so far (a run is making it, or was stopped)"),
-        (Ref(3, Stage.PAIRS), "not made yet"),
-        (Ref(7, Stage.PAIRS), "the run ends with iteration 3"),
-        (evaluation_ref("M1/mt_bench", Stage.ANSWERS), "failed: the judge went away"),
-        (evaluation_ref("M2/agreement", Stage.RANKED_JUDGMENTS), None),
-        (evaluation_ref("M1/agreement", Stage.SCORES), "M1 is not trained yet"),
-        (evaluation_ref("M3/mt_bench", Stage.SCORES), "M3 is not among evaluation.models"),
-        (evaluation_ref("M1/nlp/mmlu", Stage.ITEMS), "mmlu is not among evaluation.nlp.tasks"),
-        (
-            evaluation_ref("contamination/iter3", Stage.FLAGS),
-            "contamination is not among evaluation.benchmarks",
-        ),
-        (evaluation_ref("self_judge/iter3", Stage.SCORES), "not evaluated yet"),
-    ],
-)
-def test_what_is_missing_says_why(source: Source, ref: Ref, why: str | None) -> None:
-    assert source.why_missing(ref) == why
-
-
-def test_a_model_in_training_is_not_complete(tmp_path: Path) -> None:
-    folder = made_run(tmp_path / "made")
-    (folder / "iter2" / "model.work").mkdir()
-    why = RunFolder(folder).why_missing(Ref(2, Stage.MODEL))
-    assert why == "not complete: a run is making it, or was stopped"
 
 
 def test_what_finishes_while_the_explorer_runs_is_shown(tmp_path: Path) -> None:
@@ -76,9 +44,9 @@ def test_a_run_without_its_configuration_says_so_and_shows_the_rest(tmp_path: Pa
             page = reader(source).get("/").text
             assert said in page
             assert "2 kept of 3" in page
-            assert source.run.models == ["M1", "M2"]
-            assert source.run.matchups == [("M2", "M1")]
-            assert source.run.tasks == ["piqa"]
+            assert source.run.models == ("M1", "M2")
+            assert source.run.matchups == (("M2", "M1"),)
+            assert source.run.parts("nlp") == ("piqa",)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
