@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from core.completions import read_completion
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Item, Table, TableRow, number
 from reports.formats.plotting import (
@@ -251,7 +250,7 @@ def _annotated(row: Annotation) -> Item:
         (f"{row.generator_2}'s answer", said(row.output_2)),
         (f"The reference's answer ({row.generator_1})", said(row.output_1)),
         ("How they were shown", _presentation(row)),
-        ("The judge's words", annotator_words(row.raw_completion)),
+        ("The judge's words", _completion(row.raw_completion)),
     ]
     if row.missing is not None:
         parts.append(("Why there is no preference", row.missing))
@@ -276,7 +275,7 @@ def _presentation(row: Annotation) -> str:
     told = "The order is drawn from a seed; the preference is the model's in either order."
     if not row.raw_completion:
         return "Nobody was asked: " + ("the answers are equal." if not row.missing else row.missing)
-    probabilities = dict(_first_token(_parsed(row.raw_completion)))
+    probabilities = dict(read_completion(row.raw_completion).first_token)
     first, second = probabilities.get(_FIRST, 0.0), probabilities.get(_SECOND, 0.0)
     if row.preference is None or not first + second:
         return told
@@ -289,34 +288,8 @@ def _presentation(row: Annotation) -> str:
     return told
 
 
-def annotator_words(raw: str) -> str:
-    """Return a recorded completion in readable form.
-
-    Weighted annotators decide by the first token's probabilities: those are listed. Others wrote
-    words, which are returned as they are.
-    """
+def _completion(raw: str) -> str:
     if not raw:
         return "(not asked)"
-    found = _parsed(raw)
-    text = found.get("text") if isinstance(found, dict) else found
-    lines = [said(text) if isinstance(text, str) else raw]
-    if probabilities := _first_token(found):
-        lines += ["", "Probabilities of the first token:"]
-        lines += [f"{token!r}: {number(100 * p)} %" for token, p in probabilities]
-    return "\n".join(lines)
-
-
-def _parsed(raw: str) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return raw
-
-
-def _first_token(completion: Any) -> list[tuple[str, float]]:
-    """Return the first token's most probable readings; [] where they were not recorded."""
-    try:
-        listed = completion["logprobs"]["content"][0]["top_logprobs"]
-        return [(str(one["token"]), math.exp(min(0.0, float(one["logprob"])))) for one in listed]
-    except (TypeError, KeyError, IndexError, ValueError):
-        return []
+    found = read_completion(raw)
+    return str(found._replace(text=said(found.text)))

@@ -9,7 +9,6 @@ import pytest
 from core.records import Annotation, Generation, Verdict
 from core.stages import Stage, evaluation_ref
 from reports.sections import groups
-from reports.sections.alpaca_eval.win_rates import annotator_words
 from tests.reports.runs import RunBuilder
 
 if TYPE_CHECKING:
@@ -92,26 +91,35 @@ def test_equal_answers_were_shown_to_nobody(tmp_path: Path) -> None:
     assert found["The judge's words"] == "(not asked)"
 
 
-def test_a_weighted_annotator_s_words_are_its_probabilities() -> None:
-    assert annotator_words(completion(0.75, 0.25)) == (
-        "m\n\nProbabilities of the first token:\n'm': 75.00 %\n'M': 25.00 %"
-    )
-
-
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [
-        ('"[{\\"model\\": \\"m\\"}]"', '[{"model": "m"}]'),
-        ('{"text": "plain"}', "plain"),
-        ('{"text": "x", "logprobs": {"content": []}}', "x"),
-        ('{"text": "x", "logprobs": {"content": [{"top_logprobs": [{"token": "m"}]}]}}', "x"),
-        ("not JSON", "not JSON"),
-        ("[1, 2]", "[1, 2]"),
-        ("", "(not asked)"),
-    ],
+# What a file of recorded annotations may hold instead of an annotator's JSON.
+HOSTILE = (
+    "[" * 100_000,
+    "not JSON",
+    "\ud800",
+    "null",
+    "[]",
+    "-1e999",
+    '{"text": null}',
+    '{"text": ["m"], "logprobs": 3}',
+    '{"logprobs": {"content": {"0": 1}}}',
+    '{"logprobs": {"content": [{"top_logprobs": 7}]}}',
+    '{"logprobs": {"content": [{"top_logprobs": [{"token": ["m"], "logprob": 0}]}]}}',
+    '{"logprobs": {"content": [{"top_logprobs": [{"token": "m", "logprob": NaN}]}]}}',
+    '{"logprobs": {"content": [{"top_logprobs": [{"token": "m", "logprob": 1'
+    + "0" * 400
+    + "}]}]}}",
 )
-def test_other_words_are_shown_as_they_are(raw: str, shown: str) -> None:
-    assert annotator_words(raw) == shown
+
+
+@pytest.mark.parametrize("raw", HOSTILE)
+def test_a_hostile_completion_is_a_row_with_its_text(tmp_path: Path, raw: str) -> None:
+    found = parts(annotated(tmp_path, 1.2, raw))
+    assert found["The judge's words"] == raw
+    assert "shown first" not in found["How they were shown"]
+
+
+def test_a_completion_without_text_says_so(tmp_path: Path) -> None:
+    assert parts(annotated(tmp_path, 1.2, '{"text": ""}'))["The judge's words"] == "(nothing)"
 
 
 def matchup(folder: Path, *orders: Verdict) -> dict[str, Item]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from core.completions import read_completion
 from core.stages import Ref, Stage, evaluation_ref
 from web.explorer.cards import answer_card
 from web.explorer.index.facts import preferred
@@ -139,32 +138,12 @@ def _annotated(model: str, row: Annotation) -> Card:
     )
     words = (
         Words("Answer", row.output_2),
-        Words(f"The judge's words ({row.annotator})", annotator_words(row.raw_completion), True),
+        Words(f"The judge's words ({row.annotator})", _completion(row.raw_completion), True),
     )
     return Card(
         model, badges, words, (Link("The row as it is", row_link(_annotations(model), row.key)),)
     )
 
 
-def annotator_words(raw: str) -> str:
-    """Return a recorded completion in readable form: its words, and its first token's chances."""
-    if not raw:
-        return "(not asked)"
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        return raw
-    text = found.get("text") if isinstance(found, dict) else found
-    lines = [text if isinstance(text, str) else raw]
-    if chances := _first_token(found):
-        lines += ["", "Probabilities of the first token:"]
-        lines += [f"{token!r}: {100 * chance:.2f} %" for token, chance in chances]
-    return "\n".join(lines)
-
-
-def _first_token(completion: Any) -> list[tuple[str, float]]:
-    try:
-        listed = completion["logprobs"]["content"][0]["top_logprobs"]
-        return [(str(one["token"]), math.exp(min(0.0, float(one["logprob"])))) for one in listed]
-    except (TypeError, KeyError, IndexError, ValueError, OverflowError):
-        return []
+def _completion(raw: str) -> str:
+    return str(read_completion(raw)) if raw else "(not asked)"
