@@ -95,7 +95,6 @@ def test_equal_answers_were_shown_to_nobody(tmp_path: Path) -> None:
 HOSTILE = (
     "[" * 100_000,
     "not JSON",
-    "\ud800",
     "null",
     "[]",
     "-1e999",
