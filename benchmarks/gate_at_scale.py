@@ -2,7 +2,7 @@
 
     python -m benchmarks.gate_at_scale
 
-Fifty metrics of 14,000 generated items each; prints seconds of CPU, power and MDE included.
+Fifty metrics of 14,000 generated items each; prints seconds of CPU, MDE included.
 """
 
 from __future__ import annotations

@@ -101,10 +101,6 @@ def gate(
     alpha: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Family-wise false-alarm rate.")
     ] = 0.05,
-    drop: Annotated[
-        float,
-        typer.Option(min=0.01, help="Drop for which the power is printed, in % of the scale."),
-    ] = 5.0,
     seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
     settings: Settings = None,
 ) -> None:
@@ -117,7 +113,6 @@ def gate(
         exclude=tuple(exclude or ()),
         tolerances=parse_tolerances(tolerance or ()),
         alpha=alpha,
-        drop=drop,
         seed=seed,
     )
     checked = candidate if candidate is not None else _folder(None, config, settings)

@@ -26,17 +26,15 @@ if TYPE_CHECKING:
 class GateOptions:
     """What to test and how strictly.
 
-    `only` and `exclude` are patterns (`reports.gate_pairs.matches`). `tolerances` pairs a pattern
+    `only` and `exclude` are patterns (`reports.gate.pairs.matches`). `tolerances` pairs a pattern
     with the smallest drop anyone cares about, in the metric's unit; the last that matches counts,
-    0 without one. `alpha` is the family-wise false-alarm rate. `drop`, for which the power is
-    printed, is in points for percent and in percent of the scale's range for other units.
+    0 without one. `alpha` is the family-wise false-alarm rate.
     """
 
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     tolerances: tuple[tuple[str, float], ...] = ()
     alpha: float = 0.05
-    drop: float = 5.0
     seed: int = 0
 
 
@@ -95,7 +93,6 @@ def check_one(pair: Pair, options: GateOptions, *, family: int) -> Checked:
         pair,
         level=options.alpha / family,
         tolerance=tolerance_of(pair.baseline, options),
-        drop=options.drop,
         seed=options.seed,
     )
 

@@ -1,4 +1,4 @@
-"""One metric of the gate: its paired test for a drop, and what the test could have seen."""
+"""One metric of the gate: its paired test for a drop, and the minimum detectable effect."""
 
 from __future__ import annotations
 
@@ -26,15 +26,13 @@ _SCALES = {"percent": (0.0, 100.0), "share": (0.0, 1.0)}
 
 
 class Detectable(NamedTuple):
-    """What the test of a metric could have seen.
+    """The minimum detectable effect of a metric's test.
 
-    `least` is the drop caught with 80 % power, `power` that for `drop`; None where there is none,
-    and `note` says why. `method`: "exact", or "normal" for the approximation.
+    `least` is the drop detected with 80 % power; None where there is none, and `note` says why.
+    `method`: "exact", or "normal" for the approximation.
     """
 
     least: float | None
-    drop: float
-    power: float | None
     method: Literal["exact", "normal"]
     note: str = ""
 
@@ -100,21 +98,19 @@ class _Values(NamedTuple):
         return int((self.differences < 0).sum())
 
 
-def check(pair: Pair, *, level: float, tolerance: float, drop: float, seed: int) -> Checked:
-    """Test one metric for a drop; Holm's correction is still to come.
+def check(pair: Pair, *, level: float, tolerance: float, seed: int) -> Checked:
+    """Test one metric for a drop, without Holm's correction.
 
     Args:
         pair: the metric on both sides.
         level: the p-value at which it fails if no other metric does: alpha over their number.
         tolerance: the observed drop must exceed this, in the metric's unit.
-        drop: to print the power for: points of a percent scale, percent of another scale's range.
         seed: of sampled sign flips.
     """
     before, after, shared = pair
     values = _values(pair)
     test = _test(values, level=level, seed=seed)
     baseline, difference = float(values.first.mean()), float(values.differences.mean())
-    span = values.high - values.low
     return Checked(
         id=before.id,
         benchmark=before.benchmark,
@@ -131,9 +127,7 @@ def check(pair: Pair, *, level: float, tolerance: float, drop: float, seed: int)
         p_value=test.less,
         p_better=test.greater,
         tolerance=tolerance,
-        detectable=_detectable(
-            values, level, tolerance, drop if before.unit == "percent" else drop / 100 * span
-        ),
+        detectable=_detectable(values, level, tolerance),
     )
 
 
@@ -185,20 +179,13 @@ def _interval(middle: float, error: float | None, clusters: int) -> Interval | N
     return Interval(middle - half, middle + half)
 
 
-def _detectable(values: _Values, level: float, tolerance: float, drop: float) -> Detectable:
-    n = len(values.first)
+def _detectable(values: _Values, level: float, tolerance: float) -> Detectable:
     method: Literal["exact", "normal"] = "exact" if values.binary else "normal"
     if not values.binary and not values.differences.any():
-        note = "no item differs, so it is not known how much chance moves them"
-        return Detectable(None, drop, None, method, note)
-    model, notes = _power_model(values, level, tolerance), []
-    least = least_drop(model)
-    if least is None:
-        notes.append(f"no drop can be seen with n = {n}")
-    power = model.power(drop) if drop <= model.most else None
-    if power is None:
-        notes.append(f"the baseline leaves no room for a drop of {drop:g}")
-    return Detectable(least, drop, power, method, "; ".join(notes))
+        return Detectable(None, method, "no item differs, so the noise cannot be estimated")
+    least = least_drop(_power_model(values, level, tolerance))
+    note = "" if least is not None else f"no drop can be detected with n = {len(values.first)}"
+    return Detectable(least, method, note)
 
 
 def _power_model(values: _Values, level: float, tolerance: float) -> PowerModel:

@@ -1,13 +1,13 @@
-"""The gate's answer for a CI server, a job page, a log and a terminal.
+"""The gate's result as JUnit XML, Markdown, GitHub annotations and a terminal table.
 
-Names in it come from files: each format escapes them.
+All are made of one list of rows. Names come from files: each format escapes them.
 """
 
 # No `from __future__ import annotations` here: a function of this module has that name.
 
 import html
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from xml.etree import ElementTree as ET
 
 from reports.document import number
@@ -27,20 +27,50 @@ T = TypeVar("T")
 _NAMED = 5  # ids in one annotation
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#$])")
-_WORDS = {
+_INCOMPARABLE = "incomparable"
+_RESULTS = {
+    _INCOMPARABLE: "not comparable",
     "failed": "DROPPED",
     "tolerated": "dropped, tolerated",
     "passed": "ok",
     "improved": "improved",
 }
-_HEADS = (
-    "metric", "baseline", "candidate", "difference", "n", "p (Holm)", "MDE", "power", "result",
-)  # fmt: skip
+_STYLES = {_INCOMPARABLE: "yellow", "failed": "red", "tolerated": "yellow", "improved": "green"}
+_HEADS = ("metric", "baseline", "candidate", "difference", "n", "p (Holm)", "MDE", "result")
 _ABSENT = "–"
 
 
+class _Row(NamedTuple):
+    """One metric as every format prints it: cells for tables, a message, and all its details."""
+
+    id: str
+    suite: str
+    outcome: str
+    cells: tuple[str, ...]
+    message: str
+    details: tuple[str, ...]
+
+
+def _rows(result: "GateResult") -> list[_Row]:
+    """Return what could not be compared, then the tested metrics."""
+    absent = (_ABSENT,) * (len(_HEADS) - 2)
+    found = [
+        _Row(
+            problem.id, "gate", _INCOMPARABLE,
+            (problem.id, *absent, _RESULTS[_INCOMPARABLE]),
+            problem.reason, (problem.reason, _remedy([problem])),
+        )
+        for problem in result.problems
+    ]  # fmt: skip
+    tested = result.checked
+    return found + [
+        _Row(one.id, f"gate.{one.benchmark}", one.outcome, _cells(one), _drop(one), _details(one))
+        for one in tested
+    ]
+
+
 def headline(result: "GateResult") -> str:
-    """Return the answer as one line."""
+    """Return the result as one line."""
     parts = []
     if result.problems:
         parts.append(f"{_metrics(len(result.problems))} cannot be compared")
@@ -64,17 +94,15 @@ def junit(result: "GateResult") -> str:
     numbers = {name: str(count) for name, count in counts.items()}
     root = ET.Element("testsuites", numbers)
     suite = ET.SubElement(root, "testsuite", {"name": "regression gate", **numbers})
-    for problem in result.problems:
-        case = _case(suite, "gate", problem.id)
-        error = ET.SubElement(case, "error", message=_xml(problem.reason), type="incomparable")
-        error.text = _xml(f"{problem.reason}\n{_way_out([problem])}")
-    for one in result.checked:
-        case = _case(suite, f"gate.{one.benchmark}", one.id)
-        if one.outcome == "failed":
-            failure = ET.SubElement(case, "failure", message=_xml(_drop(one)), type="drop")
-            failure.text = "\n".join(_numbers(one))
+    kinds = {_INCOMPARABLE: ("error", "incomparable"), "failed": ("failure", "drop")}
+    for row in _rows(result):
+        case = ET.SubElement(suite, "testcase", classname=_xml(row.suite), name=_xml(row.id))
+        if row.outcome in kinds:
+            tag, kind = kinds[row.outcome]
+            node = ET.SubElement(case, tag, message=_xml(row.message), type=kind)
         else:
-            ET.SubElement(case, "system-out").text = "\n".join(_numbers(one))
+            node = ET.SubElement(case, "system-out")
+        node.text = _xml("\n".join(row.details))
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
@@ -85,14 +113,16 @@ def markdown(result: "GateResult") -> str:
     lines = [f"## Regression gate: {state}", ""]
     runs = f"candidate {_md(result.candidate)} against baseline {_md(result.baseline)}"
     lines += [f"{_md(headline(result))} ({runs}).", ""]
-    for problem in result.problems:
-        lines.append(f"- **{_md(problem.id)}**: {_md(problem.reason)}. {_md(_way_out([problem]))}")
-    if result.problems:
+    rows = _rows(result)
+    incomparable = [row for row in rows if row.outcome == _INCOMPARABLE]
+    for row in incomparable:
+        lines.append(f"- **{_md(row.id)}**: {'. '.join(map(_md, row.details))}")
+    if incomparable:
         lines.append("")
-    if result.checked:
+    if tested := [row for row in rows if row.outcome != _INCOMPARABLE]:
         lines += [_md_row(_HEADS), "|" + " --- |" * len(_HEADS)]
-        ordered = sorted(result.checked, key=lambda one: one.outcome != "failed")
-        lines += [_md_row([_md(cell) for cell in _cells(one)]) for one in ordered]
+        tested.sort(key=lambda row: row.outcome != "failed")
+        lines += [_md_row([_md(cell) for cell in row.cells]) for row in tested]
         lines += ["", _md(_legend(result)), ""]
     for note, ids in _notes(result):
         lines.append(f"- {_md(note)}: {_md(_some(ids))}")
@@ -111,7 +141,7 @@ def annotations(result: "GateResult") -> list[str]:
     """
     lines = []
     for reason, problems in _grouped((p.reason, p) for p in result.problems):
-        text = f"{_some([p.id for p in problems])}: {reason}. {_way_out(problems)}"
+        text = f"{_some([p.id for p in problems])}: {reason}. {_remedy(problems)}"
         lines.append(_command("error", "Regression gate: not comparable", text))
     lines += [
         _command("error", f"Regression gate: {one.id} dropped", _drop(one)) for one in result.failed
@@ -132,7 +162,7 @@ def annotations(result: "GateResult") -> list[str]:
 
 
 def table(result: "GateResult") -> "Table":
-    """Return the answer for a terminal. Its frame keeps a cell from beginning a line of a log."""
+    """Return a terminal table. Its frame keeps a cell from beginning a line of a log."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -140,50 +170,40 @@ def table(result: "GateResult") -> "Table":
     out = RichTable(title=Text(_plain(title)), caption=Text(_plain(_legend(result))))
     for at, head in enumerate(_HEADS):
         out.add_column(head, justify="left" if at in {0, len(_HEADS) - 1} else "right")
-    for problem in result.problems:
-        cells = [problem.id, *[_ABSENT] * (len(_HEADS) - 2), "not comparable"]
-        out.add_row(*(Text(_plain(cell)) for cell in cells), style="yellow")
-    styles = {"failed": "red", "tolerated": "yellow", "passed": "", "improved": "green"}
-    for one in result.checked:
-        out.add_row(*(Text(_plain(cell)) for cell in _cells(one)), style=styles[one.outcome])
+    for row in _rows(result):
+        out.add_row(*(Text(_plain(cell)) for cell in row.cells), style=_STYLES.get(row.outcome))
     return out
 
 
-def _case(suite: ET.Element, of: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=_xml(of), name=_xml(name))
-
-
-def _cells(one: "Checked") -> list[str]:
-    can = one.detectable
-    power = _ABSENT if can.power is None else f"{100 * can.power:.0f} % for {can.drop:g}"
-    return [
+def _cells(one: "Checked") -> tuple[str, ...]:
+    return (
         one.id,
         number(one.baseline),
         number(one.candidate),
         _change(one),
         _n(one),
         f"{one.adjusted:.4f}",
-        _ABSENT if can.least is None else number(can.least),
-        power,
-        _WORDS[one.outcome],
-    ]
+        _least(one),
+        _RESULTS[one.outcome],
+    )
 
 
-def _numbers(one: "Checked") -> list[str]:
+def _details(one: "Checked") -> tuple[str, ...]:
     """Return all that is known of a metric, a line each."""
-    can = one.detectable
-    least = _ABSENT if can.least is None else number(can.least)
-    lines = [
+    lines = (
         f"baseline {number(one.baseline)}, candidate {number(one.candidate)}",
         f"difference {_change(one)} ({one.unit})",
         f"items {_n(one)}, clusters {one.n_clusters}",
         f"one-sided p {one.p_value:.6f} ({one.test}), Holm-adjusted {one.adjusted:.6f}",
         f"tolerance {number(one.tolerance)}",
-        f"minimum detectable effect {least} ({can.method})",
-    ]
-    if can.power is not None:
-        lines.append(f"power for a drop of {can.drop:g}: {100 * can.power:.1f} %")
-    return [_xml(line) for line in (*lines, can.note) if line]
+        f"minimum detectable effect {_least(one)} ({one.detectable.method})",
+        one.detectable.note,
+    )
+    return tuple(line for line in lines if line)
+
+
+def _least(one: "Checked") -> str:
+    return _ABSENT if one.detectable.least is None else number(one.detectable.least)
 
 
 def _change(one: "Checked") -> str:
@@ -207,15 +227,15 @@ def _drop(one: "Checked") -> str:
     )
 
 
-def _way_out(problems: "Sequence[Problem]") -> str:
-    """Say how to leave metrics out: by id, or many of them by benchmark."""
+def _remedy(problems: "Sequence[Problem]") -> str:
+    """Return how to exclude metrics: by id, or many of them by benchmark."""
     if any(problem.id == NOTHING for problem in problems):
-        return "Give a baseline with items, or other patterns"
+        return "Give a baseline that has items, or other patterns"
     names = [problem.id for problem in problems]
     if len(names) > _NAMED:
         names = list(dict.fromkeys(problem.benchmark for problem in problems))
     excluded = " ".join(f"--exclude {name}" for name in names)
-    return f"If that is meant, leave out with {excluded}, or choose with --only"
+    return f"If this is intended, exclude with {excluded}, or select with --only"
 
 
 def _legend(result: "GateResult") -> str:
@@ -223,7 +243,7 @@ def _legend(result: "GateResult") -> str:
     return (
         "One-sided paired tests; a metric drops if its Holm-adjusted p is at most "
         f"{options.alpha:g} and its difference is beyond its tolerance. "
-        "MDE: the drop caught with 80 % power."
+        "MDE (minimum detectable effect): the drop detected with 80 % power."
     )
 
 
@@ -239,7 +259,7 @@ def _metrics(count: int) -> str:
 
 
 def _notes(result: "GateResult") -> list[tuple[str, list[str]]]:
-    """Return what limits the power, and the metrics that it limits."""
+    """Return why metrics have no minimum detectable effect, and which."""
     found = [(one.detectable.note, one.id) for one in result.checked if one.detectable.note]
     return _grouped(found)
 
