@@ -29,9 +29,9 @@ import httpx
 from core.records import Generation
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Key, Store
-from evaluation.human.ballots import read_ballots
-from evaluation.human.prepare import Asked, prepare_comparison, read_links
+from evaluation.human.prepare import StudySize, prepare_comparison, read_links
 from evaluation.human.study import StudyFolder, assignment, read_study
+from evaluation.human.vote_store import read_submissions
 
 CHOICES = ("left", "right", "tie")
 _FIELD = re.compile(
@@ -68,7 +68,7 @@ def make_study(run: Path, annotators: int, items: int) -> StudyFolder:
                 text = f"{_ANSWER} ({model}, {at})"
                 out.add(Generation(f"p{at}/1", f"p{at}", f"Question {at}?", text, 400, "stop"))
             out.commit(lambda row: row.key, Built())
-    return prepare_comparison(run, "M3", "sft", Asked(items, annotators))
+    return prepare_comparison(run, "M3", "sft", StudySize(items, annotators))
 
 
 def start_server(folder: StudyFolder) -> tuple[subprocess.Popen[str], str]:
@@ -116,7 +116,7 @@ async def judge(
 def lost(folder: StudyFolder, acknowledged: dict[str, dict[int, str]]) -> int:
     """Return how many acknowledged votes are not in the file as they were given."""
     study = read_study(folder)
-    kept = {(b.annotator, b.item): b.answer for b in read_ballots(folder.ballots)}
+    kept = {(b.annotator, b.item): b.answer for b in read_submissions(folder.database)}
     missing = 0
     for name, given in acknowledged.items():
         shown = assignment(study, name)

@@ -13,7 +13,7 @@ from core.command import results, run_command
 from core.config import load_config
 from core.errors import ConfigError
 from evaluation.human.commands import app as human_eval
-from evaluation.human.results_command import human_results
+from evaluation.human.commands import human_results
 from web.explorer.commands import explore
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
-"""A blind study by people: which of two models' answers is better (Figure 5), or how replies rank.
+"""Human evaluation: annotators compare two models' answers blindly (Figure 5), or rank replies.
 
-`prepare.py` makes a study's folder, `pages.py` and `server.py` show it, `ballots.py` keeps what is
-said, `votes.py` and `rankings.py` read it back and export it. See docs/human_evaluation.md.
+`prepare.py` makes a study's folder, server/ serves it, `vote_store.py` stores the answers,
+`votes.py` and `rankings.py` read and export them. See docs/human_evaluation.md.
 """

@@ -1,12 +1,12 @@
-"""Do people agree beyond chance? Krippendorff's alpha, for any number of them, votes missing.
+"""Krippendorff's alpha: agreement beyond chance, for any number of raters, values may be missing.
 
 With o_ck the coincidences of the values c and k (each pair of values in a unit of m values counts
 1/(m − 1), in both directions), n_c = Σ_k o_ck, n = Σ_c n_c and a difference δ² between values:
 
     α = 1 − (n − 1) · Σ o_ck δ²_ck / Σ n_c n_k δ²_ck
 
-1 is perfect agreement, 0 what chance would give, below 0 people contradict each other. Units with
-fewer than two values say nothing about agreement and are left out.
+1 is perfect agreement, 0 chance, below 0 systematic disagreement. Units with fewer than two values
+are left out.
 
 Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
 """
@@ -32,7 +32,7 @@ NO_VARIATION = "all votes are the same, so nothing tells agreement from habit"
 
 
 class Alpha(NamedTuple):
-    """Alpha with its 95 % interval, and what it rests on.
+    """Alpha with its 95 % interval and the data behind it.
 
     `value` in (−∞, 1]; None where it is undefined, and `reason` says why. `units` counts those with
     two or more values, `values` the values in them. `interval` resamples clusters of units; None
@@ -54,22 +54,22 @@ def krippendorff_alpha(
     seed: int,
     clusters: Sequence[Hashable] | None = None,
 ) -> Alpha:
-    """Return alpha of the values that people gave to units.
+    """Return alpha of the values that raters gave to units.
 
     It is undefined, not 1, if every value is the same: the expected disagreement is then 0 as well
     (Krippendorff: without variation there is no evidence of reliability).
 
     Args:
-        units: the values each unit was given, by whomever; a missing one is left out.
-        categories: every value there may be, for ordinal from the lowest to the highest.
-        level: what counts as a difference: "nominal" any two values the same, "ordinal" the values
-            that lie between them, "interval" (numbers) the square of their distance.
+        units: the values of each unit; missing ones are left out.
+        categories: all possible values, for ordinal from lowest to highest.
+        level: the difference of two values: "nominal" 1 if they differ, "ordinal" by the values
+            between them, "interval" (numbers) the square of their distance.
         seed: of the bootstrap.
-        clusters: units that belong together (candidates of one prompt) are resampled together; one
-            label per unit, None for none.
+        clusters: one label per unit; units of one label (candidates of a prompt) are resampled
+            together. None: each unit by itself.
 
     Raises:
-        ValueError: a value is no category, or the numbers of units and labels differ.
+        ValueError: a value is not a category, or the numbers of units and labels differ.
     """
     places = {category: at for at, category in enumerate(categories)}
     size = len(places)

@@ -1,6 +1,6 @@
-"""Making a study's folder: which prompts, whose answers, for whom. Never over another study.
+"""Preparing a study: samples prompts and writes its folder; an existing study is never replaced.
 
-`links.json` is written first and `study.json` last, so a study exists only once all of it does.
+`links.json` is written first and `study.json` last, so that an interrupted study does not exist.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from core.errors import ConfigError, DataError, MissingArtifact, StaleArtifact, 
 from core.stages import Ref, Stage, evaluation_ref, is_model_name
 from core.store import Store, write_atomically
 from evaluation.human.study import (
-    Item,
     StudyFolder,
     StudyInfo,
+    StudyItem,
     comparison_folder,
     encode_study,
     now_utc,
@@ -39,25 +39,25 @@ _TOKEN_BYTES = 24  # 192 bits
 _LINKS = TypeAdapter(dict[str, str])
 
 
-class Asked(NamedTuple):
-    """How large a study is wanted: items, annotators, and the seed of every random choice."""
+class StudySize(NamedTuple):
+    """The size of a study: items and annotators, and the seed of every random choice."""
 
     n: int = 50
     annotators: int = 3
     seed: int = 0
 
 
-class _Found(NamedTuple):
-    items: list[Item]
+class _StudyInputs(NamedTuple):
+    items: list[StudyItem]
     left_out: dict[str, int]
     refs: tuple[Ref, ...]
 
 
-def prepare_comparison(run: Path, a: str, b: str, asked: Asked) -> StudyFolder:
+def prepare_comparison(run: Path, a: str, b: str, size: StudySize) -> StudyFolder:
     """Prepare the blind comparison of two models, unless it is there already.
 
     Prompts are those both models have answered for the head-to-head benchmark, a seeded sample of
-    `asked.n`.
+    `size.n`.
 
     Raises:
         ConfigError: no such run or models, or fewer prompts than wanted.
@@ -66,15 +66,15 @@ def prepare_comparison(run: Path, a: str, b: str, asked: Asked) -> StudyFolder:
     """
     for name in (a, b):
         if not is_model_name(name):
-            raise ConfigError(f"{name!r} is no model of a run; expected sft, M0, M1, ...")
+            raise ConfigError(f"{name!r} is not a model of a run; expected sft, M0, M1, ...")
     if a == b:
         raise ConfigError(f"{a} against itself: give two different models")
     store = _open(run)
     found = _answered(store, a, b)
-    return _prepare(comparison_folder(run, a, b), store, found, asked, models=(a, b))
+    return _prepare(comparison_folder(run, a, b), store, found, size, models=(a, b))
 
 
-def prepare_ranking(run: Path, iteration: int, asked: Asked) -> StudyFolder:
+def prepare_ranking(run: Path, iteration: int, size: StudySize) -> StudyFolder:
     """Prepare the ranking of an iteration's candidate replies, unless it is there already.
 
     Raises:
@@ -87,7 +87,7 @@ def prepare_ranking(run: Path, iteration: int, asked: Asked) -> StudyFolder:
         raise ConfigError(message)
     store = _open(run)
     found = _candidates(store, iteration)
-    return _prepare(ranking_folder(run, iteration), store, found, asked, iteration=iteration)
+    return _prepare(ranking_folder(run, iteration), store, found, size, iteration=iteration)
 
 
 def read_links(folder: StudyFolder) -> dict[str, str]:
@@ -113,8 +113,8 @@ def _open(run: Path) -> Store:
     return Store(run)
 
 
-def _answered(store: Store, a: str, b: str) -> _Found:
-    """Return what both models answered; prompts that either could not read whole are left out."""
+def _answered(store: Store, a: str, b: str) -> _StudyInputs:
+    """Return the prompts both models answered, without those too long for either."""
     refs = tuple(evaluation_ref(f"{name}/head_to_head", Stage.ANSWERS) for name in (a, b))
     missing = [name for name, ref in zip((a, b), refs, strict=True) if not store.exists(ref)]
     if missing:
@@ -134,18 +134,18 @@ def _answered(store: Store, a: str, b: str) -> _Found:
         if "too_long" in (left.finish, right.finish):
             left_out["prompt_too_long_for_a_model"] += 1
         else:
-            items.append(Item(key, left.prompt, (left.text, right.text), (key, key)))
-    return _Found(items, +left_out, refs)
+            items.append(StudyItem(key, left.prompt, (left.text, right.text), (key, key)))
+    return _StudyInputs(items, +left_out, refs)
 
 
 def _answers(store: Store, ref: Ref) -> list[Generation]:
     return store.read(ref)
 
 
-def _candidates(store: Store, iteration: int) -> _Found:
-    """Return prompts with their different, non-empty candidates; those with fewer than two are out.
+def _candidates(store: Store, iteration: int) -> _StudyInputs:
+    """Return prompts with at least two different non-empty candidates.
 
-    Equal candidates are shown once: they have one rank.
+    Equal candidates are shown once.
     """
     refs = (Ref(iteration, Stage.PROMPTS), Ref(iteration, Stage.CANDIDATES))
     prompts: list[Prompt] = store.read(refs[0])
@@ -155,30 +155,32 @@ def _candidates(store: Store, iteration: int) -> _Found:
         if row.finish != "too_long" and row.text.strip():
             texts[row.prompt_key].setdefault(row.text, row.key)
     items = [
-        Item(prompt.key, prompt.text, tuple(texts[prompt.key]), tuple(texts[prompt.key].values()))
+        StudyItem(
+            prompt.key, prompt.text, tuple(texts[prompt.key]), tuple(texts[prompt.key].values())
+        )
         for prompt in sorted(prompts, key=lambda prompt: prompt.key)
         if prompt.kept and len(texts[prompt.key]) > 1
     ]
     kept = sum(prompt.kept for prompt in prompts)
     left_out = Counter({"fewer_than_two_different_candidates": kept - len(items)})
-    return _Found(items, +left_out, refs)
+    return _StudyInputs(items, +left_out, refs)
 
 
 def _prepare(
     folder: StudyFolder,
     store: Store,
-    found: _Found,
-    asked: Asked,
+    found: _StudyInputs,
+    size: StudySize,
     *,
     models: tuple[str, ...] = (),
     iteration: int | None = None,
 ) -> StudyFolder:
-    if min(asked.n, asked.annotators) < 1:
-        raise ConfigError(f"N={asked.n}, ANNOTATORS={asked.annotators}: expected 1 or more of each")
-    if asked.n > len(found.items):
+    if min(size.n, size.annotators) < 1:
+        raise ConfigError(f"N={size.n}, ANNOTATORS={size.annotators}: expected 1 or more of each")
+    if size.n > len(found.items):
         reasons = "".join(f", {count} {why}" for why, count in found.left_out.items())
         message = (
-            f"N={asked.n}: only {len(found.items)} prompts can be judged{reasons}; "
+            f"N={size.n}: only {len(found.items)} prompts can be judged{reasons}; "
             f"give N={len(found.items)} or fewer"
         )
         raise ConfigError(message)
@@ -187,17 +189,17 @@ def _prepare(
         run=store.paths.root.resolve().name,
         models=models,
         iteration=iteration,
-        n=asked.n,
-        annotators=tuple(f"annotator-{at}" for at in range(1, asked.annotators + 1)),
-        seed=asked.seed,
+        n=size.n,
+        annotators=tuple(f"annotator-{at}" for at in range(1, size.annotators + 1)),
+        seed=size.seed,
         inputs={str(ref): store.manifest(ref).sha256 for ref in found.refs},
         available=len(found.items),
         left_out=dict(found.left_out),
         created_at=now_utc(),
-        items=tuple(random.Random(f"sample/{asked.seed}").sample(found.items, asked.n)),
+        items=tuple(random.Random(f"sample/{size.seed}").sample(found.items, size.n)),
     )
     if folder.info.is_file():
-        _refuse_another(folder, read_study(folder), study)
+        _require_same(folder, read_study(folder), study)
         return folder
     _write_secrets(
         folder.links, {who: secrets.token_urlsafe(_TOKEN_BYTES) for who in study.annotators}
@@ -206,11 +208,11 @@ def _prepare(
     return folder
 
 
-def _refuse_another(folder: StudyFolder, there: StudyInfo, wanted: StudyInfo) -> None:
-    """Refuse settings other than those of the study that is there.
+def _require_same(folder: StudyFolder, there: StudyInfo, wanted: StudyInfo) -> None:
+    """Check that an existing study has the requested settings.
 
     Raises:
-        StaleArtifact: they differ; says in what.
+        StaleArtifact: they differ; the message says in what.
     """
     pairs = {
         "N": (there.n, wanted.n),
@@ -225,18 +227,18 @@ def _refuse_another(folder: StudyFolder, there: StudyInfo, wanted: StudyInfo) ->
     ]
     if changed:
         message = (
-            f"{folder.path}: a study is there already and differs: {'; '.join(changed)}. Serve it "
+            f"{folder.path}: a study exists already and differs: {'; '.join(changed)}. Serve it "
             f"as it is with `srlm-eval human-eval serve --study {folder.path}`, or move that "
-            "folder away to begin another: its votes are never overwritten"
+            "folder away to start another: votes are never overwritten"
         )
         raise StaleArtifact(message)
 
 
 def _write_secrets(path: Path, tokens: dict[str, str]) -> None:
-    """Write the annotators' secrets for the owner's eyes only.
+    """Write the annotators' secrets to a file that only its owner can read (0600).
 
-    They are kept as they are, not hashed, because links must be printable again; who may read this
-    file may read the votes beside it as well.
+    They are not hashed because links must be printable again; whoever can read this file can read
+    the votes beside it as well.
     """
     temporary = path.with_suffix(".tmp")
     with disk_errors_named(path):

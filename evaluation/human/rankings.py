@@ -1,4 +1,4 @@
-"""Human rankings of candidate replies, as the ranked-replies file that other commands read.
+"""Human rankings of candidate replies: their export as ranked replies, and their agreement.
 
 One JSON line per candidate, best first:
 
@@ -6,10 +6,10 @@ One JSON line per candidate, best first:
      "mean_rank": 1.5, "annotators": 3}
 
 `rank` 0 is the best, equal ranks are ties; it follows from `mean_rank`, the mean over annotators of
-the rank each gave, ties counted by their middle (1, 1, 3 as 1.5, 1.5, 3). `score` is the mean of
-the run's own judge, null without one. As it is, the file is a source for `eft.source.path` and
+the rank each gave, ties averaged (1, 1, 3 as 1.5, 1.5, 3). `score` is the mean score of the run's
+own judge, null without one. The file can be used for `eft.source.path` and
 `ift.source` (training/data/open_assistant.py) and for `srlm-eval agreement --ranked`, which then
-says how well the run's own judge agrees with these people.
+measures how well the run's own judge agrees with the annotators.
 """
 
 from __future__ import annotations
@@ -24,22 +24,26 @@ from core.errors import ConfigError
 from core.reductions import mean_scores
 from core.stages import Ref, Stage
 from core.store import Store
-from evaluation.human.ballots import read_ballots
+from evaluation.human.krippendorff import krippendorff_alpha
+from evaluation.human.statistics import alpha_score
 from evaluation.human.study import StudyFolder, StudyInfo, read_study
+from evaluation.human.vote_store import read_submissions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from evaluation.human.ballots import Ballot
-    from evaluation.human.study import Item
+    from core.records import Score
+    from evaluation.human.study import StudyItem
+    from evaluation.human.vote_store import Submission
 
+RANKS_ALPHA = "people/alpha_ranks"
 _ROUNDING = 9  # digits: means of thirds that are equal must compare so
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How one annotator ranked an item's replies: 1 the best, in the order of `Item.texts`."""
+    """One annotator's ranks of an item's replies: 1 the best, in the order of `StudyItem.texts`."""
 
     item: str
     annotator: str
@@ -50,7 +54,7 @@ class Ranking:
 
 
 def read_rankings(folder: Path) -> list[Ranking]:
-    """Return the rankings of the study in a folder that count, in the order they were given.
+    """Return the valid rankings of the study in a folder, in the order of submission.
 
     Raises:
         MissingArtifact: there is no study.
@@ -58,13 +62,13 @@ def read_rankings(folder: Path) -> list[Ranking]:
         DataError: one of its files was damaged.
     """
     there = StudyFolder(folder)
-    return _rankings(read_study(there), read_ballots(there.ballots))
+    return _rankings(read_study(there), read_submissions(there.database))
 
 
 def export_rankings(folder: StudyFolder) -> Path:
     """Write the rankings to rankings.jsonl, replacing an earlier export; return its path."""
     study = read_study(folder)
-    rankings = _rankings(study, read_ballots(folder.ballots))
+    rankings = _rankings(study, read_submissions(folder.database))
     scores = _own_scores(folder, study)
     lines = (json.dumps(row, ensure_ascii=False) for row in _rows(study, rankings, scores))
     temporary = folder.rankings.with_suffix(".tmp")
@@ -73,9 +77,9 @@ def export_rankings(folder: StudyFolder) -> Path:
 
 
 def middle_ranks(ranks: Sequence[int]) -> list[float]:
-    """Return ranks as fractions: those that are equal share the mean of the places they take.
+    """Return fractional ranks: ties share the mean of the places they take.
 
-    Whatever numbers were used (1, 1, 2 or 1, 1, 3), what counts is the order: 1.5, 1.5, 3.
+    Only the order of the given numbers counts: 1, 1, 2 and 1, 1, 3 both become 1.5, 1.5, 3.
     """
     return [
         sum(other < rank for other in ranks) + (1 + sum(other == rank for other in ranks)) / 2
@@ -83,20 +87,20 @@ def middle_ranks(ranks: Sequence[int]) -> list[float]:
     ]
 
 
-def _rankings(study: StudyInfo, ballots: Sequence[Ballot]) -> list[Ranking]:
+def _rankings(study: StudyInfo, submissions: Sequence[Submission]) -> list[Ranking]:
     if study.kind != "ranking":
         message = "a comparison has no rankings; read its votes (evaluation/human/votes)"
         raise ConfigError(message)
     return [
         Ranking(
-            ballot.item,
-            ballot.annotator,
-            tuple(int(rank) for rank in ballot.answer.split(",")),
-            ballot.comment,
-            ballot.seconds,
-            ballot.cast_at,
+            submission.item,
+            submission.annotator,
+            tuple(int(rank) for rank in submission.answer.split(",")),
+            submission.comment,
+            submission.seconds,
+            submission.submitted_at,
         )
-        for ballot in ballots
+        for submission in submissions
     ]
 
 
@@ -112,7 +116,7 @@ def _rows(
 
 
 def _of_item(
-    item: Item, means: Sequence[float], annotators: int, scores: Mapping[str, float | None]
+    item: StudyItem, means: Sequence[float], annotators: int, scores: Mapping[str, float | None]
 ) -> Iterator[dict[str, Any]]:
     places = {mean: place for place, mean in enumerate(sorted(set(means)))}
     for at in sorted(range(len(means)), key=lambda at: (means[at], at)):
@@ -128,9 +132,30 @@ def _of_item(
 
 
 def _own_scores(folder: StudyFolder, study: StudyInfo) -> dict[str, float | None]:
-    """Return what the run's own judge gave its candidates; nothing if it has not judged them."""
+    """Return the scores of the run's own judge; {} if it has not judged the candidates."""
     store = Store(folder.run)
     ref = Ref(study.iteration or 0, Stage.JUDGMENTS)
     if not store.exists(ref):
         return {}
     return {key: found.mean for key, found in mean_scores(store.read(ref)).items()}
+
+
+def ranking_scores(rankings: Sequence[Ranking], *, seed: int) -> list[Score]:
+    """Return Krippendorff's alpha of the annotators' ranks, ties averaged.
+
+    A unit is a candidate, its values the ranks among the candidates of its prompt, at interval
+    level; the bootstrap resamples prompts. `n` counts candidates with two or more ranks, `missing`
+    the others.
+    """
+    ranks: dict[tuple[str, int], list[float]] = {}
+    for ranking in rankings:
+        for at, rank in enumerate(middle_ranks(ranking.ranks)):
+            ranks.setdefault((ranking.item, at), []).append(rank)
+    found = krippendorff_alpha(
+        list(ranks.values()),
+        sorted({rank for given in ranks.values() for rank in given}),
+        level="interval",
+        seed=seed,
+        clusters=[item for item, _ in ranks],
+    )
+    return [alpha_score(RANKS_ALPHA, found, len(ranks))]

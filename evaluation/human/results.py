@@ -3,8 +3,8 @@
     eval/human/<A>-<B>/items     one row per item: the majority, each vote, the answers shown
     eval/human/<A>-<B>/scores    win, tie, lose, agreement among people and with the judge
 
-They are made anew whenever the votes have changed: they cost nothing, and the votes themselves lie
-elsewhere (ballots.py). No judge is asked; the head-to-head verdicts that are there are compared.
+They are rebuilt whenever the votes have changed (the votes themselves are in vote_store.py). The
+judge is not asked again; existing head-to-head verdicts are compared.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from core.records import ItemScore
 from core.run_lock import locked
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Key, Store
-from evaluation.human import judge, statistics
-from evaluation.human.ballots import read_ballots
+from evaluation.human import judge_agreement, statistics
 from evaluation.human.study import read_study, study_folders
+from evaluation.human.vote_store import read_submissions
 from evaluation.human.votes import votes_of
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from core.stages import Ref
     from core.store import Partial
     from evaluation.human.statistics import ItemVotes
-    from evaluation.human.study import Item, StudyFolder, StudyInfo
+    from evaluation.human.study import StudyFolder, StudyInfo, StudyItem
     from evaluation.human.votes import Vote
 
 
-class Results(NamedTuple):
-    """A comparison, the votes that count, the same by item, and the annotators they are of."""
+class StudyResults(NamedTuple):
+    """A comparison, its counted votes, the same by item, and the annotators who gave them."""
 
     folder: StudyFolder
     study: StudyInfo
@@ -48,20 +48,20 @@ class Results(NamedTuple):
 
     @property
     def left_out(self) -> list[str]:
-        """The annotators whose votes do not count."""
+        """The annotators whose votes are excluded."""
         return [who for who in self.study.annotators if who not in self.annotators]
 
     def ref(self, stage: Stage) -> Ref:
-        """Return where the run keeps these results."""
+        """Return the artifact of these results."""
         return evaluation_ref(f"human/{'-'.join(self.study.models)}", stage)
 
 
-def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> Results:
-    """Read a comparison as it stands, without the votes of annotators to be left out.
+def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> StudyResults:
+    """Read a comparison as it stands, without the votes of some annotators.
 
     Raises:
         MissingArtifact: there is no study.
-        ConfigError: it is a study of rankings, or nobody is left.
+        ConfigError: it is a study of rankings, or no annotator is left.
         DataError: one of its files was damaged.
     """
     study = read_study(folder)
@@ -70,22 +70,24 @@ def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> Results:
         raise ConfigError(f"--leave-out {unknown[0]!r}: the study's annotators are {known}")
     annotators = tuple(who for who in study.annotators if who not in leave_out)
     if not annotators:
-        message = "--leave-out: nobody is left whose votes could count"
+        message = "--leave-out: no annotator is left"
         raise ConfigError(message)
-    votes = [v for v in votes_of(study, read_ballots(folder.ballots)) if v.annotator in annotators]
+    votes = [
+        v for v in votes_of(study, read_submissions(folder.database)) if v.annotator in annotators
+    ]
     items = statistics.by_item([item.item for item in study.items], votes, annotators)
-    return Results(folder, study, votes, items, annotators)
+    return StudyResults(folder, study, votes, items, annotators)
 
 
 def run_of(folder: StudyFolder) -> Store | None:
-    """Return the run a study lies in; None for a copy elsewhere."""
+    """Return the run that contains a study; None for a copy elsewhere."""
     where = folder.path.resolve()
     kept = (where.parents[1].name, where.parent.name) == ("eval", "human")
     return Store(folder.run) if kept else None
 
 
 def write_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> list[Score]:
-    """Make a comparison's artifacts in its run, again if its votes changed; return the scores.
+    """Write a comparison's artifacts to its run, rebuilt if its votes changed; return the scores.
 
     Raises:
         MissingArtifact: there is no study.
@@ -102,9 +104,9 @@ def write_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> list[Sc
 
 
 def refresh(run: Path) -> list[StudyFolder]:
-    """Make the results of a run's comparisons again where anything changed; return their folders.
+    """Rebuild the results of a run's comparisons where anything changed; return their folders.
 
-    Who was left out of them stays left out.
+    Annotators that were left out stay left out.
     """
     done = []
     for folder in study_folders(run):
@@ -118,24 +120,24 @@ def refresh(run: Path) -> list[StudyFolder]:
     return done
 
 
-def all_scores(found: Results, store: Store | None) -> list[Score]:
-    """Return what the votes come to, and how the judge of the run (None: no run) agrees."""
+def all_scores(found: StudyResults, store: Store | None) -> list[Score]:
+    """Return the scores of the votes, and the agreement of the run's judge (None: no run)."""
     seed = found.study.seed
     people = statistics.scores(found.items, seed=seed)
     if store is None:
-        return [*people, *judge.absent("the study does not lie in a run")]
+        return [*people, *judge_agreement.absent("the study does not lie in a run")]
     ref = _verdicts_ref(store, found.study)
     if ref is None:
         pair = " and ".join(found.study.models)
-        return [*people, *judge.absent(f"no head-to-head verdicts on {pair} in this run")]
+        return [*people, *judge_agreement.absent(f"no head-to-head verdicts on {pair} in this run")]
     orders: list[Verdict] = store.read(ref)
-    verdicts = judge.verdicts_by_item(orders, a=found.study.models[0])
+    verdicts = judge_agreement.verdicts_by_item(orders, a=found.study.models[0])
     same = _same_answers(store, found.study)
     kept = {key: verdict for key, verdict in verdicts.items() if key in same}
-    return [*people, *judge.scores(found.items, kept, seed=seed)]
+    return [*people, *judge_agreement.scores(found.items, kept, seed=seed)]
 
 
-def _make_items(store: Store, found: Results) -> None:
+def _make_items(store: Store, found: StudyResults) -> None:
     study = found.study
     sources = {
         "study": sha256_file(found.folder.info),
@@ -156,10 +158,10 @@ def _make_items(store: Store, found: Results) -> None:
         }
         return Built(counts={"votes": len(found.votes), "complete": complete}, facts=facts)
 
-    _make_anew(store, found.ref(Stage.ITEMS), Key(sources, config, study.seed), make)
+    _make_or_replace(store, found.ref(Stage.ITEMS), Key(sources, config, study.seed), make)
 
 
-def _row(votes: ItemVotes, shown: Item) -> ItemScore:
+def _row(votes: ItemVotes, shown: StudyItem) -> ItemScore:
     majority = votes.majority
     detail = {
         "majority": majority.choice if majority else None,
@@ -172,7 +174,7 @@ def _row(votes: ItemVotes, shown: Item) -> ItemScore:
     return ItemScore(votes.item, "human", shown.prompt, metrics, detail)
 
 
-def _make_scores(store: Store, found: Results) -> list[Score]:
+def _make_scores(store: Store, found: StudyResults) -> list[Score]:
     inputs = [found.ref(Stage.ITEMS)]
     if (verdicts := _verdicts_ref(store, found.study)) is not None:
         inputs += [verdicts, *_answers_refs(found.study)]
@@ -183,13 +185,13 @@ def _make_scores(store: Store, found: Results) -> list[Score]:
         return Built()
 
     ref = found.ref(Stage.SCORES)
-    _make_anew(store, ref, Key(hashes, {}, found.study.seed), make)
+    _make_or_replace(store, ref, Key(hashes, {}, found.study.seed), make)
     made: list[Score] = store.read(ref)
     return made
 
 
-def _make_anew(store: Store, ref: Ref, key: Key, make: Callable[[Partial], Built]) -> None:
-    """Make an artifact, replacing one of other votes: those are kept by the study itself."""
+def _make_or_replace(store: Store, ref: Ref, key: Key, make: Callable[[Partial], Built]) -> None:
+    """Make an artifact, replacing one made from other votes."""
     try:
         make_rows(store, ref, key, make, quiet=True)
     except StaleArtifact:
@@ -198,7 +200,7 @@ def _make_anew(store: Store, ref: Ref, key: Key, make: Callable[[Partial], Built
 
 
 def _verdicts_ref(store: Store, study: StudyInfo) -> Ref | None:
-    """Return the head-to-head verdicts on two models, whichever of them is named first."""
+    """Return the head-to-head verdicts on two models, in whichever order the run compared them."""
     a, b = study.models
     refs = [evaluation_ref(f"head_to_head/{x}-{y}", Stage.VERDICTS) for x, y in ((a, b), (b, a))]
     return next((ref for ref in refs if store.exists(ref)), None)
@@ -209,7 +211,7 @@ def _answers_refs(study: StudyInfo) -> list[Ref]:
 
 
 def _same_answers(store: Store, study: StudyInfo) -> set[str]:
-    """Return the items whose answers in the run are those that people were shown."""
+    """Return the items whose answers in the run are still those that annotators saw."""
     ours, theirs = (_texts(store, ref) for ref in _answers_refs(study))
     return {
         item.item

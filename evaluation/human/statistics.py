@@ -1,7 +1,7 @@
-"""What the votes of a comparison come to: majorities, win/tie/lose, agreement among people.
+"""Statistics of a comparison's votes: majorities, win/tie/lose, inter-annotator agreement.
 
-The majority of an item is the choice of more than half of the annotators. Where there is none (one
-for A, one for B, one tie; or two against two) nobody has won: a tie, counted apart. An item counts
+The majority of an item is the choice of more than half of the annotators. Without one (one
+for A, one for B, one tie; or two against two) the item is a tie, counted separately. An item counts
 once every annotator has voted on it: before that its majority could still change.
 """
 
@@ -15,36 +15,36 @@ from core.intervals import bootstrap_mean, bootstrap_ratio, wilson
 from core.paired import sign_test
 from core.records import Score
 from evaluation.human.krippendorff import NO_PAIRS, Alpha, krippendorff_alpha
-from evaluation.human.votes import Choice
+from evaluation.human.votes import VoteChoice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evaluation.human.votes import Vote
 
-CHOICES: tuple[Choice, ...] = get_args(Choice)
+CHOICES: tuple[VoteChoice, ...] = get_args(VoteChoice)
 _IN_ORDER = ("A", "tie", "B")  # for ordinal agreement a tie lies between the two
 POINTS = {"A": 100.0, "tie": 0.0, "B": -100.0}
 _NOTHING = "no item has the votes of all annotators yet"
 
 
 class Majority(NamedTuple):
-    """What most annotators chose; without a majority "tie", and `split` is True."""
+    """The choice of the majority; without one "tie", and `split` is True."""
 
-    choice: Choice
+    choice: VoteChoice
     split: bool
 
 
 class ItemVotes(NamedTuple):
-    """The votes on one item, and of how many annotators votes are wanted."""
+    """The votes on one item, and the number of annotators."""
 
     item: str
     votes: tuple[Vote, ...]
     wanted: int
 
     @property
-    def choices(self) -> tuple[Choice, ...]:
-        """What was chosen, in the order in which it was."""
+    def choices(self) -> tuple[VoteChoice, ...]:
+        """The choices in the order of voting."""
         return tuple(vote.choice for vote in self.votes)
 
     @property
@@ -53,14 +53,14 @@ class ItemVotes(NamedTuple):
         return majority(self.choices) if len(self.votes) == self.wanted else None
 
 
-def majority(choices: Sequence[Choice]) -> Majority:
+def majority(choices: Sequence[VoteChoice]) -> Majority:
     """Return the choice of more than half; a tie by split if there is none.
 
     Raises:
         ValueError: there are no choices.
     """
     if not choices:
-        message = "a majority of nobody"
+        message = "no choices"
         raise ValueError(message)
     first, count = Counter(choices).most_common(1)[0]
     return Majority(first, split=False) if 2 * count > len(choices) else Majority("tie", split=True)
@@ -74,11 +74,11 @@ def by_item(
     for vote in votes:
         if vote.annotator in annotators:
             found[vote.item].append(vote)
-    return [ItemVotes(item, tuple(cast), len(annotators)) for item, cast in found.items()]
+    return [ItemVotes(item, tuple(given), len(annotators)) for item, given in found.items()]
 
 
 def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
-    """Return win, tie and lose of A by majority, and how far people agree.
+    """Return win, tie and lose of A by majority, and inter-annotator agreement.
 
     win, tie, lose: % of the items that all have voted on, with Wilson's interval. Detail of tie:
         `voted` (a majority for "tie"), `no_majority`, and of these `three_way` (A, B and tie were
@@ -89,8 +89,8 @@ def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
         the ordinal one a tie lies between A and B. None where it is undefined, with the reason.
     people/agreement: share of pairs of votes on one item that are the same, in [0, 1].
     people/unanimous: share of the items that all have voted on on which they agree.
-    people/left_wins: share of votes for a side that are for the left one; 0.5 without a liking for
-        a side. Its interval, like that of people/agreement, resamples items.
+    people/left_wins: share of the votes for a side that are for the left one; 0.5 without position
+        bias. Its interval, like that of people/agreement, resamples items.
 
     `missing` counts items that lack a vote; for alpha and people/agreement those without two votes,
     for people/left_wins those without any.
@@ -108,7 +108,7 @@ def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
 
 
 def _ties(complete: Sequence[tuple[ItemVotes, Majority]]) -> dict[str, int]:
-    """Count ties that people voted for, and those that stand for the lack of a majority."""
+    """Count ties by vote and ties for lack of a majority."""
     split = [item for item, found in complete if found.split]
     return {
         "voted": sum(found.choice == "tie" and not found.split for _, found in complete),

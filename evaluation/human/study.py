@@ -1,12 +1,12 @@
-"""A study as it lies in its folder: what is shown to whom, decided once and never changed.
+"""A study's files and its assignment: who sees which texts in which order, fixed at the start.
 
     eval/human/<A>-<B>/study.json          the texts, models, annotators and seed
     eval/human/<A>-<B>/links.json          each annotator's secret (readable by its owner only)
-    eval/human/<A>-<B>/votes.sqlite        what was said, see ballots.py
+    eval/human/<A>-<B>/votes.sqlite        the answers, see vote_store.py
     eval/human/<A>-<B>/votes.jsonl         exported: see votes.py
 
 A study of rankings lies in eval/human/iter<k>-candidates/ and exports rankings.jsonl. The texts are
-copied into study.json, so that what people saw stays known when a run is evaluated again.
+copied into study.json, so that they are preserved when the run is evaluated again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class StudyItem:
     """A prompt and what is judged: the answers of A and B in that order, or N candidates.
 
     `keys` name the texts in the run: a prompt's key twice, or the candidates' own.
@@ -44,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class StudyInfo:
-    """What a study is; everything but `items` is small.
+    """The contents of study.json.
 
     `models` are (A, B); empty for rankings, whose `iteration` is that of the candidates. `inputs`
     maps the artifacts that the texts were read from to their hashes. `left_out` counts prompts that
@@ -62,7 +62,7 @@ class StudyInfo:
     available: int
     left_out: dict[str, int]
     created_at: str
-    items: tuple[Item, ...]
+    items: tuple[StudyItem, ...]
     schema: int = _SCHEMA
 
 
@@ -70,14 +70,14 @@ _INFO = TypeAdapter(StudyInfo)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One item as one annotator sees it: `order[i]` is the text in place i, from the left or top.
+class ShownItem:
+    """An item as one annotator sees it: `order[i]` is the text at position i, from left or top.
 
     For a comparison (0, 1) means that A is on the left.
     """
 
     place: int
-    item: Item
+    item: StudyItem
     order: tuple[int, ...]
 
     @property
@@ -88,7 +88,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class StudyFolder:
-    """Where the files of a study lie."""
+    """The files of a study."""
 
     path: Path
 
@@ -99,7 +99,7 @@ class StudyFolder:
 
     @property
     def info(self) -> Path:
-        """The study itself."""
+        """The study's definition."""
         return self.path / "study.json"
 
     @property
@@ -108,8 +108,8 @@ class StudyFolder:
         return self.path / "links.json"
 
     @property
-    def ballots(self) -> Path:
-        """What was said."""
+    def database(self) -> Path:
+        """The annotators' answers."""
         return self.path / "votes.sqlite"
 
     @property
@@ -166,12 +166,12 @@ def encode_study(study: StudyInfo) -> str:
     return json.dumps(_INFO.dump_python(study, mode="json"), indent=1, ensure_ascii=False) + "\n"
 
 
-def assignment(study: StudyInfo, annotator: str) -> tuple[Shown, ...]:
+def assignment(study: StudyInfo, annotator: str) -> tuple[ShownItem, ...]:
     """Return every item in the order, and with the sides, in which this annotator sees them.
 
     Both follow from the study's seed and the annotator's name. In a comparison A is on the left for
-    half of the items (one more or fewer if n is odd), drawn anew for each annotator, so that a
-    liking for one side cannot favour a model.
+    half of the items (one more or fewer if n is odd), drawn for each annotator separately, so that
+    position bias cannot favour a model.
     """
     items = list(study.items)
     random.Random(f"order/{study.seed}/{annotator}").shuffle(items)
@@ -182,7 +182,7 @@ def assignment(study: StudyInfo, annotator: str) -> tuple[Shown, ...]:
         else [tuple(sides.sample(range(len(i.texts)), len(i.texts))) for i in items]
     )
     return tuple(
-        Shown(place, item, order)
+        ShownItem(place, item, order)
         for place, (item, order) in enumerate(zip(items, orders, strict=True), start=1)
     )
 

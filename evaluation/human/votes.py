@@ -1,11 +1,11 @@
-"""The votes of a comparison: what the statistics and the report read.
+"""The votes of a comparison, as statistics and reports read them.
 
-Exported as JSON lines, one vote each, in the order they were cast:
+Exported as JSON lines, one per vote, in the order of voting:
 
     {"item": "p17", "prompt": "…", "annotator": "annotator-2", "choice": "A" | "B" | "tie",
      "left": "A" | "B", "comment": "", "seconds": 31.4, "voted_at": "2026-11-24T15:02:11Z"}
 
-A and B are the study's two models (`StudyInfo.models`); undone votes are not among them.
+A and B are the study's two models (`StudyInfo.models`); undone votes are excluded.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from core import jsonl
 from core.errors import ConfigError
-from evaluation.human.ballots import read_ballots
 from evaluation.human.study import StudyFolder, StudyInfo, read_study
+from evaluation.human.vote_store import read_submissions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evaluation.human.ballots import Ballot
-    from evaluation.human.study import Item
+    from evaluation.human.study import StudyItem
+    from evaluation.human.vote_store import Submission
 
-Choice = Literal["A", "B", "tie"]
+VoteChoice = Literal["A", "B", "tie"]
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
     """One annotator's choice between A's and B's answer to one prompt.
 
-    `item` is the prompt's key in the answers artifacts, `annotator` a name that is no secret,
-    `left` whose answer stood on the left, `seconds` the time from showing the page to the vote,
-    `voted_at` UTC. `choice` never says left or right: it is mapped already.
+    `item` is the prompt's key in the answers artifacts, `annotator` a public name, `left` the model
+    shown on the left, `seconds` the time from showing the page to the vote, `voted_at` UTC.
+    `choice` is a model, never a side.
     """
 
     item: str
     prompt: str
     annotator: str
-    choice: Choice
+    choice: VoteChoice
     left: Literal["A", "B"]
     comment: str
     seconds: float
@@ -52,7 +52,7 @@ class Vote:
 
 
 def read_votes(folder: Path) -> list[Vote]:
-    """Return the votes of the study in a folder that count, in the order they were cast.
+    """Return the valid votes of the study in a folder, in the order of voting.
 
     Raises:
         MissingArtifact: there is no study.
@@ -60,11 +60,11 @@ def read_votes(folder: Path) -> list[Vote]:
         DataError: one of its files was damaged.
     """
     there = StudyFolder(folder)
-    return votes_of(read_study(there), read_ballots(there.ballots))
+    return votes_of(read_study(there), read_submissions(there.database))
 
 
-def votes_of(study: StudyInfo, ballots: list[Ballot]) -> list[Vote]:
-    """Return ballots of a comparison as votes.
+def votes_of(study: StudyInfo, submissions: list[Submission]) -> list[Vote]:
+    """Convert the submissions of a comparison to votes.
 
     Raises:
         ConfigError: it is a study of rankings.
@@ -73,19 +73,19 @@ def votes_of(study: StudyInfo, ballots: list[Ballot]) -> list[Vote]:
         message = "a study of rankings has no votes; read its rankings (evaluation/human/rankings)"
         raise ConfigError(message)
     items = {item.item: item for item in study.items}
-    return [_vote(ballot, items[ballot.item]) for ballot in ballots]
+    return [_vote(submission, items[submission.item]) for submission in submissions]
 
 
-def _vote(ballot: Ballot, item: Item) -> Vote:
+def _vote(submission: Submission, item: StudyItem) -> Vote:
     return Vote(
-        item=ballot.item,
+        item=submission.item,
         prompt=item.prompt,
-        annotator=ballot.annotator,
-        choice=cast("Choice", ballot.answer),
-        left="A" if ballot.shown.startswith("0") else "B",
-        comment=ballot.comment,
-        seconds=ballot.seconds,
-        voted_at=ballot.cast_at,
+        annotator=submission.annotator,
+        choice=cast("VoteChoice", submission.answer),
+        left="A" if submission.shown.startswith("0") else "B",
+        comment=submission.comment,
+        seconds=submission.seconds,
+        voted_at=submission.submitted_at,
     )
 
 

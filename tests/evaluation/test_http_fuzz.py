@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from evaluation.human.prepare import Asked, prepare_comparison, prepare_ranking, read_links
-from evaluation.human.server.server import open_desk, study_app
+from evaluation.human.prepare import StudySize, prepare_comparison, prepare_ranking, read_links
+from evaluation.human.server.server import open_study, study_app
 from tests.evaluation.human.studies import compared_run, ranked_run
 from tests.web.explorer.test_hostile import hostile_run
 from web.explorer.app import explorer_app
@@ -102,15 +102,15 @@ def test_no_request_breaks_the_explorer(hostile: Source, mode: GenerationMode) -
 @pytest.mark.parametrize("kind", ["comparison", "ranking"])
 def test_no_request_breaks_a_study(tmp_path: Path, mode: GenerationMode, kind: str) -> None:
     if kind == "comparison":
-        folder = prepare_comparison(compared_run(tmp_path / "run"), "M3", "sft", Asked(4, 1, 0))
+        folder = prepare_comparison(compared_run(tmp_path / "run"), "M3", "sft", StudySize(4, 1, 0))
     else:
         run = ranked_run(tmp_path / "run", {"p0": ["one", "two"], "p1": ["three", "four"]})
-        folder = prepare_ranking(run, 2, Asked(2, 1, 0))
+        folder = prepare_ranking(run, 2, StudySize(2, 1, 0))
     known: dict[str, list[Any]] = {
         "token": list(read_links(folder).values()),
         "item": [0, 1],
         "at": [0, 1],
     }
-    with open_desk(folder) as desk:
-        statuses = fuzz(study_app(desk), mode, known)
+    with open_study(folder) as live:
+        statuses = fuzz(study_app(live), mode, known)
     assert statuses.total() > 5 * REQUESTS and len(statuses) > 1

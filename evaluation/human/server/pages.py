@@ -15,13 +15,13 @@ from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, Field
 
-from evaluation.human.server.desk import now_ms
+from evaluation.human.server.live_study import now_ms
 from web.kit.app import Pages
 
 if TYPE_CHECKING:
-    from evaluation.human.ballots import Ballot
-    from evaluation.human.server.desk import Desk, Seat
-    from evaluation.human.study import Shown
+    from evaluation.human.server.live_study import Annotator, LiveStudy
+    from evaluation.human.study import ShownItem
+    from evaluation.human.vote_store import Submission
 
 _TEMPLATES = Path(__file__).parent / "templates"
 MOST_COMMENT = 4000  # characters
@@ -29,24 +29,26 @@ _LATEST = 1 << 53
 _MOST_REPLIES = 100
 
 Token = Annotated[str, InPath(max_length=200, description="The secret of a personal link.")]
-Place = Annotated[int, InPath(ge=1, le=1_000_000, description="Which item, in one's own order.")]
+Place = Annotated[
+    int, InPath(ge=1, le=1_000_000, description="Place of the item in the annotator's own order.")
+]
 
 
-class _Answered(BaseModel):
-    """What every form carries besides the answer."""
+class _AnswerForm(BaseModel):
+    """The fields of every form besides the answer."""
 
     comment: Annotated[str, Field(max_length=MOST_COMMENT)] = ""
     shown_at: Annotated[int, Field(ge=0, le=_LATEST)]
     code: Annotated[str, Field(max_length=200)]
 
 
-class VoteForm(_Answered):
+class VoteForm(_AnswerForm):
     """A vote: which side is better."""
 
     choice: Literal["left", "right", "tie"]
 
 
-class RanksForm(_Answered):
+class RanksForm(_AnswerForm):
     """A ranking: the rank of each reply, from the top; 1 is the best, equal ranks are ties."""
 
     rank: Annotated[
@@ -55,112 +57,114 @@ class RanksForm(_Answered):
 
 
 class UndoForm(BaseModel):
-    """Which ballot to take back."""
+    """The submission to undo."""
 
     number: Annotated[int, Field(ge=1, le=_LATEST)]
     shown_at: Annotated[int, Field(ge=0, le=_LATEST)]
     code: Annotated[str, Field(max_length=200)]
 
 
-def study_router(desk: Desk) -> APIRouter:
+def study_router(live: LiveStudy) -> APIRouter:
     """Return the pages of one study."""
-    views = _Views(desk)
-    said: dict[int | str, dict[str, Any]] = {
-        HTTPStatus.NOT_FOUND: {"description": "nobody's link, or no such item"},
-        HTTPStatus.FORBIDDEN: {"description": "the form was not given out by this item's page"},
+    views = _Views(live)
+    errors: dict[int | str, dict[str, Any]] = {
+        HTTPStatus.NOT_FOUND: {"description": "unknown link, or no such item"},
+        HTTPStatus.FORBIDDEN: {"description": "the form was not made for this item"},
     }
-    router = APIRouter(default_response_class=HTMLResponse, responses=said)
+    router = APIRouter(default_response_class=HTMLResponse, responses=errors)
 
     @router.get("/")
     async def no_link() -> HTMLResponse:
         """Say that a personal link is needed."""
-        return views.pages.render("nobody.html.j2", title="A study")
+        return views.pages.render("no_link.html.j2", title="A study")
 
     @router.get("/study/{token}")
     async def welcome(token: Token) -> HTMLResponse:
-        """Show what is asked, how far one is, and where to go on."""
-        return views.welcome(desk.seat(token))
+        """Show the instructions, the progress, and a link to the next item."""
+        return views.welcome(live.annotator(token))
 
     @router.get("/study/{token}/next", status_code=HTTPStatus.SEE_OTHER)
     async def next_item(token: Token) -> RedirectResponse:
-        """Lead to the first item that is not judged yet, or to the end."""
-        return views.onward(desk.seat(token))
+        """Redirect to the first item that is not judged yet, or to the end."""
+        return views.next_page(live.annotator(token))
 
     @router.get("/study/{token}/done")
     async def done(token: Token) -> HTMLResponse:
-        """Show the end, or that something is left."""
-        return views.done(desk.seat(token))
+        """Show the end, or that items are left."""
+        return views.done(live.annotator(token))
 
     @router.post("/study/{token}/undo", status_code=HTTPStatus.SEE_OTHER)
     async def undo(token: Token, form: Annotated[UndoForm, Form()]) -> RedirectResponse:
-        """Take back an answer and show its item again; the second click changes nothing."""
-        seat = desk.seat(token)
-        desk.check(seat, 0, form.shown_at, form.code)
-        undone = await desk.undo(seat, form.number)
+        """Undo an answer and show its item again; a second click changes nothing."""
+        annotator = live.annotator(token)
+        live.check(annotator, 0, form.shown_at, form.code)
+        undone = await live.undo(annotator, form.number)
         if undone is None:
-            return views.onward(seat)
-        return _lead(f"/study/{seat.token}/{desk.place_of(seat, undone)}")
+            return views.next_page(annotator)
+        return _redirect(f"/study/{annotator.token}/{live.place_of(annotator, undone)}")
 
     @router.get("/study/{token}/{place}")
     async def item(token: Token, place: Place) -> HTMLResponse:
         """Show an item, to be judged or as it was judged."""
-        seat = desk.seat(token)
-        return views.item(seat, desk.shown(seat, place))
+        annotator = live.annotator(token)
+        return views.item(annotator, live.shown(annotator, place))
 
-    answered = _votes if desk.study.kind == "comparison" else _rankings
-    answered(router, desk, views)
+    add_form = _votes if live.study.kind == "comparison" else _rankings
+    add_form(router, live, views)
     return router
 
 
-def _votes(router: APIRouter, desk: Desk, views: _Views) -> None:
+def _votes(router: APIRouter, live: LiveStudy, views: _Views) -> None:
     @router.post("/study/{token}/{place}", status_code=HTTPStatus.SEE_OTHER)
     async def vote(
         token: Token, place: Place, form: Annotated[VoteForm, Form()]
     ) -> RedirectResponse:
-        """Keep a vote and lead on; a second one on the same item changes nothing."""
-        seat, shown = _checked(desk, token, place, form)
-        choice = chosen(shown, form.choice)
-        await desk.cast(seat, shown, choice, comment=form.comment, shown_at=form.shown_at)
-        return views.onward(seat)
+        """Store a vote and redirect; a second one on the same item changes nothing."""
+        annotator, shown = _checked(live, token, place, form)
+        choice = voted_for(shown, form.choice)
+        await live.save(annotator, shown, choice, comment=form.comment, shown_at=form.shown_at)
+        return views.next_page(annotator)
 
 
-def _rankings(router: APIRouter, desk: Desk, views: _Views) -> None:
+def _rankings(router: APIRouter, live: LiveStudy, views: _Views) -> None:
     @router.post("/study/{token}/{place}", status_code=HTTPStatus.SEE_OTHER)
     async def rank(
         token: Token, place: Place, form: Annotated[RanksForm, Form()]
     ) -> RedirectResponse:
-        """Keep a ranking and lead on; a second one on the same item changes nothing."""
-        seat, shown = _checked(desk, token, place, form)
+        """Store a ranking and redirect; a second one on the same item changes nothing."""
+        annotator, shown = _checked(live, token, place, form)
         ranks = ranked(shown, form.rank)
-        await desk.cast(seat, shown, ranks, comment=form.comment, shown_at=form.shown_at)
-        return views.onward(seat)
+        await live.save(annotator, shown, ranks, comment=form.comment, shown_at=form.shown_at)
+        return views.next_page(annotator)
 
 
-def _checked(desk: Desk, token: str, place: int, form: _Answered) -> tuple[Seat, Shown]:
-    """Return whose answer a form is and to what, once its code has been checked."""
-    seat = desk.seat(token)
-    shown = desk.shown(seat, place)
-    desk.check(seat, place, form.shown_at, form.code)
-    return seat, shown
+def _checked(
+    live: LiveStudy, token: str, place: int, form: _AnswerForm
+) -> tuple[Annotator, ShownItem]:
+    """Return the annotator and the item of a form, once its code has been verified."""
+    annotator = live.annotator(token)
+    shown = live.shown(annotator, place)
+    live.check(annotator, place, form.shown_at, form.code)
+    return annotator, shown
 
 
-def chosen(shown: Shown, choice: Literal["left", "right", "tie"]) -> str:
-    """Return whose answer a choice of side means: "A", "B" or "tie"."""
+def voted_for(shown: ShownItem, choice: Literal["left", "right", "tie"]) -> str:
+    """Map a side to the model whose answer stood there: "A", "B" or "tie"."""
     if choice == "tie":
         return "tie"
     return "AB"[shown.order[0 if choice == "left" else 1]]
 
 
-def ranked(shown: Shown, ranks: list[int]) -> str:
-    """Return ranks given from the top in the order of the study's texts, e.g. "2,1,1".
+def ranked(shown: ShownItem, ranks: list[int]) -> str:
+    """Return ranks given from top to bottom in the order of the study's texts, e.g. "2,1,1".
 
     Raises:
         HTTPException: 422, a rank is missing or beyond the number of replies.
     """
     n = len(shown.order)
     if len(ranks) != n or max(ranks) > n:
-        said = f"Expected a rank from 1 to {n} for each of the {n} replies."
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, said)
+        message = f"Expected a rank from 1 to {n} for each of the {n} replies."
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, message)
     by_text = dict(zip(shown.order, ranks, strict=True))
     return ",".join(str(by_text[at]) for at in range(n))
 
@@ -168,57 +172,59 @@ def ranked(shown: Shown, ranks: list[int]) -> str:
 class _Views:
     """Renders a study's pages."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, live: LiveStudy) -> None:
+        self._live = live
         self.pages = Pages(_TEMPLATES)
 
-    def onward(self, seat: Seat) -> RedirectResponse:
-        place = self._desk.progress(seat).next_place
-        return _lead(f"/study/{seat.token}/{'done' if place is None else place}")
+    def next_page(self, annotator: Annotator) -> RedirectResponse:
+        place = self._live.progress(annotator).next_place
+        return _redirect(f"/study/{annotator.token}/{'done' if place is None else place}")
 
-    def welcome(self, seat: Seat) -> HTMLResponse:
-        return self._page("welcome", seat, title="Which answer is better?")
+    def welcome(self, annotator: Annotator) -> HTMLResponse:
+        return self._page("welcome", annotator, title="Which answer is better?")
 
-    def done(self, seat: Seat) -> HTMLResponse:
-        return self._page("done", seat, title="The end")
+    def done(self, annotator: Annotator) -> HTMLResponse:
+        return self._page("done", annotator, title="Done")
 
-    def item(self, seat: Seat, shown: Shown) -> HTMLResponse:
-        values = self._values(seat)
-        ballot: Ballot | None = values["progress"].ballots.get(shown.item.item)
+    def item(self, annotator: Annotator, shown: ShownItem) -> HTMLResponse:
+        values = self._values(annotator)
+        submission: Submission | None = values["progress"].submissions.get(shown.item.item)
         return self.pages.render(
-            f"{self._desk.study.kind}.html.j2",
+            f"{self._live.study.kind}.html.j2",
             **values,
-            title=f"Item {shown.place} of {self._desk.study.n}",
+            title=f"Item {shown.place} of {self._live.study.n}",
             shown=shown,
-            ballot=ballot,
-            given=None if ballot is None else _given(self._desk.study.kind, shown, ballot.answer),
-            code=self._desk.code(seat, shown.place, values["shown_at"]),
+            submission=submission,
+            given=None
+            if submission is None
+            else _given(self._live.study.kind, shown, submission.answer),
+            code=self._live.code(annotator, shown.place, values["shown_at"]),
             most_comment=MOST_COMMENT,
         )
 
-    def _page(self, name: str, seat: Seat, *, title: str) -> HTMLResponse:
-        return self.pages.render(f"{name}.html.j2", **self._values(seat), title=title)
+    def _page(self, name: str, annotator: Annotator, *, title: str) -> HTMLResponse:
+        return self.pages.render(f"{name}.html.j2", **self._values(annotator), title=title)
 
-    def _values(self, seat: Seat) -> dict[str, Any]:
+    def _values(self, annotator: Annotator) -> dict[str, Any]:
         shown_at = now_ms()
         return {
-            "kind": self._desk.study.kind,
-            "n": self._desk.study.n,
-            "here": f"/study/{seat.token}",
-            "progress": self._desk.progress(seat),
+            "kind": self._live.study.kind,
+            "n": self._live.study.n,
+            "here": f"/study/{annotator.token}",
+            "progress": self._live.progress(annotator),
             "shown_at": shown_at,
-            "undo_code": self._desk.code(seat, 0, shown_at),
+            "undo_code": self._live.code(annotator, 0, shown_at),
         }
 
 
-def _given(kind: str, shown: Shown, answer: str) -> Any:
-    """Return an answer as it was given: a side, or the ranks from the top."""
+def _given(kind: str, shown: ShownItem, answer: str) -> Any:
+    """Return an answer as it was given: a side, or the ranks from top to bottom."""
     if kind == "ranking":
         ranks = answer.split(",")
         return [int(ranks[at]) for at in shown.order]
-    sides = {chosen(shown, side): side for side in ("left", "right", "tie")}
+    sides = {voted_for(shown, side): side for side in ("left", "right", "tie")}
     return sides[answer]
 
 
-def _lead(address: str) -> RedirectResponse:
+def _redirect(address: str) -> RedirectResponse:
     return RedirectResponse(address, HTTPStatus.SEE_OTHER)

@@ -1,4 +1,4 @@
-"""Serving a study: its links printed, its votes kept, and exported once everybody is done."""
+"""The server of a study: prints the links, stores votes, exports when everyone is done."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from core.errors import DataError
 from core.progress import say
 from core.run_lock import locked
-from evaluation.human.ballots import BallotBox
 from evaluation.human.prepare import links, read_links
 from evaluation.human.rankings import export_rankings
 from evaluation.human.results import refresh, run_of
-from evaluation.human.server.desk import Desk
+from evaluation.human.server.live_study import LiveStudy
 from evaluation.human.server.pages import study_router
 from evaluation.human.study import read_study
+from evaluation.human.vote_store import VoteStore
 from evaluation.human.votes import export_votes
 from web.kit.app import new_app
 from web.kit.guard import LOOPBACK_NAMES
@@ -32,7 +32,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def export(folder: StudyFolder) -> Path:
-    """Write what a study has so far: votes.jsonl and its results, or rankings.jsonl.
+    """Export a study as it stands: votes.jsonl and its results, or rankings.jsonl.
 
     Raises:
         MissingArtifact: there is no study.
@@ -41,53 +41,53 @@ def export(folder: StudyFolder) -> Path:
     if read_study(folder).kind != "comparison":
         return export_rankings(folder)
     if run_of(folder) is not None:
-        refresh(folder.run)  # who was left out of the results stays left out
+        refresh(folder.run)  # annotators left out of the results stay left out
     return export_votes(folder)
 
 
 @contextmanager
-def open_desk(folder: StudyFolder) -> Iterator[Desk]:
-    """Open a study for answers; one process at a time.
+def open_study(folder: StudyFolder) -> Iterator[LiveStudy]:
+    """Open a study to be served, by one process at a time.
 
     Raises:
         MissingArtifact: there is no study.
         DataError: one of its files was damaged.
-        RunLocked: another process serves it.
+        RunLocked: another process is serving it.
     """
     study, tokens = read_study(folder), read_links(folder)
     if not tokens.keys() >= set(study.annotators):
-        raise DataError(folder.links, None, "not every annotator of study.json has a link here")
-    with locked(folder.path / ".lock"), BallotBox(folder.ballots) as box:
-        yield Desk(study, box, tokens, lambda: say(f"complete; wrote {export(folder)}"))
+        raise DataError(folder.links, None, "an annotator of study.json has no link here")
+    with locked(folder.path / ".lock"), VoteStore(folder.database) as votes:
+        yield LiveStudy(study, votes, tokens, lambda: say(f"complete; wrote {export(folder)}"))
 
 
-def study_app(desk: Desk, *, hosts: Collection[str] | None = LOOPBACK_NAMES) -> FastAPI:
-    """Return the app of a study that stays open; `hosts` as for `new_app`."""
-    return new_app("srlm study", study_router(desk), static=_STATIC, hosts=hosts)
+def study_app(live: LiveStudy, *, hosts: Collection[str] | None = LOOPBACK_NAMES) -> FastAPI:
+    """Return the web app of an open study; `hosts` as for `new_app`."""
+    return new_app("srlm study", study_router(live), static=_STATIC, hosts=hosts)
 
 
 def serve_study(folder: StudyFolder, *, host: str, port: int, address: str | None = None) -> None:
     """Serve a study until interrupted, printing each annotator's link first.
 
-    `address` is where annotators reach the server through a proxy or tunnel; none: directly.
+    `address`: the public address of a proxy or tunnel; None: the server is reached directly.
 
     Raises:
-        ConfigError: the port is taken, or `address` is no web address.
+        ConfigError: the port is in use, or `address` is not a web address.
         MissingArtifact: there is no study.
         DataError: one of its files was damaged.
-        RunLocked: another process serves it.
+        RunLocked: another process is serving it.
     """
     hosts = hosts_of(host, address)
-    with open_desk(folder) as desk, open_port(host, port) as opened:
-        say(f"{folder.path}: {progress_words(desk)}")
+    with open_study(folder) as live, open_port(host, port) as opened:
+        say(f"{folder.path}: {progress_text(live)}")
         for annotator, link in links(folder, address or address_of(opened)):
             say(f"  {annotator}  {link}")
-        say("give each annotator one link; Ctrl-C ends the server, the same command goes on")
-        serve(study_app(desk, hosts=hosts), opened)
-        say(f"{progress_words(desk)}; `srlm-eval human-eval export --study {folder.path}`")
+        say("give each annotator one link; Ctrl-C stops the server, the same command resumes")
+        serve(study_app(live, hosts=hosts), opened)
+        say(f"{progress_text(live)}; `srlm-eval human-eval export --study {folder.path}`")
 
 
-def progress_words(desk: Desk) -> str:
-    """Return how many answers there are, of how many."""
-    done = sum(len(desk.progress(desk.seat(token)).ballots) for token in desk.tokens)
-    return f"{done} of {desk.study.n * len(desk.study.annotators)} judged"
+def progress_text(live: LiveStudy) -> str:
+    """Return the progress of all annotators: "12 of 150 judged"."""
+    done = sum(len(live.progress(live.annotator(token)).submissions) for token in live.tokens)
+    return f"{done} of {live.study.n * len(live.study.annotators)} judged"

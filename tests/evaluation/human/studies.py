@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 from core.records import Candidate, Generation, Judgment, Prompt
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built, Key, Store
-from evaluation.human.prepare import Asked, prepare_comparison, read_links
-from evaluation.human.server.server import open_desk, study_app
+from evaluation.human.prepare import StudySize, prepare_comparison, read_links
+from evaluation.human.server.server import open_study, study_app
 from evaluation.human.study import StudyFolder
 from tests.conftest import ROOT
 
@@ -109,14 +109,14 @@ class Visitor(NamedTuple):
 @contextmanager
 def visitors(folder: StudyFolder) -> Iterator[list[Visitor]]:
     """Open a study in this process and give each annotator a browser."""
-    with open_desk(folder) as desk, TestClient(study_app(desk), base_url=HOME) as client:
+    with open_study(folder) as live, TestClient(study_app(live), base_url=HOME) as client:
         tokens = read_links(folder)
-        yield [Visitor(client, f"/study/{tokens[who]}") for who in desk.study.annotators]
+        yield [Visitor(client, f"/study/{tokens[who]}") for who in live.study.annotators]
 
 
 def comparison(run: Path, n: int = 4, annotators: int = 3, seed: int = 0) -> StudyFolder:
     """Prepare M3 against sft in a new run."""
-    return prepare_comparison(compared_run(run, n), "M3", "sft", Asked(n, annotators, seed))
+    return prepare_comparison(compared_run(run, n), "M3", "sft", StudySize(n, annotators, seed))
 
 
 class Served(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from evaluation.human.prepare import Asked, prepare_ranking
+from evaluation.human.prepare import StudySize, prepare_ranking
 from evaluation.human.rankings import read_rankings
 from evaluation.human.study import StudyFolder, assignment, read_study
 from evaluation.human.votes import read_votes
@@ -102,14 +102,14 @@ def test_three_people_at_once_complete_a_study(tmp_path: Path, arrive: Callable[
         without_scripts = arrive(server.links["annotator-3"], java_script_enabled=False)
         for page in (by_key, by_touch, without_scripts):
             page.get_by_role("link", name="Begin").click()
-        wait_for(by_key, "Item 1 of 4")
-        wait_for(by_touch, "Item 1 of 4")
+        wait_for(by_key, "StudyItem 1 of 4")
+        wait_for(by_touch, "StudyItem 1 of 4")
 
-        press(by_key, "left", "Item 2 of 4")
-        assert by_key.title() == "Item 2 of 4"
-        assert by_key.evaluate("document.activeElement.textContent") == "Item 2 of 4"
+        press(by_key, "left", "StudyItem 2 of 4")
+        assert by_key.title() == "StudyItem 2 of 4"
+        assert by_key.evaluate("document.activeElement.textContent") == "StudyItem 2 of 4"
         by_touch.get_by_role("button", name="Tie").tap()
-        wait_for(by_touch, "Item 2 of 4")
+        wait_for(by_touch, "StudyItem 2 of 4")
         without_scripts.get_by_role("button", name="Answer 2").click()
 
         # The first one closes the tab and comes back by the link.
@@ -118,14 +118,14 @@ def test_three_people_at_once_complete_a_study(tmp_path: Path, arrive: Callable[
         by_key = context.new_page()
         by_key.goto(server.links["annotator-1"])
         assert "1 of 4 judged" in by_key.locator("main").inner_text()
-        by_key.get_by_role("link", name="Go on").click()
-        wait_for(by_key, "Item 2 of 4")
+        by_key.get_by_role("link", name="Continue").click()
+        wait_for(by_key, "StudyItem 2 of 4")
 
         # The second one has changed their mind: the tie was no tie. A comment is no vote.
-        click(by_touch, "Undo the last vote", "Item 1 of 4")
+        click(by_touch, "Undo the last vote", "StudyItem 1 of 4")
         by_touch.get_by_text("Comment (optional)").first.click()
         by_touch.get_by_label("Comment (optional)").press_sequentially("two typos")
-        click(by_touch, "Answer 1", "Item 2 of 4")
+        click(by_touch, "Answer 1", "StudyItem 2 of 4")
 
         for place in (2, 3, 4):
             then = f"Item {place + 1} of 4" if place < 4 else "Done. Thank you!"
@@ -166,10 +166,10 @@ def test_keys_vote_once_and_only_where_nothing_is_typed(tmp_path: Path, browser:
         page.locator("h1").click()
         page.keyboard.press("t")
         page.keyboard.press("t")  # at once: meant for the same item
-        wait_for(page, "Item 2 of 4")
+        wait_for(page, "StudyItem 2 of 4")
         assert [(v.choice, v.comment) for v in read_votes(folder.path)] == [("tie", "a tie, but")]
         page.keyboard.press("u")
-        wait_for(page, "Item 1 of 4")
+        wait_for(page, "StudyItem 1 of 4")
         assert read_votes(folder.path) == []
         assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == (
             "rgb(16, 19, 24)"
@@ -182,17 +182,17 @@ def test_keys_vote_once_and_only_where_nothing_is_typed(tmp_path: Path, browser:
 
 def test_hostile_replies_are_ranked_on_a_phone(tmp_path: Path, arrive: Callable[..., Page]) -> None:
     run = ranked_run(tmp_path / "run", {"p0": [HOSTILE, "second " * 2000, "x" * 5000]})
-    folder = prepare_ranking(run, 2, Asked(1, 1))
+    folder = prepare_ranking(run, 2, StudySize(1, 1))
     with served(folder) as server:
         page = arrive(server.links["annotator-1"] + "/1", viewport={"width": 390, "height": 844})
         wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         assert page.evaluate(wide)
         assert "alert(1)" in page.locator("main").inner_text()  # words, and nothing else
         assert page.locator("main img, main script, main style, main [onerror]").count() == 0
-        assert page.title() == "Item 1 of 1"
+        assert page.title() == "StudyItem 1 of 1"
         shown = assignment(read_study(folder), "annotator-1")[0]
         for place, at in enumerate(shown.order):
             page.get_by_label("Rank").nth(place).select_option(str(at + 1))
-        click(page, "Keep this ranking", "Done. Thank you!")
+        click(page, "Submit this ranking", "Done. Thank you!")
     (ranking,) = read_rankings(folder.path)
     assert ranking.ranks == (1, 2, 3)

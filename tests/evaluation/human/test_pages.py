@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluation.human.ballots import read_ballots
-from evaluation.human.prepare import Asked, prepare_comparison, prepare_ranking
+from evaluation.human.prepare import StudySize, prepare_comparison, prepare_ranking
 from evaluation.human.rankings import read_rankings
 from evaluation.human.study import StudyFolder, assignment, read_study
+from evaluation.human.vote_store import read_submissions
 from evaluation.human.votes import read_votes
 from tests.evaluation.human.studies import (
     Visitor,
@@ -87,9 +87,9 @@ def test_a_second_click_is_the_same_vote(folder: StudyFolder, annotators: list[V
             address, data=fields | {"choice": choice}, follow_redirects=False
         )
         assert said.headers["location"].endswith("/2")
-    (ballot,) = read_ballots(folder.ballots, undone=True)
+    (submission,) = read_submissions(folder.database, undone=True)
     left = assignment(read_study(folder), "annotator-1")[0].order[0]
-    assert ballot.answer == "AB"[left]
+    assert submission.answer == "AB"[left]
 
 
 def test_undoing_twice_takes_back_one_vote_and_leads_to_its_item(
@@ -116,7 +116,7 @@ def test_a_judged_item_shows_what_was_said_and_offers_to_undo_it(
     one = annotators[0]
     one.vote(2, "right", comment="<i>because</i>\u202e")
     page = one.get("/2").text
-    assert "You said: <strong>answer 2 is better</strong>" in page
+    assert "Your vote: <strong>answer 2 is better</strong>" in page
     assert "“&lt;i&gt;because&lt;/i&gt;[U+202E]”" in page
     assert 'name="choice"' not in page
     assert one.undo("/2").headers["location"] == one.home + "/2"
@@ -148,7 +148,7 @@ def test_a_vote_needs_the_form_of_its_own_annotator_and_item(
     for address, fields in wrong:
         said = one.client.post(address, data=fields, follow_redirects=False)
         assert said.status_code == HTTPStatus.FORBIDDEN
-    assert read_ballots(folder.ballots) == []
+    assert read_submissions(folder.database) == []
 
 
 @pytest.mark.parametrize("path", ["/0", "/5", "/999999999", "/1.5", "/%00", "/-1", "/" + "9" * 500])
@@ -160,7 +160,7 @@ def test_an_item_that_is_none_of_the_annotators_is_refused(
     fields = annotators[0].form("/1") | {"choice": "left"}
     said = annotators[0].client.post(annotators[0].home + path, data=fields)
     assert said.status_code in refused
-    assert read_ballots(folder.ballots) == []
+    assert read_submissions(folder.database) == []
 
 
 @pytest.mark.parametrize("token", ["x", "", "%F0%9F%92%A9", "a" * 199, "é", "\u202e"])
@@ -192,14 +192,14 @@ def test_a_field_that_makes_no_sense_is_refused_with_its_name(
     said = annotators[0].client.post(annotators[0].home + "/1", data=fields)
     assert said.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert f"body.{next(iter(change))}" in said.text
-    assert read_ballots(folder.ballots) == []
+    assert read_submissions(folder.database) == []
 
 
 def test_hostile_answers_are_shown_and_do_nothing(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write_answers(run, "M3", {"p0": (HOSTILE, HOSTILE)})
     write_answers(run, "sft", {"p0": (HOSTILE, " ")})
-    with visitors(prepare_comparison(run, "M3", "sft", Asked(1, 1))) as (one,):
+    with visitors(prepare_comparison(run, "M3", "sft", StudySize(1, 1))) as (one,):
         page = one.get("/1").text
     assert page.count("<script") == 1  # study.js
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
@@ -242,7 +242,7 @@ def test_replies_are_ranked_in_the_studys_order_whatever_order_they_were_shown_i
     tmp_path: Path,
 ) -> None:
     run = ranked_run(tmp_path / "run", {"p0": ["x", "y", "z"], "p1": ["v", "w"]})
-    folder = prepare_ranking(run, 2, Asked(2, 2))
+    folder = prepare_ranking(run, 2, StudySize(2, 2))
     with visitors(folder) as (one, other):
         assert "Rank each reply" in one.get("/1").text
         for visitor in (one, other):
@@ -273,9 +273,9 @@ def test_a_ranking_needs_a_rank_within_range_for_each_reply(
     tmp_path: Path, ranks: list[str]
 ) -> None:
     run = ranked_run(tmp_path / "run", {"p0": ["x", "y"]})
-    folder = prepare_ranking(run, 2, Asked(1, 1))
+    folder = prepare_ranking(run, 2, StudySize(1, 1))
     with visitors(folder) as (one,):
         fields = one.form("/1") | {"rank": ranks}
         said = one.client.post(f"{one.home}/1", data=fields, follow_redirects=False)
         assert said.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
-    assert read_ballots(folder.ballots) == []
+    assert read_submissions(folder.database) == []

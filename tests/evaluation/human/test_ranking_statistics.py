@@ -4,8 +4,8 @@ import pytest
 
 from core.records import Score
 from evaluation.human.krippendorff import NO_PAIRS
-from evaluation.human.ranking_statistics import scores
 from evaluation.human.rankings import Ranking
+from evaluation.human.rankings import ranking_scores as scores
 
 
 def alpha(*given: tuple[str, str, tuple[int, ...]]) -> Score:

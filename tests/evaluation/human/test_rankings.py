@@ -7,10 +7,10 @@ import pytest
 
 from core.errors import ConfigError
 from evaluation.files.ranked_files import report
-from evaluation.human.ballots import Ballot, BallotBox
-from evaluation.human.prepare import Asked, prepare_ranking
+from evaluation.human.prepare import StudySize, prepare_ranking
 from evaluation.human.rankings import export_rankings, middle_ranks, read_rankings
 from evaluation.human.study import StudyFolder
+from evaluation.human.vote_store import Submission, VoteStore
 from tests.evaluation.human.studies import comparison, ranked_run
 from training.data.open_assistant import ranked_replies, read_threads
 
@@ -33,12 +33,14 @@ def test_ties_share_the_middle_of_their_places(ranks: list[int], expected: list[
 
 
 def ranked(tmp_path: Path, *answers: str, scores: dict[str, float] | None = None) -> StudyFolder:
-    """Make a study of three replies to p0 and one ballot per annotator."""
+    """Make a study of three replies to p0 and one submission per annotator."""
     run = ranked_run(tmp_path / "run", {"p0": ["x", "y", "z"], "p1": ["v", "w"]}, scores)
-    folder = prepare_ranking(run, 2, Asked(2, 3))
-    with BallotBox(folder.ballots) as box:
+    folder = prepare_ranking(run, 2, StudySize(2, 3))
+    with VoteStore(folder.database) as store:
         for at, answer in enumerate(answers, start=1):
-            box.cast(Ballot(f"annotator-{at}", "p0", answer, "0,1,2", "", 1.0, WHEN)).result(10)
+            store.save(Submission(f"annotator-{at}", "p0", answer, "0,1,2", "", 1.0, WHEN)).result(
+                10
+            )
     return folder
 
 

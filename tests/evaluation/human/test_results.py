@@ -13,7 +13,7 @@ from core.hashing import sha256_file
 from core.records import ItemScore, Score
 from core.stages import Stage, evaluation_ref
 from core.store import Manifest, Store
-from evaluation.human.prepare import Asked, prepare_ranking
+from evaluation.human.prepare import StudySize, prepare_ranking
 from evaluation.human.results import read_results, refresh, write_results
 from evaluation.human.study import StudyFolder
 from evaluation.human.votes import export_votes
@@ -111,7 +111,7 @@ def test_the_same_votes_are_not_counted_twice_and_new_ones_replace_the_results(
 
 def test_a_vote_that_was_undone_does_not_count(tmp_path: Path) -> None:
     folder = judged_study(tmp_path / "run", {"p0": "AAB"}, {})
-    with closing(sqlite3.connect(folder.ballots)) as database:
+    with closing(sqlite3.connect(folder.database)) as database:
         database.execute("UPDATE ballots SET undone_at = 'then' WHERE annotator = 'annotator-2'")
         database.commit()
 
@@ -135,7 +135,7 @@ def test_a_name_that_nobody_has_is_refused(tmp_path: Path) -> None:
     folder = judged_study(tmp_path / "run", {"p0": "AA"}, {})
     with pytest.raises(ConfigError, match="the study's annotators are annotator-1, annotator-2"):
         read_results(folder, ["annotator-9"])
-    with pytest.raises(ConfigError, match="nobody is left"):
+    with pytest.raises(ConfigError, match="no annotator is left"):
         read_results(folder, ["annotator-1", "annotator-2"])
 
 
@@ -188,7 +188,7 @@ def test_a_run_without_studies_has_nothing_to_refresh_and_rankings_are_left_alon
 ) -> None:
     run = ranked_run(tmp_path / "run", {"p0": ["one", "two"]})
     assert refresh(run) == []
-    folder = prepare_ranking(run, 2, Asked(1, 1))
+    folder = prepare_ranking(run, 2, StudySize(1, 1))
     assert refresh(run) == []
     with pytest.raises(ConfigError, match="a study of rankings has no votes"):
         write_results(folder)

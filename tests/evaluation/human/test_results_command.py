@@ -10,8 +10,8 @@ from core.command import run_command
 from core.stages import Stage, evaluation_ref
 from core.store import Store
 from evaluation.__main__ import app
-from evaluation.human.ballots import Ballot, BallotBox
-from evaluation.human.prepare import Asked, prepare_ranking
+from evaluation.human.prepare import StudySize, prepare_ranking
+from evaluation.human.vote_store import Submission, VoteStore
 from tests.evaluation.human.studies import ranked_run
 from tests.evaluation.human.voting import judged_study
 
@@ -85,12 +85,12 @@ def test_a_study_of_rankings_has_an_alpha_of_ranks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = ranked_run(tmp_path / "run", {"p0": ["one", "two"], "p1": ["three", "four"]})
-    folder = prepare_ranking(run, 2, Asked(2, 2))
-    with BallotBox(folder.ballots) as box:
+    folder = prepare_ranking(run, 2, StudySize(2, 2))
+    with VoteStore(folder.database) as store:
         for who in ("annotator-1", "annotator-2"):
             for item, ranks in (("p0", "1,2"), ("p1", "2,1")):
-                ballot = Ballot(who, item, ranks, "0,1", "", 1.0, WHEN)
-                box.cast(ballot).result(timeout=10)
+                submission = Submission(who, item, ranks, "0,1", "", 1.0, WHEN)
+                store.save(submission).result(timeout=10)
     assert human_results(monkeypatch, "--study", str(folder.path), "--json") == 0
     found = json.loads(capsys.readouterr().out)
 

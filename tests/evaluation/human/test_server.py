@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from core.errors import DataError, RunLocked
-from evaluation.human.server.server import export, open_desk
+from evaluation.human.server.server import export, open_study
 from evaluation.human.votes import read_votes
 from tests.evaluation.human.studies import Visitor, comparison, served, visitors
 
@@ -34,7 +34,7 @@ def test_a_killed_server_has_lost_no_vote_and_the_same_link_goes_on(tmp_path: Pa
 
 def test_two_servers_of_one_study_are_one_too_many(tmp_path: Path) -> None:
     folder = comparison(tmp_path / "run")
-    with open_desk(folder), pytest.raises(RunLocked), open_desk(folder):
+    with open_study(folder), pytest.raises(RunLocked), open_study(folder):
         pass
 
 
@@ -59,5 +59,8 @@ def test_what_there_is_so_far_can_be_exported_while_the_server_runs(tmp_path: Pa
 def test_a_study_whose_links_do_not_fit_is_not_served(tmp_path: Path) -> None:
     folder = comparison(tmp_path / "run")
     folder.links.write_text('{"annotator-1": "x"}')
-    with pytest.raises(DataError, match="not every annotator"), open_desk(folder):
+    with (
+        pytest.raises(DataError, match=r"an annotator of study\.json has no link"),
+        open_study(folder),
+    ):
         pass

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from core.records import Verdict
 from core.stages import Stage, evaluation_ref
-from evaluation.human.ballots import Ballot, BallotBox
 from evaluation.human.statistics import ItemVotes
+from evaluation.human.vote_store import Submission, VoteStore
 from evaluation.human.votes import Vote
 from tests.evaluation.human.studies import comparison, write_rows
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evaluation.human.study import StudyFolder
-    from evaluation.human.votes import Choice
+    from evaluation.human.votes import VoteChoice
 
 _CHOICES = {"A": "A", "B": "B", "t": "tie"}
 _WHEN = "2026-11-24T15:00:00Z"
@@ -37,20 +37,20 @@ def all_votes(said: Sequence[str]) -> list[ItemVotes]:
     return [votes_on(f"p{at}", one) for at, one in enumerate(said)]
 
 
-def choice_of(letter: str) -> Choice:
-    return cast("Choice", _CHOICES[letter])
+def choice_of(letter: str) -> VoteChoice:
+    return cast("VoteChoice", _CHOICES[letter])
 
 
 def cast_votes(folder: StudyFolder, said: Mapping[str, str]) -> None:
-    """Cast ballots: item → a letter per annotator; A stands on the left."""
-    with BallotBox(folder.ballots) as box:
+    """Saved submissions: item → a letter per annotator; A stands on the left."""
+    with VoteStore(folder.database) as store:
         for item, letters in said.items():
             for at, letter in enumerate(letters, start=1):
                 if letter != "-":
                     comment = f"{item} by {at}"
                     who = f"annotator-{at}"
-                    ballot = Ballot(who, item, _CHOICES[letter], "0,1", comment, 2.5, _WHEN)
-                    box.cast(ballot).result(timeout=10)
+                    submission = Submission(who, item, _CHOICES[letter], "0,1", comment, 2.5, _WHEN)
+                    store.save(submission).result(timeout=10)
 
 
 def judge_verdicts(run: Path, a: str, b: str, said: Mapping[str, str]) -> None:

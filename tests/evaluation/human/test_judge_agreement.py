@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from core.records import Score, Verdict
-from evaluation.human.judge import absent, scores, verdicts_by_item
+from evaluation.human.judge_agreement import absent, scores, verdicts_by_item
 from tests.evaluation.human.voting import all_votes, choice_of
 
 

@@ -1,7 +1,7 @@
-"""The run's head-to-head judge on the items that people judged: does it see what they see?
+"""Agreement of the run's head-to-head judge with human votes on the same items.
 
-Only items that both have, and of these only those whose answers are still the ones that people were
-shown. Nobody is asked anything here: the verdicts are those of the head-to-head benchmark.
+Only items that both judged and whose answers are still those that annotators saw. No request is
+made: the verdicts are those of the head-to-head benchmark.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from core.records import Verdict
     from evaluation.human.statistics import ItemVotes
-    from evaluation.human.votes import Choice
+    from evaluation.human.votes import VoteChoice
 
 AGREEMENT, UNTIED, VOTES = "judge/agreement", "judge/agreement_untied", "judge/vote_agreement"
 
 
-class _Both(NamedTuple):
+class _JudgedItem(NamedTuple):
     item: ItemVotes
-    people: Choice
-    judge: Choice
+    people: VoteChoice
+    judge: VoteChoice
 
 
 def verdicts_by_item(orders: Sequence[Verdict], *, a: str) -> dict[str, Verdict]:
@@ -39,22 +39,26 @@ def verdicts_by_item(orders: Sequence[Verdict], *, a: str) -> dict[str, Verdict]
 def scores(
     items: Sequence[ItemVotes], verdicts: Mapping[str, Verdict], *, seed: int
 ) -> list[Score]:
-    """Return how often the judge agrees with people, as shares in [0, 1].
+    """Return the judge's agreement with annotators, as shares in [0, 1].
 
-    judge/agreement: with the majority (A, tie or B). Detail: `chance`, the agreement of two who
-        choose as often as these do but independently, `kappa` = (agreement − chance)/(1 − chance),
+    judge/agreement: with the majority (A, tie or B). Detail: `chance`, the agreement of two
+        independent raters with these marginals, `kappa` = (agreement − chance)/(1 − chance),
         None if chance is 1, and counts "people/judge" such as "A/tie".
-    judge/agreement_untied: the same over items on which neither says tie.
-    judge/vote_agreement: with single votes; beside people/agreement it says whether the judge
-        agrees with a person as two persons do. Its interval resamples items.
+    judge/agreement_untied: the same over items where neither is a tie.
+    judge/vote_agreement: with single votes; compare with people/agreement, the agreement between
+        two annotators. Its interval resamples items.
 
     `missing` counts items with a majority that have no readable verdict on these answers.
     """
-    judged: dict[str, Choice] = {
+    judged: dict[str, VoteChoice] = {
         key: verdict.winner for key, verdict in verdicts.items() if verdict.winner is not None
     }
     decided = [(item, found.choice) for item in items if (found := item.majority) is not None]
-    both = [_Both(one, said, judged[one.item]) for one, said in decided if one.item in judged]
+    both = [
+        _JudgedItem(item, choice, judged[item.item])
+        for item, choice in decided
+        if item.item in judged
+    ]
     missing = len(decided) - len(both)
     untied = [one for one in both if "tie" not in (one.people, one.judge)]
     return [
@@ -65,11 +69,11 @@ def scores(
 
 
 def absent(reason: str) -> list[Score]:
-    """Return the same scores without values, and why."""
+    """Return the same scores without values, with the reason."""
     return [Score(key, None, 0, reason=reason) for key in (AGREEMENT, UNTIED, VOTES)]
 
 
-def _agreement(key: str, both: Sequence[_Both], missing: int) -> Score:
+def _agreement(key: str, both: Sequence[_JudgedItem], missing: int) -> Score:
     n = len(both)
     same = sum(one.people == one.judge for one in both)
     interval = wilson(same, n)
@@ -83,7 +87,7 @@ def _agreement(key: str, both: Sequence[_Both], missing: int) -> Score:
     return Score(key, same / n, n, missing, *interval, detail=detail)
 
 
-def _with_votes(both: Sequence[_Both], missing: int, seed: int) -> Score:
+def _with_votes(both: Sequence[_JudgedItem], missing: int, seed: int) -> Score:
     if not both:
         return Score(VOTES, None, 0, missing, reason="no item that both have judged")
     same = [float(sum(choice == one.judge for choice in one.item.choices)) for one in both]

@@ -1,8 +1,8 @@
-"""What annotators said, in one SQLite file that loses nothing once it was acknowledged.
+"""The annotators' answers in one SQLite file; an acknowledged answer is never lost.
 
-A ballot is committed to the disk (WAL, synchronous=FULL) before its page answers. One thread
-writes; ballots that arrive while it commits share the next commit. Nothing is ever overwritten:
-undoing marks a ballot, and what was said instead is another one.
+A submission is committed to disk (WAL, synchronous=FULL) before the server responds. One thread
+writes; submissions that arrive during a commit share the next one. Rows are never overwritten:
+undoing marks a submission, and the new answer is another row.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _SCHEMA = (
     "CREATE UNIQUE INDEX IF NOT EXISTS counted ON ballots (annotator, item) "
     "WHERE undone_at IS NULL",
 )
-_KIND = "a database of ballots"
+_KIND = "a database of annotators' answers"
 _COLUMNS = "annotator, item, answer, shown, comment, seconds, cast_at, undone_at, id"
 _MOST_PER_COMMIT = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
-    """What one annotator said of one item. `number` is None until it was cast."""
+class Submission:
+    """One annotator's answer to one item. `number` is None until it is stored."""
 
     annotator: str
     item: str
@@ -52,33 +52,33 @@ class Ballot:
     shown: str
     comment: str
     seconds: float
-    cast_at: str
+    submitted_at: str
     undone_at: str | None = None
     number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
-    """What became of a ballot: the one that counts now, and whether it was there before."""
+class Saved:
+    """The submission that counts for an item, and whether it was stored before."""
 
-    ballot: Ballot
+    submission: Submission
     repeated: bool
 
 
-class BallotBox:
-    """The ballots of one study. Use as a context manager; methods may be called from any thread."""
+class VoteStore:
+    """The submissions of one study. A context manager; its methods are thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; nothing is opened yet."""
+        """Set the file; nothing is opened yet."""
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write, name="ballots", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="submissions", daemon=True)
 
     def __enter__(self) -> Self:
         """Create the file unless it is there, and start the writing thread.
 
         Raises:
-            DataError: the file is no database of ballots.
+            DataError: the file is not such a database.
             StorageError: it cannot be written.
         """
         self._reader = Database(self._path, _KIND, schema=_SCHEMA, wal=True)
@@ -91,31 +91,31 @@ class BallotBox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write what is waiting, then close."""
+        """Write the queued submissions, then close."""
         self._jobs.put(None)
         self._writer.join()
         self._reader.close()
 
-    def cast(self, ballot: Ballot) -> Future[Cast]:
-        """Add a ballot; the result is there once the disk has it.
+    def save(self, submission: Submission) -> Future[Saved]:
+        """Store a submission; the future resolves once it is on disk.
 
-        A second ballot of the same annotator on the same item changes nothing: the first one is
+        A second submission of the same annotator for the same item is ignored: the first one is
         returned as repeated.
         """
-        return self._submit(lambda database: _cast(database, ballot))
+        return self._submit(lambda database: _insert(database, submission))
 
-    def undo(self, annotator: str, number: int, at: str) -> Future[Ballot | None]:
-        """Mark a ballot as undone; None if this annotator has none of that number that counts."""
+    def undo(self, annotator: str, number: int, at: str) -> Future[Submission | None]:
+        """Mark a submission as undone; None if the annotator has no valid one of that number."""
         return self._submit(lambda database: _undo(database, annotator, number, at))
 
-    def of(self, annotator: str) -> dict[str, Ballot]:
-        """Return an annotator's ballots that count, by item, in the order they were cast."""
+    def of(self, annotator: str) -> dict[str, Submission]:
+        """Return an annotator's valid submissions by item, in the order of submission."""
         rows = self._reader.rows(
             f"SELECT {_COLUMNS} FROM ballots WHERE annotator = ? AND undone_at IS NULL "  # noqa: S608
             "ORDER BY id",
             (annotator,),
         )
-        return {ballot.item: ballot for ballot in map(_ballot, rows)}
+        return {submission.item: submission for submission in map(_submission, rows)}
 
     def _submit(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
         job = _Job(work)
@@ -140,7 +140,7 @@ class BallotBox:
                 done = [job.work(connection) for job in jobs]
         except (DataError, StorageError) as error:
             reason = error.__cause__ or error
-            problem = StorageError(f"{self._path}: {reason}; nothing of this was kept, try again")
+            problem = StorageError(f"{self._path}: {reason}; nothing was stored, try again")
             for job in jobs:
                 job.result.set_exception(problem)
             return
@@ -149,54 +149,54 @@ class BallotBox:
 
 
 class _Job:
-    """Something to write, and where its result is awaited."""
+    """A pending write and its future."""
 
     def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
         self.work = work
         self.result: Future[Any] = Future()
-        self.result.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        self.result.set_running_or_notify_cancel()  # it can no longer be cancelled
 
 
-def read_ballots(path: Path, *, undone: bool = False) -> list[Ballot]:
-    """Return all ballots that count (or with `undone` all) in the order they were cast.
+def read_submissions(path: Path, *, undone: bool = False) -> list[Submission]:
+    """Return all valid submissions (with `undone` also the undone ones) in order of submission.
 
-    The file is opened read-only, so a server may be writing to it. No file: no ballots.
+    The file is opened read-only, so a server may be writing to it. No file: no submissions.
 
     Raises:
-        DataError: the file is no database of ballots.
+        DataError: the file is not such a database.
     """
     if not path.is_file():
         return []
     where = "" if undone else "WHERE undone_at IS NULL "
     with Database(path, _KIND, wal=True, read_only=True) as database:
         rows = database.rows(f"SELECT {_COLUMNS} FROM ballots {where}ORDER BY id")  # noqa: S608
-    return [_ballot(row) for row in rows]
+    return [_submission(row) for row in rows]
 
 
-def _cast(database: sqlite3.Connection, ballot: Ballot) -> Cast:
-    there = database.execute(
+def _insert(database: sqlite3.Connection, submission: Submission) -> Saved:
+    stored = database.execute(
         f"SELECT {_COLUMNS} FROM ballots WHERE annotator = ? AND item = ? AND undone_at IS NULL",  # noqa: S608
-        (ballot.annotator, ballot.item),
+        (submission.annotator, submission.item),
     ).fetchone()
-    if there is not None:
-        return Cast(_ballot(there), repeated=True)
+    if stored is not None:
+        return Saved(_submission(stored), repeated=True)
     added = database.execute(
         f"INSERT INTO ballots (annotator, item, answer, shown, comment, seconds, cast_at) "  # noqa: S608
         f"VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
-        (ballot.annotator, ballot.item, ballot.answer, ballot.shown, ballot.comment,
-         ballot.seconds, ballot.cast_at),
+        (submission.annotator, submission.item, submission.answer, submission.shown,
+         submission.comment, submission.seconds, submission.submitted_at),
     ).fetchone()  # fmt: skip
-    return Cast(_ballot(added), repeated=False)
+    return Saved(_submission(added), repeated=False)
 
 
-def _undo(database: sqlite3.Connection, annotator: str, number: int, at: str) -> Ballot | None:
+def _undo(database: sqlite3.Connection, annotator: str, number: int, at: str) -> Submission | None:
     row = database.execute(
         f"UPDATE ballots SET undone_at = ? WHERE id = ? AND annotator = ? AND undone_at IS NULL "  # noqa: S608
         f"RETURNING {_COLUMNS}",
         (at, number, annotator),
     ).fetchone()
-    return None if row is None else _ballot(row)
+    return None if row is None else _submission(row)
 
 
-def _ballot(row: tuple[Any, ...]) -> Ballot:
-    return Ballot(*row)
+def _submission(row: tuple[Any, ...]) -> Submission:
+    return Submission(*row)
