@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.comparison import alternate, compared, missing
 from benchmarks.data_files import NotHere, ranked_answers
-from core.config import DpoSection, ModelSection
+from core.config import DpoSection
 from core.records import LedgerRow
 from engines.embedded import embedded_folder
 
@@ -72,23 +72,22 @@ def _pairs(count: int) -> list[LedgerRow]:
 
 
 def _ours(pairs: list[LedgerRow], *, steps: int) -> None:
-    from training.trainers.dpo import Start, train_dpo
+    from training.trainers.dpo import train_dpo
+    from training.trainers.job import TrainingJob
 
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary) / "work"
         work.mkdir()
-        train_dpo(
-            Start(embedded_folder(), None),
-            pairs,
-            DpoSection(batch_size=_BATCH, max_steps=steps, precision="fp32"),
-            models=ModelSection(),
+        job = TrainingJob(
+            policy=embedded_folder(),
+            dpo=DpoSection(batch_size=_BATCH, max_steps=steps, precision="fp32"),
             seed=0,
             device="cpu",
             work=work,
             metrics=Path(temporary) / "metrics.jsonl",
             title="dpo",
-            judge=None,
         )
+        train_dpo(job, pairs)
 
 
 def _theirs(pairs: list[LedgerRow], *, steps: int) -> None:

@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _STAGES = ", ".join(dict.fromkeys(s.value for k in (0, 1, 2) for s in stages_of_iteration(k)))
 
 
-@app.command(help="Run the self-rewarding loop up to M_ITER; what is done already is not repeated.")
+@app.command(help="Run the self-rewarding loop up to M_ITER; finished stages are not repeated.")
 def train(
     config: Annotated[Path, typer.Option(help="The run's TOML file.")],
     iteration: Annotated[
@@ -37,7 +37,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Override, e.g. --set dpo.beta=0.2.")
     ] = None,
 ) -> None:
-    """Parse the command line; everything heavy is imported after that."""
+    """Parse the command line; heavy modules are imported afterwards."""
     loaded = load_config(config, settings)
     k = iteration or loaded.iterations
     if dry_run:
@@ -64,9 +64,9 @@ def _train(config: Config, k: int, redo: str | None) -> None:
     began = time.monotonic()
     with open_run(config) as run:
         if redo:
-            run.remake(parse_stage(redo, k))
+            run.redo(parse_stage(redo, k))
         iterate(run, k)
-        run.remade()
+        run.redone()
     out = results()
     for table in summary_tables(config, k):
         out.print(table)

@@ -1,8 +1,7 @@
-"""The other machines of a training that runs on several: `python -m training.follow`.
+"""Training on several machines: `python -m training.follow` on each but the first.
 
 The loop runs on machine 0. Each other machine runs this; it waits for training stages to be
-launched in the run's folder, which must lie on a disk that all machines see, and starts its own
-part of each.
+launched in the run's folder, which must be on a shared disk, and starts its own processes of each.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from core.progress import say
 from core.stages import model_ref
 from core.store import Store
 from training.launch import command as launch_command
-from training.launch.spec import Spec
+from training.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
 @app.command(help="Take part, as one of several machines, in a run's training up to M_ITER.")
@@ -39,43 +38,45 @@ def follow(
     ],
     iteration: Annotated[
         int | None,
-        typer.Option("--iter", min=1, help="End once M_ITER is there (default: `iterations`)."),
+        typer.Option("--iter", min=1, help="End once M_ITER exists (default: `iterations`)."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override, as on machine 0.")
     ] = None,
 ) -> None:
-    """Parse the command line and start parts of launches until the last model is there."""
+    """Parse the command line; start this machine's processes until the last model exists."""
     loaded = load_config(config, settings)
     place = launch_command.layout(loaded.launch)
     if machine_rank >= place.machines:
-        message = f"{place.file}: has {place.machines} machines, so no number {machine_rank}"
+        message = (
+            f"{place.file}: no machine {machine_rank}; it has {place.machines} machines, from 0"
+        )
         raise ConfigError(message)
-    for spec in launches(loaded, iteration or loaded.iterations):
-        words = launch_command.command(loaded.launch, place, spec, rank=machine_rank)
-        log = spec.with_name(f"log-{machine_rank}.txt")
-        say(f"{spec.parent.parent}: machine {machine_rank} takes part")
+    for job in launches(loaded, iteration or loaded.iterations):
+        words = launch_command.command(loaded.launch, place, job, rank=machine_rank)
+        log = job.with_name(f"log-{machine_rank}.txt")
+        say(f"{job.parent.parent}: machine {machine_rank} takes part")
         code = launch_command.run_logged(words, log)
         if code:
-            say(f"  ended with exit code {code}; machine 0 says why, and {log}")
+            say(f"  ended with exit code {code}; see the output of machine 0, and {log}")
 
 
 def launches(config: Config, k: int) -> Iterator[Path]:
-    """Yield the spec of each launch once, as it begins, until M_k is there."""
+    """Yield the job file of each launch once, as it begins, until M_k exists."""
     store, seen = Store(config.folder), set()
     while not store.exists(model_ref(k)):
-        for path in store.paths.root.glob("iter*/*.work/launch/spec.json"):
+        for path in store.paths.root.glob("iter*/*.work/launch/job.json"):
             attempt = _attempt(path)
             if attempt and attempt not in seen:
                 seen.add(attempt)
                 yield path
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _attempt(path: Path) -> str | None:
-    """Return which start of the processes a spec stands for; None if it is just being removed."""
+    """Return the id of the launch that wrote a job file; None if the file is just being removed."""
     try:
-        return Spec.model_validate_json(path.read_text()).attempt
+        return TrainingJob.model_validate_json(path.read_text()).attempt
     except (FileNotFoundError, ValidationError):
         return None
 

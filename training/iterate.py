@@ -1,6 +1,6 @@
 """The self-rewarding loop: seed data → M1, then M_t → prompts → answers → judgments → M_{t+1}.
 
-Every step is an artifact that is made once; running this again goes on where it stopped.
+Every step is an artifact that is made once; running this again resumes where it stopped.
 Source: Yuan et al., "Self-Rewarding Language Models", section 2 and figure 1.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def iterate(run: Run, k: int) -> Ref:
-    """Make M_k and everything before it that is missing; return where it lies."""
+    """Make M_k and everything before it that is missing."""
     check_settings(run, k)
     make_seed(run)
     make_m1(run)
@@ -33,7 +33,7 @@ def iterate(run: Run, k: int) -> Ref:
 
 
 def make_seed(run: Run) -> None:
-    """M0, the IFT examples and the human-ranked replies (section 3.1.1)."""
+    """Make M0, the IFT examples and the human-ranked replies (section 3.1.1)."""
     config = run.config
     ift, ranked = Ref(1, Stage.IFT), Ref(1, Stage.RANKED)
     run.rows(
@@ -52,7 +52,7 @@ def make_seed(run: Run) -> None:
 
 
 def make_m1(run: Run) -> None:
-    """The SFT baseline (IFT), EFT data, and M1 (IFT + EFT), with a look at how each judges."""
+    """Make the SFT baseline (IFT), EFT data and M1 (IFT + EFT); measure how M0 and M1 judge."""
     config = run.config
     ift, ranked, examples = Ref(1, Stage.IFT), Ref(1, Stage.RANKED), Ref(1, Stage.EFT)
     judged, built = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
@@ -102,7 +102,7 @@ def make_m1(run: Run) -> None:
 
 
 def self_reward(run: Run, k: int) -> None:
-    """One iteration: M_{k-1} writes, answers and judges; DPO makes M_k (section 2.4)."""
+    """Run one iteration: M_{k-1} writes, answers and judges; DPO makes M_k (section 2.4)."""
     config = run.config
     model, ift = model_ref(k - 1), Ref(1, Stage.IFT)
     judge = run.named_model(config.improvement.judge, k)
@@ -176,7 +176,7 @@ def self_reward(run: Run, k: int) -> None:
 
 
 def probe(run: Run, k: int, ranked: Ref) -> None:
-    """Judge the EFT evaluation split with M_k: what did EFT teach?"""
+    """Judge the EFT evaluation split with M_k, to measure what EFT changed."""
     ref, section = Ref(k, Stage.PROBE), run.config.probe
     run.rows(
         ref,

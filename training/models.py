@@ -1,11 +1,11 @@
-"""The model stages: M0, the SFT baseline, M1, and M_k from AI feedback."""
+"""Stages that make models: M0, the SFT baseline, M1, and M_k from AI feedback."""
 
 from __future__ import annotations
 
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ConfigError, NothingToTrain
 from core.hashing import model_files, sha256_file, sha256_folder
@@ -15,8 +15,7 @@ from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
 from judges.rubrics import load_rubric
 from training.data.open_assistant import source_hash
-from training.data.seed import PROMPTS_SAMPLE
-from training.data.validation import validation_prompts
+from training.data.seed import PROMPTS_SAMPLE, validation_prompts
 from training.launch import launch
 from training.launch.command import NONE
 from training.run import MODEL_NAMES
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from engines.engine import Engine
-    from training.run import Run, Training
+    from training.run import Run
     from training.trainers.early_stopping import CheckpointJudge
+    from training.trainers.job import TrainingJob
 
     _Rows = Callable[[], list[sft.SftRow]]
     _Open = Callable[[Ref], Engine]
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 def make_base(run: Run, ift: Ref) -> None:
     """Put M0 into the run as safetensors."""
     section = run.config.model
-    # Only the tiny test model is made from data: its tokenizer is trained on what it will read.
+    # Only the tiny test model is made from data: its tokenizer is trained on it.
     inputs = [ift] if section.base == "tiny" else []
 
-    def make(place: Training) -> tuple[Path, Built]:
+    def make() -> Built:
         from engines.embedded import materialise
         from engines.models import check_usable
 
         rubric = load_rubric(run.config.judge.rubric).template
         texts = [rubric, *(f"{e.prompt}\n{e.response}" for e in run.read(ift))] if inputs else []
-        target = place.work / "model"
-        shutil.rmtree(target, ignore_errors=True)  # what a killed run may have left
+        target = run.model_folder(model_ref(0))
+        shutil.rmtree(target, ignore_errors=True)  # left by a killed run
         origin = materialise(section, target, seed=run.config.seed, texts=texts)
         check_usable(target, trust_remote_code=section.trust_remote_code)
-        return target, Built(facts={"origin": origin})
+        return Built(facts={"origin": origin})
 
     sections = ("judge.rubric",) if inputs else ()
     sources = _local_model(run, section.base)
@@ -60,7 +60,7 @@ def make_base(run: Run, ift: Ref) -> None:
 
 
 def _local_model(run: Run, base: str) -> dict[str, str]:
-    """Return a model folder's name and content hash for a key; nothing if it is not a folder."""
+    """Return a model folder's name and content hash for a key, {} if it is not a folder."""
     folder = Path(base).expanduser()
     if not folder.is_dir():
         return {}
@@ -100,34 +100,19 @@ def _supervise(
 ) -> None:
     base = model_ref(0)
 
-    def make(place: Training) -> tuple[Path, Built]:
-        arguments = (run.store.model(base), rows(), run.config.sft)
-        if run.config.launch.config == NONE:
-            return sft.train_sft(*arguments, **_circumstances(run, place))
-        how = _circumstances(run, place)
-        return launch.train_sft(*arguments, launch=run.config.launch, **how)
+    def make() -> Built:
+        job, section = run.job(ref, base, sft=run.config.sft), run.config.launch
+        if section.config == NONE:
+            return sft.train_sft(job, rows())
+        return launch.train_sft(job, rows(), section)
 
     run.model(ref, [base, *inputs], make, sections=(*sections, *_adapters(run)))
 
 
-def _circumstances(run: Run, place: Training) -> dict[str, Any]:
-    """Return what SFT and DPO are told besides what they train on."""
-    return {
-        "models": run.config.model,
-        "lora": run.config.lora,
-        "seed": run.config.seed,
-        "device": place.device,
-        "work": place.work,
-        "metrics": place.metrics,
-        "title": place.title,
-    }
-
-
 def _adapters(run: Run) -> tuple[str, ...]:
-    """Return the settings of LoRA for a model's key, if it is used.
+    """Return the LoRA section for a model's key, if LoRA is used.
 
-    Where the whole model is trained they mean nothing, and models made before there was LoRA stay
-    current.
+    Without it the settings have no effect, and models made before LoRA was added stay current.
     """
     return ("lora",) if run.config.lora.enabled else ()
 
@@ -182,20 +167,16 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         inputs = list(dict.fromkeys([*inputs, *judge.inputs]))
         sources = judge.sources | source_hash(stopping.validation, PROMPTS_SAMPLE)
 
-    def make(place: Training) -> tuple[Path, Built]:
-        from training.trainers.dpo import Start, train_dpo
+    def make() -> Built:
+        from training.trainers.dpo import train_dpo
 
-        start = Start(
-            run.store.model(previous),
-            None if reference == previous else run.store.model(reference),
-        )
+        other = None if reference == previous else reference
+        job = run.job(ref, previous, reference=other, dpo=section)
         chosen = [row for row in run.read(pairs) if row.outcome == "pair"]
-        how = _circumstances(run, place)
-        how["judge"] = _checkpoint_judge(run, k, place.verdicts) if stopping.enabled else None
+        judge = _checkpoint_judge(run, job, k) if stopping.enabled else None
         if run.config.launch.config == NONE:
-            return train_dpo(start, chosen, section, **how)
-        how |= {"launch": run.config.launch, "release": run.release_engines}
-        return launch.train_dpo(start, chosen, section, **how)
+            return train_dpo(job, chosen, judge)
+        return launch.train_dpo(job, chosen, run.config.launch, judge, run.release_engines)
 
     run.model(
         ref,
@@ -206,7 +187,7 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
     )
 
 
-def _checkpoint_judge(run: Run, k: int, log: Path) -> CheckpointJudge:
+def _checkpoint_judge(run: Run, job: TrainingJob, k: int) -> CheckpointJudge:
     from training.trainers.early_stopping import CheckpointJudge
 
     stopping, stage = run.config.dpo.early_stopping, model_ref(k)
@@ -221,16 +202,17 @@ def _checkpoint_judge(run: Run, k: int, log: Path) -> CheckpointJudge:
         run.config.judge,
         validation_prompts(run.config),
         seed=run.config.seed,
-        log=log,
+        log=run.store.paths.verdicts(stage),
+        work=job.work,
         open_judge=partial(judge.open, stage),
         open_policy=open_policy,
     )
 
 
 def _positive_only(run: Run, k: int) -> None:
-    """Train M_k from M0 on the seed data plus every candidate judged perfect so far (section 3.2).
+    """Train M_k from M0 on the seed data and every candidate with the highest score (section 3.2).
 
-    The paper's ablation: no preference pairs; replies scored 5 by all readable draws are added.
+    The paper's ablation without preference pairs: answers scored 5 in all readable draws are added.
     """
     ift, examples = Ref(1, Stage.IFT), Ref(1, Stage.EFT)
     feedback = [

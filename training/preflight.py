@@ -1,4 +1,4 @@
-"""Finding out before hours of work that a setting cannot be honoured at its end."""
+"""Checks before a run of everything that its later stages need."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from core.errors import ConfigError
 from engines.opening import check_installed
 from training.data.open_assistant import resolve
-from training.data.seed import EFT_SAMPLE, IFT_SAMPLE
-from training.data.validation import validation_prompts
+from training.data.seed import EFT_SAMPLE, IFT_SAMPLE, validation_prompts
 from training.launch.command import check_launch
 from training.models import named_source
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_settings(run: Run, k: int) -> None:
-    """Check everything that later stages of a run up to M_k will ask for.
+    """Check every file, device and model that a run up to M_k needs.
 
     Raises:
         ConfigError: a file, folder, device or named model does not exist.
@@ -37,7 +36,7 @@ def check_settings(run: Run, k: int) -> None:
 
         if not torch.cuda.is_available():
             raise ConfigError("engine.device = 'cuda': no CUDA device here; use 'auto' or 'cpu'")
-    if k < 2:  # noqa: PLR2004 - M1 asks for no more
+    if k < 2:  # noqa: PLR2004 - M1 needs no more
         return
     named_source(run, "prompts.generator", config.prompts.generator, k)
     stopping = config.dpo.early_stopping

@@ -1,40 +1,33 @@
-"""One run: its artifacts, its engines, and the rule that nothing is made twice."""
+"""A training run: its artifacts, its engines, and the rule that nothing is made twice."""
 
 from __future__ import annotations
 
 import json
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError
 from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import duration, say
-from core.stages import SFT_BASELINE, SPECS, Ref, model_ref, stages_of
+from core.stages import SFT_BASELINE, SPECS, Ref, Stage, model_ref, stages_of
 from core.store import Built, Key, Store, write_atomically
 from engines.pool import EnginePool
 from judges.rubrics import rubric_source
+from training.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from core.config import Config
+    from core.config import Config, DpoSection, SftSection
     from core.store import Partial
     from engines.engine import Engine
 
 
 MODEL_NAMES = ("self", "previous", "base", "sft", "m1")
-
-
-class Training(NamedTuple):
-    """What a training stage needs to know about where it runs."""
-
-    work: Path
-    metrics: Path
-    verdicts: Path
-    device: str
-    title: str
+"""Models that settings may name; see `Run.named_model`."""
 
 
 class Run:
@@ -64,10 +57,10 @@ class Run:
         sources: dict[str, str] | None = None,
         order: Callable[[Any], Any] = by_key,
     ) -> Ref:
-        """Make a row artifact unless it is there already, continuing an unfinished one.
+        """Make a row artifact unless it exists, resuming an unfinished one.
 
         Raises:
-            StaleArtifact: it is there but was made from something else.
+            StaleArtifact: it exists but was made from something else.
         """
         make_rows(self.store, ref, self.key(ref, inputs, (), sources or {}), make, order=order)
         return ref
@@ -76,35 +69,58 @@ class Run:
         self,
         ref: Ref,
         inputs: Sequence[Ref],
-        make: Callable[[Training], tuple[Path, Built]],
+        make: Callable[[], Built],
         *,
         sections: Sequence[str] = (),
         sources: dict[str, str] | None = None,
     ) -> Ref:
-        """Make a model artifact unless it is there already, going on from its last checkpoint.
+        """Make a model artifact unless it exists, resuming from its last checkpoint.
+
+        `make` writes the model to `model_folder(ref)`.
 
         Raises:
-            StaleArtifact: it is there but was made from something else.
+            StaleArtifact: it exists but was made from something else.
         """
         key = self.key(ref, inputs, sections, sources or {})
         if self.store.is_current(ref, key):
             return ref
         began = time.monotonic()
-        name = SPECS[ref.stage].title if ref.stage.value != "model" else f"M{ref.iteration}"
+        name = _title(ref)
         say(f"{ref}: {name}")
         self.release_engines()
-        paths = self.store.paths
-        place = Training(
-            self.store.begin_model(ref, key),
-            paths.metrics(ref),
-            paths.verdicts(ref),
-            self._device(),
-            name,
-        )
-        built, result = make(place)
-        manifest = self.store.commit_model(ref, key, built, result)
+        self.store.begin_model(ref, key)
+        result = replace(make(), seconds=time.monotonic() - began)
+        manifest = self.store.commit_model(ref, key, self.model_folder(ref), result)
         say(f"  {name} done in {duration(time.monotonic() - began)} ({manifest.sha256[:12]})")
         return ref
+
+    def model_folder(self, ref: Ref) -> Path:
+        """Return where a model stage leaves its model, before it is committed."""
+        return self.store.paths.work(ref) / "model"
+
+    def job(
+        self,
+        ref: Ref,
+        policy: Ref,
+        *,
+        reference: Ref | None = None,
+        sft: SftSection | None = None,
+        dpo: DpoSection | None = None,
+    ) -> TrainingJob:
+        """Return the job that trains a model artifact from another one."""
+        return TrainingJob(
+            policy=self.store.model(policy),
+            reference=self.store.model(reference) if reference else None,
+            sft=sft,
+            dpo=dpo,
+            models=self.config.model,
+            lora=self.config.lora,
+            seed=self.config.seed,
+            device=self._device(),
+            work=self.store.paths.work(ref),
+            metrics=self.store.paths.metrics(ref),
+            title=_title(ref),
+        )
 
     def _device(self) -> str:
         if self.config.engine.device != "auto":
@@ -118,67 +134,64 @@ class Run:
         return self.store.read(ref)
 
     def engine(self, model: Ref, stage: Ref) -> Engine:
-        """Return the engine over a model artifact; its calls are journalled as `stage`'s."""
+        """Return the engine of a model artifact; its calls are logged as `stage`'s."""
         return self._engines.model(model, stage)
 
     def engine_at(self, folder: Path, stage: Ref, *, weights_sha256: str | None = None) -> Engine:
-        """Return the engine over a model folder, keeping the two used last in memory."""
+        """Return the engine of a model folder; the two used last stay in memory."""
         return self._engines.folder(folder, stage, weights_sha256=weights_sha256)
 
     def forget_engine(self, folder: Path) -> None:
-        """Drop an engine whose folder is about to change or go."""
+        """Drop an engine whose folder is about to change or be removed."""
         self._engines.forget(folder)
 
     def release_engines(self) -> None:
-        """Let go of every engine: training needs the memory."""
+        """Free every engine: training needs the memory."""
         self._engines.clear()
 
-    def remake(self, ref: Ref) -> None:
-        """Remove an artifact and all that was made from it, so that it is made again.
+    def redo(self, ref: Ref) -> None:
+        """Remove an artifact and everything made from it, so that they are made again.
 
-        Repeating the command of a redo that was killed goes on with it and removes nothing.
+        Repeating the command of a redo that was killed resumes it and removes nothing.
         """
         note = {"redo": str(ref), "config": self.config.model_dump(mode="json")}
         path = self.store.paths.redo
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) == note:
-            say(f"going on with the unfinished --redo {ref}")
+            say(f"resuming the unfinished --redo {ref}")
             return
         everything = [
             Ref(k, stage) for k in range(self._last_iteration() + 1) for stage in stages_of(k)
         ]
-        gone = self.store.remove(self.store.dependents(ref, everything))
+        removed = self.store.remove(self.store.dependents(ref, everything))
         write_atomically(path, json.dumps(note) + "\n")
-        say(f"removed: {', '.join(map(str, gone)) or 'nothing was there'}")
+        say(f"removed: {', '.join(map(str, removed)) or 'nothing'}")
 
-    def remade(self) -> None:
-        """Note that everything asked for is there."""
+    def redone(self) -> None:
+        """Note that a redo is complete."""
         self.store.paths.redo.unlink(missing_ok=True)
 
     def _last_iteration(self) -> int:
-        there = [
+        existing = [
             int(p.name.removeprefix("iter"))
             for p in self.store.paths.root.glob("iter*")
             if p.name.removeprefix("iter").isdigit()
         ]
-        return max([self.config.iterations, *there])
+        return max([self.config.iterations, *existing])
 
     def named_model(self, name: str, k: int) -> Ref:
         """Return the model artifact that a setting names, as seen from iteration k.
 
         Raises:
-            ConfigError: the name means nothing here.
+            ConfigError: there is no such name.
         """
-        known = dict(
-            zip(
-                MODEL_NAMES,
-                (model_ref(k - 1), model_ref(k - 1), model_ref(0), SFT_BASELINE, model_ref(1)),
-                strict=True,
-            )
-        )
-        if name not in known:
-            message = f"{name!r} names no model of this run; use one of {', '.join(known)}"
-            raise ConfigError(message)
-        return known[name]
+        if name not in MODEL_NAMES:
+            raise ConfigError(f"unknown model {name!r}; expected one of {', '.join(MODEL_NAMES)}")
+        fixed = {"base": model_ref(0), "sft": SFT_BASELINE, "m1": model_ref(1)}
+        return fixed.get(name, model_ref(k - 1))
+
+
+def _title(ref: Ref) -> str:
+    return f"M{ref.iteration}" if ref.stage is Stage.MODEL else SPECS[ref.stage].title
 
 
 @contextmanager
@@ -193,6 +206,6 @@ def open_run(config: Config) -> Iterator[Run]:
 
 
 def warn(problems: Sequence[str]) -> None:
-    """Print problems that the configuration says to live with."""
+    """Print problems that the configuration tolerates."""
     for problem in problems:
         say(f"  warning: {problem}")

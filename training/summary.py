@@ -1,7 +1,8 @@
-"""The table that ends a run: what each iteration did, read from manifests and rows alone."""
+"""Summary tables of a run: what each iteration did, from its manifests and rows."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
@@ -10,6 +11,8 @@ from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Manifest, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.config import Config
     from core.records import Judgment
 
@@ -17,7 +20,7 @@ MISSING = "–"
 
 
 class IterationRow(NamedTuple):
-    """One iteration's numbers; None where there is nothing to measure."""
+    """One iteration's numbers; None if there is nothing to measure."""
 
     model: str
     prompts_kept: int | None
@@ -32,7 +35,7 @@ class IterationRow(NamedTuple):
 
 
 def iteration_row(store: Store, k: int) -> IterationRow:
-    """Return what M_k was made from. Its prompts, candidates and judgments are M_{k-1}'s work."""
+    """Return the numbers of M_k; its prompts, candidates and judgments come from M_{k-1}."""
     prompts, answers = _find(store, k, Stage.PROMPTS), _find(store, k, Stage.CANDIDATES)
     judged, pairs = _find(store, k, Stage.JUDGMENTS), _find(store, k, Stage.PAIRS)
     model = _find(store, k, Stage.MODEL)
@@ -71,21 +74,15 @@ def _mean_score(store: Store, ref: Ref) -> float | None:
 def summary_tables(config: Config, k: int) -> list[Table]:
     """Return the seed-data table and the iteration table of a run up to M_k."""
     store = Store(config.folder)
-    tables = [_seed_table(store)]
-    return [*tables, _iteration_table(store, k)] if k > 1 else tables
-
-
-def _seed_table(store: Store) -> Table:
-    table = Table(title="Seed data and judging", title_justify="left")
-    table.add_column("what")
-    table.add_column("value", justify="right")
+    seed = Table("what", title="Seed data and judging", title_justify="left")
+    seed.add_column("value", justify="right")
     for name, value in seed_facts(store):
-        table.add_row(name, value)
-    return table
+        seed.add_row(name, value)
+    return [seed, _iteration_table(store, k)] if k > 1 else [seed]
 
 
 def seed_facts(store: Store) -> list[tuple[str, str]]:
-    """Return (what, value) lines about IFT and EFT data and how M0, the baseline and M1 judge."""
+    """Return (what, value) rows: IFT and EFT data, parse rates of M0, the baseline and M1."""
     ift, eft = _find(store, 1, Stage.IFT), _find(store, 1, Stage.EFT)
     built, judged = _find(store, 1, Stage.EFT_CONSTRUCTED), _find(store, 1, Stage.EFT_JUDGMENTS)
     facts = [
@@ -115,26 +112,23 @@ def _iteration_table(store: Store, k: int) -> Table:
         "Length: mean characters of the candidates.",
         caption_justify="left",
     )
-    columns = (
-        "model", "prompts kept", "rejected", "candidates", "judge parse rate", "mean score",
-        "pairs", "DPO accuracy", "margin", "length",
-    )  # fmt: skip
+    columns: dict[str, Callable[[Any], str]] = {
+        "model": str,
+        "prompts kept": _count,
+        "rejected": _count,
+        "candidates": _count,
+        "judge parse rate": _share,
+        "mean score": _decimal,
+        "pairs": _count,
+        "DPO accuracy": _decimal,
+        "margin": partial(_decimal, digits=3),
+        "length": partial(_decimal, digits=0),
+    }
     for name in columns:
         table.add_column(name, justify="left" if name == "model" else "right")
     for iteration in range(2, k + 1):
         row = iteration_row(store, iteration)
-        table.add_row(
-            row.model,
-            _count(row.prompts_kept),
-            _count(row.prompts_rejected),
-            _count(row.candidates),
-            _share(row.parse_rate),
-            _decimal(row.mean_score),
-            _count(row.pairs),
-            _decimal(row.dpo_accuracy),
-            _decimal(row.dpo_margin, 3),
-            _decimal(row.mean_characters, 0),
-        )
+        table.add_row(*(show(x) for show, x in zip(columns.values(), row, strict=True)))
     return table
 
 

@@ -17,9 +17,9 @@ from tests.engines.scripted import ScriptedEngine
 from tests.training import together
 from tests.training.test_models import run_of
 from training import models
-from training.data.validation import ValidationPrompt
+from training.data.seed import ValidationPrompt
 from training.trainers import trl_loop
-from training.trainers.dpo import Start, train_dpo
+from training.trainers.dpo import train_dpo
 from training.trainers.early_stopping import CheckpointJudge
 from training.trainers.sft import train_sft
 from training.trainers.weights import lora_config, weights_of
@@ -41,9 +41,9 @@ def adapters(checkpoint: Path) -> dict[str, torch.Tensor]:
 def test_what_is_left_is_an_ordinary_model_with_the_adapters_product_added(
     tiny: Path, tmp_path: Path
 ) -> None:
-    folder, _ = train_sft(
-        tiny, together.ROWS, together.SFT, **together.circumstances(tmp_path, LORA)
-    )
+    job = together.job(tiny, tmp_path, lora=LORA)
+    train_sft(job, together.ROWS)
+    folder = job.model
     assert [file.name for file in model_files(folder)] == [f.name for f in model_files(tiny)]
     moved = changed(tiny, folder)
     # Two layers, and of each the two matrices that were named: nothing else moved.
@@ -62,24 +62,28 @@ def test_what_is_left_is_an_ordinary_model_with_the_adapters_product_added(
 
 
 def test_training_with_adapters_is_resumed_to_the_same_weights(tiny: Path, tmp_path: Path) -> None:
-    how = together.circumstances(tmp_path / "whole", LORA)
-    train_sft(tiny, together.ROWS, together.SFT, **how)
-    again = together.circumstances(tmp_path / "part", LORA)
-    again["work"].rmdir()
-    how["work"].rename(again["work"])  # the last checkpoint gone: as if killed after step 4
-    log = again["metrics"]
-    log.write_text("".join(json.dumps(s) + "\n" for s in together.steps(tmp_path / "whole")))
-    whole_weights = load_model(again["work"] / "model", torch.float32).state_dict()
-    (again["work"] / "checkpoint-6" / "srlm_complete").unlink()
-    resumed, _ = train_sft(tiny, together.ROWS, together.SFT, **again)
-    for name, weight in load_model(resumed, torch.float32).state_dict().items():
+    whole = together.job(tiny, tmp_path / "whole", lora=LORA)
+    train_sft(whole, together.ROWS)
+    again = together.job(tiny, tmp_path / "part", lora=LORA)
+    again.work.rmdir()
+    whole.work.rename(again.work)  # the last checkpoint gone: as if killed after step 4
+    again.metrics.write_text(
+        "".join(json.dumps(s) + "\n" for s in together.steps(tmp_path / "whole"))
+    )
+    whole_weights = load_model(again.model, torch.float32).state_dict()
+    (again.work / "checkpoint-6" / "srlm_complete").unlink()
+    train_sft(again, together.ROWS)
+    for name, weight in load_model(again.model, torch.float32).state_dict().items():
         assert torch.equal(weight, whole_weights[name]), name
     assert together.steps(tmp_path / "part") == together.steps(tmp_path / "whole")
 
 
-def first_step(tmp_path: Path, start: Start) -> dict[str, float]:
+def first_step(
+    tmp_path: Path, policy: Path, reference: Path | None, lora: LoraSection = LORA
+) -> dict[str, float]:
     section = together.DPO.model_copy(update={"max_steps": 1})
-    train_dpo(start, together.PAIRS, section, judge=None, **together.circumstances(tmp_path, LORA))
+    job = together.job(policy, tmp_path, reference=reference, dpo=section, lora=lora)
+    train_dpo(job, together.PAIRS)
     return together.steps(tmp_path)[0]
 
 
@@ -89,22 +93,16 @@ def test_the_reference_of_adapters_is_the_model_without_them_or_the_one_configur
     from engines.embedded import make_tiny
 
     # A fresh adapter's product is 0, so the policy is its own reference: loss log 2, no margin.
-    own = first_step(tmp_path / "own", Start(tiny, None))
+    own = first_step(tmp_path / "own", tiny, None)
     assert own["loss"] == pytest.approx(0.693147, abs=1e-5)
     assert own["rewards/margins"] == pytest.approx(0.0, abs=1e-6)
     other = tmp_path / "other"
     make_tiny(other, ["The quick brown fox jumps over the lazy dog. Score: 4"] * 3, seed=9)
-    held = first_step(tmp_path / "held", Start(tiny, other))
+    held = first_step(tmp_path / "held", tiny, other)
     assert abs(held["rewards/margins"]) > 1e-3
     # The reference's own log-probabilities: the policy's minus reward / beta, as without adapters.
-    plain = tmp_path / "plain"
-    section = together.DPO.model_copy(update={"max_steps": 1})
-    train_dpo(
-        Start(tiny, other), together.PAIRS, section, judge=None, **together.circumstances(plain)
-    )
-    assert held["rewards/chosen"] == pytest.approx(
-        together.steps(plain)[0]["rewards/chosen"], abs=1e-4
-    )
+    plain = first_step(tmp_path / "plain", tiny, other, LoraSection())
+    assert held["rewards/chosen"] == pytest.approx(plain["rewards/chosen"], abs=1e-4)
 
 
 def test_judged_checkpoints_of_adapters_are_whole_models(tiny: Path, tmp_path: Path) -> None:
@@ -119,23 +117,24 @@ def test_judged_checkpoints_of_adapters_are_whole_models(tiny: Path, tmp_path: P
         **together.DPO.model_dump(exclude={"early_stopping"}),
         early_stopping=EarlyStoppingSection(prompt="pointwise", every_steps=3, patience=9),
     )
+    job = together.job(tiny, tmp_path, dpo=section, lora=LORA)
     judge = CheckpointJudge(
         section.early_stopping,
         JudgeSection(draws=1),
         [ValidationPrompt("v", "Question?")],
         seed=0,
         log=tmp_path / "log.jsonl",
+        work=job.work,
         open_judge=lambda: ScriptedEngine(lambda messages, draw: "Score: 3", name="judge"),
         open_policy=open_policy,
     )
-    how = together.circumstances(tmp_path, LORA)
-    built, result = train_dpo(Start(tiny, None), together.PAIRS, section, judge=judge, **how)
-    assert opened == [how["work"] / f"checkpoint-{step}" / "model" for step in (3, 6)]
+    result = train_dpo(job, together.PAIRS, judge)
+    assert opened == [job.work / f"checkpoint-{step}" / "model" for step in (3, 6)]
     # Equal answers tie, and of equals the last is kept.
     assert result.facts["kept_step"] == 6
-    last = trl_loop.last_checkpoint(how["work"])
+    last = trl_loop.last_checkpoint(job.work)
     assert last is not None
-    assert not changed(weights_of(last), built)
+    assert not changed(weights_of(last), job.model)
 
 
 def test_adapters_belong_to_the_key_of_a_model_only_where_they_are_used(tmp_path: Path) -> None:
@@ -154,7 +153,6 @@ def test_an_adapter_on_the_output_layer_is_refused(modules: tuple[str, ...]) -> 
 
 
 def test_the_settings_reach_peft() -> None:
-    assert lora_config(None) is None
     assert lora_config(LoraSection()) is None
     given: Any = lora_config(LoraSection(enabled=True, r=3, alpha=7.5, dropout=0.25))
     assert (given.r, given.lora_alpha, given.lora_dropout) == (3, 7.5, 0.25)

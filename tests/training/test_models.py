@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from core.stages import Ref, Stage, model_ref
 from tests.conftest import ROOT
 from training import models
-from training.data.validation import validation_prompts
+from training.data.seed import validation_prompts
 from training.run import Run
 
 

@@ -64,17 +64,17 @@ def test_an_unfinished_redo_is_gone_on_with_and_a_finished_one_done_again(tmp_pa
             out.commit(lambda row: row.key, Built())
 
     make()
-    run.remake(ref)
+    run.redo(ref)
     assert not run.store.exists(ref)
     make()
-    run.remake(ref)  # the same command again, after a kill: what was made since stays
+    run.redo(ref)  # the same command again, after a kill: what was made since stays
     assert run.store.exists(ref)
-    run.remade()
-    run.remake(ref)
+    run.redone()
+    run.redo(ref)
     assert not run.store.exists(ref)
     make()
     # Other settings are another redo.
     other = Run(load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}", "seed=9"]))
-    other.remake(ref)
+    other.redo(ref)
     assert not run.store.exists(ref)
     assert json.loads(run.store.paths.redo.read_text())["redo"] == "iter1/ift"

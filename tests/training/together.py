@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.config import DpoSection, LoraSection, ModelSection, SftSection
+from core.config import DpoSection, SftSection
 from core.records import LedgerRow
 from training.launch.processes import is_first
-from training.trainers.dpo import Start, train_dpo
+from training.trainers.dpo import train_dpo
+from training.trainers.job import TrainingJob
 from training.trainers.sft import SftRow, train_sft
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
@@ -42,19 +43,14 @@ SFT = SftSection(lr=1e-2, lr_min=1e-3, micro_batch_size=1, **_SHARED)
 DPO = DpoSection(lr=1e-3, lr_min=1e-4, micro_batch_size=2, **_SHARED)
 
 
-def circumstances(folder: Path, lora: LoraSection | None = None) -> dict[str, Any]:
-    """Return what training is told besides what it trains on."""
+def job(policy: Path, folder: Path, **more: Any) -> TrainingJob:
+    """Return the job of training `policy` in `folder/work`; SFT unless `dpo` is given."""
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
-    return {
-        "models": ModelSection(),
-        "lora": lora or LoraSection(),
-        "seed": 0,
-        "device": "cpu",
-        "work": work,
-        "metrics": folder / "metrics.jsonl",
-        "title": "test",
-    }
+    fields: dict[str, Any] = {} if "dpo" in more else {"sft": SFT}
+    fields |= {"seed": 0, "device": "cpu", "title": "test"}
+    fields |= {"work": work, "metrics": folder / "metrics.jsonl"}
+    return TrainingJob(policy=policy, **(fields | more))
 
 
 def steps(folder: Path) -> list[dict[str, float]]:
@@ -64,8 +60,8 @@ def steps(folder: Path) -> list[dict[str, float]]:
 
 def train_both(base: Path, out: Path) -> None:
     """Train SFT and DPO from `base` into `out/sft` and `out/dpo`."""
-    train_sft(base, ROWS, SFT, **circumstances(out / "sft"))
-    train_dpo(Start(base, None), PAIRS, DPO, judge=None, **circumstances(out / "dpo"))
+    train_sft(job(base, out / "sft"), ROWS)
+    train_dpo(job(base, out / "dpo", dpo=DPO), PAIRS)
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def judge_candidates(
     seed: int,
     out: Partial,
 ) -> Built:
-    """Judge each candidate `section.draws` times; one that was never sampled is not judged."""
+    """Judge each candidate `section.draws` times, except those whose prompt was too long."""
     texts = {prompt.key: prompt.text for prompt in prompts}
     subjects = [
         Subject(c.key, c.prompt_key, texts[c.prompt_key], c.text)

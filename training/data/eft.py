@@ -1,8 +1,8 @@
-"""Evaluation fine-tuning (EFT) data: teaching the model to judge (paper, section 3.1.1).
+"""Evaluation fine-tuning (EFT) data: examples of judging (paper, section 3.1.1).
 
-The paper's way: the SFT baseline judges replies that humans ranked, and its words are kept where
-its order agrees with theirs. The packaged sample also carries written justifications, because a
-135M-parameter baseline judges too poorly to yield much.
+As in the paper, the SFT baseline judges replies that humans ranked, and its judgments are kept if
+they rank the replies as the humans did. The packaged sample also has written justifications,
+because a 135M-parameter baseline yields few usable judgments.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from core.store import Partial
 
 
-class Scored(NamedTuple):
-    """A ranked reply with the judgment chosen to stand for it."""
+class ScoredReply(NamedTuple):
+    """A ranked reply with its first readable judgment."""
 
     reply: Reply
     judgment: Judgment
@@ -40,7 +40,7 @@ def construct(
     seed: int,
     out: Partial,
 ) -> Built:
-    """Write the judgments whose order agrees with the humans', with the reason for each drop.
+    """Write the judgments that rank a prompt's replies as humans did; count each reason to drop.
 
     Counts are per reply: kept and dropped ones add up to `replies`.
     """
@@ -70,16 +70,16 @@ def construct(
     return _keep(agreeing, section, counts, seed=seed, out=out)
 
 
-def _first_readable(reply: Reply, by_key: dict[str, Judgment], draws: int) -> Scored | None:
+def _first_readable(reply: Reply, by_key: dict[str, Judgment], draws: int) -> ScoredReply | None:
     for draw in range(draws):
         judgment = by_key[judgment_key(reply.key, draw)]
-        if judgment.score is not None and not judgment.cut:  # a cut reply has no end to learn
-            return Scored(reply, judgment)
+        if judgment.score is not None and not judgment.cut:  # a cut-off reply would teach no end
+            return ScoredReply(reply, judgment)
     return None
 
 
-def agrees(scored: Sequence[Scored], rule: str) -> bool:
-    """Whether scores order the replies as the humans did; equal human ranks are not compared.
+def agrees(scored: Sequence[ScoredReply], rule: str) -> bool:
+    """Whether scores rank the replies as humans did; replies of equal human rank are not compared.
 
     "strict": each better rank scores higher. "no_inversion": none scores lower and not all are
     equal.
@@ -99,7 +99,7 @@ def agrees(scored: Sequence[Scored], rule: str) -> bool:
 def written(
     prompts: Sequence[RankedPrompt], section: EftSelectionSection, *, seed: int, out: Partial
 ) -> Built:
-    """Write the examples whose justification and score the source file carries."""
+    """Write the examples that have a justification and a score in the source file."""
     counts: Counter[str] = Counter(replies=sum(len(p.replies) for p in prompts))
     examples = []
     for prompt in prompts:
@@ -116,7 +116,7 @@ def written(
 
 
 def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:
-    """Take the constructed examples as they are for the training set."""
+    """Use the constructed examples unchanged as the training set."""
     out.add_missing(examples)
     return Built(counts={"kept": len(examples)})
 
@@ -145,7 +145,7 @@ def _keep(
 
 
 def without_excess(examples: Sequence[JudgeExample]) -> list[JudgeExample]:
-    """Drop examples of the most common score until it is as common as the second; keeps order."""
+    """Drop examples of the most common score until it is as frequent as the second; keep order."""
     common = Counter(example.score for example in examples).most_common(2)
     if len(common) < 2:  # noqa: PLR2004 - one score only: nothing to balance against
         return list(examples)

@@ -1,4 +1,4 @@
-"""Reading Open Assistant data in each of the shapes people have it in.
+"""Readers of Open Assistant data in its common formats.
 
 Message trees (one JSON object per tree), flat messages (the hub's rows, linked by parent_id), and
 question/answer/rank rows all become threads: a first-turn prompt with its direct replies.
@@ -29,7 +29,7 @@ SAMPLE = "sample"
 class Thread(NamedTuple):
     """A first turn and its direct replies that were not deleted; `rank` None: not ranked.
 
-    `split` is "train", "eval" or whatever else the file says, None if it says nothing.
+    `split` is the file's own ("train", "eval", "validation"), None if it has none.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Thread(NamedTuple):
 
 
 class RankedReply(NamedTuple):
-    """A reply as the source has it; `score` and `justification` only in the packaged sample."""
+    """A reply as in the source; only the packaged sample has `score` and `justification`."""
 
     text: str
     rank: int | None
@@ -48,7 +48,7 @@ class RankedReply(NamedTuple):
 
 
 def resolve(source: str, sample_file: str) -> Path | None:
-    """Return the file or folder a source names, None for a hub data set.
+    """Return the file or folder of a source, None for a hub data set.
 
     Raises:
         ConfigError: it is neither an existing path nor a hub name.
@@ -67,7 +67,7 @@ def resolve(source: str, sample_file: str) -> Path | None:
 def source_hash(source: str, sample_file: str) -> dict[str, str]:
     """Return the source's name and content hash, for an artifact's key.
 
-    A hub data set is identified by its name alone: what was read is in the artifact itself.
+    A hub data set is identified by its name alone; the artifact holds the rows that were read.
     """
     path = resolve(source, sample_file)
     if path is None:
@@ -83,10 +83,10 @@ def read_threads(
 ) -> list[Thread]:
     """Read every first turn in `language` with its replies, in the order of the source.
 
-    Messages that are left out are counted in `skipped` by reason.
+    Skipped messages are counted in `skipped` by reason.
 
     Raises:
-        DataError: a file is missing, or a line is not what its format says (named by line).
+        DataError: a file is missing, or a line does not have its format (named by line).
         ConfigError: the source does not exist.
     """
     skipped = Counter() if skipped is None else skipped
@@ -133,7 +133,7 @@ def _from_trees(
         root = row.get("prompt")
         if not isinstance(root, dict):
             raise DataError(path, line, "field 'prompt' is not a message object")
-        if _is_left_out(root, language, skipped):
+        if _is_skipped(root, language, skipped):
             continue
         messages = root.get("replies") or []
         if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
@@ -141,7 +141,7 @@ def _from_trees(
         replies = [
             _reply(reply, path, line)
             for reply in messages
-            if not _is_left_out(reply, language, skipped)
+            if not _is_skipped(reply, language, skipped)
         ]
         key = row.get("message_tree_id") or root.get("message_id")
         prompt = _text(root, path, line)
@@ -153,12 +153,12 @@ def _from_messages(
 ) -> list[Thread]:
     """Join flat messages; a reply's parent may come before or after it in the file.
 
-    A message without a parent, null or left out (exports without nulls), is a first turn.
+    A message whose parent is null or absent (exports without nulls) is a first turn.
     """
     roots: dict[str, str] = {}
     replies: dict[str, list[RankedReply]] = defaultdict(list)
     for line, row in rows:
-        if _is_left_out(row, language, skipped):
+        if _is_skipped(row, language, skipped):
             continue
         parent = row.get("parent_id")
         if row.get("message_id") is None:
@@ -171,7 +171,7 @@ def _from_messages(
 
 
 def _from_answers(rows: Iterable[tuple[int, dict[str, Any]]], path: Path) -> list[Thread]:
-    """Group question/answer/rank rows by question; these files name no language."""
+    """Group question/answer/rank rows by question; these files have no language field."""
     grouped: dict[str, list[RankedReply]] = defaultdict(list)
     for line, row in rows:
         question = _text({"text": row.get("question")}, path, line)
@@ -179,7 +179,7 @@ def _from_answers(rows: Iterable[tuple[int, dict[str, Any]]], path: Path) -> lis
     return [Thread(_text_key(q), q, tuple(found), None) for q, found in grouped.items()]
 
 
-def _is_left_out(message: dict[str, Any], language: str, skipped: Counter[str]) -> bool:
+def _is_skipped(message: dict[str, Any], language: str, skipped: Counter[str]) -> bool:
     if message.get("deleted"):
         skipped["skipped_deleted_messages"] += 1
         return True

@@ -1,8 +1,9 @@
-"""Preference pairs, and a ledger that says for every prompt what became of it (section 2.3)."""
+"""Preference pairs, in a ledger with one outcome per prompt (paper, section 2.3)."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.records import LedgerRow
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
     from core.store import Partial
 
 _NO_SCORE = MeanScore(None, 0, 0)
-_ROUNDING = 1e-9  # means of draws carry it: 7/3 - 4/3 comes out above 1
+_ROUNDING = 1e-9  # of mean scores: 7/3 - 4/3 is slightly above 1
 
 
-class Scored(NamedTuple):
+class ScoredCandidate(NamedTuple):
     """A candidate with its mean score."""
 
     candidate: Candidate
     score: float
 
 
-class Choice(NamedTuple):
-    """The pair chosen from one prompt's candidates."""
+class Pair(NamedTuple):
+    """The pair selected from one prompt's candidates."""
 
-    chosen: Scored
-    rejected: Scored
+    chosen: ScoredCandidate
+    rejected: ScoredCandidate
 
 
 def select_pairs(
@@ -58,47 +59,47 @@ def ledger_row(
     means: dict[str, MeanScore],
     section: PairsSection,
 ) -> LedgerRow:
-    """Return what one prompt gives.
+    """Return the ledger row of one prompt.
 
     Outcomes: "pair"; "no_candidates" (the prompt was too long to answer); "unscored" and
-    "one_scored" (fewer than two candidates have a score); "identical_answers" (best and worst say
-    the same); "tie" (all scores equal, or within `section.min_margin`).
+    "one_scored" (fewer than two candidates have a score); "identical_answers" (best and worst are
+    the same text); "tie" (all scores equal, or within `section.min_margin`).
     """
     ordered = sorted(candidates, key=lambda c: c.draw)
     found = [means.get(c.key, _NO_SCORE) for c in ordered]
-    scored = [Scored(c, m.mean) for c, m in zip(ordered, found, strict=True) if m.mean is not None]
+    scored = [
+        ScoredCandidate(c, m.mean)
+        for c, m in zip(ordered, found, strict=True)
+        if m.mean is not None
+    ]
     row = LedgerRow(
         prompt.key,
         prompt.text,
-        _why_not(ordered, scored),
+        _scored_outcome(ordered, scored),
         tuple(m.mean for m in found),
         tuple(m.parsed for m in found),
     )
     if row.outcome != "pair":
         return row
-    choice = choose(scored, section)
-    outcome = _outcome(choice, section)
+    pair = choose(scored, section)
+    outcome = _outcome(pair, section)
     if outcome != "pair":
-        return LedgerRow(row.key, row.prompt, outcome, row.scores, row.draws_parsed)
-    chosen, rejected = choice
-    return LedgerRow(
-        row.key,
-        row.prompt,
-        "pair",
-        row.scores,
-        row.draws_parsed,
-        chosen.candidate.key,
-        rejected.candidate.key,
-        chosen.candidate.text,
-        rejected.candidate.text,
-        chosen.score,
-        rejected.score,
-        chosen.candidate.finish == "stop",
-        rejected.candidate.finish == "stop",
+        return replace(row, outcome=outcome)
+    (chosen, chosen_score), (rejected, rejected_score) = pair
+    return replace(
+        row,
+        chosen_key=chosen.key,
+        rejected_key=rejected.key,
+        chosen=chosen.text,
+        rejected=rejected.text,
+        chosen_score=chosen_score,
+        rejected_score=rejected_score,
+        chosen_ended=chosen.finish == "stop",
+        rejected_ended=rejected.finish == "stop",
     )
 
 
-def _why_not(candidates: Sequence[Candidate], scored: Sequence[Scored]) -> str:
+def _scored_outcome(candidates: Sequence[Candidate], scored: Sequence[ScoredCandidate]) -> str:
     if all(c.finish == "too_long" for c in candidates):
         return "no_candidates"
     if not scored:
@@ -106,8 +107,8 @@ def _why_not(candidates: Sequence[Candidate], scored: Sequence[Scored]) -> str:
     return "one_scored" if len(scored) == 1 else "pair"
 
 
-def _outcome(choice: Choice, section: PairsSection) -> str:
-    chosen, rejected = choice
+def _outcome(pair: Pair, section: PairsSection) -> str:
+    chosen, rejected = pair
     if chosen.score - rejected.score <= section.min_margin + _ROUNDING:
         return "tie"
     if chosen.candidate.text.strip() == rejected.candidate.text.strip():
@@ -115,8 +116,8 @@ def _outcome(choice: Choice, section: PairsSection) -> str:
     return "pair"
 
 
-def choose(scored: Sequence[Scored], section: PairsSection) -> Choice:
-    """Choose the pair from two or more scored candidates; of equals, the earliest draw.
+def choose(scored: Sequence[ScoredCandidate], section: PairsSection) -> Pair:
+    """Select the pair from two or more scored candidates; of equals, the earliest draw.
 
     "best_worst": the highest against the lowest score. "length_controlled" (Meta-Rewarding, Wu et
     al. 2024, section 2.2): the shortest answer scoring at least (1-rho)·max + rho·min, against the
@@ -127,11 +128,11 @@ def choose(scored: Sequence[Scored], section: PairsSection) -> Choice:
     if section.choice == "best_worst":
         best = next(item for item in scored if item.score == high)
         worst = next(item for item in scored if item.score == low)
-        return Choice(best, worst)
+        return Pair(best, worst)
     rho = section.rho
     top = [item for item in scored if item.score >= (1 - rho) * high + rho * low - _ROUNDING]
     bottom = [item for item in scored if item.score <= (1 - rho) * low + rho * high + _ROUNDING]
-    return Choice(
+    return Pair(
         min(top, key=lambda item: len(item.candidate.text)),
         max(bottom, key=lambda item: len(item.candidate.text)),
     )

@@ -1,8 +1,8 @@
 """Self-instruction: the model writes its own training prompts (paper, section 2.2).
 
-Two stages, so that every rejected prompt can be followed to the words it came from: `ask` keeps the
-generator's raw replies, `filter_prompts` reads new tasks out of them and says for each why it was
-kept or not. The rules are Self-Instruct's (Wang et al. 2023, section 2.2 and its released code).
+Two stages, so that every rejected prompt can be traced to the reply it came from: `ask` stores the
+generator's raw replies, `filter_prompts` parses new tasks from them and records why each was
+rejected. The rules are Self-Instruct's (Wang et al. 2023, section 2.2 and its released code).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OPENING = "Come up with a series of new and varied tasks. Each task is one requ
 
 
 class NewTask(NamedTuple):
-    """A task read out of a reply; `complete` is False when the reply was cut inside it."""
+    """A task parsed from a reply; `complete` is False if the token limit cut it."""
 
     text: str
     complete: bool
@@ -45,10 +45,10 @@ class NewTask(NamedTuple):
 def few_shot(
     seeds: Sequence[str], generated: Sequence[str], section: PromptsSection, *, call: int, seed: int
 ) -> list[str]:
-    """Return the examples one call shows: seeded, different for each call, shuffled.
+    """Return the few-shot examples of one call, shuffled; each call draws its own, by seed.
 
-    Six from the seed data and two generated earlier (paper); seed examples stand in while there are
-    too few generated ones.
+    Six from the seed data and two generated earlier (paper); more from the seed data while there
+    are too few generated ones.
     """
     draw = random.Random(f"few-shot/{seed}/{call}")
     own = draw.sample(list(generated), min(section.generated_examples, len(generated)))
@@ -59,7 +59,7 @@ def few_shot(
 
 
 def task_messages(examples: Sequence[str]) -> list[Message]:
-    """Return the request for new tasks: numbered examples, and the number to go on with."""
+    """Return the request for new tasks: numbered examples, and the numbers of the new ones."""
     listed = "\n".join(
         f"Task {number}: {' '.join(text.split())}" for number, text in enumerate(examples, start=1)
     )
@@ -72,16 +72,16 @@ def task_messages(examples: Sequence[str]) -> list[Message]:
 
 
 def read_tasks(reply: str, *, first_number: int, cut: bool) -> list[NewTask]:
-    """Read the tasks out of a reply (never out of the prompt): numbered ones, or all of it as one.
+    """Parse the tasks of a reply: the numbered ones, or the whole reply as one task.
 
-    Numbers below `first_number` are the examples said again; they are left in for the similarity
-    filter to reject by name, so that nothing disappears uncounted.
+    Numbers below `first_number` are repeated examples; the similarity filter rejects them, so that
+    every rejection is counted.
     """
     marks = list(_NUMBERED.finditer(reply))
     pieces = []
     head = reply[: marks[0].start()] if marks else reply
     if not marks or (head.strip() and int(marks[0]["number"]) == first_number + 1):
-        # The reply continues "Task 9:" without repeating the number.
+        # The reply continues after "Task 9:" without repeating the number.
         pieces.append(head)
     ends = [mark.start() for mark in marks[1:]] + [len(reply)]
     if marks:
@@ -113,12 +113,12 @@ def rule_broken(  # noqa: PLR0911 - one return per rule
 
 
 class PromptFilter:
-    """Turns calls into prompts, in call order: the one place that decides what is kept."""
+    """Parses and filters the prompts of calls, which must come in call order."""
 
     def __init__(
         self, seeds: Iterable[str], earlier: Iterable[str], section: PromptsSection
     ) -> None:
-        """Start from the seed prompts and the prompts kept in earlier iterations."""
+        """Compare with the seed prompts and the prompts kept in earlier iterations."""
         self._section = section
         self._earlier = list(earlier)
         self._pool = Pool([*seeds, *self._earlier], section.rouge_threshold)
@@ -126,11 +126,11 @@ class PromptFilter:
 
     @property
     def generated(self) -> list[str]:
-        """Return every generated prompt that may serve as a few-shot example."""
+        """Return every generated prompt that may be a few-shot example."""
         return self._earlier + self.kept
 
     def read(self, call: PromptCall) -> Iterator[Prompt]:
-        """Yield each task of one call with the decision on it."""
+        """Yield each task of one call, kept or with the reason why it was rejected."""
         if call.finish == "too_long":
             yield Prompt(f"c{call.call}/t0", "", "few_shot_prompt_too_long", call.call)
             return
@@ -172,8 +172,8 @@ def ask(
 ) -> Built:
     """Call the generator until enough prompts pass the filter, or `max_calls` is reached.
 
-    Calls go out in rounds; within a round all see the same pool, so that the result does not depend
-    on which of them finishes first, nor on where a killed run was resumed.
+    Calls are made in rounds; within a round all see the same pool, so that the result does not
+    depend on which of them finishes first, or on where a killed run was resumed.
     """
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
     texts = [example.prompt for example in seeds]
@@ -214,7 +214,7 @@ def filter_prompts(
     section: PromptsSection,
     out: Partial,
 ) -> Built:
-    """Write every task found, kept or rejected with its reason; counts add up to the rows."""
+    """Write every task found, kept or rejected with a reason; counts add up to the rows."""
     chosen = PromptFilter([example.prompt for example in seeds], earlier, section)
     for call in sorted(calls, key=lambda c: c.call):
         out.add_missing(chosen.read(call))

@@ -1,12 +1,12 @@
-"""Seed data: IFT examples and human-ranked replies (paper, section 3.1.1)."""
+"""Seed data: IFT examples, human-ranked replies (paper, section 3.1.1) and validation prompts."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from core.records import Example, RankedPrompt
 from core.store import Built
 from training.data.open_assistant import ranked_replies, read_threads
@@ -92,3 +92,28 @@ def select_ranked(config: Config, ift: list[Example], out: Partial) -> Built:
     counts["eval_prompts"] = sum(row.split == "eval" for row in out.rows.values())
     counts["replies"] = sum(len(row.replies) for row in out.rows.values())
     return Built(counts=dict(counts))
+
+
+class ValidationPrompt(NamedTuple):
+    """A prompt that every compared checkpoint answers."""
+
+    key: str
+    text: str
+
+
+def validation_prompts(config: Config) -> list[ValidationPrompt]:
+    """Return the prompts of the validation split, or of a file without splits.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    stopping, language = config.dpo.early_stopping, config.ift.language
+    threads = read_threads(stopping.validation, PROMPTS_SAMPLE, language=language)
+    wanted = [t for t in threads if t.split in (None, "validation")]
+    if not wanted:
+        message = (
+            f"dpo.early_stopping.validation = {stopping.validation!r}: no validation prompt in "
+            f"{language!r}; name a file of prompts, or set dpo.early_stopping.enabled = false"
+        )
+        raise ConfigError(message)
+    return [ValidationPrompt(t.key, t.prompt) for t in wanted[: stopping.max_prompts]]

@@ -1,4 +1,4 @@
-"""The command that starts a training stage's processes, and what the configuration says of them."""
+"""The command that launches a training stage, and the accelerate configuration behind it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import ConfigError
 from core.progress import say
 from core.stages import project_root
-from training.launch.spec import MARK, Spec
+from training.launch.processes import MARK, accumulation
+from training.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
     from core.config import Config, LaunchSection
 
 NONE = "none"
-"""What `launch.config` says where training runs in this process."""
+"""The value of `launch.config` for training in this process."""
 _PORT = 29500
 _FSDP = 2
 
@@ -90,22 +91,20 @@ def check_launch(config: Config) -> None:
     """Check that every training stage of a run can be launched as configured.
 
     Raises:
-        ConfigError: the configuration cannot be used, a global batch cannot be dealt out evenly, or
-            nothing says where several machines meet.
+        ConfigError: the configuration cannot be used, a global batch cannot be split evenly, or the
+            address of machine 0 is missing.
     """
     if config.launch.config == NONE:
         return
-    from training.launch.processes import accumulation
-
     place = layout(config.launch)
     for name, section in (("sft", config.sft), ("dpo", config.dpo)):
         accumulation(section, place.processes, name)
     _address(config.launch, place)
 
 
-def command(section: LaunchSection, place: Layout, spec: Path, *, rank: int = 0) -> list[str]:
+def command(section: LaunchSection, place: Layout, job: Path, *, rank: int = 0) -> list[str]:
     """Return the command that starts one machine's processes; `rank` is the machine's number."""
-    precision = Spec.model_validate_json(spec.read_text()).section.precision
+    precision = TrainingJob.model_validate_json(job.read_text()).section.precision
     return [
         sys.executable, "-m", "accelerate.commands.launch",
         "--config_file", str(place.file),
@@ -113,9 +112,9 @@ def command(section: LaunchSection, place: Layout, spec: Path, *, rank: int = 0)
         "--num_machines", str(place.machines),
         "--machine_rank", str(rank),
         *_address(section, place),
-        # The run's own setting counts, not what the file says: it is part of the artifact's key.
+        # The run's setting overrides the file's: it is part of the artifact's key.
         "--mixed_precision", "bf16" if precision == "bf16" else "no",
-        "--module", "training.launch.worker", str(spec),
+        "--module", "training.launch.worker", str(job),
     ]  # fmt: skip
 
 
@@ -125,8 +124,9 @@ def _address(section: LaunchSection, place: Layout) -> list[str]:
     address = section.main_process_ip or os.environ.get("MASTER_ADDR") or place.address
     if not address:
         message = (
-            f"launch.config = {section.config!r} needs {place.machines} machines, but nothing says "
-            "where machine 0 is: set launch.main_process_ip, or MASTER_ADDR in the environment"
+            f"launch.config = {section.config!r} needs {place.machines} machines, but the "
+            "address of machine 0 is missing: set launch.main_process_ip, or the environment "
+            "variable MASTER_ADDR"
         )
         raise ConfigError(message)
     port = section.main_process_port or os.environ.get("MASTER_PORT") or place.port or _PORT
@@ -134,15 +134,15 @@ def _address(section: LaunchSection, place: Layout) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of the processes: this one's, with our packages on the path."""
+    """Return this process's environment with the project's packages on the path."""
     path = os.pathsep.join(filter(None, [str(project_root()), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}
 
 
 def run_logged(words: list[str], log: Path) -> int:
-    """Run a command, write its output to `log`, show the lines its processes mark; its exit code.
+    """Run a command, write its output to `log`, show the marked lines; return its exit code.
 
-    The command does not outlive an interruption of this process.
+    If this process is interrupted the command is terminated.
     """
     with (
         log.open("w", encoding="utf-8") as file,

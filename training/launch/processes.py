@@ -1,8 +1,8 @@
-"""Several processes that train one model as one process would: same order, same batches, same loss.
+"""Several processes that train one model like one process: same order, same batches, same loss.
 
-accelerate deals micro-batches to the processes in turn, so a global batch holds the same rows in
-any number of them. Where the rows of an epoch do not fill every turn it would repeat some; here
-the last turn is filled with empty rows instead, which have no labels and so no gradient.
+accelerate gives micro-batches to the processes in turn, so a global batch holds the same rows in
+any number of them. To fill the last round of an epoch it would repeat rows; here the round is
+padded with empty rows instead, which have no labels and so no gradient.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
     from core.config import OptimiserSection
 
+MARK = "srlm> "
+"""Begins each line of a worker's output that is shown to the user."""
+
 
 def processes() -> int:
-    """Return how many processes train together, on all machines (torchrun says so); 1 without."""
+    """Return how many processes train together, on all machines (torchrun sets it); else 1."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -29,7 +32,7 @@ def is_first() -> bool:
 
 
 def wait_for_all() -> None:
-    """Return once every process has come here; at once if there is only one."""
+    """Wait until every process has called this; return at once if there is only one."""
     import torch
 
     if processes() > 1:
@@ -37,7 +40,7 @@ def wait_for_all() -> None:
 
 
 def shards_weights() -> bool:
-    """Whether accelerate was told to spread the weights by FSDP."""
+    """Whether accelerate was told to shard the weights by FSDP."""
     return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
 
 
@@ -45,7 +48,7 @@ def accumulation(section: OptimiserSection, count: int, name: str) -> int:
     """Return micro-batches per optimiser step in each of `count` processes.
 
     Raises:
-        ConfigError: the global batch cannot be dealt out evenly.
+        ConfigError: the global batch cannot be split evenly.
     """
     together = section.micro_batch_size * count
     if section.batch_size % together:
@@ -59,46 +62,46 @@ def accumulation(section: OptimiserSection, count: int, name: str) -> int:
 
 
 class SameOrder:
-    """The order in which one process would see the rows, then empty rows to fill the last turn.
+    """The order in which one process would see the rows, then the padding of the last round.
 
-    The data set holds one empty row, behind its `rows` real ones.
+    The data set holds one empty row, after its `rows` real ones.
     """
 
-    def __init__(self, rows: int, *, seed: int, turn: int) -> None:
-        """Shuffle `rows` by `seed` as accelerate does; `turn`: rows that are dealt at once."""
+    def __init__(self, rows: int, *, seed: int, per_round: int) -> None:
+        """Shuffle `rows` by `seed` as accelerate does; `per_round`: of all processes together."""
         from accelerate.data_loader import SeedableRandomSampler
 
         self._order = SeedableRandomSampler(range(rows), data_seed=seed)
-        self._rows, self._empty = rows, -rows % turn
+        self._rows, self._empty = rows, -rows % per_round
 
     def __len__(self) -> int:
         """Return how many rows an epoch has, the empty ones included."""
         return self._rows + self._empty
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the places of an epoch's rows."""
+        """Yield the indices of an epoch's rows."""
         yield from self._order
         for _ in range(self._empty):
             yield self._rows
 
     def set_epoch(self, epoch: int) -> None:
-        """Shuffle as for this epoch from now on (the data loader calls it)."""
+        """Use this epoch's shuffle from now on (called by the data loader)."""
         self._order.set_epoch(epoch)
 
 
-class DealtAlike:
-    """Makes a TRL trainer deal out rows as `SameOrder` says, if there are several processes.
+class EvenShards:
+    """Mixin of a TRL trainer that samples by `SameOrder` if there are several processes.
 
-    Mix it in before the trainer, whose data set must end with the empty row then.
+    Must come before the trainer, whose data set must end with the empty row then.
     """
 
     args: Any
     train_dataset: Any
 
     def get_train_dataloader(self) -> Any:
-        """Return TRL's data loader, told where its sampler is.
+        """Return TRL's data loader with its sampler set.
 
-        Without that a run resumed in a later epoch would see the first epoch's order again.
+        Otherwise a run resumed in a later epoch would see the first epoch's order again.
         """
         from accelerate.data_loader import BatchSamplerShard
 
@@ -106,7 +109,7 @@ class DealtAlike:
         if processes() > 1:
             dealt = loader.batch_sampler
             if not isinstance(dealt, BatchSamplerShard):
-                raise RuntimeError("accelerate gives every process all rows instead of its share")
+                raise RuntimeError("accelerate gives every process all rows instead of its shard")
             loader.set_sampler(dealt.batch_sampler.sampler)
         return loader
 
@@ -116,20 +119,20 @@ class DealtAlike:
         return SameOrder(
             len(self.train_dataset) - 1,
             seed=self.args.data_seed,
-            turn=self.args.per_device_train_batch_size * processes(),
+            per_round=self.args.per_device_train_batch_size * processes(),
         )
 
 
 def shard_on_cpu() -> None:
-    """Let accelerate shard the weights of processes on the CPU, which it does only on accelerators.
+    """Make accelerate shard weights on the CPU too, which it does only on accelerators.
 
-    For trying FSDP without GPUs. Call it between making the training arguments, which start the
-    processes' group, and the trainer.
+    For trying FSDP without GPUs. Call it after making the training arguments, which start the
+    process group, and before making the trainer.
     """
     from accelerate import PartialState
     from accelerate.utils import DistributedType
 
     state = PartialState()
     if shards_weights() and state.distributed_type == DistributedType.MULTI_CPU:
-        # The branch that opens the FSDP plugin asks for a kind with devices; nothing else does.
+        # Only the branch that sets up the FSDP plugin checks for a type with devices.
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""What each process of a launched training stage runs: `python -m training.launch.worker SPEC`.
+"""What each process of a launched training stage runs: `python -m training.launch.worker JOB`.
 
 Started by training/launch/launch.py through `accelerate launch`; not meant to be typed.
 """
@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
@@ -21,83 +21,56 @@ from core import jsonl, progress
 from core.errors import SrlmError
 from core.records import LedgerRow
 from core.store import write_atomically
-from training.launch.processes import is_first
-from training.launch.spec import MARK, Spec
+from training.launch.processes import MARK, is_first
+from training.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
     from core.store import Built
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 
 
 def main(path: Path) -> None:
-    """Train as the spec says; the first process leaves `result.json` beside it."""
-    spec = Spec.model_validate_json(path.read_text())
-    end_with(os.getppid(), spec.pid if spec.host == socket.gethostname() else None)
+    """Run the job in `path`; the first process writes `result.json` beside it."""
+    job = TrainingJob.model_validate_json(path.read_text())
+    end_with(os.getppid(), job.pid if job.host == socket.gethostname() else None)
     console = Console(file=Marked(sys.stderr), highlight=False, soft_wrap=True)  # type: ignore[arg-type]
     progress.console = console if is_first() else Console(quiet=True)
     rank = int(os.environ.get("RANK", "0"))
     failed = path.with_name(f"error-{rank}.json")
     try:
-        built = train(spec, path.with_name("rows.jsonl"))
+        built = train(job, path.with_name("rows.jsonl"))
     except SrlmError as error:
-        _say_why(failed, error)
+        _write_error(failed, error)
         sys.exit(error.exit_code)
     except Exception as error:
-        _say_why(failed, error)
+        _write_error(failed, error)
         raise
     if built and is_first():
         write_atomically(path.with_name("result.json"), json.dumps(asdict(built)))
 
 
-def train(spec: Spec, rows: Path) -> Built | None:
+def train(job: TrainingJob, rows: Path) -> Built | None:
     """Train one stage together with the other processes; None if it pauses to be judged."""
-    if spec.sft:
+    if job.sft:
         from training.trainers.sft import SftRow, train_sft
 
-        _, built = train_sft(
-            spec.policy,
-            [SftRow(**row) for _, row in jsonl.read_objects(rows)],
-            spec.sft,
-            models=spec.models,
-            lora=spec.lora,
-            seed=spec.seed,
-            device=spec.device,
-            work=spec.work,
-            metrics=spec.metrics,
-            title=spec.title,
-        )
-        return built
+        return train_sft(job, [SftRow(**row) for _, row in jsonl.read_objects(rows)])
     from training.trainers import dpo
 
-    if spec.dpo is None:
-        raise ValueError(f"{rows.parent}: the spec names neither SFT nor DPO")
     pairs = jsonl.read_records(rows, LedgerRow)
-    settings: dict[str, Any] = {
-        "models": spec.models,
-        "lora": spec.lora,
-        "seed": spec.seed,
-        "device": spec.device,
-        "work": spec.work,
-        "metrics": spec.metrics,
-        "title": spec.title,
-        "judge": None,
-    }
-    start = dpo.Start(spec.policy, spec.reference)
-    if spec.pausing:
-        dpo.learn(start, pairs, spec.dpo, **settings, pausing=True)
+    if job.pausing:
+        dpo.train(job, pairs)
         return None
-    _, built = dpo.train_dpo(start, pairs, spec.dpo, **settings)
-    return built
+    return dpo.train_dpo(job, pairs)
 
 
-def _say_why(path: Path, error: Exception) -> None:
-    said = {"error": type(error).__name__, "message": str(error)}
-    path.write_text(json.dumps(said))
+def _write_error(path: Path, error: Exception) -> None:
+    path.write_text(json.dumps({"error": type(error).__name__, "message": str(error)}))
 
 
 class Marked:
-    """A stream whose every line begins with the mark that the loop looks for."""
+    """A stream whose every line begins with the mark that the launching process looks for."""
 
     def __init__(self, stream: TextIO) -> None:
         """Write to `stream`."""
@@ -118,12 +91,12 @@ def end_with(launcher: int, loop: int | None) -> None:
     """End this process as soon as its launcher or the loop has died (within a fifth of a second).
 
     torchrun puts its processes into sessions of their own, so a kill -9 of the loop's process group
-    does not reach them; left alone they would train on beside the run that takes over.
+    does not reach them; they would train on beside the run that resumes.
     """
 
     def watch() -> None:
         while os.getppid() == launcher and (loop is None or _is_alive(loop)):
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Which GPUs train and which sample, read from the settings that decide it."""
+"""Which GPUs train and which sample, from launch, engine and Ray settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAIR = 2  # answers that a row of DPO's data holds
 
 
 class Processes(NamedTuple):
-    """Processes that train together, one GPU each, and whether they share one copy of the model."""
+    """Processes that train together, one GPU each, and whether they shard the model."""
 
     number: int
     sharded: bool
@@ -75,7 +75,7 @@ def _adapters(config: Config, shape: Shape) -> Adapters | None:
     if not config.lora.enabled:
         return None
     modules = config.lora.target_modules
-    # "all-linear" is every linear layer but the output layer: all matrices of a layer.
+    # "all-linear": every linear layer but the output layer.
     targets = tuple(shape.matrices) if isinstance(modules, str) else modules
     return Adapters(config.lora.r, targets)
 
@@ -83,8 +83,8 @@ def _adapters(config: Config, shape: Shape) -> Adapters | None:
 class Samplers(NamedTuple):
     """Engines that sample side by side.
 
-    `gpus`: of all of them together. `divided`: GPUs that one model is divided among. `share`: of
-    the memory of each of these GPUs that one engine may use.
+    `gpus`: of all of them together. `divided`: GPUs per model (tensor parallelism). `share`: of the
+    memory of each of these GPUs that one engine may use.
     """
 
     gpus: float

@@ -1,8 +1,8 @@
 """GPU memory of training and of sampling, per GPU, from a model's shape.
 
 Bytes per parameter follow from how training runs here (docs/decisions/003): weights, gradients and
-the two moments of Adam in fp32, bf16 copies for the arithmetic. What the forward pass keeps for the
-backward pass was counted tensor by tensor; tests/training/plan/test_memory.py counts again.
+the two moments of Adam in fp32, bf16 copies for the arithmetic. Activations are counted tensor by
+tensor; tests/training/plan/test_memory.py compares with torch.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ class Adapters(NamedTuple):
 class TrainingSetup(NamedTuple):
     """How one training stage runs.
 
-    `sharded`: weights, gradients and optimiser are divided among the GPUs (FSDP). `rows`:
-    in one forward pass of one GPU (the micro-batch), each with `answers` sequences: two in a DPO
-    pair. `second_reference`: DPO's reference is another model than the one it starts from, and is
-    held beside it.
+    `sharded`: weights, gradients and optimiser are divided among the GPUs (FSDP). `rows`: of the
+    micro-batch of one GPU, each with `answers` sequences: two in a DPO pair. `second_reference`:
+    DPO's reference is another model than the policy it starts from, and is kept in memory too.
     """
 
     gpus: int
@@ -61,10 +60,10 @@ class Memory(NamedTuple):
 
 
 def training_memory(shape: Shape, setup: TrainingSetup) -> Memory:
-    """Return what training takes on each GPU.
+    """Return what training needs on each GPU.
 
-    The reference's log-probabilities are computed before training starts, so a reference that is
-    the model itself takes nothing. Logits are made in tiles by TRL and belong to the reserve.
+    The reference's log-probabilities are computed before training, so a reference that is the
+    policy itself needs nothing. TRL computes logits in tiles, which belong to the reserve.
     """
     shards = setup.gpus if setup.sharded else 1
     everything = shape.parameters
@@ -91,7 +90,7 @@ def _copies(shape: Shape, setup: TrainingSetup) -> float:
     """Return the copies that exist for the arithmetic only.
 
     Sharded: whole layers gathered from the other GPUs, with the gradient of one of them, and the
-    parameters outside the layers, which stay gathered, with theirs. In one piece: autocast's bf16
+    parameters outside the layers, which stay gathered, with theirs. Not sharded: autocast's bf16
     copy of every parameter.
     """
     width = _BF16 if setup.bf16 else _FP32
@@ -115,7 +114,7 @@ def activations(shape: Shape, tokens: int, *, bf16: bool, checkpointing: bool) -
 
 
 def activation_bytes(shape: Shape, *, bf16: bool) -> int:
-    """Return what one layer keeps for one token, with attention that stores no s x s matrix.
+    """Return the activations of one layer for one token, with fused attention (no s x s matrix).
 
     fp32: the input and output of both norms, the inputs of the attention's and the MLP's matrices,
     query, key, value, attention output, and four vectors of the MLP. Autocast keeps the norms in
@@ -152,9 +151,9 @@ def sampling_memory(
     cache_tokens: int,
     available: float,
 ) -> SamplingMemory:
-    """Return what sampling takes on each of the GPUs that a model is divided among.
+    """Return what sampling needs on each of the GPUs that a model is divided among.
 
-    A key/value head is never divided: more GPUs than there are such heads hold copies.
+    Key/value heads are not divided: with more GPUs than such heads, some hold copies.
 
     Args:
         shape: of the model.

@@ -1,8 +1,7 @@
-"""What a command would do: stages, what exists, rows and tokens, without loading a model.
+"""The stages of a run with their state and upper bounds on rows and tokens; no model is loaded.
 
-Bounds, not estimates: rows that later stages inherit are taken as the most there can be, tokens as
-the most that may be generated. Training tokens are not known before the data is, and say so; what
-they come to at stated mean lengths, and what that costs, is in training/plan/tables.py.
+Bounds, not estimates: the most rows that a stage can have, the most tokens that it may generate.
+Training tokens depend on the data and are "?"; training/plan/tables.py has estimates.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PlanRow(NamedTuple):
-    """One stage of the plan; `rows` and `tokens` are None where nothing bounds them beforehand."""
+    """One stage of the plan; `rows` and `tokens` are None without a known bound."""
 
     ref: Ref
     state: str
@@ -33,9 +32,9 @@ def plan(config: Config, k: int, redo: Ref | None = None) -> list[PlanRow]:
     """Return the stages up to M_k in the order they run.
 
     States: "done", "stale: …" (made with other settings, named), "altered" (its files changed),
-    "redo" (what `--redo` would rebuild), "resumes" (rows or checkpoints of a killed run are
-    there), "runs", "off" (the configuration leaves it out). A change in what a source file or an
-    earlier artifact holds is found only when its stage is reached.
+    "redo" (`--redo` would rebuild it), "resumes" (it has rows or checkpoints of a killed run),
+    "runs", "off" (disabled by the configuration). A change in the contents of a source file or of
+    an earlier artifact is found only when its stage is reached.
     """
     store = Store(config.folder)
     refs = [Ref(i, stage) for i in range(k + 1) for stage in stages_of(i)]
@@ -68,7 +67,7 @@ def _unfinished(paths: Paths, ref: Ref) -> str:
     partial = paths.partial(ref)
     if partial.is_file():
         with partial.open("rb") as file:
-            # The first line is the header; one torn by the kill has no line break.
+            # The first line is the header; a line cut by a kill has no line break.
             finished = sum(line.endswith(b"\n") for line in file) - 1
         return f"resumes after {max(0, finished)} rows"
     if any(paths.work(ref).glob("checkpoint-*")):
@@ -109,7 +108,7 @@ def _m1_rows(config: Config) -> int | None:
 
 
 def plan_table(config: Config, k: int, rows: list[PlanRow]) -> Table:
-    """Return the plan as people read it."""
+    """Return the plan as a table."""
     table = Table(title=f"{config.folder}: up to M{k}", title_justify="left")
     for name in ("artifact", "what", "state", "rows ≤", "new tokens ≤"):
         table.add_column(name, justify="right" if "≤" in name else "left")

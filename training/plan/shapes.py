@@ -14,13 +14,20 @@ from core.errors import ModelError
 
 _EMBEDDED = "embedded"
 _TINY = "tiny"
-_LLAMA_LIKE = ("llama", "mistral")  # the matrices counted here are all they have
+_LLAMA_LIKE = ("llama", "mistral")  # no other matrices than those counted here
+_SIZES = (
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "vocab_size",
+)
 
 
 class Shape(NamedTuple):
-    """What decides the size of a Llama-type model: no biases, grouped key/value heads, SwiGLU.
+    """Sizes of a Llama-type model: no biases, grouped key/value heads, SwiGLU.
 
-    `tied`: the output projection is the embedding matrix, and counts once.
+    `tied`: the output projection is the embedding matrix, counted once.
     """
 
     layers: int
@@ -39,7 +46,7 @@ class Shape(NamedTuple):
 
     @property
     def kv_width(self) -> int:
-        """Return the width of all key heads together, which is that of the value heads."""
+        """Return the width of all key heads together, or of all value heads."""
         return self.kv_heads * self.per_head
 
     @property
@@ -79,7 +86,7 @@ class Shape(NamedTuple):
         """Return the parameters of LoRA adapters: rank x (inputs + outputs) per matrix and layer.
 
         Raises:
-            ModelError: a target is no matrix of a layer.
+            ModelError: a target is not a matrix of a layer.
         """
         unknown = sorted(set(targets) - self.matrices.keys())
         if unknown:
@@ -90,31 +97,20 @@ class Shape(NamedTuple):
         return self.layers * sum(rank * sum(self.matrices[name]) for name in targets)
 
 
-_SMOLLM2_135M = Shape(30, 576, 9, 3, 1536, 49152, tied=True)
-_LLAMA_2_7B = Shape(32, 4096, 32, 32, 11008, 32000)
-_LLAMA_2_13B = Shape(40, 5120, 40, 40, 13824, 32000)
-_LLAMA_2_70B = Shape(80, 8192, 64, 8, 28672, 32000)
-_LLAMA_3_8B = Shape(32, 4096, 32, 8, 14336, 128256)
-_LLAMA_3_70B = Shape(80, 8192, 64, 8, 28672, 128256)
 # As published in each model's config.json.
-KNOWN: dict[str, Shape] = {
-    "smollm2-135m": _SMOLLM2_135M,
-    "smollm2-135m-instruct": _SMOLLM2_135M,
-    "llama-2-7b-hf": _LLAMA_2_7B,
-    "llama-2-7b-chat-hf": _LLAMA_2_7B,
-    "llama-2-13b-hf": _LLAMA_2_13B,
-    "llama-2-13b-chat-hf": _LLAMA_2_13B,
-    "llama-2-70b-hf": _LLAMA_2_70B,
-    "llama-2-70b-chat-hf": _LLAMA_2_70B,
-    "meta-llama-3-8b": _LLAMA_3_8B,
-    "meta-llama-3-8b-instruct": _LLAMA_3_8B,
-    "llama-3.1-8b": _LLAMA_3_8B,
-    "llama-3.1-8b-instruct": _LLAMA_3_8B,
-    "meta-llama-3-70b": _LLAMA_3_70B,
-    "meta-llama-3-70b-instruct": _LLAMA_3_70B,
-    "llama-3.1-70b": _LLAMA_3_70B,
-    "llama-3.1-70b-instruct": _LLAMA_3_70B,
+_PUBLISHED = {
+    "smollm2-135m smollm2-135m-instruct": Shape(30, 576, 9, 3, 1536, 49152, tied=True),
+    "llama-2-7b-hf llama-2-7b-chat-hf": Shape(32, 4096, 32, 32, 11008, 32000),
+    "llama-2-13b-hf llama-2-13b-chat-hf": Shape(40, 5120, 40, 40, 13824, 32000),
+    "llama-2-70b-hf llama-2-70b-chat-hf": Shape(80, 8192, 64, 8, 28672, 32000),
+    "meta-llama-3-8b meta-llama-3-8b-instruct llama-3.1-8b llama-3.1-8b-instruct": Shape(
+        32, 4096, 32, 8, 14336, 128256
+    ),
+    "meta-llama-3-70b meta-llama-3-70b-instruct llama-3.1-70b llama-3.1-70b-instruct": Shape(
+        80, 8192, 64, 8, 28672, 128256
+    ),
 }
+KNOWN = {name: shape for names, shape in _PUBLISHED.items() for name in names.split()}
 
 
 class Unknown(Exception):
@@ -150,19 +146,12 @@ def _read(folder: Path) -> Shape:
     kind = config.get("model_type")
     if kind not in _LLAMA_LIKE:
         raise Unknown(
-            f"{path}: model_type {kind!r} is not counted; {' and '.join(_LLAMA_LIKE)} are"
+            f"{path}: model_type {kind!r} is not counted; only {' and '.join(_LLAMA_LIKE)} are"
         )
-    names = (
-        "num_hidden_layers",
-        "hidden_size",
-        "num_attention_heads",
-        "intermediate_size",
-        "vocab_size",
-    )
-    missing = [name for name in names if not isinstance(config.get(name), int)]
+    missing = [name for name in _SIZES if not isinstance(config.get(name), int)]
     if missing:
         raise Unknown(f"{path} does not say {missing[0]}")
-    layers, hidden, heads, intermediate, vocabulary = (config[name] for name in names)
+    layers, hidden, heads, intermediate, vocabulary = (config[name] for name in _SIZES)
     return Shape(
         layers,
         hidden,

@@ -1,7 +1,7 @@
-"""How many tokens each stage reads, writes and trains on, at stated mean lengths.
+"""Tokens that each stage reads, samples and trains on, at the mean lengths that [plan] states.
 
-Rows are the most that the configuration allows, except where [plan] states a yield; lengths are
-[plan]'s means, or, for an upper bound, the limits on new tokens. docs/plan.md derives each line.
+Rows are the most that the configuration allows, unless [plan] states a yield; for an upper bound,
+lengths are the limits on new tokens. docs/plan.md derives each line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.stages import Ref
 
 CHARACTERS_PER_TOKEN = 4  # English prose
-RANKING_TEMPLATE_TOKENS = 400  # the longest prompt of a judge of pairs, without what is judged
+RANKING_TEMPLATE_TOKENS = 400  # the longest pairwise judge prompt, without what is judged
 _PAIR = 2  # answers of a pair; presentation orders of a comparison
 
 
@@ -41,7 +41,7 @@ class Lengths(NamedTuple):
 
 
 def mean_lengths(config: Config) -> Lengths:
-    """Return what [plan] states, no longer than what may be generated."""
+    """Return the lengths that [plan] states, at most the limits on new tokens."""
     plan, prompts = config.plan, config.prompts
     return Lengths(
         plan.prompt_tokens,
@@ -56,7 +56,7 @@ def mean_lengths(config: Config) -> Lengths:
 
 
 def longest(config: Config) -> Lengths:
-    """Return the same with everything generated as long, and asked as often, as it may be."""
+    """Return the same with everything generated at its limits."""
     return mean_lengths(config)._replace(
         answer=config.candidates.max_new_tokens,
         judgment=config.judge.max_new_tokens,
@@ -87,25 +87,22 @@ def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work]:
     Raises:
         Unknown: the configuration does not state how much that is.
     """
-    if ref.stage is Stage.MODEL:
-        return _model(config, ref.iteration, lengths)
+    base, count, n = config.model.base, config.prompts.count, config.candidates.n
+    answer = lengths.answer
     known: dict[Stage, Callable[[], list[Work]]] = {
         Stage.SFT: lambda: [_supervised(config, lengths, with_eft=False)],
         Stage.EFT_JUDGMENTS: lambda: _ranked(config, lengths, held_out=False),
         Stage.PROBE: lambda: _ranked(config, lengths, held_out=True),
         Stage.PROMPT_CALLS: lambda: [_prompt_calls(config, lengths)],
-        Stage.CANDIDATES: lambda: [_candidates(config, lengths)],
-        Stage.JUDGMENTS: lambda: [_judgments(config, lengths)],
+        Stage.CANDIDATES: lambda: [Work(base, count * lengths.prompt, count * n * answer)],
+        Stage.JUDGMENTS: lambda: [_judged(config, lengths, count * n, answer, config.judge.draws)],
+        Stage.MODEL: lambda: (
+            _improved(config, lengths)
+            if ref.iteration > 1
+            else [_supervised(config, lengths, with_eft=config.m1.use_eft)]
+        ),
     }
     return known[ref.stage]() if ref.stage in known else []
-
-
-def _model(config: Config, k: int, lengths: Lengths) -> list[Work]:
-    if k > 1:
-        return _improved(config, lengths)
-    if config.m1.use_eft and config.eft.selection.max_examples is None:
-        raise Unknown("eft.selection.max_examples is not set, so M1's rows are not known")
-    return [_supervised(config, lengths, with_eft=config.m1.use_eft)]
 
 
 def rubric_tokens(config: Config) -> int:
@@ -114,19 +111,14 @@ def rubric_tokens(config: Config) -> int:
 
 
 def few_shot_tokens(config: Config, lengths: Lengths) -> float:
-    """Return the length of one request for new prompts: its own words and its examples."""
+    """Return the length of one request for new prompts: its template and its examples."""
     shown = config.prompts.seed_examples + config.prompts.generated_examples
     own = sum(len(message["content"]) for message in task_messages([""] * shown))
     return math.ceil(own / CHARACTERS_PER_TOKEN) + shown * lengths.prompt
 
 
-def pairs_of(config: Config) -> float:
-    """Return the preference pairs of an iteration."""
-    return config.prompts.count * config.plan.pairs_per_prompt
-
-
 def compared_checkpoints(config: Config, steps: int) -> int:
-    """Return how many checkpoints judged early stopping answers with: the last one always."""
+    """Return how many checkpoints answer the validation prompts; the last one always does."""
     return math.ceil(steps / config.dpo.early_stopping.every_steps)
 
 
@@ -136,7 +128,7 @@ def optimiser_steps(section: OptimiserSection, rows: float) -> int:
 
 
 def _seen(section: OptimiserSection, rows: float) -> float:
-    """Return how many rows training sees, each as often as it does."""
+    """Return the rows of all epochs."""
     return section.max_steps * section.batch_size if section.max_steps else rows * section.epochs
 
 
@@ -146,26 +138,18 @@ def _supervised(config: Config, lengths: Lengths, *, with_eft: bool) -> Work:
     tokens = ift * min(lengths.prompt + lengths.seed_reply, most)
     rows = ift
     if with_eft:
+        examples = config.eft.selection.max_examples
+        if examples is None:
+            raise Unknown("eft.selection.max_examples is not set, so M1's rows are not known")
         judged = rubric_tokens(config) + lengths.prompt + lengths.ranked_reply
-        examples = config.eft.selection.max_examples or 0
-        # Written by the baseline or by hand, before there is a limit on new tokens.
+        # Written by the baseline or by hand: no limit on new tokens applies.
         tokens += examples * min(judged + config.plan.judgment_tokens, most)
         rows += examples
     return Work(config.model.base, trained=_seen(section, rows) * tokens / rows)
 
 
-def _candidates(config: Config, lengths: Lengths) -> Work:
-    count, n = config.prompts.count, config.candidates.n
-    return Work(config.model.base, count * lengths.prompt, count * n * lengths.answer)
-
-
-def _judgments(config: Config, lengths: Lengths) -> Work:
-    answers = config.prompts.count * config.candidates.n
-    return _judged(config, lengths, answers, lengths.answer, config.judge.draws)
-
-
 def _judged(config: Config, lengths: Lengths, answers: float, answer: float, draws: int) -> Work:
-    """Return the work of judging so many answers pointwise; the draws share one reading."""
+    """Return the work of judging so many answers pointwise; the draws share one prefill."""
     read = answers * (rubric_tokens(config) + lengths.prompt + answer)
     return Work(config.model.base, read, answers * draws * lengths.judgment)
 
@@ -194,7 +178,7 @@ def _improved(config: Config, lengths: Lengths) -> list[Work]:
     """Return the work of DPO: the reference's pass, training, and comparing checkpoints."""
     if config.improvement.method != "dpo":
         raise Unknown("how many candidates get a perfect score is not known beforehand")
-    section, pairs = config.dpo, pairs_of(config)
+    section, pairs = config.dpo, config.prompts.count * config.plan.pairs_per_prompt
     pair_tokens = _PAIR * min(lengths.prompt + lengths.answer, section.max_length)
     trained = pair_tokens * _seen(section, pairs)
     work = [Work(config.model.base, scored=pair_tokens * pairs, trained=trained)]

@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import math
-import time
+import shutil
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from datasets import Dataset, load_from_disk
 from trl import DPOConfig, DPOTrainer
 
-from core.errors import NothingToTrain
-from engines.models import load_model, load_tokenizer, stop_ids
-from training.launch.processes import DealtAlike, is_first, processes, shard_on_cpu, shards_weights
+from core.errors import NothingToTrain, disk_errors_named
+from core.hashing import model_files, sha256_file
+from core.store import Built, write_atomically
+from engines.models import load_model, load_tokenizer
+from training.launch.processes import EvenShards, is_first, processes, shards_weights, wait_for_all
 from training.trainers import trl_loop, weights
-from training.trainers.encoding import Encoder
-from training.trainers.learnt import Learnt, choose
-from training.trainers.references import data_set, digest_of, reference_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from datasets import Dataset
     from transformers import TrainerCallback
 
-    from core.config import DpoSection, LoraSection, ModelSection
+    from core.config import DpoSection
     from core.records import LedgerRow
-    from core.store import Built
     from training.trainers.early_stopping import CheckpointJudge
+    from training.trainers.encoding import Encoder
+    from training.trainers.job import TrainingJob
 
-
-class Start(NamedTuple):
-    """Where DPO starts from, and what it is held close to (None: the start itself)."""
-
-    policy: Path
-    reference: Path | None
-
-
-# What TRL averages over the pairs of all processes; an empty pair adds 0 to each.
+_RESULT = "learnt.json"  # the name in folders of runs that were started by older versions
+# Metrics that TRL averages over the pairs of all processes; an empty pair adds 0 to each.
 _PER_PAIR = (
     "rewards/chosen",
     "rewards/rejected",
@@ -50,14 +43,14 @@ _PER_PAIR = (
 )
 
 
-class PairTrainer(DealtAlike, DPOTrainer):  # type: ignore[misc]
-    """TRL's DPOTrainer over pairs that are tokenised already, logging response lengths as well.
+class PairTrainer(EvenShards, DPOTrainer):  # type: ignore[misc]
+    """TRL's DPOTrainer over tokenised pairs, logging response lengths as well.
 
     TRL would render and tokenise the conversations itself, and include what the chat template puts
-    behind the end of turn, which sampling never produces (training/trainers/encoding.py).
+    after the end of turn, which sampling never produces (training/trainers/encoding.py).
 
-    Empty pairs, with which the last turn of an epoch is filled for several processes, change
-    neither the loss nor what is logged.
+    Empty pairs, which pad the last batch of an epoch for several processes, change neither the loss
+    nor the logged metrics.
     """
 
     _weight = 1.0
@@ -66,7 +59,7 @@ class PairTrainer(DealtAlike, DPOTrainer):  # type: ignore[misc]
         return dataset
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """Return one step's micro-batches, noting how many of all processes' hold a pair."""
+        """Return one step's micro-batches; note the share that holds a pair, in all processes."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if processes() > 1:
             filled = sum(bool(batch["completion_mask"].any()) for batch in batches)
@@ -75,7 +68,7 @@ class PairTrainer(DealtAlike, DPOTrainer):  # type: ignore[misc]
         return batches, items
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Log mean response lengths in tokens, then do what TRL does."""
+        """Return TRL's loss without the empty pairs; log mean response lengths in tokens."""
         lengths = inputs["completion_mask"].sum(dim=1).float()
         chosen, rejected = lengths.chunk(2)
         everyone = self.accelerator.gather(torch.stack([chosen, rejected], dim=1))
@@ -89,11 +82,11 @@ class PairTrainer(DealtAlike, DPOTrainer):  # type: ignore[misc]
             self._metrics["train"][name][-1] *= len(everyone) / len(pairs)
         return self._weight * _without_empty(loss, int((chosen > 0).sum()), len(chosen))
 
-    def look_up(self, reference: Any, digest: str) -> None:
-        """Compute the reference's log-probabilities of every pair once, then let it go.
+    def precompute_reference(self, reference: Any, digest: str) -> None:
+        """Compute the reference's log-probabilities of every pair once, then free the reference.
 
-        TRL does so itself where the policy is whole in every process. `digest` names the
-        reference: a resumed run takes what was computed before.
+        TRL does so itself unless the weights are sharded. `digest` identifies the reference, so
+        that a resumed run uses the cached values.
         """
         self.ref_model, self._precompute_model_hash = reference, digest
         self.precompute_ref_logps = True
@@ -144,138 +137,177 @@ def encode_pairs(
     return rows, dict(counts)
 
 
+class TrainResult(NamedTuple):
+    """What training did, before the model is chosen among its checkpoints."""
+
+    rows: int
+    counts: dict[str, int]
+    dropout: list[str]
+
+    @classmethod
+    def read(cls, work: Path) -> TrainResult:
+        """Return what processes that paused have left in a stage's work folder."""
+        return cls(**json.loads((work / _RESULT).read_text()))
+
+    def write(self, work: Path) -> None:
+        """Leave it in a stage's work folder."""
+        write_atomically(work / _RESULT, json.dumps(self._asdict()))
+
+
 def train_dpo(
-    start: Start,
-    pairs: Sequence[LedgerRow],
-    section: DpoSection,
-    *,
-    models: ModelSection,
-    seed: int,
-    device: str,
-    work: Path,
-    metrics: Path,
-    title: str,
-    judge: CheckpointJudge | None,
-    lora: LoraSection | None = None,
-) -> tuple[Path, Built]:
-    """Train on preference pairs; return the folder of the new model, and what was done.
+    job: TrainingJob, pairs: Sequence[LedgerRow], judge: CheckpointJudge | None = None
+) -> Built:
+    """Train on preference pairs into `job.model`; return what was done.
 
     Raises:
         NothingToTrain: there is no pair, or every pair was dropped.
     """
-    began = time.monotonic()
-    learnt = learn(
-        start,
-        pairs,
-        section,
-        models=models,
-        seed=seed,
-        device=device,
-        work=work,
-        metrics=metrics,
-        title=title,
-        judge=judge,
-        lora=lora,
-    )
-    trust = models.trust_remote_code
-    built, result = choose(learnt, section, work, metrics, judge, trust_remote_code=trust)
-    return built, replace(result, seconds=time.monotonic() - began)
+    return choose(train(job, pairs, judge), job, judge)
 
 
-def learn(
-    start: Start,
-    pairs: Sequence[LedgerRow],
-    section: DpoSection,
-    *,
-    models: ModelSection,
-    seed: int,
-    device: str,
-    work: Path,
-    metrics: Path,
-    title: str,
-    judge: CheckpointJudge | None,
-    lora: LoraSection | None,
-    pausing: bool = False,
-) -> Learnt:
-    """Train on preference pairs, leaving checkpoints and, where none is judged, `work/model`.
+def train(
+    job: TrainingJob, pairs: Sequence[LedgerRow], judge: CheckpointJudge | None = None
+) -> TrainResult:
+    """Train on preference pairs, leaving checkpoints and, if none is judged, `job.model`.
 
-    `pausing`: return at the next checkpoint that somebody else is to judge. Several processes that
-    call it together train one model.
+    With `job.pausing` it returns at the next checkpoint that is to be judged. Several processes
+    that call it together train one model.
 
     Raises:
         NothingToTrain: there is no pair, or every pair was dropped.
     """
     if not pairs:
         raise NothingToTrain(
-            f"{title}: no preference pairs; the ledger of the pairs stage says why for each prompt"
+            f"{job.title}: no preference pairs; the ledger of the pairs stage says why for each "
+            "prompt"
         )
-    trust, judged = models.trust_remote_code, judge is not None or pausing
-    every = section.early_stopping.every_steps if judged else 0
-    # Made before the model is loaded: how much of it each process loads depends on its group.
-    args = DPOConfig(
-        **trl_loop.arguments(
-            section,
-            name="dpo",
-            lr=section.lr,
-            lr_min=section.lr_min,
-            schedule=section.schedule,
-            seed=seed,
-            work=work,
-            # Checkpoints serve two ends: going on after a kill, and being compared.
-            checkpoint_steps=math.gcd(section.checkpoint_steps, every),
-            device=device,
-        ),
-        beta=section.beta,
-        # The paper trains with dropout; TRL would switch it off.
-        disable_dropout=False,
-        # One pass of the reference before training, without dropout; also spares its memory.
-        precompute_ref_log_probs=not shards_weights(),
-    )
-    shard_on_cpu()
-    tokenizer = load_tokenizer(start.policy, trust_remote_code=trust)
-    model = load_model(start.policy, torch.float32, trust_remote_code=trust)
-    encoder = Encoder(tokenizer, stop_ids(model, tokenizer))
-    rows, counts = encode_pairs(encoder, pairs, section.max_length)
+    args = _arguments(job, judged=judge is not None)
+    policy = trl_loop.load_policy(job)
+    length = job.section.max_length
+    rows, counts = encode_pairs(policy.encoder, pairs, length)
     if not rows:
         raise NothingToTrain(
-            f"{title}: none of {len(pairs)} pairs fits dpo.max_length = {section.max_length} tokens"
+            f"{job.title}: none of {len(pairs)} pairs fits dpo.max_length = {length} tokens"
         )
-    dropout = trl_loop.prepare(model, dropout=section.dropout)
-    whole = weights.WholeModel(start.policy, lora, tokenizer, every=every, trust_remote_code=trust)
-    callbacks: list[TrainerCallback] = [
-        *([whole] if judged and (pausing or lora) else []),
-        trl_loop.CompleteMark(),
-        trl_loop.StepLog(metrics, title),
-        *([judge.callback(work)] if judge else []),
-        *([trl_loop.Pause(every)] if pausing else []),
-    ]
-    reference = reference_model(start, args, trust_remote_code=trust)
+    whole = weights.WholeModel(job, every=_judged_every(job))
+    reference = _reference_model(job, args)
     trainer = PairTrainer(
-        model=model,
+        model=policy.model,
         ref_model=reference,
         args=args,
-        train_dataset=data_set(rows, encoder.end_of_turn, work),
-        processing_class=tokenizer,
-        peft_config=weights.lora_config(lora),
-        callbacks=callbacks,
+        train_dataset=_data_set(rows, policy.encoder.end_of_turn, job.work),
+        processing_class=policy.tokenizer,
+        peft_config=weights.lora_config(job.lora),
+        callbacks=_callbacks(job, judge, whole),
     )
     whole.trainer = trainer
     if shards_weights():
-        trainer.look_up(reference, digest_of(start.reference or start.policy))
-    learnt = Learnt(len(rows), counts, dropout)
-    if pausing and is_first():
-        learnt.write(work)
-    if judge is None or not judge.wants_to_stop(trl_loop.last_checkpoint(work)):
-        trl_loop.run(trainer, work)
-    if not judged:
-        weights.save_trained(
-            trainer,
-            tokenizer,
-            work / "model",
-            start=start.policy,
-            lora=lora,
-            dtype=getattr(torch, section.save_dtype),
-            dropout=dropout,
-            trust_remote_code=trust,
-        )
-    return learnt
+        files = model_files(job.reference or job.policy)
+        trainer.precompute_reference(reference, "".join(map(sha256_file, files)))
+    result = TrainResult(len(rows), counts, policy.dropout)
+    if job.pausing and is_first():
+        result.write(job.work)
+    if judge is None or not judge.wants_to_stop(trl_loop.last_checkpoint(job.work)):
+        trl_loop.run(trainer, job.work)
+    if judge is None and not job.pausing:
+        weights.save_trained(trainer, job, policy.dropout)
+    return result
+
+
+def _settings(job: TrainingJob) -> DpoSection:
+    if job.dpo is None:
+        raise ValueError(f"{job.title}: dpo is not set")
+    return job.dpo
+
+
+def _judged_every(job: TrainingJob) -> int:
+    return _settings(job).early_stopping.every_steps
+
+
+def _arguments(job: TrainingJob, *, judged: bool) -> DPOConfig:
+    section = _settings(job)
+    # Checkpoints serve two ends: resuming after a kill, and being compared.
+    every = math.gcd(section.checkpoint_steps, _judged_every(job) if judged or job.pausing else 0)
+    return DPOConfig(
+        **trl_loop.arguments(job, schedule=section.schedule, checkpoint_steps=every),
+        beta=section.beta,
+        # The paper trains with dropout; TRL would switch it off.
+        disable_dropout=False,
+        # One pass of the reference before training, without dropout; it needs no memory afterwards.
+        precompute_ref_log_probs=not shards_weights(),
+    )
+
+
+def _callbacks(
+    job: TrainingJob, judge: CheckpointJudge | None, whole: weights.WholeModel
+) -> list[TrainerCallback]:
+    return [
+        *([whole] if job.pausing or (judge and job.lora.enabled) else []),
+        trl_loop.CompleteMark(),
+        trl_loop.StepLog(job),
+        *([judge.callback()] if judge else []),
+        *([trl_loop.Pause(_judged_every(job))] if job.pausing else []),
+    ]
+
+
+def _data_set(rows: list[dict[str, list[int]]], filler: int, work: Path) -> Dataset:
+    """Return the pairs as a data set; for several processes on disk, with an empty pair at its end.
+
+    TRL's first process writes the reference's log-probabilities beside it for the others.
+    """
+    if processes() == 1:
+        return Dataset.from_list(rows)
+    folder = work / "encoded"
+    if is_first():
+        empty = {"prompt_ids": [filler] * 2, "chosen_ids": [], "rejected_ids": []}
+        shutil.rmtree(folder, ignore_errors=True)
+        with disk_errors_named(folder):
+            Dataset.from_list([*rows, empty]).save_to_disk(folder)
+    wait_for_all()
+    return load_from_disk(folder)
+
+
+def _reference_model(job: TrainingJob, args: DPOConfig) -> Any:
+    """Return the reference model, None if TRL can use the policy before training.
+
+    If weights are sharded only the first process has loaded them, and TRL would shard neither the
+    policy (before training) nor its own copy of it. So the reference is sharded here.
+    """
+    trust = job.models.trust_remote_code
+    if not shards_weights():
+        if job.reference is None:
+            return None
+        return load_model(job.reference, torch.float32, trust_remote_code=trust)
+    from accelerate import Accelerator
+    from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+
+    model = load_model(job.reference or job.policy, torch.float32, trust_remote_code=trust)
+    trl_loop.score_labelled_positions_only()
+    accelerator = Accelerator(mixed_precision=args.mixed_precision)
+    return fsdp2_prepare_model(accelerator, model.requires_grad_(requires_grad=False))
+
+
+def choose(trained: TrainResult, job: TrainingJob, judge: CheckpointJudge | None) -> Built:
+    """Leave the model to keep in `job.model`, the best checkpoint if any was judged."""
+    section = _settings(job)
+    steps = kept_step = trl_loop.step_of(trl_loop.last_checkpoint(job.work))
+    if judge:
+        best = judge.best()
+        if best is None:
+            raise RuntimeError(f"{job.work}: no checkpoint was judged")
+        kept_step, trust = best.step, job.models.trust_remote_code
+        model = load_model(best.folder, torch.float32, trust_remote_code=trust)
+        tokenizer = load_tokenizer(best.folder, trust_remote_code=trust)
+        dtype = getattr(torch, section.save_dtype)
+        trl_loop.save(model, tokenizer, job.model, dtype=dtype, dropout=trained.dropout)
+    facts = {
+        "steps": steps,
+        "kept_step": kept_step,
+        "beta": section.beta,
+        "reference": section.reference,
+        "dropout_requested": section.dropout,
+        "dropout_applied_to": trained.dropout,
+        "at_kept_step": trl_loop.metrics_at(job.metrics, kept_step),
+    }
+    counts = trained.counts | (judge.counts() if judge else {})
+    return Built(rows=trained.rows, counts=counts, facts=facts)

@@ -1,9 +1,9 @@
-"""Judged early stopping: is this checkpoint better than the one before it?
+"""Judged early stopping: checkpoints are compared by a judge, and the best is kept.
 
 The paper saves a checkpoint every 200 steps and lets an external judge compare its answers to 253
-validation prompts with the previous checkpoint's, in the AlpacaEval format. Comparisons of
-neighbours form a chain; adding up the log-odds of each one's win rate gives every checkpoint a
-Bradley-Terry strength relative to the first, and the strongest is kept.
+validation prompts with the previous checkpoint's, in the AlpacaEval format. Here the log-odds of
+each win rate are added up, which gives every checkpoint a Bradley-Terry strength relative to the
+first; the strongest is kept.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from judges.backends.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt
 from judges.pairwise import Comparison, judge_orders
 from judges.pointwise import Subject, judge_answers
+from training.trainers import trl_loop
 from training.trainers.weights import weights_of
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
     from core.records import Row
     from engines.engine import Engine
     from judges.asking import Reply
-    from training.data.validation import ValidationPrompt
+    from training.data.seed import ValidationPrompt
 
 _Kept = TypeVar("_Kept")
 
-# A win rate of 0 or 1 over a few prompts is no proof of infinite superiority.
+# Win rates of 0 and 1 are clipped: their log-odds are infinite.
 _LEAST_WIN_RATE = 0.02
-_DECIMALS = 9  # strengths carry rounding: a win rate of 0.4 and then 0.6 must cancel out
+_DECIMALS = 9  # of strengths: win rates of 0.4 and then 0.6 must cancel out
 
 
 class Checkpoint(NamedTuple):
@@ -56,7 +57,7 @@ class Checkpoint(NamedTuple):
 
 
 def win_rate(verdicts: Sequence[Verdict]) -> float | None:
-    """Return B's share of wins over A, a tie counting half; None without a readable verdict."""
+    """Return B's win rate against A, a tie counting half; None without a readable verdict."""
     points = {"A": 0.0, "tie": 0.5, "B": 1.0}
     found = [points[v.winner] for v in verdicts if v.winner is not None]
     return sum(found) / len(found) if found else None
@@ -65,8 +66,8 @@ def win_rate(verdicts: Sequence[Verdict]) -> float | None:
 def strengths(win_rates: Sequence[float | None]) -> list[float]:
     """Return each checkpoint's log-odds strength relative to the first (0).
 
-    `win_rates[i]` is checkpoint i+1's against checkpoint i; None (nothing readable) changes
-    nothing.
+    `win_rates[i]` is checkpoint i+1's against checkpoint i; None (no readable verdict) counts as a
+    draw.
     """
     chain = [0.0]
     for rate in win_rates:
@@ -79,14 +80,14 @@ def strengths(win_rates: Sequence[float | None]) -> list[float]:
 
 
 def best_of(chain: Sequence[float]) -> int:
-    """Return the place of the strongest checkpoint; of equals, the last."""
+    """Return the index of the strongest checkpoint; of equals, the last."""
     return max(range(len(chain)), key=lambda i: (round(chain[i], _DECIMALS), i))
 
 
 class CheckpointJudge:
-    """Answers validation prompts with each checkpoint and judges it against the previous one.
+    """Answers validation prompts with each checkpoint and compares it with the previous one.
 
-    Everything it learns is appended row by row to `log`, so a killed run repeats nothing.
+    Answers and verdicts are appended row by row to `log`, so a killed run repeats nothing.
     """
 
     def __init__(
@@ -97,22 +98,21 @@ class CheckpointJudge:
         *,
         seed: int,
         log: Path,
+        work: Path,
         open_judge: Callable[[], Engine],
         open_policy: Callable[[Path], Engine],
     ) -> None:
-        """Keep the settings; engines are opened only when a checkpoint must be judged."""
+        """Checkpoints are in `work`; engines are opened only when one must be judged."""
         self._section, self._judge_section = section, judge
-        self._prompts, self._seed, self._log = prompts, seed, log
+        self._prompts, self._seed, self._log, self._work = prompts, seed, log, work
         self._open_judge, self._open_policy = open_judge, open_policy
-        self._work: Path | None = None
 
-    def callback(self, work: Path) -> TrainerCallback:
-        """Return the trainer's hook; checkpoints lie in `work`."""
-        self._work = work
-        return _JudgeOnSave(self, work)
+    def callback(self) -> TrainerCallback:
+        """Return the trainer's callback."""
+        return _JudgeOnSave(self, self._work)
 
     def judge_checkpoint(self, folder: Path, step: int) -> bool:
-        """Judge one checkpoint unless that was done; return whether training should stop."""
+        """Judge one checkpoint unless it was judged; return whether training should stop."""
         with AppendLog(self._log) as log:
             answers = self._answers(log, folder, step)
             earlier = [s for s in self._steps(log) if s < step]
@@ -120,7 +120,7 @@ class CheckpointJudge:
                 self._verdicts(log, earlier[-1], step, answers)
             chain, steps = self._chain(log)
         best = best_of(chain)
-        if steps[best] == step and self._work is not None:
+        if steps[best] == step:
             _copy_model(folder, self._work / "best", step)
         stop = len(steps) - 1 - best >= self._section.patience
         if stop:
@@ -128,11 +128,11 @@ class CheckpointJudge:
         return stop
 
     def is_judged_at(self, step: int) -> bool:
-        """Whether a checkpoint of this step takes part in the comparison (the last one always)."""
+        """Whether a checkpoint of this step is compared; the last one always is."""
         return step % self._section.every_steps == 0
 
     def counts(self) -> dict[str, int]:
-        """Return how many verdicts there are of each kind, for the manifest."""
+        """Return the number of verdicts of each kind, for the manifest."""
         with AppendLog(self._log) as log:
             verdicts = self._kept(log, "verdict", Verdict)
         names = {
@@ -150,26 +150,22 @@ class CheckpointJudge:
         return {"validation_prompts": len(self._prompts), **found}
 
     def wants_to_stop(self, checkpoint: Path | None) -> bool:
-        """Finish judging the checkpoint a killed run stopped at; return whether that ends it."""
-        step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        """Finish judging the checkpoint of a killed run; return whether training ends with it."""
+        step = trl_loop.step_of(checkpoint)
         if checkpoint is None or not self.is_judged_at(step):
             return False
         return self.judge_checkpoint(weights_of(checkpoint), step)
 
     def best(self) -> Checkpoint | None:
         """Return the strongest checkpoint judged so far."""
-        folder = self._work / "best" if self._work else None
-        if folder is None or not (folder / "step").is_file():
+        folder = self._work / "best"
+        if not (folder / "step").is_file():
             return None
         return Checkpoint(int((folder / "step").read_text()), folder)
 
     def _answers(self, log: AppendLog, folder: Path, step: int) -> dict[str, str | None]:
         """Return the checkpoint's greedy answer to each validation prompt, None if too long."""
-        found = {
-            line["prompt_key"]: line["text"]
-            for line in log.lines
-            if line["kind"] == "answer" and line["step"] == step
-        }
+        found = _logged_answers(log, step)
         missing = [p for p in self._prompts if p.key not in found]
         if missing:
             engine = self._open_policy(folder)
@@ -187,12 +183,8 @@ class CheckpointJudge:
     def _verdicts(
         self, log: AppendLog, before: int, step: int, answers: dict[str, str | None]
     ) -> None:
-        """Judge `step` (B) against `before` (A); no verdict where one of them could not answer."""
-        earlier = {
-            line["prompt_key"]: line["text"]
-            for line in log.lines
-            if line["kind"] == "answer" and line["step"] == before
-        }
+        """Compare `step` (B) with `before` (A); the verdict is None if one could not answer."""
+        earlier = _logged_answers(log, before)
         names = (f"step {before}", f"step {step}")
         done = {verdict.key for verdict in self._kept(log, "verdict", Verdict, step)}
         items, unanswered = [], []
@@ -214,7 +206,7 @@ class CheckpointJudge:
     def _compare(
         self, log: AppendLog, items: Sequence[Comparison], before: int, step: int
     ) -> Iterator[Verdict]:
-        # Two checkpoints may answer alike; there is nothing to judge then.
+        # Identical answers are a tie without asking the judge.
         for item in items:
             if item.answer_a == item.answer_b:
                 yield Verdict(item.key, item.prompt_key, item.a, item.b, "tie")
@@ -227,7 +219,7 @@ class CheckpointJudge:
     def _compare_by_ranking(
         self, log: AppendLog, items: Sequence[Comparison], step: int
     ) -> Iterator[Verdict]:
-        """Show both answers in both orders; each order's reply is kept as soon as it is there."""
+        """Show both answers in both orders; each order's verdict is logged at once."""
         orders = {v.key: v for v in self._kept(log, "order", Verdict, step)}
         judge = LocalJudge(self._open_judge(), self._section.judge, seed=self._seed)
         failures: list[Reply] = []  # a local judge never fails
@@ -244,7 +236,7 @@ class CheckpointJudge:
     ) -> Iterator[Verdict]:
         """Score both answers with the pointwise rubric; the higher mean wins.
 
-        The earlier checkpoint's scores are mostly there already, from when it was the newer one.
+        Most scores of the earlier checkpoint were logged when it was the newer one.
         """
         subjects = [
             Subject(f"step{at}/answer/{item.prompt_key}", item.prompt_key, item.prompt, answer)
@@ -269,10 +261,7 @@ class CheckpointJudge:
 
     def _chain(self, log: AppendLog) -> tuple[list[float], list[int]]:
         steps = self._steps(log)
-        rates = []
-        for step in steps[1:]:
-            verdicts = self._kept(log, "verdict", Verdict, step)
-            rates.append(win_rate(verdicts))
+        rates = [win_rate(self._kept(log, "verdict", Verdict, step)) for step in steps[1:]]
         return strengths(rates), steps
 
     def _keep(self, log: AppendLog, kind: str, step: int, row: Row) -> None:
@@ -281,7 +270,7 @@ class CheckpointJudge:
     def _kept(
         self, log: AppendLog, kind: str, record: type[_Kept], step: int | None = None
     ) -> list[_Kept]:
-        """Return the rows of one kind, of one checkpoint or of all."""
+        """Return the logged rows of one kind, of one checkpoint or of all."""
         return [
             jsonl.decode(record, line[kind], self._log, number)
             for number, line in enumerate(log.lines, start=1)
@@ -294,6 +283,11 @@ class CheckpointJudge:
         log.lines.append(line)
 
 
+def _logged_answers(log: AppendLog, step: int) -> dict[str, str | None]:
+    answers = (line for line in log.lines if line["kind"] == "answer" and line["step"] == step)
+    return {line["prompt_key"]: line["text"] for line in answers}
+
+
 def _by_score(item: Comparison, a: float | None, b: float | None) -> Verdict:
     if a is None or b is None:
         return Verdict(item.key, item.prompt_key, item.a, item.b, None, "no_score")
@@ -302,12 +296,12 @@ def _by_score(item: Comparison, a: float | None, b: float | None) -> Verdict:
 
 
 def _copy_model(source: Path, target: Path, step: int) -> None:
-    """Keep a checkpoint's weights under `target`, replacing an earlier one in one step."""
+    """Link a checkpoint's weights into `target`, replacing an earlier one atomically."""
     fresh = target.with_name("best.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     for file in hashing.model_files(source):
-        # A link: the trainer may delete its own name for these weights, ours stays.
+        # A hard link: it stays when the trainer deletes its checkpoint.
         (fresh / file.name).hardlink_to(file)
     (fresh / "step").write_text(str(step))
     shutil.rmtree(target, ignore_errors=True)
@@ -334,7 +328,7 @@ class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Judge the last checkpoint too if it falls between two that are compared."""
+        """Judge the last checkpoint too if its step is not a multiple of `every_steps`."""
         step = state.global_step
         folder = self._work / f"checkpoint-{step}"
         if folder.is_dir() and not self._judge.is_judged_at(step):

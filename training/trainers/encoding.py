@@ -1,9 +1,8 @@
-"""From text to token ids with the loss mask.
+"""Token ids and loss mask of prompts and responses.
 
 The prompt is rendered by the chat template exactly as for sampling; the response's text is
-tokenised on its own and ended by the end-of-turn token. So the model is trained on what it will
-see, nothing is tokenised twice (no double BOS), and the end of turn is learnt even when the pad
-token is the same.
+tokenised separately and ended by the end-of-turn token. So training sees the same tokens as
+sampling (no double BOS), and the end of turn is learnt even if it is also the pad token.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _PROBE = "probe"
 
 
 class Encoded(NamedTuple):
-    """Prompt and response token ids; `cut` when the response lost its end to `max_length`."""
+    """Prompt and response token ids; `cut` if the response was cut at `max_length`."""
 
     prompt_ids: list[int]
     response_ids: list[int]
@@ -36,7 +35,7 @@ class Encoded(NamedTuple):
 
     @property
     def labels(self) -> list[int]:
-        """Return what each position must predict: the response, nothing on the prompt."""
+        """Return the labels: the response's tokens, `IGNORED` for the prompt."""
         return [IGNORED] * len(self.prompt_ids) + self.response_ids
 
 
@@ -57,9 +56,8 @@ class Encoder:
     ) -> Encoded | None:
         """Return the tokens, at most `max_length`; None if there is no room for any response token.
 
-        A response that is too long is cut at its end and then has no end-of-turn token, nor has one
-        that the token limit had cut when it was sampled (not `ended`): the model must not learn to
-        stop there.
+        A response cut here, or by the token limit when it was sampled (not `ended`), has no
+        end-of-turn token: the model must not learn to stop there.
         """
         prompt_ids: list[int] = self._tokenizer.apply_chat_template(
             user(prompt), add_generation_prompt=True, tokenize=True, return_dict=False

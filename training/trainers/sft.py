@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,15 +11,14 @@ from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
-    from core.config import LoraSection, ModelSection, SftSection
     from core.records import Example, JudgeExample
     from training.trainers.encoding import Encoded, Encoder
+    from training.trainers.job import TrainingJob
 
 
 class SftRow(NamedTuple):
-    """One thing to learn: answer `prompt` with `response`."""
+    """One training example: `prompt` answered with `response`."""
 
     prompt: str
     response: str
@@ -57,99 +55,60 @@ def encode_rows(
     return encoded, dict(counts)
 
 
-def train_sft(
-    base: Path,
-    rows: Sequence[SftRow],
-    section: SftSection,
-    *,
-    models: ModelSection,
-    seed: int,
-    device: str,
-    work: Path,
-    metrics: Path,
-    title: str,
-    lora: LoraSection | None = None,
-) -> tuple[Path, Built]:
-    """Fine-tune `base` on `rows`; return the folder of the new model, and what was done.
+def train_sft(job: TrainingJob, rows: Sequence[SftRow]) -> Built:
+    """Fine-tune `job.policy` on `rows` into `job.model`; return what was done.
 
-    Loss falls on response tokens only, the end of turn included; the learning rate follows a cosine
-    from `section.lr` to `section.lr_min`. Several processes that call it together train one model.
+    The loss is computed on response tokens only, the end of turn included; the learning rate
+    follows a cosine from `sft.lr` to `sft.lr_min`. Several processes that call it together train
+    one model.
 
     Raises:
         NothingToTrain: every row was dropped.
     """
-    import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from engines.models import load_model, load_tokenizer, stop_ids
-    from training.launch.processes import DealtAlike, processes, shard_on_cpu
+    from training.launch.processes import EvenShards, processes
     from training.trainers import trl_loop, weights
-    from training.trainers.encoding import IGNORED, Encoder
+    from training.trainers.encoding import IGNORED
 
-    class RowTrainer(DealtAlike, SFTTrainer):  # type: ignore[misc]
-        """TRL's SFTTrainer, dealing rows to several processes as to one."""
+    class RowTrainer(EvenShards, SFTTrainer):  # type: ignore[misc]
+        """TRL's SFTTrainer, with the batches of one process in any number of processes."""
 
-    began = time.monotonic()
-    trust = models.trust_remote_code
-    # Made before the model is loaded: how much of it each process loads depends on its group.
+    section = job.section
     args = SFTConfig(
-        **trl_loop.arguments(
-            section,
-            name="sft",
-            lr=section.lr,
-            lr_min=section.lr_min,
-            schedule="cosine",
-            seed=seed,
-            work=work,
-            checkpoint_steps=section.checkpoint_steps,
-            device=device,
-        ),
+        **trl_loop.arguments(job, schedule="cosine", checkpoint_steps=section.checkpoint_steps),
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    shard_on_cpu()
-    tokenizer = load_tokenizer(base, trust_remote_code=trust)
-    model = load_model(base, torch.float32, trust_remote_code=trust)
-    encoder = Encoder(tokenizer, stop_ids(model, tokenizer))
-    encoded, counts = encode_rows(encoder, rows, section.max_length)
+    policy = trl_loop.load_policy(job)
+    encoded, counts = encode_rows(policy.encoder, rows, section.max_length)
     if not encoded:
         raise NothingToTrain(
-            f"{title}: none of {len(rows)} rows fits sft.max_length = {section.max_length} tokens"
+            f"{job.title}: none of {len(rows)} rows fits sft.max_length = {section.max_length} "
+            "tokens"
         )
-    dropout = trl_loop.prepare(model, dropout=section.dropout)
     data = [{"input_ids": e.input_ids, "labels": e.labels} for e in encoded]
     if processes() > 1:
-        data.append({"input_ids": [encoder.end_of_turn] * 2, "labels": [IGNORED] * 2})
+        data.append({"input_ids": [policy.encoder.end_of_turn] * 2, "labels": [IGNORED] * 2})
     trainer = RowTrainer(
-        model=model,
+        model=policy.model,
         args=args,
         train_dataset=Dataset.from_list(data),
-        processing_class=tokenizer,
-        peft_config=weights.lora_config(lora),
-        callbacks=[trl_loop.CompleteMark(), trl_loop.StepLog(metrics, title)],
+        processing_class=policy.tokenizer,
+        peft_config=weights.lora_config(job.lora),
+        callbacks=[trl_loop.CompleteMark(), trl_loop.StepLog(job)],
     )
-    trl_loop.run(trainer, work)
-    built = work / "model"
-    weights.save_trained(
-        trainer,
-        tokenizer,
-        built,
-        start=base,
-        lora=lora,
-        dtype=getattr(torch, section.save_dtype),
-        dropout=dropout,
-        trust_remote_code=trust,
-    )
+    trl_loop.run(trainer, job.work)
+    weights.save_trained(trainer, job, policy.dropout)
+    steps = trainer.state.global_step
     facts = {
-        "steps": trainer.state.global_step,
-        "mean_loss": trl_loop.mean_loss(metrics),
+        "steps": steps,
+        "mean_loss": trl_loop.mean_loss(job.metrics),
         "dropout_requested": section.dropout,
-        "dropout_applied_to": dropout,
+        "dropout_applied_to": policy.dropout,
         "loss_tokens": sum(len(e.response_ids) for e in encoded),
         "tokens": sum(len(e.input_ids) for e in encoded),
-        "last": trl_loop.metrics_at(metrics, trainer.state.global_step),
+        "last": trl_loop.metrics_at(job.metrics, steps),
     }
-    return built, Built(
-        rows=len(encoded), counts=counts, facts=facts, seconds=time.monotonic() - began
-    )
+    return Built(rows=len(encoded), counts=counts, facts=facts)

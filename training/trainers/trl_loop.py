@@ -1,18 +1,26 @@
-"""What SFT and DPO by TRL share: settings, checkpoints that survive kill -9, the step log."""
+"""The part that SFT and DPO by TRL share: settings, checkpoints that survive kill -9, step log."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers import PrinterCallback, TrainerCallback
 
 from core.errors import disk_errors_named
 from core.progress import Advance, say, track
 from core.store import write_atomically
-from training.launch.processes import accumulation, is_first, processes, wait_for_all
+from engines.models import load_model, load_tokenizer, stop_ids
+from training.launch.processes import (
+    accumulation,
+    is_first,
+    processes,
+    shard_on_cpu,
+    wait_for_all,
+)
+from training.trainers.encoding import Encoder
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
         TrainingArguments,
     )
 
-    from core.config import OptimiserSection
+    from training.trainers.job import TrainingJob
 
 _COMPLETE = "srlm_complete"
 # Counters and timings that differ between a resumed and an uninterrupted run.
@@ -42,29 +50,22 @@ _DROPOUT_FIELDS = (
 )
 
 
-def arguments(
-    section: OptimiserSection,
-    *,
-    name: str,
-    lr: float,
-    lr_min: float,
-    schedule: str,
-    seed: int,
-    work: Path,
-    checkpoint_steps: int,
-    device: str,
-) -> dict[str, Any]:
+def arguments(job: TrainingJob, *, schedule: str, checkpoint_steps: int) -> dict[str, Any]:
     """Return the TrainingArguments that both trainers get.
 
+    Make the TRL configuration from them before loading the model: how much of it each process loads
+    depends on the process group that this starts.
+
     Raises:
-        ConfigError: the global batch cannot be dealt out evenly to the processes.
+        ConfigError: the global batch cannot be split evenly among the processes.
     """
+    section = job.section
     return {
-        "output_dir": str(work),
-        "learning_rate": lr,
-        **_schedule(schedule, lr_min),
+        "output_dir": str(job.work),
+        "learning_rate": section.lr,
+        **_schedule(schedule, section.lr_min),
         "per_device_train_batch_size": section.micro_batch_size,
-        "gradient_accumulation_steps": accumulation(section, processes(), name),
+        "gradient_accumulation_steps": accumulation(section, processes(), job.name),
         "num_train_epochs": section.epochs,
         "max_steps": section.max_steps or -1,
         "warmup_steps": section.warmup_ratio,
@@ -77,14 +78,14 @@ def arguments(
         "save_strategy": "steps",
         "save_steps": checkpoint_steps,
         "save_total_limit": 2,
-        "seed": seed,
-        "data_seed": seed,
-        "use_cpu": device == "cpu",
+        "seed": job.seed,
+        "data_seed": job.seed,
+        "use_cpu": job.device == "cpu",
         "report_to": "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
-        "ddp_find_unused_parameters": False,  # every weight takes part; looking costs time
+        "ddp_find_unused_parameters": False,  # every weight gets a gradient; the search costs time
         "log_level": "error",
     }
 
@@ -104,10 +105,30 @@ def dropout_fields(config: object) -> list[str]:
     return [name for name in _DROPOUT_FIELDS if hasattr(config, name)]
 
 
+class Policy(NamedTuple):
+    """The model to train in fp32, its tokenizer and encoder, and the dropout settings applied."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    encoder: Encoder
+    dropout: list[str]
+
+
+def load_policy(job: TrainingJob) -> Policy:
+    """Load the model that training starts from. Call after making the training arguments."""
+    import torch
+
+    shard_on_cpu()
+    tokenizer = load_tokenizer(job.policy, trust_remote_code=job.models.trust_remote_code)
+    model = load_model(job.policy, torch.float32, trust_remote_code=job.models.trust_remote_code)
+    encoder = Encoder(tokenizer, stop_ids(model, tokenizer))
+    return Policy(model, tokenizer, encoder, prepare(model, dropout=job.section.dropout))
+
+
 def prepare(model: PreTrainedModel, *, dropout: float) -> list[str]:
     """Make a loaded model ready for a TRL trainer; return the names of the dropouts it has.
 
-    The pad token's embedding is made to learn: where pad = eos it is the end of turn's too, and
+    The pad token's embedding is made trainable: where pad = eos it is the end of turn's too, and
     torch would give it no gradient.
     """
     score_labelled_positions_only()
@@ -135,7 +156,7 @@ def apply_dropout(model: PreTrainedModel, probability: float) -> list[str]:
 
 
 def last_checkpoint(work: Path) -> Path | None:
-    """Return the newest complete checkpoint and remove those a kill left half-written.
+    """Return the newest complete checkpoint and remove incomplete ones, left by a kill.
 
     With several processes all must call it together; only the first removes anything.
     """
@@ -155,18 +176,18 @@ def step_of(checkpoint: Path | None) -> int:
 
 
 class StepLog(TrainerCallback):  # type: ignore[misc]
-    """Appends each step's metrics to a JSONL file and moves the progress bar."""
+    """Appends each step's metrics to the job's JSONL file and moves the progress bar."""
 
-    def __init__(self, path: Path, title: str) -> None:
-        """Log to `path`; `title` is what the progress bar says."""
-        self._path, self._title = path, title
+    def __init__(self, job: TrainingJob) -> None:
+        """Log to `job.metrics`; the progress bar is named `job.title`."""
+        self._path, self._title = job.metrics, job.title
         self._bar: AbstractContextManager[Advance] | None = None
         self._advance: Advance | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Forget lines of steps that a kill undid; open the bar."""
+        """Drop lines of steps after the checkpoint that training resumes from; open the bar."""
         if not state.is_world_process_zero:
             return
         kept = [line for line in _lines(self._path) if line["step"] <= state.global_step]
@@ -211,7 +232,7 @@ class CompleteMark(TrainerCallback):  # type: ignore[misc]
 
 
 class Pause(TrainerCallback):  # type: ignore[misc]
-    """Ends training at the next checkpoint that is to be judged; it goes on from there later."""
+    """Ends training at the next checkpoint that is to be judged; a later launch resumes there."""
 
     def __init__(self, every: int) -> None:
         """Pause whenever the step is a multiple of `every`."""
@@ -240,17 +261,17 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         try:
             found.append(json.loads(raw))
         except ValueError:
-            break  # torn by a kill; the step is trained, and logged, again
+            break  # a kill cut this line; the step is trained, and logged, again
     return found
 
 
 def score_labelled_positions_only() -> None:
-    """Make TRL leave out, on the CPU too, the positions that no label asks for.
+    """Make TRL compute logits at labelled positions only, on the CPU too.
 
-    Off GPUs TRL computes the vocabulary's logits at every position, prompt and padding included,
-    because on some accelerators a changing number of positions means compiling again. A CPU does
-    not compile; there it only costs time (measured: 2.4 times on judging examples, whose prompts
-    are nine tenths of the tokens). Loss and gradients are the same.
+    Off GPUs TRL computes logits at every position, prompt and padding included, because on some
+    accelerators a changing number of positions triggers a recompilation. A CPU does not compile, so
+    this only costs time (measured: 2.4 times on judging examples, whose prompts are nine tenths of
+    the tokens). Loss and gradients are the same.
     """
     from trl.trainer import utils
 
@@ -266,7 +287,7 @@ def score_labelled_positions_only() -> None:
 
 
 def run(trainer: Trainer, work: Path) -> None:
-    """Train from the last complete checkpoint or the beginning."""
+    """Train from the last complete checkpoint, or from the beginning."""
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(work)
     if checkpoint and is_first():
@@ -283,7 +304,7 @@ def save(
     dtype: torch.dtype,
     dropout: list[str],
 ) -> None:
-    """Write a finished model as safetensors with its tokenizer; dropout is switched off again."""
+    """Write a trained model as safetensors with its tokenizer, its dropout settings back at 0."""
     for name in dropout:
         setattr(model.config, name, 0.0)
     with disk_errors_named(folder):
@@ -293,11 +314,11 @@ def save(
 
 
 def metrics_at(path: Path, step: int) -> dict[str, float]:
-    """Return one step's metrics, for the manifest; empty when it was not logged."""
+    """Return one step's metrics, empty if it was not logged."""
     return next(({**line} for line in _lines(path) if line["step"] == step), {})
 
 
 def mean_loss(path: Path) -> float | None:
-    """Return the mean over all steps' losses, those before a kill included; None without steps."""
+    """Return the mean loss over all steps, those before a resume included; None without steps."""
     losses = [line["loss"] for line in _lines(path)]
     return sum(losses) / len(losses) if losses else None

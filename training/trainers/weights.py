@@ -1,4 +1,4 @@
-"""From what a trainer holds (adapters, shards of several processes) to an ordinary model folder."""
+"""Ordinary model folders from a trainer's adapters or from the shards of several processes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,17 @@ from training.trainers import trl_loop
 
 if TYPE_CHECKING:
     from peft import LoraConfig
-    from transformers import (
-        PreTrainedModel,
-        PreTrainedTokenizerBase,
-        Trainer,
-        TrainerState,
-        TrainingArguments,
-    )
+    from transformers import PreTrainedModel, Trainer, TrainerState, TrainingArguments
 
     from core.config import LoraSection
+    from training.trainers.job import TrainingJob
 
 _WHOLE = "model"
 
 
-def lora_config(section: LoraSection | None) -> LoraConfig | None:
-    """Return peft's configuration of the adapters, None where the whole model is trained."""
-    if section is None or not section.enabled:
+def lora_config(section: LoraSection) -> LoraConfig | None:
+    """Return peft's configuration of the adapters, None if the whole model is trained."""
+    if not section.enabled:
         return None
     from peft import LoraConfig
 
@@ -37,27 +32,24 @@ def lora_config(section: LoraSection | None) -> LoraConfig | None:
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=section.r,
-        # peft computes with it as a number, though it asks for an integer.
+        # Annotated as an integer, but peft accepts any number.
         lora_alpha=section.alpha,
         lora_dropout=section.dropout,
         target_modules=modules if isinstance(modules, str) else list(modules),
     )
 
 
-def whole_model(
-    trainer: Trainer, start: Path, lora: LoraSection | None, *, trust_remote_code: bool
-) -> PreTrainedModel | None:
+def whole_model(trainer: Trainer, job: TrainingJob) -> PreTrainedModel | None:
     """Return the trained model with all its weights, adapters merged, on the CPU.
 
-    Every process must call it, because each may hold a part; only the first gets the model, the
-    others None. `start` is the model folder that training began with. The trainer's own model
-    stays as it is.
+    Every process must call it, because each may hold a shard; only the first gets the model, the
+    others None. The trainer's own model is not changed.
     """
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not is_first():
         return None
-    model = load_model(start, torch.float32, trust_remote_code=trust_remote_code)
-    config = lora_config(lora)
+    model = load_model(job.policy, torch.float32, trust_remote_code=job.models.trust_remote_code)
+    config = lora_config(job.lora)
     if config is None:
         return _with_weights(model, state)
     from peft import get_peft_model
@@ -91,19 +83,10 @@ class WholeModel(TrainerCallback):  # type: ignore[misc]
     `trl_loop.CompleteMark`.
     """
 
-    def __init__(
-        self,
-        start: Path,
-        lora: LoraSection | None,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        every: int,
-        trust_remote_code: bool,
-    ) -> None:
-        """Remember how to build the model; `trainer` is set once there is one."""
+    def __init__(self, job: TrainingJob, *, every: int) -> None:
+        """Write every `every` steps; `trainer` is set once there is one."""
         self.trainer: Trainer | None = None
-        self._start, self._lora, self._tokenizer = start, lora, tokenizer
-        self._every, self._trust = every, trust_remote_code
+        self._job, self._every = job, every
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, *_: object, **__: object
@@ -113,28 +96,20 @@ class WholeModel(TrainerCallback):  # type: ignore[misc]
             return
         if self.trainer is None:
             raise RuntimeError("WholeModel was not given its trainer")
-        model = whole_model(self.trainer, self._start, self._lora, trust_remote_code=self._trust)
+        model = whole_model(self.trainer, self._job)
         if model is not None:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE
             dropout = trl_loop.dropout_fields(model.config)
-            trl_loop.save(model, self._tokenizer, folder, dtype=torch.float32, dropout=dropout)
+            tokenizer = self.trainer.processing_class
+            trl_loop.save(model, tokenizer, folder, dtype=torch.float32, dropout=dropout)
 
 
-def save_trained(
-    trainer: Trainer,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    *,
-    start: Path,
-    lora: LoraSection | None,
-    dtype: torch.dtype,
-    dropout: list[str],
-    trust_remote_code: bool,
-) -> None:
-    """Write what a trainer trained as an ordinary model folder, from the first process."""
+def save_trained(trainer: Trainer, job: TrainingJob, dropout: list[str]) -> None:
+    """Write what a trainer trained to `job.model`, from the first process."""
     model = trainer.model
-    if lora_config(lora) or processes() > 1:
-        model = whole_model(trainer, start, lora, trust_remote_code=trust_remote_code)
+    if lora_config(job.lora) or processes() > 1:
+        model = whole_model(trainer, job)
     if model is not None:
-        trl_loop.save(model, tokenizer, folder, dtype=dtype, dropout=dropout)
+        dtype = getattr(torch, job.section.save_dtype)
+        trl_loop.save(model, trainer.processing_class, job.model, dtype=dtype, dropout=dropout)
     wait_for_all()

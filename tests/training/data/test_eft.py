@@ -10,7 +10,7 @@ from core.records import JudgeExample, Judgment, RankedPrompt, Reply
 from core.stages import Ref, Stage
 from judges.replies import parse_score
 from tests.training.making import Made, interrupted, judgment, made
-from training.data.eft import Scored, adopt, agrees, construct, without_excess, written
+from training.data.eft import ScoredReply, adopt, agrees, construct, without_excess, written
 from training.data.open_assistant import ranked_replies, read_threads
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def ranked(key: str, *ranks: int, split: Any = "train") -> RankedPrompt:
     return RankedPrompt(key, f"Question {key}?", replies, split)
 
 
-def scored(ranks: Sequence[int], scores: Sequence[float]) -> list[Scored]:
+def scored(ranks: Sequence[int], scores: Sequence[float]) -> list[ScoredReply]:
     return [
-        Scored(Reply(f"p/r{i}", "x", rank), judgment(f"p/r{i}", 0, score))
+        ScoredReply(Reply(f"p/r{i}", "x", rank), judgment(f"p/r{i}", 0, score))
         for i, (rank, score) in enumerate(zip(ranks, scores, strict=True))
     ]
 

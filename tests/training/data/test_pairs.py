@@ -9,7 +9,7 @@ from core.config import PairsSection
 from core.reductions import MeanScore
 from core.stages import Ref, Stage
 from tests.training.making import Made, candidate, interrupted, judgment, made, prompt
-from training.data.pairs import Scored, choose, ledger_row, select_pairs
+from training.data.pairs import ScoredCandidate, choose, ledger_row, select_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +30,10 @@ def ledger(
     return ledger_row(prompt("p"), candidates, means, PairsSection(**settings))
 
 
-def items(*scores_and_lengths: tuple[float, int]) -> list[Scored]:
+def items(*scores_and_lengths: tuple[float, int]) -> list[ScoredCandidate]:
     """Return candidates with a score and a text of so many characters, in draw order."""
     return [
-        Scored(candidate("p", i, "x" * length), score)
+        ScoredCandidate(candidate("p", i, "x" * length), score)
         for i, (score, length) in enumerate(scores_and_lengths)
     ]
 

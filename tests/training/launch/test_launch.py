@@ -25,22 +25,19 @@ from core.config import (
     EarlyStoppingSection,
     JudgeSection,
     LaunchSection,
-    LoraSection,
-    ModelSection,
 )
 from core.errors import ConfigError, NothingToTrain, SrlmError
 from engines.models import load_model
 from tests.conftest import ROOT
 from tests.engines.scripted import ScriptedEngine
 from tests.training import together
-from training.data.validation import ValidationPrompt
+from training.data.seed import ValidationPrompt
 from training.launch import command as launch_command
 from training.launch import launch
-from training.launch.processes import SameOrder
-from training.launch.spec import MARK, Spec, launch_folder
+from training.launch.processes import MARK, SameOrder
 from training.launch.worker import Marked
-from training.trainers import dpo, learnt, trl_loop
-from training.trainers.dpo import Start, _without_empty
+from training.trainers import dpo, trl_loop
+from training.trainers.dpo import _without_empty
 from training.trainers.early_stopping import CheckpointJudge
 
 SHIPPED = {
@@ -70,28 +67,16 @@ def test_a_shipped_file_is_read_by_accelerate_with_the_processes_it_promises(nam
     assert (place.processes, place.machines, place.on_cpu) == SHIPPED[name]
 
 
-def spec_file(folder: Path, section: Any = together.SFT) -> Path:
-    kind = "dpo" if isinstance(section, DpoSection) else "sft"
-    spec = Spec(
-        policy=folder,
-        models=ModelSection(),
-        lora=LoraSection(),
-        seed=0,
-        device="cpu",
-        work=folder,
-        metrics=folder / "metrics.jsonl",
-        title="test",
-        **{kind: section},
-    )
-    path = folder / "spec.json"
-    path.write_text(spec.model_dump_json())
+def job_file(folder: Path, **sections: Any) -> Path:
+    path = folder / "job.json"
+    path.write_text(together.job(folder, folder, **sections).model_dump_json())
     return path
 
 
-def parsed(folder: Path, section: LaunchSection, training: Any = together.SFT) -> Namespace:
+def parsed(folder: Path, section: LaunchSection, **training: Any) -> Namespace:
     """What accelerate makes of our command: its own parser, its own check, its own defaults."""
     words = launch_command.command(
-        section, launch_command.layout(section), spec_file(folder, training)
+        section, launch_command.layout(section), job_file(folder, **training)
     )
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words[3:]))
     assert (arguments.training_script, arguments.module) == ("training.launch.worker", True)
@@ -131,7 +116,7 @@ def test_two_machines_meet_where_the_settings_or_the_environment_say(
     given = section.model_copy(update={"main_process_ip": "h0", "main_process_port": 4000})
     asked = parsed(tmp_path, given)
     assert (asked.main_process_ip, asked.main_process_port) == ("h0", 4000)
-    words = launch_command.command(given, launch_command.layout(given), spec_file(tmp_path), rank=1)
+    words = launch_command.command(given, launch_command.layout(given), job_file(tmp_path), rank=1)
     assert words[words.index("--machine_rank") + 1] == "1"
 
 
@@ -143,7 +128,7 @@ def test_the_runs_precision_counts_and_not_the_files(
     text = (ROOT / "configs" / "accelerate" / "ddp-cpu.yaml").read_text()
     theirs.write_text(text.replace("mixed_precision: 'no'", "mixed_precision: fp16"))
     training = together.SFT.model_copy(update={"precision": precision})
-    arguments = parsed(tmp_path, LaunchSection(config=str(theirs)), training)
+    arguments = parsed(tmp_path, LaunchSection(config=str(theirs)), sft=training)
     assert prepare_multi_gpu_env(arguments)["ACCELERATE_MIXED_PRECISION"] == expected
 
 
@@ -187,11 +172,7 @@ def test_the_first_version_of_fsdp_is_refused(tmp_path: Path) -> None:
 def test_a_gpu_configuration_without_gpus_is_refused(tmp_path: Path, tiny: Path) -> None:
     with pytest.raises(ConfigError, match=r"'fsdp-8' trains on GPUs, but there is no CUDA device"):
         launch.train_sft(
-            tiny,
-            together.ROWS,
-            together.SFT,
-            launch=LaunchSection(config="fsdp-8"),
-            **together.circumstances(tmp_path),
+            together.job(tiny, tmp_path), together.ROWS, LaunchSection(config="fsdp-8")
         )
 
 
@@ -200,7 +181,7 @@ def test_a_gpu_configuration_without_gpus_is_refused(tmp_path: Path, tiny: Path)
 
 def global_batches(rows: int, size: int, *, micro: int, ranks: int, epoch: int) -> list[list[int]]:
     """What all processes together see at each step, by accelerate's own dealing."""
-    order = SameOrder(rows, seed=7, turn=micro * ranks)
+    order = SameOrder(rows, seed=7, per_round=micro * ranks)
     order.set_epoch(epoch)
     batches = list(BatchSampler(order, micro, drop_last=False))
     dealt = [
@@ -267,7 +248,7 @@ def assert_same_training(many: Path, one: Path) -> None:
 @pytest.mark.parametrize("name", ["ddp-cpu", "fsdp-cpu"])
 def test_two_processes_train_like_one(name: str, tiny: Path, alone: Path, tmp_path: Path) -> None:
     section = LaunchSection(config=name)
-    words = launch_command.command(section, launch_command.layout(section), spec_file(tmp_path))
+    words = launch_command.command(section, launch_command.layout(section), job_file(tmp_path))
     words = [*words[: words.index("--module") + 1], "tests.training.together", str(tiny)]
     log = tmp_path / "log.txt"
     assert launch_command.run_logged([*words, str(tmp_path)], log) == 0, log.read_text()[-3000:]
@@ -293,11 +274,10 @@ import sys
 from pathlib import Path
 from core.config import LaunchSection
 from tests.training import together
-from training import launch
+from training.launch import launch
 if __name__ == "__main__":
     base, out = map(Path, sys.argv[1:])
-    launch.train_sft(base, together.ROWS, together.SFT,
-                     launch=LaunchSection(config="ddp-cpu"), **together.circumstances(out))
+    launch.train_sft(together.job(base, out), together.ROWS, LaunchSection(config="ddp-cpu"))
 """
 
 
@@ -336,28 +316,31 @@ def test_a_launch_killed_in_an_epoch_goes_on_from_its_checkpoint_to_the_same_los
 @pytest.mark.slow
 def test_an_error_of_the_processes_comes_back_as_what_it_is(tmp_path: Path) -> None:
     # One process of a launch, without accelerate around it; no pairs to train on.
-    run = launch._Launch(LAUNCHED, launch_folder(tmp_path), "cpu")
-    run.rows.write_text("")
-    path = spec_file(launch_folder(tmp_path), together.DPO)
+    job = together.job(tmp_path, tmp_path, dpo=together.DPO)
+    run = launch.Launch(LAUNCHED, job)
+    run.write_rows([])
+    path = job.launch_folder / "job.json"
+    path.write_text(job.model_dump_json())
     done = subprocess.run(
         [sys.executable, "-m", "training.launch.worker", str(path)],
         env=launch_command.environment(),
         check=False,
     )
     assert done.returncode == NothingToTrain.exit_code
-    error = run._error("test", done.returncode, path)
+    error = run.error(done.returncode, path)
     assert type(error) is NothingToTrain
     assert "test: no preference pairs; the ledger" in str(error)
 
 
-def failed(folder: Path, code: int, *, log: str = "", **said: str) -> SrlmError:
+def failed(folder: Path, code: int, *, log: str = "", **raised: str) -> SrlmError:
     """The error that a launch makes of what its processes left."""
-    run = launch._Launch(LAUNCHED, launch_folder(folder), "cpu")
-    path = launch_folder(folder) / "log.txt"
+    job = together.job(folder, folder, title="M2")
+    run = launch.Launch(LAUNCHED, job)
+    path = job.launch_folder / "log.txt"
     path.write_text(log)
-    if said:
-        (launch_folder(folder) / "error-0.json").write_text(json.dumps(said))
-    return run._error("M2", code, path)
+    if raised:
+        (job.launch_folder / "error-0.json").write_text(json.dumps(raised))
+    return run.error(code, path)
 
 
 def test_a_death_is_reported_with_the_last_lines_of_the_log(tmp_path: Path) -> None:
@@ -415,20 +398,21 @@ def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_p
     section = together.DPO.model_copy(
         update={"early_stopping": EarlyStoppingSection(prompt="pointwise", every_steps=2)}
     )
+    job = together.job(tiny, tmp_path, dpo=section, pausing=True)
     judge = CheckpointJudge(
         section.early_stopping,
         JudgeSection(draws=1),
         [ValidationPrompt("v", "Question?")],
         seed=0,
         log=tmp_path / "checkpoints.jsonl",
+        work=job.work,
         open_judge=lambda: ScriptedEngine(score, name="judge"),
         open_policy=worth,
     )
-    how = together.circumstances(tmp_path)
-    work = how["work"]
+    work = job.work
 
     def train_on() -> None:
-        dpo.learn(Start(tiny, None), together.PAIRS, section, **how, judge=None, pausing=True)
+        dpo.train(job, together.PAIRS)
 
     launch.train_until_judged(train_on, work, judge, lambda: released.append(len(opened)))
     assert opened == [2, 4]
@@ -437,12 +421,9 @@ def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_p
     # The same command again, after a kill that came before the model was put together.
     launch.train_until_judged(train_on, work, judge, lambda: released.append(-1))
     assert (opened, released) == ([2, 4], [0, 1])
-    found = learnt.Learnt.read(work)
-    built, result = learnt.choose(
-        found, section, work, how["metrics"], judge, trust_remote_code=False
-    )
+    result = dpo.choose(dpo.TrainResult.read(work), job, judge)
     assert (result.facts["steps"], result.facts["kept_step"], result.rows) == (4, 2, 11)
-    kept = load_model(built, torch.float32)
+    kept = load_model(job.model, torch.float32)
     best = load_model(work / "best", torch.float32)
     for name, weight in kept.named_parameters():
         assert torch.equal(weight, best.get_parameter(name))

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.config import DpoSection, ModelSection
+from core.config import DpoSection
 from core.errors import NothingToTrain
 from core.records import LedgerRow
 from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
-from training.trainers.dpo import Start, encode_pairs, train_dpo
+from training.trainers.dpo import encode_pairs, train_dpo
 from training.trainers.encoding import Encoder
+from training.trainers.job import TrainingJob
 
 SECTION = DpoSection(
     lr=1e-3,
@@ -41,21 +42,24 @@ PAIRS = [
 
 
 def train(
-    start: Start, work: Path, pairs: list[LedgerRow] = PAIRS, section: DpoSection = SECTION
+    policy: Path,
+    work: Path,
+    pairs: list[LedgerRow] = PAIRS,
+    section: DpoSection = SECTION,
+    reference: Path | None = None,
 ) -> tuple[Path, Built]:
     work.mkdir(parents=True, exist_ok=True)
-    return train_dpo(
-        start,
-        pairs,
-        section,
-        models=ModelSection(),
+    job = TrainingJob(
+        policy=policy,
+        reference=reference,
+        dpo=section,
         seed=0,
         device="cpu",
         work=work,
         metrics=work.parent / f"{work.name}.metrics.jsonl",
         title="test",
-        judge=None,
     )
+    return job.model, train_dpo(job, pairs)
 
 
 def steps(work: Path) -> list[dict[str, float]]:
@@ -91,7 +95,7 @@ def test_the_first_loss_is_log_2_when_policy_and_reference_are_the_same(
     tiny: Path, tmp_path: Path
 ) -> None:
     # All log ratios are 0: -log sigmoid(0) = log 2, margin 0, accuracy 0 (a tie is no win).
-    train(Start(tiny, None), tmp_path / "w")
+    train(tiny, tmp_path / "w")
     first = steps(tmp_path / "w")[0]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert first["rewards/margins"] == pytest.approx(0.0, abs=1e-5)
@@ -104,7 +108,7 @@ def test_the_dpo_loss_with_another_reference_equals_the_one_derived_by_hand(
     # (Rafailov et al. 2023, eq. 7).
     # A flipped sign, an unshifted label or an unmasked prompt each change this number.
     section = SECTION.model_copy(update={"reference": "base", "beta": 0.3})
-    train(Start(tiny, other), tmp_path / "w", section=section)
+    train(tiny, tmp_path / "w", section=section, reference=other)
     losses, margins = [], []
     for row in PAIRS:
         chosen, rejected = row.chosen or "", row.rejected or ""
@@ -154,9 +158,7 @@ def test_planted_sign_shift_and_mask_errors_would_change_that_loss(tiny: Path, o
 def test_training_on_a_toy_preference_raises_margin_and_accuracy(
     tiny: Path, tmp_path: Path
 ) -> None:
-    folder, built = train(
-        Start(tiny, None), tmp_path / "w", section=SECTION.model_copy(update={"epochs": 30})
-    )
+    folder, built = train(tiny, tmp_path / "w", section=SECTION.model_copy(update={"epochs": 30}))
     log = steps(tmp_path / "w")
     assert log[-1]["rewards/margins"] > 0.5
     assert log[-1]["rewards/accuracies"] == 1.0
@@ -173,7 +175,7 @@ def test_training_on_a_toy_preference_raises_margin_and_accuracy(
 
 
 def test_each_step_logs_what_shows_collapse_early(tiny: Path, tmp_path: Path) -> None:
-    train(Start(tiny, None), tmp_path / "w")
+    train(tiny, tmp_path / "w")
     first = steps(tmp_path / "w")[0]
     tokenizer = load_tokenizer(tiny)
     lengths = [
@@ -189,7 +191,7 @@ def test_dropout_stays_on_for_dpo_but_not_for_the_reference(tiny: Path, tmp_path
     # TRL switches dropout off by default. With it on, policy and reference differ at step 1 though
     # their weights are equal, and the reference's log-probabilities are those of no dropout.
     section = SECTION.model_copy(update={"dropout": 0.5})
-    _, built = train(Start(tiny, None), tmp_path / "w", section=section)
+    _, built = train(tiny, tmp_path / "w", section=section)
     assert built.facts["dropout_applied_to"] == ["attention_dropout"]
     first = steps(tmp_path / "w")[0]
     assert abs(first["loss"] - math.log(2)) > 1e-6
@@ -219,11 +221,11 @@ def test_trl_does_not_switch_off_dropout_modules(
     # TRL's own default sets every nn.Dropout to 0; the first loss would then be log 2 exactly.
     # (Llama has none of them: there TRL's switch does nothing, whatever it is set to.)
     section = SECTION.model_copy(update={"dropout": 0.5})
-    _, built = train(Start(with_dropout_modules, None), tmp_path / "w", section=section)
+    _, built = train(with_dropout_modules, tmp_path / "w", section=section)
     assert set(built.facts["dropout_applied_to"]) == {"embd_pdrop", "resid_pdrop", "attn_pdrop"}
     assert abs(steps(tmp_path / "w")[0]["loss"] - math.log(2)) > 1e-3
     none = SECTION.model_copy(update={"dropout": 0.0})
-    train(Start(with_dropout_modules, None), tmp_path / "v", section=none)
+    train(with_dropout_modules, tmp_path / "v", section=none)
     assert steps(tmp_path / "v")[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
 
 
@@ -232,7 +234,7 @@ def test_the_learning_rate_decays_linearly_or_by_cosine_to_its_minimum(
 ) -> None:
     for schedule in ("linear", "cosine"):
         section = SECTION.model_copy(update={"epochs": 4, "schedule": schedule})
-        train(Start(tiny, None), tmp_path / schedule, section=section)
+        train(tiny, tmp_path / schedule, section=section)
         rates = [s["learning_rate"] for s in steps(tmp_path / schedule)]
         shape = [
             (1 - s / 4) if schedule == "linear" else (1 + math.cos(math.pi * s / 4)) / 2
@@ -266,4 +268,4 @@ def test_an_answer_cut_by_the_token_limit_does_not_learn_to_stop_there(tiny: Pat
 
 def test_no_pairs_is_an_explained_stop(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(NothingToTrain, match="no preference pairs; the ledger"):
-        train(Start(tiny, None), tmp_path / "w", pairs=[])
+        train(tiny, tmp_path / "w", pairs=[])

@@ -15,7 +15,7 @@ from core.config import EarlyStoppingSection, JudgeSection
 from core.records import Verdict
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import Killed, dying_after
-from training.data.validation import ValidationPrompt
+from training.data.seed import ValidationPrompt
 from training.trainers.early_stopping import CheckpointJudge, best_of, strengths, win_rate
 
 if TYPE_CHECKING:
@@ -192,10 +192,10 @@ def rig(
         PROMPTS,
         seed=0,
         log=folder / "checkpoints.jsonl",
+        work=folder,
         open_judge=lambda: Recording("judge", mortal, asked),
         open_policy=open_policy,
     )
-    built.callback(folder)
     return Rig(built, folder, asked)
 
 
@@ -424,7 +424,7 @@ def test_a_torn_last_line_costs_only_its_own_answer(tmp_path: Path) -> None:
 def test_only_every_nth_checkpoint_and_the_last_one_are_judged(tmp_path: Path) -> None:
     # Saved at 2, 4, 5; compared every 4 steps: 4, and at the end 5. The one at 2 is for resuming.
     run = rig(tmp_path, {2: 1, 4: 1, 5: 2}, every_steps=4)
-    hook = run.judge.callback(tmp_path)
+    hook = run.judge.callback()
     for step in (2, 4, 5):
         checkpoint(tmp_path, step)
         hook.on_save(None, TrainerState(global_step=step), TrainerControl())
@@ -440,7 +440,7 @@ def test_only_every_nth_checkpoint_and_the_last_one_are_judged(tmp_path: Path) -
 
 def test_the_trainers_hook_judges_what_was_saved_and_stops_the_training(tmp_path: Path) -> None:
     run = rig(tmp_path, {5: 3, 10: 1})
-    hook = run.judge.callback(tmp_path)
+    hook = run.judge.callback()
     answers = []
     for step in (5, 10):
         checkpoint(tmp_path, step)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.config import ModelSection, SftSection
+from core.config import SftSection
 from core.errors import NothingToTrain
 from core.records import JudgeExample
 from core.store import Built
@@ -15,6 +15,7 @@ from engines.models import load_model, load_tokenizer, stop_ids
 from judges.replies import parse_score
 from training.trainers import trl_loop
 from training.trainers.encoding import IGNORED, Encoder
+from training.trainers.job import TrainingJob
 from training.trainers.sft import SftRow, eft_rows, encode_rows, train_sft
 
 ROWS = [
@@ -39,17 +40,16 @@ def train(
     base: Path, work: Path, rows: list[SftRow] = ROWS, section: SftSection = SECTION
 ) -> tuple[Path, Built]:
     work.mkdir(parents=True, exist_ok=True)
-    return train_sft(
-        base,
-        rows,
-        section,
-        models=ModelSection(),
+    job = TrainingJob(
+        policy=base,
+        sft=section,
         seed=0,
         device="cpu",
         work=work,
         metrics=work.parent / f"{work.name}.metrics.jsonl",
         title="test",
     )
+    return job.model, train_sft(job, rows)
 
 
 def steps(work: Path) -> list[dict[str, float]]:

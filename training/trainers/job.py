@@ -1,0 +1,70 @@
+"""One training stage as one object, for this process or, as JSON, for launched processes."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic reads annotations when the class is made
+from typing import Literal
+
+from core.config import DpoSection, LoraSection, ModelSection, SftSection
+from core.sections import Section
+
+
+class TrainingJob(Section):
+    """One training stage: SFT if `sft` is set, DPO if `dpo` is. Its rows are passed beside it."""
+
+    policy: Path
+    """The model folder that training starts from."""
+    reference: Path | None = None
+    """DPO: the reference model, None for the policy itself."""
+    sft: SftSection | None = None
+    dpo: DpoSection | None = None
+    models: ModelSection = ModelSection()
+    lora: LoraSection = LoraSection()
+    seed: int
+    device: str
+    work: Path
+    """The stage's scratch folder: checkpoints, and in the end the model."""
+    metrics: Path
+    """JSONL file with the metrics of each step."""
+    title: str
+    """Name of the stage in progress bars and messages."""
+    pausing: bool = False
+    """Launched DPO: end at the next checkpoint that is to be judged."""
+    attempt: str = ""
+    """Launched: identifies one start of the processes, for machines that follow."""
+    host: str = ""
+    """Launched: where the launching process runs; with `pid`, workers there end when it does."""
+    pid: int = 0
+
+    @property
+    def name(self) -> Literal["sft", "dpo"]:
+        """Return the name of the settings of the optimiser."""
+        return "sft" if self.sft else "dpo"
+
+    @property
+    def section(self) -> SftSection | DpoSection:
+        """Return the settings of the optimiser."""
+        section = self.sft or self.dpo
+        if section is None:
+            raise ValueError(f"{self.title}: neither sft nor dpo is set")
+        return section
+
+    @property
+    def model(self) -> Path:
+        """Return where the trained model is written."""
+        return self.work / "model"
+
+    @property
+    def launch_folder(self) -> Path:
+        """Return where the launching process and its workers exchange files."""
+        return self.work / "launch"
+
+    def absolute(self) -> TrainingJob:
+        """Return the same job with absolute paths, for processes in other working directories."""
+        paths = {
+            "policy": self.policy.resolve(),
+            "reference": self.reference and self.reference.resolve(),
+            "work": self.work.resolve(),
+            "metrics": self.metrics.resolve(),
+        }
+        return self.model_copy(update=paths)
