@@ -215,6 +215,12 @@ def zero_is_a_draw(preference: float) -> float:
     return DRAW if preference == 0 else preference
 
 
+def preferred(preference: float) -> Literal["win", "draw", "loss"]:
+    """Return what a preference of AlpacaEval says of the model against the reference."""
+    value = zero_is_a_draw(preference)
+    return "draw" if value == DRAW else "win" if value > DRAW else "loss"
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """One AlpacaEval comparison of a model's answer (output_2) with the reference's (output_1).

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from core.progress import track
-from core.records import Annotation
+from core.records import DRAW, Annotation
 from core.store import Built
-from evaluation.alpaca_eval.annotator import DRAW, ORDER_SEED, Comparison, Outcome, PackageAnnotator
+from evaluation.alpaca_eval.annotator import ORDER_SEED, Comparison, Outcome, PackageAnnotator
 from judges.asking import settle_failures
 
 if TYPE_CHECKING:

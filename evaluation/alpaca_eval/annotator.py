@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError
+from core.records import zero_is_a_draw
 from judges.asking import Ask
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from judges.asking import Reply
 
 ORDER_SEED = 0  # of the presentation order: the package's default, with which all files are made
-DRAW = 1.5
 _FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")
 _TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", re.DOTALL)
 # What the package's decoder uses where a configuration says nothing (decoders/openai.py).
@@ -123,7 +123,7 @@ class PackageAnnotator:
             value = _number(parsed[0])
             if value is None:
                 return Outcome(None, "unparsed", raw)
-            value = DRAW if value == 0 else value  # 0 would become 3 where the order was switched
+            value = zero_is_a_draw(value)  # 0 would become 3 where the order was switched
             if not 1 <= value <= 2:  # noqa: PLR2004 - the package's range
                 return Outcome(None, "out_of_range", raw)
             row = self._frame.loc[[reply.key]].assign(

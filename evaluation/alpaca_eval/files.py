@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_text
-from core.records import Annotation
+from core.records import Annotation, zero_is_a_draw
 from core.store import write_atomically
 from evaluation.files.json_rows import number_or_missing, read_rows
 from evaluation.prompts import load_prompts as load_sample
@@ -207,8 +207,7 @@ def _preference(path: Path, number: int, raw: dict[str, Any]) -> float | None:
     value = number_or_missing(path, number, raw, "preference")
     if value is None or value == _CACHED_MISSING:
         return None
-    if value == 0:
-        return 1.5
+    value = zero_is_a_draw(value)
     if not 1 <= value <= 2:  # noqa: PLR2004 - the schema's range
         raise DataError(path, number, f"preference {value:g} is not in 1..2 (or 0, a draw)")
     return value if math.isfinite(value) else None

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_file
-from evaluation.alpaca_eval.annotator import DRAW, package_contained
+from core.records import zero_is_a_draw
+from evaluation.alpaca_eval.annotator import package_contained
 from evaluation.alpaca_eval.files import BENCHMARK_SIZE, hub_file, official_index
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def preference_of(row: Annotation) -> float:
     """Return a row's preference; 0 is the package's old way to write a draw."""
     if row.preference is None:
         raise ValueError(f"{row.key}: no preference")
-    return row.preference if row.preference != 0 else DRAW
+    return zero_is_a_draw(row.preference)
 
 
 def _features(rows: Sequence[Annotation], places: list[int | None], gamed: Any | None) -> Any:

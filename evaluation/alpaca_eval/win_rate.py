@@ -7,8 +7,7 @@ from collections import Counter
 from statistics import NormalDist, stdev
 from typing import TYPE_CHECKING
 
-from core.records import Score
-from evaluation.alpaca_eval.annotator import DRAW
+from core.records import DRAW, Score
 from evaluation.alpaca_eval.length_control import preference_of
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
 from core.paired import compare
+from core.records import zero_is_a_draw
 from evaluation.files.json_rows import number_or_missing, read_rows
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _annotation(path: Path, line: int, row: dict[str, Any]) -> Value:
     if value is not None:
         if value != 0 and not 1 <= value <= 2:  # noqa: PLR2004 - the schema's range
             raise DataError(path, line, f"preference {value:g} is not in 1..2 (or 0 for a draw)")
-        value = 0.5 if value == 0 else value - 1
+        value = zero_is_a_draw(value) - 1
     item = str(row["instruction"])
     return Value("preference", item, item, "", value)
 

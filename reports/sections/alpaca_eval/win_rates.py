@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.completions import read_completion
+from core.records import DRAW, preferred
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Item, Table, TableRow, number
 from reports.formats.plotting import (
@@ -58,7 +59,6 @@ _FIGURE_NOTE = (
     "Lines are 95 % intervals. At the dashed line a model is preferred as often as the reference. "
     "In brackets: annotations without a preference, which are left out."
 )
-_DRAW = 1.5
 _FIRST, _SECOND = "m", "M"  # the annotator's names for the answer shown first and second
 _SAME = 1e-3
 
@@ -254,16 +254,10 @@ def _annotated(row: Annotation) -> Item:
     ]
     if row.missing is not None:
         parts.append(("Why there is no preference", row.missing))
-    cells = (excerpt(row.instruction), points(row.preference), _preferred(row))
+    missing = f"missing: {row.missing}"
+    verdict = missing if row.preference is None else preferred(row.preference)
+    cells = (excerpt(row.instruction), points(row.preference), verdict)
     return Item(row.key, cells, tuple(parts))
-
-
-def _preferred(row: Annotation) -> str:
-    # A preference of 0 is how the package writes a draw.
-    value = row.preference or (_DRAW if row.preference == 0 else None)
-    if value is None:
-        return f"missing: {row.missing}"
-    return "draw" if value == _DRAW else "win" if value > _DRAW else "loss"
 
 
 def _presentation(row: Annotation) -> str:
@@ -280,7 +274,7 @@ def _presentation(row: Annotation) -> str:
     if row.preference is None or not first + second:
         return told
     as_shown = 1 + second / (first + second)
-    if abs(as_shown - _DRAW) < _SAME:
+    if abs(as_shown - DRAW) < _SAME:
         return told
     for preference, shown in ((as_shown, "reference's"), (3 - as_shown, "model's")):
         if abs(row.preference - preference) < _SAME:

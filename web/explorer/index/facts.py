@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core import records
+from core.records import preferred
 from core.reductions import item_key
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         Verdict,
     )
 
-DRAW = 1.5  # AlpacaEval's preference for neither
 READ = "read"
 KEPT = "kept"
 
@@ -59,15 +59,9 @@ def facts_of(row: Any) -> Facts:
     return _READERS.get(type(row), _any)(row)
 
 
-def preferred(preference: float | None, missing: str | None) -> str:
-    """Return "win", "loss" or "draw" of the model against the reference, or why there is none.
-
-    A preference of 0 is how the annotator package writes a draw.
-    """
-    if preference is None:
-        return missing or "missing"
-    value = preference or DRAW
-    return "draw" if value == DRAW else "win" if value > DRAW else "loss"
+def outcome_of(preference: float | None, missing: str | None) -> str:
+    """Return "win", "loss" or "draw" of the model against the reference, or why there is none."""
+    return preferred(preference) if preference is not None else missing or "missing"
 
 
 def correctness(metrics: dict[str, float]) -> str:
@@ -148,7 +142,7 @@ def _generation(row: Generation) -> Facts:
 def _annotation(row: Annotation) -> Facts:
     longest = max(len(row.output_1), len(row.output_2))
     texts = (row.instruction, row.output_1, row.output_2)
-    outcome = preferred(row.preference, row.missing)
+    outcome = outcome_of(row.preference, row.missing)
     return Facts(row.key, row.key, "", outcome, row.preference, longest, texts)
 
 

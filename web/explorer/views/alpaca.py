@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.completions import read_completion
 from core.stages import Ref, Stage, evaluation_ref
 from web.explorer.cards import answer_card
-from web.explorer.index.facts import preferred
+from web.explorer.index.facts import outcome_of
 from web.explorer.pages import (
     ANSWER_ORDERS,
     Asked,
@@ -129,7 +129,7 @@ def _references(annotations: dict[str, Annotation]) -> list[Card]:
 
 
 def _annotated(model: str, row: Annotation) -> Card:
-    outcome = preferred(row.preference, row.missing)
+    outcome = outcome_of(row.preference, row.missing)
     kind = {"win": "good", "loss": "bad", "draw": ""}.get(outcome, "note")
     badges = (
         Badge(f"{named(outcome)} against {row.generator_1}", kind),
