@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.config import Config
-from core.intervals import wilson
+from core.intervals import share_score
 from core.records import Annotation, Generation, ItemScore, Score, TurnJudgment, Verdict
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built, Key, Store
@@ -92,9 +92,7 @@ def _put(store: Store, ref: Ref, rows: Iterable[Row]) -> None:
 
 
 def _share(key: str, hits: int, n: int) -> Score:
-    span = wilson(hits, n)
-    low, high = (100 * span.low, 100 * span.high) if span else (None, None)
-    return Score(key, 100 * hits / n, n, 0, low, high)
+    return share_score(key, hits, n)
 
 
 def _alpaca(store: Store, model: str, rng: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""How sure is a number? Bootstrap, Wilson and clustered standard errors.
+"""Confidence intervals and standard errors: bootstrap, Wilson, clustered.
 
 Items that belong together (two turns of one question, both orders of one prompt, all replies to one
 instruction) are one cluster: resampling them separately would count one observation twice and make
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+
+from core.records import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -153,6 +155,28 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval | None:
     half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low = 0.0 if successes == 0 else middle - half
     return Interval(low, 1.0 if successes == n else middle + half)
+
+
+def share_score(
+    key: str,
+    hits: float,
+    n: int,
+    missing: int = 0,
+    *,
+    scale: float = 100.0,
+    reason: str = "nothing to measure",
+    detail: dict[str, Any] | None = None,
+) -> Score:
+    """Return scale · hits/n with Wilson's interval as a score; without a value for n = 0.
+
+    Raises:
+        ValueError: not 0 ≤ hits ≤ n.
+    """
+    interval = wilson(hits, n)
+    if interval is None:
+        return Score(key, None, 0, missing, reason=reason, detail=detail)
+    low, high = scale * interval.low, scale * interval.high
+    return Score(key, scale * hits / n, n, missing, low, high, detail=detail)
 
 
 def clustered_stderr(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from core.errors import DataError
-from core.intervals import wilson
+from core.intervals import share_score
 from core.records import Score, Verdict
 from evaluation.files.json_rows import read_rows
 from judges.pairwise import Comparison
@@ -23,6 +23,7 @@ Side: TypeAlias = Literal["A", "B"]
 _LABELS: dict[object, Side] = {1: "A", 2: "B"}
 _TEXTS = ("input", "output_1", "output_2")
 CHANCE = 50.0
+_NOTHING = "no verdict to count"
 
 
 class Items(NamedTuple):
@@ -85,7 +86,7 @@ def agreement(verdicts: Sequence[Verdict], labels: Mapping[str, Side]) -> list[S
     found = [(winner, labels[key]) for key, winner in winners.items() if winner is not None]
     ties = sum(winner == "tie" for winner, _ in found)
     right = sum(winner == label for winner, label in found)
-    n, missing = len(found), len(labels) - len(found)
+    n, missing, asked = len(found), len(labels) - len(found), len(verdicts)
     detail: dict[str, float | None] = {
         "ties_excluded": _percent(right, n - ties),
         "ties_wrong": _percent(right, n),
@@ -95,27 +96,11 @@ def agreement(verdicts: Sequence[Verdict], labels: Mapping[str, Side]) -> list[S
         "chance": CHANCE,
     }
     return [
-        _share("agreement", right + ties / 2, n, scale=100, missing=missing, detail=detail),
-        _share("tie_rate", ties, n, scale=1, missing=missing),
-        _share("parse_rate", n, len(verdicts), scale=1, missing=len(labels) - len(verdicts)),
+        share_score("agreement", right + ties / 2, n, missing, reason=_NOTHING, detail=detail),
+        share_score("tie_rate", ties, n, missing, scale=1.0, reason=_NOTHING),
+        share_score("parse_rate", n, asked, len(labels) - asked, scale=1.0, reason=_NOTHING),
     ]
 
 
 def _percent(part: float, n: int) -> float | None:
     return 100 * part / n if n else None
-
-
-def _share(
-    key: str,
-    part: float,
-    n: int,
-    *,
-    scale: float,
-    missing: int,
-    detail: dict[str, float | None] | None = None,
-) -> Score:
-    interval = wilson(part, n)
-    if interval is None:
-        return Score(key, None, 0, missing, reason="no verdict to count", detail=detail)
-    low, high = scale * interval.low, scale * interval.high
-    return Score(key, scale * part / n, n, missing, low, high, detail=detail)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.intervals import bootstrap_mean, wilson
+from core.intervals import bootstrap_mean, share_score
 from core.paired import sign_test
 from core.progress import track
 from core.records import Score, Verdict
@@ -124,12 +124,8 @@ def scores(
 
 def _share(name: str, hits: int, n: int, missing: int, reasons: dict[str, int]) -> Score:
     """Return a rate in percent with Wilson's interval, which has a width even at 0 and 100."""
-    interval = wilson(hits, n)
-    if interval is None:
-        return Score(name, None, 0, missing, reason=_NOTHING, detail=reasons)
-    low, high = 100 * interval.low, 100 * interval.high
-    detail = reasons or None
-    return Score(name, 100 * hits / n, n, missing, low=low, high=high, detail=detail)
+    detail = reasons or (None if n else reasons)
+    return share_score(name, hits, n, missing, reason=_NOTHING, detail=detail)
 
 
 def _net(read: Sequence[Verdict], missing: int, reasons: dict[str, int], seed: int) -> Score:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.intervals import bootstrap_ratio, wilson
+from core.intervals import bootstrap_ratio, share_score
 from core.records import Score
 from core.reductions import combine_all
 from evaluation.human.statistics import CHOICES
@@ -76,15 +76,14 @@ def absent(reason: str) -> list[Score]:
 def _agreement(key: str, both: Sequence[_JudgedItem], missing: int) -> Score:
     n = len(both)
     same = sum(one.people == one.judge for one in both)
-    interval = wilson(same, n)
-    if interval is None:
+    if not n:
         return Score(key, None, 0, missing, reason="no item that both have judged")
     people, judge = Counter(one.people for one in both), Counter(one.judge for one in both)
     chance = sum(people[choice] * judge[choice] for choice in CHOICES) / n**2
     kappa = (same / n - chance) / (1 - chance) if chance < 1 else None
     counts = Counter(f"{one.people}/{one.judge}" for one in both)
     detail = {"chance": chance, "kappa": kappa, **dict(sorted(counts.items()))}
-    return Score(key, same / n, n, missing, *interval, detail=detail)
+    return share_score(key, same, n, missing, scale=1.0, detail=detail)
 
 
 def _with_votes(both: Sequence[_JudgedItem], missing: int, seed: int) -> Score:

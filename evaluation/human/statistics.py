@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from core.intervals import bootstrap_mean, bootstrap_ratio, wilson
+from core.intervals import bootstrap_mean, bootstrap_ratio, share_score
 from core.paired import sign_test
 from core.records import Score
 from evaluation.human.krippendorff import NO_PAIRS, Alpha, krippendorff_alpha
@@ -142,11 +142,7 @@ def _rates(found: Sequence[Majority], missing: int, ties: dict[str, int], seed: 
 def _percent(
     key: str, hits: int, n: int, missing: int, detail: dict[str, int] | None = None
 ) -> Score:
-    interval = wilson(hits, n)
-    if interval is None:
-        return Score(key, None, 0, missing, reason=_NOTHING)
-    low, high = 100 * interval.low, 100 * interval.high
-    return Score(key, 100 * hits / n, n, missing, low, high, detail=detail)
+    return share_score(key, hits, n, missing, reason=_NOTHING, detail=detail if n else None)
 
 
 def _alphas(items: Sequence[ItemVotes], seed: int) -> list[Score]:
@@ -185,12 +181,9 @@ def _agreement(items: Sequence[ItemVotes], seed: int) -> Score:
 
 def _unanimous(complete: Sequence[ItemVotes], missing: int) -> Score:
     several = [item for item in complete if item.wanted > 1]
-    interval = wilson(sum(len(set(item.choices)) == 1 for item in several), len(several))
-    if interval is None:
-        reason = _NOTHING if not complete else NO_PAIRS
-        return Score("people/unanimous", None, 0, missing, reason=reason)
-    value = sum(len(set(item.choices)) == 1 for item in several) / len(several)
-    return Score("people/unanimous", value, len(several), missing, *interval)
+    alike = sum(len(set(item.choices)) == 1 for item in several)
+    reason = NO_PAIRS if complete else _NOTHING
+    return share_score("people/unanimous", alike, len(several), missing, scale=1.0, reason=reason)
 
 
 def _left_wins(items: Sequence[ItemVotes], seed: int) -> Score:

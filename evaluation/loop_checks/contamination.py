@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.intervals import wilson
+from core.intervals import share_score
 from core.progress import track
 from core.records import Flag, Score
 from core.rouge_l import Pool
@@ -83,12 +83,7 @@ def scores(flags: Sequence[Flag], prompts: int) -> list[Score]:
         per_benchmark = Counter(where for where, _ in {(f.benchmark, f.prompt_key) for f in found})
         flagged = len({flag.prompt_key for flag in found})
         detail = dict(sorted(per_benchmark.items()))
-        interval = wilson(flagged, prompts)
-        if interval is None:
-            out.append(Score(name, None, 0, reason="no prompts", detail=detail))
-            continue
-        low, high = 100 * interval.low, 100 * interval.high
-        out.append(Score(name, 100 * flagged / prompts, prompts, 0, low, high, detail=detail))
+        out.append(share_score(name, flagged, prompts, reason="no prompts", detail=detail))
     return out
 
 

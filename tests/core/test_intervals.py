@@ -16,8 +16,10 @@ from core.intervals import (
     bootstrap_mean,
     bootstrap_ratio,
     clustered_stderr,
+    share_score,
     wilson,
 )
+from core.records import Score
 
 
 def width(interval: Interval | None) -> float:
@@ -188,3 +190,12 @@ def test_repeated_rows_in_their_clusters_leave_the_standard_error_alone() -> Non
     assert clustered_stderr(values * 2, labels * 2) == pytest.approx(once)
     alone = clustered_stderr(values * 2)
     assert alone is not None and alone < 0.75 * once  # what taking them for 60 items would claim
+
+
+def test_a_share_as_a_score_is_scaled_with_its_interval() -> None:
+    # 8 of 10 as in the textbook values above.
+    low, high = wilson(8, 10) or (None, None)
+    found = share_score("x", 8, 10, 2, scale=1.0)
+    assert found == Score("x", 0.8, 10, 2, low, high)
+    assert share_score("x", 8, 10).value == 80.0
+    assert share_score("x", 0, 0, 3, reason="nothing") == Score("x", None, 0, 3, reason="nothing")
