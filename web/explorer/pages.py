@@ -1,33 +1,37 @@
-"""A page as data: lists of rows with filters, and texts side by side. Templates only lay it out.
+"""Pages as data: lists with filters, tables, and texts side by side. Templates lay them out.
 
-Addresses are relative to the explorer's root and made by `link` alone, so that whatever a key
-holds, it stays one value of the query.
+Addresses are relative to the explorer's root and made by `link` alone, so that any key stays one
+value of the query.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from core.records import Generation, Judgment
     from core.stages import Ref
 
 T = TypeVar("T")
 
 PER_PAGE = 50
 NONE = "–"
-ANSWER_ORDERS = {"made": "as they were made", "longest": "longest answer first"}
 _LONGEST = 160  # characters of a text in a table
 
 
 class Link(NamedTuple):
-    """Words that lead to another page."""
+    """A label that leads to another page."""
 
     label: str
     href: str
+
+
+RUN = Link("Run", "/")
 
 
 class Badge(NamedTuple):
@@ -37,8 +41,11 @@ class Badge(NamedTuple):
     kind: str = ""
 
 
-class Words(NamedTuple):
-    """Somebody's text under its heading. `fixed`: never Markdown (a judge's tokens, choices)."""
+CUT = Badge("cut by the token limit", "bad")
+
+
+class Text(NamedTuple):
+    """A text under its heading. `fixed`: never Markdown (a judge's tokens, choices)."""
 
     heading: str
     text: str
@@ -47,21 +54,21 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What stands together: one model's answer, one candidate with its judgments.
+    """Texts that belong together: one model's answer, one candidate with its judgments.
 
     `anchor`: what an address may point to with "#".
     """
 
     heading: str
     badges: tuple[Badge, ...] = ()
-    words: tuple[Words, ...] = ()
+    texts: tuple[Text, ...] = ()
     links: tuple[Link, ...] = ()
     anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Cards side by side under a heading; `note` where something has to be said, or is missing."""
+    """Cards side by side under a heading, with an optional note."""
 
     heading: str
     cards: tuple[Card, ...] = ()
@@ -70,7 +77,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One prompt, item or row with everything about it."""
+    """A page about one prompt, item or row."""
 
     title: str
     crumbs: tuple[Link, ...]
@@ -80,7 +87,7 @@ class Detail:
 
 
 class Table(NamedTuple):
-    """Cells under columns; a cell that is a link leads somewhere. `note`: why it is empty."""
+    """Rows of texts and links under columns. `note`: why there are none."""
 
     heading: str
     columns: tuple[str, ...]
@@ -99,8 +106,8 @@ class Tables:
     note: str | None = None
 
 
-class Choice(NamedTuple):
-    """A filter: the query's name, what it is called, its values with their labels, the chosen."""
+class Select(NamedTuple):
+    """A filter as a drop-down list: query name, label, values with their labels, chosen value."""
 
     name: str
     label: str
@@ -108,19 +115,28 @@ class Choice(NamedTuple):
     chosen: str
 
 
-class Asked(NamedTuple):
-    """What a reader asked of a list: filters, the order, words to look for, the page from 1."""
+class Query(NamedTuple):
+    """What an address asks for, checked: which object, filters, order, search words, page from 1.
 
+    Names that a view does not take (see `View`) have the values below.
+    """
+
+    k: int = 0
+    task: str = ""
+    key: str = ""
+    artifact: str = ""
+    address: str = ""
     outcome: str = ""
     show: str = ""
     order: str = ""
     model: str = ""
+    only: str = ""
     q: str = ""
     page: int = 1
 
 
 class Line(NamedTuple):
-    """A row of a list: the words that lead to it, and what stands beside them."""
+    """A row of a list: the text that links to its page, and the other columns."""
 
     label: str
     href: str
@@ -129,10 +145,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of a list. `total` counts all rows that the filters leave.
+    """One page of a list. `total` counts all rows that pass the filters.
 
-    `search`: the words looked for ("" for none), None where there is no search. `hidden`: parts of
-    the address that the filters keep.
+    `search`: the words searched for ("" for none), None where there is no search. `hidden`: parts
+    of the address that the filters keep.
     """
 
     title: str
@@ -141,7 +157,7 @@ class Listing:
     lines: tuple[Line, ...]
     total: int
     page: int
-    choices: tuple[Choice, ...] = ()
+    filters: tuple[Select, ...] = ()
     search: str | None = None
     hidden: tuple[tuple[str, str], ...] = ()
     note: str | None = None
@@ -152,6 +168,9 @@ class Listing:
         return max(1, -(-self.total // PER_PAGE))
 
 
+Page = Tables | Listing | Detail
+
+
 def link(path: str, **query: str | int | None) -> str:
     """Return the address of a page; parts of the query that are None or "" are left out."""
     kept = {name: value for name, value in query.items() if value not in (None, "")}
@@ -159,9 +178,9 @@ def link(path: str, **query: str | int | None) -> str:
     return quote(path, safe="/-") + tail
 
 
-def row_link(ref: Ref, key: str) -> str:
-    """Return the address of the page that shows one row of an artifact as it is."""
-    return link("/row", artifact=str(ref), key=key)
+def row_link(ref: Ref, key: str, label: str = "The row as it is") -> Link:
+    """Return a link to the page that shows one row of an artifact as it is."""
+    return Link(label, link("/row", artifact=str(ref), key=key))
 
 
 def artifact_link(ref: Ref) -> str:
@@ -178,32 +197,44 @@ def excerpt(text: str) -> str:
     return line if whole else line[: _LONGEST - 1].rstrip() + "…"
 
 
-def points(value: float | None) -> str:
-    """Return a number with at most two decimals, a dash for none."""
+def number(value: float | None) -> str:
+    """Return a number with at most two decimals, a dash for None."""
     if value is None:
         return NONE
     return f"{value:.2f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"
 
 
-def named(outcome: str) -> str:
-    """Return an outcome's name as people read it."""
-    return outcome.replace("_", " ")
+def score_or_reason(score: float | None, unparsed: str | None) -> str:
+    """Return a judge's score, or why its reply has none."""
+    return number(score) if score is not None else f"none: {spaced(str(unparsed))}"
 
 
-def outcome_choice(
-    name: str, label: str, counts: Mapping[str, int], chosen: str, say: Callable[[str], str] = named
-) -> Choice:
-    """Return a filter by outcome that says how many rows each has."""
-    options = [(key, f"{say(key)} ({count:,})") for key, count in counts.items()]
-    everything = ("", f"all ({sum(counts.values()):,})")
-    if chosen and chosen not in counts:
-        options.append((chosen, f"{say(chosen)} (0)"))
-    return Choice(name, label, (everything, *options), chosen)
+def spaced(name: str) -> str:
+    """Return a name from the data (an outcome, a count) with spaces for underscores."""
+    return name.replace("_", " ")
 
 
-def choice(name: str, label: str, options: Mapping[str, str], chosen: str) -> Choice:
+def field_text(value: Any) -> str:
+    """Return a field of a row as text: JSON unless it is text already."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def select(name: str, label: str, options: Mapping[str, str], chosen: str) -> Select:
     """Return a filter with these values; the first is what an empty query means."""
-    return Choice(name, label, tuple(options.items()), chosen or next(iter(options)))
+    return Select(name, label, tuple(options.items()), chosen or next(iter(options)))
+
+
+def outcome_select(label: str, counts: Mapping[str, int], chosen: str) -> Select:
+    """Return a filter by outcome, each with its number of rows."""
+    shown = dict(counts) if not chosen else {**counts, chosen: counts.get(chosen, 0)}
+    options = {outcome: f"{spaced(outcome)} ({count:,})" for outcome, count in shown.items()}
+    everything = f"all ({sum(counts.values()):,})"
+    return select("outcome", label, {"": everything} | options, chosen)
+
+
+def model_select(label: str, every: str, names: Sequence[str], chosen: str) -> Select:
+    """Return a filter by model or pair of models; `every` is the label for all of them."""
+    return select("model", label, {"": every} | {name: name for name in names}, chosen)
 
 
 def offset(page: int) -> int:
@@ -214,3 +245,29 @@ def offset(page: int) -> int:
 def on_page(rows: Sequence[T], page: int) -> Sequence[T]:
     """Return the rows of a page."""
     return rows[offset(page) : page * PER_PAGE]
+
+
+def text_part(heading: str, text: str) -> Part:
+    """Return a part that holds one text."""
+    return Part(heading, (Card("", (), (Text("", text),)),))
+
+
+def finish_badges(finish: str) -> tuple[Badge, ...]:
+    """Return what kept a generated text from ending; nothing if it ended by itself."""
+    if finish == "stop":
+        return ()
+    return (CUT if finish == "length" else Badge(spaced(finish), "bad"),)
+
+
+def answer_card(model: str, row: Generation, ref: Ref) -> Card:
+    """Return a model's answer to a benchmark's prompt."""
+    badges = (Badge(f"{len(row.text):,} characters"), *finish_badges(row.finish))
+    return Card(model, badges, (Text("", row.text),), (row_link(ref, row.key),))
+
+
+def judge_text(judge: str, row: Judgment) -> Text:
+    """Return a judge's reply under its score, or under why it has none."""
+    score = f"score {number(row.score)}"
+    reason = f"no score: {spaced(str(row.unparsed))}"
+    outcome = score if row.score is not None else reason
+    return Text(f"{judge}, reply {row.draw + 1}: {outcome}", row.reply)

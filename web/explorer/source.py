@@ -1,4 +1,4 @@
-"""What pages are made from: a run, the index of its rows, and the search over them."""
+"""The data that pages are made from: a run, the index of its rows, and the search over them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from core.errors import MissingArtifact, SrlmError
 from core.reader import RunReader
+from web.explorer import pages as ui
 from web.explorer.index.index import Index
-from web.explorer.index.search import Search, words_of
+from web.explorer.index.search import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from core.stages import Ref
+
+# What filters and orders mean in SQL, over the table `rows` of the index.
+_SHOWN = {
+    "unparsed": "outcome != 'read'",
+    "disagreement": "(SELECT max(value) > min(value) FROM rows AS other "
+    "WHERE other.artifact = rows.artifact AND other.subject = rows.subject)",
+}
+_ORDERED = {
+    "longest": "length DESC",
+    "highest": "value IS NULL, value DESC",
+    "lowest": "value IS NULL, value",
+    "gap": "value IS NULL, value DESC",
+    "closest": "value IS NULL, value",
+}
 
 
 class Found(NamedTuple):
@@ -21,6 +36,17 @@ class Found(NamedTuple):
 
     rows: list[Any]
     why: str | None = None
+
+
+class RowsOnPage(NamedTuple):
+    """The rows on one page of a list, each with its artifact's name; how many pass the filters.
+
+    `counts`: all rows by outcome, whatever the filters.
+    """
+
+    rows: list[tuple[str, Any]]
+    total: int
+    counts: dict[str, int]
 
 
 class Source:
@@ -67,11 +93,40 @@ class Source:
             raise MissingArtifact(f"{ref}: {why}")
         return ref
 
-    def rows(
-        self, ref: Ref, where: str = "1", values: tuple[Any, ...] = (), *, order: str = "id"
-    ) -> Found:
+    def available(self, refs: Mapping[str, Ref]) -> tuple[dict[str, Ref], str | None]:
+        """Return the artifacts that can be shown, and a note on why the others cannot."""
+        reasons = {name: self.why_missing(ref) for name, ref in refs.items()}
+        missing = [f"{name}: {why}" for name, why in reasons.items() if why is not None]
+        there = {name: ref for name, ref in refs.items() if reasons[name] is None}
+        return there, "; ".join(missing) or None
+
+    def on_page(self, refs: Mapping[str, Ref], query: ui.Query) -> RowsOnPage:
+        """Return the rows of these artifacts that a query asks for, by outcome, words and page.
+
+        Raises:
+            MissingArtifact, StaleArtifact, DataError: see `Index.number`.
+        """
+        clauses, values = self.search.clauses(query.q)
+        if query.outcome:
+            clauses.append("outcome = ?")
+            values.append(query.outcome)
+        if query.show in _SHOWN:
+            clauses.append(_SHOWN[query.show])
+        found, total = self.index.page(
+            list(refs.values()),
+            " AND ".join(clauses) or "1",
+            values,
+            order=_ORDERED.get(query.order, "NULL"),
+            limit=ui.PER_PAGE,
+            offset=ui.offset(query.page),
+        )
+        names = {ref: name for name, ref in refs.items()}
+        rows = [(names[ref], row) for ref, row in found]
+        return RowsOnPage(rows, total, self.index.outcomes(*refs.values()))
+
+    def rows(self, ref: Ref, where: str = "1", values: tuple[Any, ...] = ()) -> Found:
         """Return the rows that fulfil a condition (see `Index.select`)."""
-        return self._guarded(ref, lambda: self.index.select(ref, where, values, order=order))
+        return self._guarded(ref, lambda: self.index.select(ref, where, values))
 
     def row(self, ref: Ref, key: str) -> Any | None:
         """Return a row, None if it or its artifact is not there."""
@@ -87,14 +142,12 @@ class Source:
         found = self._guarded(ref, lambda: self.index.select_keys(ref, keys)).rows
         return {row.key: row for row in found}
 
-    def facts(
-        self, ref: Ref, columns: str, where: str = "1", values: tuple[Any, ...] = ()
-    ) -> Found:
+    def facts(self, ref: Ref, columns: str) -> Found:
         """Return columns of the index for an artifact's rows in the file's order."""
 
         def look() -> list[Any]:
-            sql = f"SELECT {columns} FROM rows WHERE artifact = ? AND {where} ORDER BY id"  # noqa: S608 - the caller's own words
-            return self.index.query(sql, (self.index.number(ref), *values))
+            sql = f"SELECT {columns} FROM rows WHERE artifact = ? ORDER BY id"  # noqa: S608 - the caller's own words
+            return self.index.query(sql, (self.index.number(ref),))
 
         return self._guarded(ref, look)
 
@@ -105,13 +158,3 @@ class Source:
             return Found(look())
         except SrlmError as error:
             return Found([], str(error))
-
-
-def holding(query: str) -> tuple[str, tuple[str, ...]]:
-    """Return the condition on the index that a row holds every word of a query, and its values."""
-    words = words_of(query)
-    clauses = ["instr(text, ?) > 0"] * len(words)
-    if not words:
-        return "1", ()
-    every = " AND ".join(clauses)
-    return f"id IN (SELECT id FROM texts WHERE {every})", tuple(words)  # noqa: S608 - no words

@@ -46,7 +46,7 @@ def test_a_prompt_shows_every_answer_and_both_orders_of_every_verdict(client: Te
             "M1 shown first: M1 wins", "the judge flips"]  # fmt: skip
     assert [words for words in told if words not in page] == []
     assert "the judge flips" not in client.get("/head-to-head/prompt?key=p1").text
-    assert "nobody was asked" in client.get("/head-to-head/prompt?key=p3").text
+    assert "decided without the judge" in client.get("/head-to-head/prompt?key=p3").text
 
 
 def test_annotations_are_filtered_by_outcome(client: TestClient) -> None:
@@ -66,7 +66,7 @@ def test_an_instruction_shows_the_reference_the_model_and_the_judges_words(
 ) -> None:
     page = client.get("/alpaca-eval/prompt?key=i0").text
     told = ["Do i0.", "The reference (gpt4)", "The reference says so.", "M2 says i0.",
-            "win against gpt4", "The judge&#39;s words (weighted by judge)"]  # fmt: skip
+            "win against gpt4", "The judge&#39;s reply (weighted by judge)"]  # fmt: skip
     assert [words for words in told if words not in page] == []
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +35,9 @@ def test_rows_are_found_by_key_outcome_order_and_page(tmp_path: Path) -> None:
         assert index.row(PROMPTS, "c3") == prompt(3)
         assert index.row(PROMPTS, "c9") is None
         assert index.outcomes(PROMPTS) == {"kept": 3, "short": 2}
-        assert index.count(PROMPTS, "outcome = ?", ("kept",)) == 3
-        longest = index.select(PROMPTS, order="length DESC", limit=2, offset=1)
-        assert [row.key for row in longest] == ["c3", "c2"]
+        page: dict[str, Any] = {"order": "length DESC", "limit": 2, "offset": 1}
+        longest, total = index.page([PROMPTS], "outcome = ?", ("kept",), **page)
+        assert ([row.key for _, row in longest], total) == (["c3", "c2"], 3)
         assert [row.key for row in index.select_keys(PROMPTS, ["c4", "zz", "c0"])] == ["c4", "c0"]
 
 
@@ -100,7 +101,7 @@ def test_threads_read_an_artifact_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert numbers == [1] * 8
-        assert index.count(PROMPTS) == 200
+        assert index.outcomes(PROMPTS) == {"kept": 200}
 
 
 def test_a_model_folder_has_no_rows(tmp_path: Path) -> None:

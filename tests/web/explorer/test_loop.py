@@ -86,7 +86,7 @@ def test_a_prompts_page_tells_its_whole_story(client: TestClient) -> None:
         "The run&#39;s judge, reply 2: no score: no score",
         "The run&#39;s judge: 1 (1 of 2 read)",  # the mean of the one reply that could be read
         "The external judge: 4 (1 of 1 read)",
-        "its mean scores are 3 apart",
+        "The mean scores are 3 apart.",
         "mt_bench 81",  # the evaluation item it overlaps with
     ]
     assert [words for words in told if words not in page] == []
@@ -98,5 +98,5 @@ def test_a_prompt_without_a_pair_says_why(client: TestClient) -> None:
     tie = client.get("/iteration/2/prompt?key=c0/t2").text
     assert ">tie<" in tie and ">mean scores 3, 3<" in tie
     rejected = client.get("/iteration/2/prompt?key=c0/t1").text
-    assert "It was rejected, so nobody answered it." in rejected
+    assert "the prompt was rejected, so no candidates were sampled" in rejected
     assert "Name a tree." in rejected

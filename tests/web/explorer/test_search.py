@@ -53,7 +53,7 @@ def test_the_trigram_index_changes_nothing_but_time(opened: Source) -> None:
     scanned = {query: find(query) for query in QUERIES}
     opened.search.start()
     opened.search.wait()
-    assert opened.search._done  # what was scanned above is now looked up
+    assert opened.search.filled == len(TEXTS)  # what was scanned above is now looked up
     assert {query: find(query) for query in QUERIES} == scanned
     assert sum(map(len, scanned.values())) > len(QUERIES)
 
@@ -64,15 +64,15 @@ def test_the_trigrams_are_what_finds(opened: Source) -> None:
     opened.index.write("DELETE FROM texts WHERE id = (SELECT id FROM rows WHERE key = 't6')")
     # The texts decide in the end, so a row whose text is gone is not found.
     assert keys(opened)("metal") == ["t7"]
-    opened.index.write("DROP TABLE grams")
-    with pytest.raises(Exception, match="no such table: grams"):
+    opened.index.write("DROP TABLE trigrams")
+    with pytest.raises(Exception, match="no such table: trigrams"):
         keys(opened)("metal")
 
 
 def test_without_trigrams_everything_is_still_found(
     opened: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opened.search, "_has_grams", False)
+    monkeypatch.setattr(opened.search, "_has_trigrams", False)
     opened.search.start()
     assert opened.search._thread is None
     assert keys(opened)("metal cold") == ["t6", "t7"]
@@ -85,7 +85,7 @@ def test_what_is_finished_later_is_found_and_indexed_too(opened: Source) -> None
     RunBuilder(opened.run.folder).rows(CANDIDATES, rows)
     assert keys(opened)("spoon again") == ["late/a0"]
     opened.search.wait()
-    assert len(opened.search._done) == 2
+    assert opened.search.filled == len(TEXTS) + 1
     assert keys(opened)("spoon again") == ["late/a0"]
 
 

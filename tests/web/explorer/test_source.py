@@ -21,7 +21,7 @@ def test_what_finishes_while_the_explorer_runs_is_shown(tmp_path: Path) -> None:
         assert "iter2/pairs: not made yet" in page.text
         aside.rename(manifest)
         assert client.get("/iteration/2/pairs").status_code == 200
-        assert "its mean scores are 3 apart" in client.get("/iteration/2/prompt?key=c0/t0").text
+        assert "The mean scores are 3 apart." in client.get("/iteration/2/prompt?key=c0/t0").text
 
 
 def test_a_damaged_manifest_is_a_reason_and_no_failure_of_the_server(tmp_path: Path) -> None:

@@ -1,25 +1,27 @@
-"""Which rows there are and where they stand: an SQLite index, outside the run, made as it is asked.
+"""An SQLite index of a run's rows, outside the run, filled when a page first needs an artifact.
 
-An artifact is read once, when a page first needs it, and again only if its manifest has changed.
-The index keeps a row's facts (facts.py) and its place in the file; the row itself is read from the
-run each time. Table `rows`: artifact (a number, see `Index.number`), at (position in the file),
-key, prompt, subject, outcome, value, length, and the place. Table `texts`: the case-folded texts by
-the row's id, for searching.
+An artifact is read again only if its manifest has changed. The index keeps a row's facts (facts.py)
+and its place in the file; the row itself is read from the run each time. Table `rows`: artifact (a
+number, see `Index.number`), the facts, and the place. Table `texts`: the case-folded texts by the
+row's id, for searching.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from core import jsonl
 from core.errors import DataError
 from core.sqlite import Database
 from core.stages import SPECS
 from web.explorer.index.facts import facts_of
-from web.explorer.index.reading import Place, read_at, read_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from core.reader import RunReader
     from core.stages import Ref
@@ -36,6 +38,15 @@ _SCHEMA = (
 )
 _INSERT = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _BATCH = 1000
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class Place(NamedTuple):
+    """Where a row is in its file: the line from 1, its first byte, its number of bytes."""
+
+    line: int
+    offset: int
+    size: int
 
 
 class _Indexed(NamedTuple):
@@ -69,7 +80,7 @@ class Index:
         self._database.close()
 
     def number(self, ref: Ref) -> int:
-        """Return what an artifact is called in the index, reading it if it has not been yet.
+        """Return an artifact's number in the index, reading the artifact if it is not in it yet.
 
         Raises:
             MissingArtifact: it is not complete.
@@ -96,67 +107,76 @@ class Index:
         return self._database.rows(sql, values)
 
     def write(self, sql: str, values: Iterable[Sequence[Any]] = ((),)) -> None:
-        """Change tables of this index: for those that search keeps."""
+        """Change tables of this index (see search.py)."""
         self._database.change(sql, values)
 
     def row(self, ref: Ref, key: str) -> Any | None:
         """Return the row of this key, None if the artifact has none."""
-        found = self.select(ref, "key = ?", (key,), limit=1)
+        found = self.select(ref, "key = ?", (key,))
         return found[0] if found else None
 
     def select(
-        self,
-        ref: Ref,
-        where: str = "1",
-        values: Sequence[Any] = (),
-        *,
-        order: str = "id",
-        limit: int = -1,
-        offset: int = 0,
+        self, ref: Ref, where: str = "1", values: Sequence[Any] = (), *, order: str = "id"
     ) -> list[Any]:
         """Return the rows that fulfil a condition on the table `rows`, read from the run.
 
-        `where` and `order` are SQL written by the caller; whatever a reader typed goes into
+        `where` and `order` are SQL written by the caller; anything a reader typed goes into
         `values`. Rows come in the file's order unless another is given.
         """
+        rows, _ = self.page([ref], where, values, order=order)
+        return [row for _, row in rows]
+
+    def page(
+        self,
+        refs: Sequence[Ref],
+        where: str,
+        values: Sequence[Any],
+        *,
+        order: str,
+        limit: int = -1,
+        offset: int = 0,
+    ) -> tuple[list[tuple[Ref, Any]], int]:
+        """Return some rows of several artifacts as `select` does, and how many there are in all.
+
+        Rows that the order leaves equal come in the order of `refs`, then in the file's.
+        """
+        numbers = {self.number(ref): ref for ref in refs}
+        condition = f"artifact IN ({_listed(numbers)}) AND {where}"
         places = self.query(
-            "SELECT line, offset, size FROM rows"  # noqa: S608 - see the docstring
-            f" WHERE artifact = ? AND {where} ORDER BY {order}, id LIMIT ? OFFSET ?",
-            (self.number(ref), *values, limit, offset),
+            "SELECT artifact, line, offset, size FROM rows "  # noqa: S608 - see `select`
+            f"WHERE {condition} ORDER BY {order}, {by_rank(numbers)}, id LIMIT ? OFFSET ?",
+            (*values, limit, offset),
         )
-        return self._read(ref, [Place(*place) for place in places])
+        if limit < 0:
+            total = len(places)
+        else:
+            ((total,),) = self.query(f"SELECT count(*) FROM rows WHERE {condition}", values)  # noqa: S608
+        by_ref: dict[Ref, list[Place]] = {}
+        for artifact, *place in places:
+            by_ref.setdefault(numbers[artifact], []).append(Place(*place))
+        read = {ref: iter(self._read(ref, found)) for ref, found in by_ref.items()}
+        return [
+            (numbers[artifact], next(read[numbers[artifact]])) for artifact, *_ in places
+        ], total
 
     def select_keys(self, ref: Ref, keys: Sequence[str]) -> list[Any]:
         """Return the rows of these keys in this order, leaving out those that are not there."""
-        by_key = {key: Place(*place) for key, *place in self._of_keys(self.number(ref), keys)}
-        return self._read(ref, [by_key[key] for key in keys if key in by_key])
+        number = self.number(ref)
+        sql = "SELECT line, offset, size FROM rows WHERE artifact = ? AND key = ?"
+        found = [place for key in keys for place in self.query(sql, (number, key))]
+        return self._read(ref, [Place(*place) for place in found])
 
-    def count(self, ref: Ref, where: str = "1", values: Sequence[Any] = ()) -> int:
-        """Return how many rows fulfil a condition (see `select`)."""
-        sql = f"SELECT count(*) FROM rows WHERE artifact = ? AND {where}"  # noqa: S608 - as above
-        ((found,),) = self.query(sql, (self.number(ref), *values))
-        return int(found)
-
-    def outcomes(self, ref: Ref) -> dict[str, int]:
-        """Return how often rows ended in each way, the most frequent first."""
+    def outcomes(self, *refs: Ref) -> dict[str, int]:
+        """Return how many rows have each outcome, the most frequent first."""
+        artifacts = _listed(self.number(ref) for ref in refs)
         sql = (
-            "SELECT outcome, count(*) FROM rows WHERE artifact = ? GROUP BY outcome "
-            "ORDER BY count(*) DESC, outcome"
+            f"SELECT outcome, count(*) FROM rows WHERE artifact IN ({artifacts}) "  # noqa: S608 - numbers
+            "GROUP BY outcome ORDER BY count(*) DESC, outcome"
         )
-        return dict(self.query(sql, (self.number(ref),)))  # type: ignore[arg-type]
+        return dict(self.query(sql))  # type: ignore[arg-type]
 
     def _read(self, ref: Ref, places: list[Place]) -> list[Any]:
         return read_at(self._run.store.paths.artifact(ref), _record_of(ref), places)
-
-    def _of_keys(self, number: int, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        for start in range(0, len(keys), _BATCH):
-            part = keys[start : start + _BATCH]
-            marks = ", ".join("?" * len(part))
-            sql = (
-                "SELECT key, line, offset, size FROM rows "  # noqa: S608 - question marks only
-                f"WHERE artifact = ? AND key IN ({marks})"
-            )
-            yield from self.query(sql, (number, *part))
 
     def _add(self, ref: Ref) -> int:
         self._last_number += 1
@@ -194,6 +214,16 @@ class Index:
             connection.execute("DELETE FROM rows WHERE artifact = ?", (number,))
 
 
+def by_rank(numbers: Iterable[int]) -> str:
+    """Return the SQL that orders artifacts as they are given."""
+    ranked = " ".join(f"WHEN {number} THEN {rank}" for rank, number in enumerate(numbers))
+    return f"CASE artifact {ranked} END" if ranked else "artifact"
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
 def folded(text: str) -> str:
     """Return a text as it is searched: without case, and without the NUL that ends SQLite's."""
     return text.casefold().replace("\0", " ")
@@ -204,3 +234,63 @@ def _record_of(ref: Ref) -> type[Any]:
     if record is None:
         raise TypeError(f"{ref} is a model, not rows")
     return record
+
+
+def read_places(path: Path, record: type[Any]) -> Iterator[tuple[Place, Any]]:
+    """Yield every row of a file with its place.
+
+    Raises:
+        DataError: the file is missing, or a line is not such a record.
+    """
+    if not path.is_file():
+        raise DataError(path, None, "no such file; it was removed after its manifest was written")
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield Place(number, offset, len(line)), _decoded(line, record, path, number)
+            offset += len(line)
+
+
+def read_at(path: Path, record: type[Any], places: list[Place]) -> list[Any]:
+    """Return the rows at these places, in the order asked for.
+
+    Raises:
+        DataError: the file has changed since it was indexed.
+    """
+    if not places:
+        return []
+    found = []
+    try:
+        with path.open("rb") as file:
+            for place in places:
+                file.seek(place.offset)
+                found.append(_decoded(file.read(place.size), record, path, place.line))
+    except FileNotFoundError:
+        raise DataError(path, None, "it was removed while it was read") from None
+    return found
+
+
+def _decoded(line: bytes, record: type[Any], path: Path, number: int) -> Any:
+    """Return a line as a record. A lone surrogate, which JSON may hold, becomes U+FFFD."""
+    try:
+        value = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(path, number, f"not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise DataError(path, number, f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise DataError(path, number, "JSON nested too deeply") from None
+    if b"\\ud" in line.lower():
+        value = _without_surrogates(value)
+    return jsonl.decode(record, value, path, number)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_without_surrogates(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(n): _without_surrogates(inner) for n, inner in value.items()}
+    return value

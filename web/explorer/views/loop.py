@@ -1,4 +1,4 @@
-"""Pages of an iteration: its prompts, what became of each, every judgment, every pair."""
+"""Views of an iteration: its prompts, its judgments, and what became of each prompt."""
 
 from __future__ import annotations
 
@@ -6,197 +6,147 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from core.stages import Ref, Stage
-from web.explorer.pages import (
-    NONE,
-    PER_PAGE,
-    Asked,
-    Line,
-    Link,
-    Listing,
-    choice,
-    excerpt,
-    link,
-    named,
-    offset,
-    outcome_choice,
-    points,
-)
-from web.explorer.source import holding
+from web.explorer import pages as ui
+from web.explorer.views.view import order, show
 
 if TYPE_CHECKING:
     from core.records import Judgment, LedgerRow, Prompt
     from web.explorer.source import Source
 
-PROMPT_ORDERS = {"made": "as they were made", "longest": "longest first"}
-JUDGMENT_ORDERS = {
-    "made": "as they were made",
-    "longest": "longest reply first",
-    "highest": "highest score first",
-    "lowest": "lowest score first",
-}
-JUDGMENT_SHOWS = {"all": "every reply", "disagreement": "answers whose replies disagree"}
-PAIR_ORDERS = {
-    "made": "as they were made",
-    "gap": "largest gap first",
-    "closest": "smallest gap first",
-    "longest": "longest answer first",
-}
-_SQL_ORDERS = {
-    "longest": "length DESC",
-    "highest": "value IS NULL, value DESC",
-    "lowest": "value IS NULL, value",
-    "gap": "value IS NULL, value DESC",
-    "closest": "value IS NULL, value",
-}
+PROMPT_ORDER = order(longest="longest first")
+JUDGMENT_ORDER = order(
+    longest="longest reply first", highest="highest score first", lowest="lowest score first"
+)
+JUDGMENT_SHOW = show(all="every reply", disagreement="answers whose replies disagree")
+PAIR_ORDER = order(
+    gap="largest gap first", closest="smallest gap first", longest="longest answer first"
+)
 
 
-def crumbs(k: int) -> tuple[Link, ...]:
+def crumbs(k: int) -> tuple[ui.Link, ...]:
     """Return the way from the run to an iteration."""
-    return (Link("Run", "/"), Link(f"Iteration {k}", link(f"/iteration/{k}")))
+    return (ui.RUN, ui.Link(f"Iteration {k}", ui.link(f"/iteration/{k}")))
 
 
 def prompt_link(k: int, key: str, answer: str = "") -> str:
     """Return the address of a prompt's page, at one of its candidates if that is named."""
     at = f"#{quote(answer, errors='replace')}" if answer else ""
-    return link(f"/iteration/{k}/prompt", key=key) + at
+    return ui.link(f"/iteration/{k}/prompt", key=key) + at
 
 
-def prompts(source: Source, k: int, asked: Asked) -> Listing:
+def prompts(source: Source, query: ui.Query) -> ui.Listing:
     """Return the prompts of an iteration: kept, or rejected with the reason."""
-    ref = source.require(Ref(k, Stage.PROMPTS))
-    counts = source.index.outcomes(ref)
+    k = query.k
+    found = source.on_page({"": source.require(Ref(k, Stage.PROMPTS))}, query)
 
-    def line(row: Prompt) -> Line:
-        why = "kept" if row.kept else named(str(row.rejected))
+    def line(row: Prompt) -> ui.Line:
+        why = "kept" if row.kept else ui.spaced(str(row.rejected))
         cells = (why, str(row.call), f"{len(row.text):,}")
-        return Line(excerpt(row.text), prompt_link(k, row.key), cells)
+        return ui.Line(ui.excerpt(row.text), prompt_link(k, row.key), cells)
 
-    where, values = _filtered(asked)
-    rows = source.index.select(
-        ref, where, values, order=_order(asked), limit=PER_PAGE, offset=offset(asked.page)
-    )
-    return Listing(
+    return ui.Listing(
         title=f"Iteration {k}: prompts",
         crumbs=crumbs(k),
         columns=("prompt", "kept?", "call", "characters"),
-        lines=tuple(map(line, rows)),
-        total=source.index.count(ref, where, values),
-        page=asked.page,
-        choices=(
-            outcome_choice("outcome", "Kept or why not", counts, asked.outcome),
-            choice("order", "Order", PROMPT_ORDERS, asked.order),
+        lines=tuple(line(row) for _, row in found.rows),
+        total=found.total,
+        page=query.page,
+        filters=(
+            ui.outcome_select("Kept or why not", found.counts, query.outcome),
+            PROMPT_ORDER.select(query),
         ),
-        search=asked.q,
+        search=query.q,
     )
 
 
-def judgments(source: Source, k: int, asked: Asked) -> Listing:
+def judgments(source: Source, query: ui.Query) -> ui.Listing:
     """Return the judge's replies, or the answers about which its replies disagree."""
-    ref = source.require(Ref(k, Stage.JUDGMENTS))
-    if asked.show == "disagreement":
-        return _disagreements(source, k, asked)
-    where, values = _filtered(asked)
-    rows: list[Judgment] = source.index.select(
-        ref, where, values, order=_order(asked), limit=PER_PAGE, offset=offset(asked.page)
-    )
-    return Listing(
+    k, ref = query.k, source.require(Ref(query.k, Stage.JUDGMENTS))
+    if query.show == "disagreement":
+        return _disagreements(source, ref, query)
+    found = source.on_page({"": ref}, query)
+
+    def line(row: Judgment) -> ui.Line:
+        score = ui.score_or_reason(row.score, row.unparsed)
+        cells = (row.subject_key, score, f"{len(row.reply):,}")
+        return ui.Line(
+            ui.excerpt(row.reply), prompt_link(k, row.prompt_key, row.subject_key), cells
+        )
+
+    return ui.Listing(
         title=f"Iteration {k}: judgments",
         crumbs=crumbs(k),
-        columns=("the judge's words", "answer", "score", "characters"),
-        lines=tuple(_judgment(k, row) for row in rows),
-        total=source.index.count(ref, where, values),
-        page=asked.page,
-        choices=(
-            choice("show", "Show", JUDGMENT_SHOWS, asked.show),
-            outcome_choice("outcome", "Read or why not", source.index.outcomes(ref), asked.outcome),
-            choice("order", "Order", JUDGMENT_ORDERS, asked.order),
+        columns=("the judge's reply", "answer", "score", "characters"),
+        lines=tuple(line(row) for _, row in found.rows),
+        total=found.total,
+        page=query.page,
+        filters=(
+            JUDGMENT_SHOW.select(query),
+            ui.outcome_select("Read or why not", found.counts, query.outcome),
+            JUDGMENT_ORDER.select(query),
         ),
-        search=asked.q,
+        search=query.q,
     )
 
 
-def _judgment(k: int, row: Judgment) -> Line:
-    score = points(row.score) if row.score is not None else f"none: {named(str(row.unparsed))}"
-    cells = (row.subject_key, score, f"{len(row.reply):,}")
-    return Line(excerpt(row.reply), prompt_link(k, row.prompt_key, row.subject_key), cells)
-
-
-def _disagreements(source: Source, k: int, asked: Asked) -> Listing:
+def _disagreements(source: Source, ref: Ref, query: ui.Query) -> ui.Listing:
     """Return answers by the distance between their highest and lowest score, largest first."""
-    number = source.index.number(Ref(k, Stage.JUDGMENTS))
+    k, values = query.k, (source.index.number(ref),)
     disagreeing = "FROM rows WHERE artifact = ? GROUP BY subject HAVING max(value) > min(value)"
-    ((total,),) = source.index.query(
-        f"SELECT count(*) FROM (SELECT 1 {disagreeing})",  # noqa: S608 - our own words
-        (number,),
-    )
+    ((total,),) = source.index.query(f"SELECT count(*) FROM (SELECT 1 {disagreeing})", values)  # noqa: S608 - our own words
     found = source.index.query(
         f"SELECT prompt, subject, max(value) - min(value) {disagreeing} "
         "ORDER BY 3 DESC, min(id) LIMIT ? OFFSET ?",
-        (number, PER_PAGE, offset(asked.page)),
+        (*values, ui.PER_PAGE, ui.offset(query.page)),
     )
     answers = source.of_keys(Ref(k, Stage.CANDIDATES), [subject for _, subject, _ in found])
     lines = []
     for prompt, subject, spread in found:
-        replies = source.rows(Ref(k, Stage.JUDGMENTS), "subject = ?", (subject,)).rows
-        scores = ", ".join(points(reply.score) for reply in replies)
-        answer = answers.get(subject)
-        text = excerpt(answer.text) if answer is not None else subject
-        lines.append(Line(text, prompt_link(k, prompt, subject), (scores, points(spread))))
-    return Listing(
+        replies = source.rows(ref, "subject = ?", (subject,)).rows
+        scores = ", ".join(ui.number(reply.score) for reply in replies)
+        text = ui.excerpt(answers[subject].text) if subject in answers else subject
+        lines.append(ui.Line(text, prompt_link(k, prompt, subject), (scores, ui.number(spread))))
+    return ui.Listing(
         title=f"Iteration {k}: answers whose judgments disagree",
         crumbs=crumbs(k),
-        columns=("answer", "scores of its replies", "apart by"),
+        columns=("answer", "scores of its replies", "difference"),
         lines=tuple(lines),
         total=int(total),
-        page=asked.page,
-        choices=(choice("show", "Show", JUDGMENT_SHOWS, asked.show),),
+        page=query.page,
+        filters=(JUDGMENT_SHOW.select(query),),
     )
 
 
-def pairs(source: Source, k: int, asked: Asked) -> Listing:
-    """Return the ledger: what became of each prompt, a pair or why not."""
-    ref = source.require(Ref(k, Stage.PAIRS))
-    where, values = _filtered(asked)
-    rows = source.index.select(
-        ref, where, values, order=_order(asked), limit=PER_PAGE, offset=offset(asked.page)
-    )
-    return Listing(
+def pairs(source: Source, query: ui.Query) -> ui.Listing:
+    """Return what became of each prompt: a preference pair, or why there is none."""
+    k = query.k
+    found = source.on_page({"": source.require(Ref(k, Stage.PAIRS))}, query)
+    return ui.Listing(
         title=f"Iteration {k}: pairs",
         crumbs=crumbs(k),
         columns=("prompt", "outcome", "mean scores", "chosen", "rejected", "gap", "characters"),
-        lines=tuple(_pair(k, row) for row in rows),
-        total=source.index.count(ref, where, values),
-        page=asked.page,
-        choices=(
-            outcome_choice("outcome", "Outcome", source.index.outcomes(ref), asked.outcome),
-            choice("order", "Order", PAIR_ORDERS, asked.order),
+        lines=tuple(_pair(k, row) for _, row in found.rows),
+        total=found.total,
+        page=query.page,
+        filters=(
+            ui.outcome_select("Outcome", found.counts, query.outcome),
+            PAIR_ORDER.select(query),
         ),
-        search=asked.q,
+        search=query.q,
     )
 
 
-def _pair(k: int, row: LedgerRow) -> Line:
-    gap = lengths = NONE
+def _pair(k: int, row: LedgerRow) -> ui.Line:
+    gap = lengths = ui.NONE
     if row.chosen_score is not None and row.rejected_score is not None:
-        gap = points(row.chosen_score - row.rejected_score)
+        gap = ui.number(row.chosen_score - row.rejected_score)
         lengths = f"{len(row.chosen or ''):,} and {len(row.rejected or ''):,}"
     cells = (
-        named(row.outcome),
-        ", ".join(map(points, row.scores)),
-        points(row.chosen_score),
-        points(row.rejected_score),
+        ui.spaced(row.outcome),
+        ", ".join(map(ui.number, row.scores)),
+        ui.number(row.chosen_score),
+        ui.number(row.rejected_score),
         gap,
         lengths,
     )
-    return Line(excerpt(row.prompt), prompt_link(k, row.key), cells)
-
-
-def _filtered(asked: Asked) -> tuple[str, tuple[str, ...]]:
-    where, values = holding(asked.q)
-    if asked.outcome:
-        return f"outcome = ? AND {where}", (asked.outcome, *values)
-    return where, values
-
-
-def _order(asked: Asked) -> str:
-    return _SQL_ORDERS.get(asked.order, "id")
+    return ui.Line(ui.excerpt(row.prompt), prompt_link(k, row.key), cells)

@@ -1,146 +1,135 @@
-"""The first page: what a run has, what it has not and why; and the same for one iteration."""
+"""Views of the run and of an iteration: what there is, what is missing and why."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
-from core.stages import (
-    SPECS,
-    Ref,
-    Stage,
-    evaluation_ref,
-    is_model,
-    is_model_name,
-    named_model,
-    stages_of,
-)
-from web.explorer.pages import Link, Table, Tables, artifact_link, link, named, points
+from core.stages import SPECS, Ref, Stage, evaluation_ref, is_model_name, named_model, stages_of
+from web.explorer import pages as ui
+from web.explorer.views.items import item_refs
 from web.explorer.views.judging import judges_of_ranked
 from web.explorer.views.loop import crumbs
+from web.explorer.views.view import list_address, no_such
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.records import Measurement, Score
     from web.explorer.source import Source
+    from web.explorer.views.view import Scores, View
 
-Cells = tuple[str | Link, ...]
+Cells = tuple[str | ui.Link, ...]
 
-_PAGES = {
-    Stage.PROMPTS: "prompts",
-    Stage.CANDIDATES: "judgments",
-    Stage.JUDGMENTS: "judgments",
-    Stage.PAIRS: "pairs",
-}
+_COUNTED = (Stage.PROMPTS, Stage.CANDIDATES, Stage.JUDGMENTS, Stage.PAIRS)
 _COLUMNS = ("artifact", "what", "rows", "counts, or why it is missing")
 
 
-def overview(source: Source) -> Tables:
+def run(source: Source, views: Sequence[View]) -> ui.Tables:
     """Return what a run has: iterations, benchmarks, models."""
-    run = source.run
-    facts = [("Folder", run.folder.name), ("Iterations", str(max(run.iterations)))]
-    return Tables(
-        title=f"Run {run.name}",
+    found = source.run
+    return ui.Tables(
+        title=f"Run {found.name}",
         crumbs=(),
-        facts=tuple(facts),
-        note=run.config_problem,
-        tables=(_iterations(source), _benchmarks(source), _models(source)),
+        facts=(("Folder", found.folder.name), ("Iterations", str(max(found.iterations)))),
+        note=found.config_problem,
+        tables=(_iterations(source, views), _benchmarks(source, views), _models(source)),
     )
 
 
-def _iterations(source: Source) -> Table:
+def _iterations(source: Source, views: Sequence[View]) -> ui.Table:
     rows = []
     for k in source.run.iterations:
-        counts = [_count(source, k, stage) for stage in _PAGES]
+        counts = [_count(source, views, Ref(k, stage)) for stage in _COUNTED]
         model = source.run.why_missing(named_model(f"M{k}")) or "made"
-        rows.append((Link(f"Iteration {k}", link(f"/iteration/{k}")), *counts, model))
+        rows.append((ui.Link(f"Iteration {k}", ui.link(f"/iteration/{k}")), *counts, model))
     columns = ("", "prompts", "candidates", "judgments", "pairs", "model")
-    return Table("Iterations", columns, tuple(rows))
+    return ui.Table("Iterations", columns, tuple(rows))
 
 
-def _count(source: Source, k: int, stage: Stage) -> str | Link:
-    """Return how many rows a stage has, leading to them; or why it has none."""
-    if k < FIRST_FEEDBACK_ITERATION:
-        return "–"
-    ref = Ref(k, stage)
+def _count(source: Source, views: Sequence[View], ref: Ref) -> str | ui.Link:
+    """Return how many rows a stage has, as a link to them; or why it has none."""
+    if ref.iteration < FIRST_FEEDBACK_ITERATION:
+        return ui.NONE
     if (why := source.run.why_missing(ref)) is not None:
         return why
     manifest = source.run.known_manifest(ref)
     counts = manifest.counts if manifest is not None else {}
     rows = manifest.rows or 0 if manifest is not None else 0
     label = f"{rows:,}"
-    if stage is Stage.PROMPTS and "kept" in counts:
+    if ref.stage is Stage.PROMPTS and "kept" in counts:
         label = f"{counts['kept']:,} kept of {rows:,}"
-    elif stage is Stage.PAIRS:
+    elif ref.stage is Stage.PAIRS:
         label = f"{counts.get('pair', 0):,} from {rows:,} prompts"
-    return Link(label, link(f"/iteration/{k}/{_PAGES[stage]}"))
+    return ui.Link(label, list_address(views, ref))
 
 
-def _benchmarks(source: Source) -> Table:
-    rows: list[Cells] = []
-    for a, b in source.run.matchups:
-        rows.append(
-            _benchmark(
-                source,
-                Link(f"Head to head, {a} against {b}", link("/head-to-head", model=f"{a}-{b}")),
-                f"head_to_head/{a}-{b}",
-                ("win", "tie", "lose"),
-            )
-        )
-    for model in source.run.answering_models:
-        alpaca = Link(f"AlpacaEval, {model}", link("/alpaca-eval", model=model))
-        wins = ("win_rate", "length_controlled_win_rate")
-        rows.append(_benchmark(source, alpaca, f"{model}/alpaca_eval", wins))
-        grades = Link(f"MT-Bench, {model}", link("/mt-bench", model=model))
-        rows.append(_benchmark(source, grades, f"{model}/mt_bench", ("overall",)))
-    for name in judges_of_ranked(source):
-        if name in source.run.answering_models:
-            human = Link(f"Human rankings, {name}", link("/agreement", model=name))
-            wanted = ("pairwise_accuracy", "spearman")
-            rows.append(_benchmark(source, human, f"{name}/agreement", wanted))
-    rows += [_task(source, task) for task in source.run.parts("nlp")]
-    rows += [
-        _both_judges(source, k) for k in source.run.iterations if k >= FIRST_FEEDBACK_ITERATION
+def _benchmarks(source: Source, views: Sequence[View]) -> ui.Table:
+    """Return a line per matchup, model and benchmark, judge, task and iteration."""
+    run = source.run
+    labels = {
+        "matchup": {f"{a}-{b}": f"{a} against {b}" for a, b in run.matchups},
+        "model": {name: name for name in run.answering_models},
+        "judge": {name: name for name in judges_of_ranked(source) if name in run.answering_models},
+    }
+    rows = [
+        _scores(source, view, scores, name, label)
+        for of, found in labels.items()
+        for name, label in found.items()
+        for view, scores in _scored(views, of)
     ]
-    return Table("Evaluation", ("benchmark", "scores, or why there are none"), tuple(rows))
+    for view, scores in _scored(views, "part"):
+        parts = run.parts(scores.address) if "{task}" in view.path else [""]
+        rows += [_right_items(source, view, scores, part) for part in parts]
+    rows += [
+        _scores(source, view, scores, str(k), str(k))
+        for k in run.iterations
+        if k >= FIRST_FEEDBACK_ITERATION
+        for view, scores in _scored(views, "iteration")
+    ]
+    return ui.Table("Evaluation", ("benchmark", "scores, or why there are none"), tuple(rows))
 
 
-def _both_judges(source: Source, k: int) -> Cells:
-    name: str | Link = f"Self-judge beside the external judge, iteration {k}"
-    address = f"self_judge/iter{k}"
-    if source.run.exists(evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)):
-        name = Link(str(name), link(f"/iteration/{k}/self-judge"))
-    return _benchmark(source, name, address, ("mean_difference", "order_agreement"))
+def _scored(views: Sequence[View], of: str) -> list[tuple[View, Scores]]:
+    return [(v, v.scores) for v in views if v.scores is not None and v.scores.of == of]
 
 
-def _benchmark(source: Source, name: str | Link, address: str, wanted: tuple[str, ...]) -> Cells:
-    ref = evaluation_ref(address, Stage.SCORES)
-    found = source.rows(ref)
+def _scores(source: Source, view: View, shown: Scores, name: str, label: str) -> Cells:
+    """Return a benchmark's headline scores for a matchup, a model, a judge or an iteration."""
+    title = shown.title.format(name=label)
+    address = shown.address.format(name=name)
+    if shown.of != "iteration":
+        line: str | ui.Link = ui.Link(title, view.address(model=name))
+    elif source.run.exists(evaluation_ref(address, view.rows_of[0][1])):
+        line = ui.Link(title, view.address(int(name)))
+    else:
+        line = title
+    found = source.rows(evaluation_ref(address, Stage.SCORES))
     if found.why is not None:
-        return name, found.why
+        return line, found.why
     scores: dict[str, Score] = {row.key: row for row in found.rows}
-    shown = [_said(scores[key]) for key in wanted if key in scores]
-    return name, "; ".join(shown) or f"{len(scores)} numbers"
+    headlines = [_score(scores[key]) for key in shown.headlines if key in scores]
+    return line, "; ".join(headlines) or f"{len(scores)} numbers"
 
 
-def _said(score: Score) -> str:
+def _score(score: Score) -> str:
     missing = f", {score.missing:,} missing" if score.missing else ""
-    return f"{named(score.key)} {points(score.value)} (n {score.n:,}{missing})"
+    return f"{ui.spaced(score.key)} {ui.number(score.value)} (n {score.n:,}{missing})"
 
 
-def _task(source: Source, task: str) -> Cells:
-    said = []
-    for model in source.run.answering_models:
-        ref = evaluation_ref(f"{model}/nlp/{task}", Stage.ITEMS)
-        counts = {}
-        if source.why_missing(ref) is None:
-            counts = source.index.outcomes(ref)
+def _right_items(source: Source, view: View, shown: Scores, part: str) -> Cells:
+    """Return how many items of a benchmark or task each model got right."""
+    counted = []
+    for model, ref in item_refs(source, shown.address, part).items():
+        counts = {} if source.why_missing(ref) is not None else source.index.outcomes(ref)
         total = sum(counts.values())
-        said.append(f"{model} {counts.get('right', 0):,} of {total:,}" if total else f"{model} –")
-    name = Link(f"NLP task {task}", link(f"/nlp/{task}"))
-    return name, "right by every metric: " + "; ".join(said) if said else "no models"
+        right = f"{counts.get('right', 0):,} of {total:,}" if total else ui.NONE
+        counted.append(f"{model} {right}")
+    line = ui.Link(shown.title.format(task=part), view.address(task=part))
+    return line, "right by every metric: " + "; ".join(counted) if counted else "no models"
 
 
-def _models(source: Source) -> Table:
+def _models(source: Source) -> ui.Table:
     names = dict.fromkeys([*source.run.answering_models, *(f"M{k}" for k in source.run.iterations)])
     rows: list[Cells] = []
     for name in filter(is_model_name, names):  # imported results are of models no run has made
@@ -151,54 +140,45 @@ def _models(source: Source) -> Table:
             continue
         manifest = source.run.known_manifest(ref)
         finished = manifest.finished_at if manifest is not None else ""
-        rows.append((Link(name, artifact_link(ref)), f"made {finished}"))
-    return Table("Models", ("model", "made when, or why not"), tuple(rows))
+        rows.append((ui.Link(name, ui.artifact_link(ref)), f"made {finished}"))
+    return ui.Table("Models", ("model", "made when, or why not"), tuple(rows))
 
 
-def iteration(source: Source, k: int) -> Tables | None:
-    """Return what an iteration has; None if the run has no such iteration."""
+def iteration(source: Source, views: Sequence[View], k: int) -> ui.Tables:
+    """Return what an iteration has."""
     if k not in source.run.iterations:
-        return None
-    rows = tuple(_artifact(source, Ref(k, stage)) for stage in stages_of(k))
-    tables = [Table("Made in this iteration", _COLUMNS, rows)]
+        known = ", ".join(map(str, source.run.iterations))
+        raise no_such(f"iteration {k}", f"there are {known}")
+    made = tuple(_artifact(source, views, Ref(k, stage)) for stage in stages_of(k))
+    tables = [ui.Table("Artifacts", _COLUMNS, made)]
     if k >= FIRST_FEEDBACK_ITERATION:
         checks = (
             evaluation_ref(f"self_judge/iter{k}", Stage.EXTERNAL_JUDGMENTS),
             evaluation_ref(f"contamination/iter{k}", Stage.FLAGS),
         )
-        tables.append(
-            Table("Checks of it", _COLUMNS, tuple(_artifact(source, ref) for ref in checks))
-        )
-        tables.append(_health(source, k))
-    return Tables(title=f"Iteration {k}", crumbs=crumbs(k)[:1], tables=tuple(tables))
+        checked = tuple(_artifact(source, views, ref) for ref in checks)
+        tables += [ui.Table("Checks", _COLUMNS, checked), _health(source, k)]
+    return ui.Tables(title=f"Iteration {k}", crumbs=crumbs(k)[:1], tables=tuple(tables))
 
 
-def _artifact(source: Source, ref: Ref) -> Cells:
-    """Return a line about an artifact: what it is, its rows, its counts or why it is missing."""
+def _artifact(source: Source, views: Sequence[View], ref: Ref) -> Cells:
+    """Return a line about an artifact: its title, its rows, its counts or why it is missing."""
     title = SPECS[ref.stage].title
     if (why := source.run.why_missing(ref)) is not None:
-        return str(ref), title, "–", why
+        return str(ref), title, ui.NONE, why
     manifest = source.run.known_manifest(ref)
-    rows = "–" if manifest is None or manifest.rows is None else f"{manifest.rows:,}"
+    rows = ui.NONE if manifest is None or manifest.rows is None else f"{manifest.rows:,}"
     counts = manifest.counts if manifest is not None else {}
-    said = ", ".join(f"{named(name)} {count:,}" for name, count in counts.items())
-    return Link(str(ref), _page_of(ref)), title, rows, said
+    shown = ", ".join(f"{ui.spaced(name)} {count:,}" for name, count in counts.items())
+    return ui.Link(str(ref), list_address(views, ref)), title, rows, shown
 
 
-def _page_of(ref: Ref) -> str:
-    if ref.stage is Stage.EXTERNAL_JUDGMENTS:
-        return link(f"/iteration/{ref.address.rpartition('iter')[2]}/self-judge")
-    if ref.stage in _PAGES and not ref.address and not is_model(ref):
-        return link(f"/iteration/{ref.iteration}/{_PAGES[ref.stage]}")
-    return artifact_link(ref)
-
-
-def _health(source: Source, k: int) -> Table:
-    ref = Ref(k, Stage.HEALTH)
-    found = source.rows(ref)
+def _health(source: Source, k: int) -> ui.Table:
+    found = source.rows(Ref(k, Stage.HEALTH))
     rows: list[Cells] = []
     row: Measurement
     for row in found.rows:
-        detail = ", ".join(f"{named(n)} {points(v)}" for n, v in (row.detail or {}).items())
-        rows.append((named(row.key), points(row.value), f"{row.n:,}", detail))
-    return Table("Health of the judge", ("measure", "value", "n", "detail"), tuple(rows), found.why)
+        detail = ", ".join(f"{ui.spaced(n)} {ui.number(v)}" for n, v in (row.detail or {}).items())
+        rows.append((ui.spaced(row.key), ui.number(row.value), f"{row.n:,}", detail))
+    columns = ("measure", "value", "n", "detail")
+    return ui.Table("Health of the judge", columns, tuple(rows), found.why)

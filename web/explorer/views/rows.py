@@ -1,72 +1,56 @@
-"""Pages that any artifact has: its manifest with its rows, and one row exactly as it is."""
+"""Views of any artifact: its rows with its manifest, and one row exactly as it is."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.hashing import short
 from core.stages import SPECS, is_model
-from web.explorer.pages import (
-    PER_PAGE,
-    Asked,
-    Card,
-    Detail,
-    Line,
-    Link,
-    Listing,
-    Part,
-    Words,
-    artifact_link,
-    excerpt,
-    named,
-    offset,
-    outcome_choice,
-    row_link,
-)
-from web.explorer.source import holding
+from web.explorer import pages as ui
+from web.explorer.views.view import no_such
 
 if TYPE_CHECKING:
     from core.store import Manifest
     from web.explorer.source import Source
 
-_RUN = (Link("Run", "/"),)
 
-
-def artifact(source: Source, address: str, asked: Asked) -> Listing | Detail | None:
-    """Return an artifact's rows, or what a model folder is; None if there is no such artifact."""
-    ref = source.run.store.artifacts().get(address)
+def artifact(source: Source, query: ui.Query) -> ui.Listing | ui.Detail:
+    """Return an artifact's rows, or the manifest of a model."""
+    known = source.run.store.artifacts()
+    ref = known.get(query.address)
     if ref is None:
-        return None
+        raise no_such(f"artifact {query.address!r}", f"there are {', '.join(known)}")
     manifest = source.run.manifest(ref)
+    title = f"{ref}: {SPECS[ref.stage].title}"
     if is_model(ref):
-        return Detail(title=f"{ref}: {SPECS[ref.stage].title}", crumbs=_RUN, parts=_made(manifest))
-    where, values = holding(asked.q)
-    if asked.outcome:
-        where, values = f"outcome = ? AND {where}", (asked.outcome, *values)
-    rows = source.index.select(ref, where, values, limit=PER_PAGE, offset=offset(asked.page))
-    counts = source.index.outcomes(ref)
-    return Listing(
-        title=f"{ref}: {SPECS[ref.stage].title}",
-        crumbs=_RUN,
+        text = ui.Text(_summary(manifest), ui.field_text(asdict(manifest)), fixed=True)
+        parts = (ui.Part("Its manifest", (ui.Card("", (), (text,)),)),)
+        return ui.Detail(title=title, crumbs=(ui.RUN,), parts=parts)
+    found = source.on_page({"": ref}, query)
+    return ui.Listing(
+        title=title,
+        crumbs=(ui.RUN,),
         columns=("row", "beginning"),
-        lines=tuple(Line(row.key, row_link(ref, row.key), (excerpt(gist(row)),)) for row in rows),
-        total=source.index.count(ref, where, values),
-        page=asked.page,
-        choices=(outcome_choice("outcome", "Outcome", counts, asked.outcome),),
-        search=asked.q,
-        hidden=(("address", address),),
+        lines=tuple(
+            ui.Line(row.key, ui.row_link(ref, row.key).href, (ui.excerpt(longest_text(row)),))
+            for _, row in found.rows
+        ),
+        total=found.total,
+        page=query.page,
+        filters=(ui.outcome_select("Outcome", found.counts, query.outcome),),
+        search=query.q,
+        hidden=(("address", query.address),),
         note=_summary(manifest),
     )
 
 
-def gist(row: Any) -> str:
-    """Return the row's longest text, which is what it is mostly about, or its values."""
+def longest_text(row: Any) -> str:
+    """Return the longest text of a row except its key; its values if it has no text."""
     values = asdict(row)
-    texts = [v for name, v in values.items() if isinstance(v, str) and name != "key"]
-    longest = max(texts, key=len, default="")
-    return longest or ", ".join(f"{n} {v}" for n, v in values.items() if n != "key")
+    values.pop("key", None)
+    longest = max((v for v in values.values() if isinstance(v, str)), key=len, default="")
+    return longest or ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _summary(manifest: Manifest) -> str:
@@ -78,27 +62,20 @@ def _summary(manifest: Manifest) -> str:
     )
 
 
-def _made(manifest: Manifest) -> tuple[Part, ...]:
-    text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
-    words = Words(_summary(manifest), text, fixed=True)
-    return (Part("Its manifest", (Card("", (), (words,)),)),)
-
-
-def row(source: Source, address: str, key: str) -> Detail | None:
-    """Return every field of one row, as it is; None if there is no such row or artifact."""
+def row(source: Source, query: ui.Query) -> ui.Detail:
+    """Return every field of one row, as it is."""
+    address, key = query.artifact, query.key
     ref = source.run.store.artifacts().get(address)
-    if ref is None or is_model(ref):
-        return None
-    found = source.index.row(ref, key)
-    if found is None:
-        return None
-    words = tuple(Words(named(n), _shown(v), fixed=True) for n, v in asdict(found).items())
-    return Detail(
-        title=f"{ref}: row {excerpt(key)}",
-        crumbs=(*_RUN, Link(str(ref), artifact_link(ref))),
-        parts=(Part("The row", (Card("", (), words),)),),
+    found = None if ref is None or is_model(ref) else source.index.row(ref, key)
+    if ref is None or found is None:
+        every = ui.link("/artifact", address=address)
+        raise no_such(f"row {key!r} in {address!r}", f"its rows are at {every}")
+    texts = tuple(
+        ui.Text(ui.spaced(name), ui.field_text(value), fixed=True)
+        for name, value in asdict(found).items()
     )
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    return ui.Detail(
+        title=f"{ref}: row {ui.excerpt(key)}",
+        crumbs=(ui.RUN, ui.Link(str(ref), ui.artifact_link(ref))),
+        parts=(ui.Part("The row", (ui.Card("", (), texts),)),),
+    )
