@@ -10,38 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from core.benchmarks import Facts, Subject
     from core.evaluation_config import EvaluationSection
     from core.records import Score
     from evaluation.run import EvalRun
-
-
-_CHARACTERS_PER_TOKEN = 4
-_TEMPLATE_TOKENS = 400  # the longest judge prompt without what is judged
-
-
-class JudgeBound(NamedTuple):
-    """The most that a benchmark asks of the judge."""
-
-    requests: int
-    tokens_in: int
-    tokens_out: int
-
-    def plus(self, other: JudgeBound) -> JudgeBound:
-        """Return the sum of both."""
-        return JudgeBound(*(a + b for a, b in zip(self, other, strict=True)))
-
-
-def bound_of_texts(
-    texts: Sequence[str], *, each: int, answer_tokens: int, reply_tokens: int
-) -> JudgeBound:
-    """Return the bound of `each` requests per text, each showing so many tokens of answers."""
-    requests = each * len(texts)
-    prompts = sum(len(text) // _CHARACTERS_PER_TOKEN + 1 for text in texts) * each
-    tokens_in = prompts + requests * (_TEMPLATE_TOKENS + answer_tokens)
-    return JudgeBound(requests, tokens_in, requests * reply_tokens)
+    from judges.bounds import JudgeBound
 
 
 class EvaluationItem(NamedTuple):

@@ -13,11 +13,9 @@ from rich.table import Table
 
 from core.errors import ConfigError
 from core.store import Store
-from evaluation.benchmark import JudgeBound
 from evaluation.run import EvalRun
 from evaluation.suite import BENCHMARKS, jobs
-from judges.backends.budget import FREE, price_of
-from judges.backends.openai_judge import server_of
+from judges.bounds import JudgeBound, judge_price, total
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
@@ -35,25 +33,26 @@ def plan_table(config: Config) -> Table:
         raise ConfigError(f"{config.folder}: no such run; train it first")
     run = EvalRun(config, Store(config.folder))
     judge = config.evaluation.judge
-    price = FREE if judge.backend == "model" else price_of(judge.model, server_of(judge))
+    price = judge_price(judge)
     table = Table(
         title=f"{config.folder}: evaluation, judged by {judge.model}", title_justify="left"
     )
     for name in ("benchmark", "state", "judge requests ≤", "tokens in ≤", "tokens out ≤", "USD ≤"):
         table.add_column(name, justify="right" if "≤" in name else "left")
-    total = JudgeBound(0, 0, 0)
+    bounds = []
     for job in jobs(run):
         done = run.store.exists(job.last)
         bound = None if done else bound_of(run, job.subject)
-        total = total.plus(bound or JudgeBound(0, 0, 0))
+        if bound:
+            bounds.append(bound)
         table.add_row(job.name, "done" if done else "runs", *_cells(bound, price))
     table.add_section()
-    table.add_row("in all", "", *_cells(total, price))
+    table.add_row("in all", "", *_cells(total(bounds), price))
     return table
 
 
 def bound_of(run: EvalRun, subject: Subject) -> JudgeBound | None:
-    """Return what a benchmark may ask of the external judge; None if it asks nothing."""
+    """Return the most that a benchmark asks of the external judge; None if it asks nothing."""
     benchmark = next(b for b in BENCHMARKS if b.facts.name == subject.benchmark)
     bound = benchmark.bound(run, subject) if benchmark.bound else None
     return bound if bound and bound.requests else None
@@ -62,5 +61,6 @@ def bound_of(run: EvalRun, subject: Subject) -> JudgeBound | None:
 def _cells(bound: JudgeBound | None, price: Price | None) -> list[str]:
     if bound is None:
         return [""] * 4
-    usd = "?" if price is None else f"{price.cost(bound.tokens_in, bound.tokens_out):.2f}"
-    return [f"{number:,}" for number in bound] + [usd]
+    usd = bound.usd(price)
+    counts = (bound.requests, bound.tokens_in, bound.tokens_out)
+    return [f"{count:,}" for count in counts] + ["?" if usd is None else f"{usd:.2f}"]

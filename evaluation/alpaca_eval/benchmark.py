@@ -15,10 +15,11 @@ from evaluation.alpaca_eval.annotations import annotate
 from evaluation.alpaca_eval.annotator import PackageAnnotator
 from evaluation.alpaca_eval.length_control import length_control_source
 from evaluation.alpaca_eval.scores import scores
-from evaluation.benchmark import Benchmark, EvaluationItem, JudgeBound, bound_of_texts
+from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import answers_to
 from evaluation.judge import JUDGED_BY
 from evaluation.prompts import SAMPLE_PROMPTS
+from judges.bounds import JudgeBound, PromptCount, benchmark_bound, total
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
@@ -152,16 +153,12 @@ def _bound(run: EvalRun, _: Subject) -> JudgeBound:
         texts = [_MEAN_PROMPT] * (section.limit or files.BENCHMARK_SIZE)
     else:
         texts = [prompt.text for prompt in files.load_prompts(section.prompts, section.limit)]
-    bound = bound_of_texts(
-        texts,
-        each=1,
-        answer_tokens=2 * run.section.generation.max_new_tokens,
-        reply_tokens=PackageAnnotator(section.annotator).max_new_tokens,
-    )
-    if not section.tags:
-        return bound
+    count = PromptCount.of(texts)
+    reply = PackageAnnotator(section.annotator).max_new_tokens
+    bound = benchmark_bound(run.config, "alpaca_eval", count, annotator_tokens=reply)
     # Tags are asked for once; counting them for every model keeps the sum an upper bound.
-    return bound.plus(bound_of_texts(texts, each=1, answer_tokens=0, reply_tokens=tags.MAX_TOKENS))
+    tagged = [benchmark_bound(run.config, "tags", count)] if section.tags else []
+    return total([bound, *tagged], "alpaca_eval")
 
 
 def _remote_sets(section: EvaluationSection) -> list[str]:

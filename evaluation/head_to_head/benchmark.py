@@ -9,11 +9,12 @@ from core.benchmarks import BENCHMARKS
 from core.hashing import sha256_file
 from core.records import Score
 from core.stages import Stage
-from evaluation.benchmark import Benchmark, EvaluationItem, JudgeBound, bound_of_texts
+from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import answers_to, mean_characters
 from evaluation.head_to_head.verdicts import Side, judge_matchup, scores
 from evaluation.judge import JUDGED_BY
 from evaluation.prompts import load_prompts, prompts_file
+from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 from judges.pair_prompts import pair_prompt
 
 if TYPE_CHECKING:
@@ -92,15 +93,11 @@ def _texts(run: EvalRun) -> list[EvaluationItem]:
 
 
 def _bound(run: EvalRun, subject: Subject) -> JudgeBound:
-    section = run.section.head_to_head
     if len(subject.models) == 1:
-        return JudgeBound(0, 0, 0)
-    return bound_of_texts(
-        [prompt.text for prompt in load_prompts(section.prompts, section.limit)],
-        each=2,
-        answer_tokens=2 * run.section.generation.max_new_tokens,
-        reply_tokens=pair_prompt(section.prompt).max_new_tokens,
-    )
+        return JudgeBound("head_to_head")
+    section = run.section.head_to_head
+    texts = [prompt.text for prompt in load_prompts(section.prompts, section.limit)]
+    return benchmark_bound(run.config, "head_to_head", PromptCount.of(texts))
 
 
 def _columns(subject: Subject) -> tuple[str, ...]:

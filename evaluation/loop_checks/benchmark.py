@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from core.benchmarks import BENCHMARKS
 from core.hashing import sha256_json
 from core.stages import HOW_JUDGED, Ref, Stage
-from evaluation.benchmark import Benchmark, JudgeBound, bound_of_texts
+from evaluation.benchmark import Benchmark
 from evaluation.judge import JUDGED_BY
 from evaluation.loop_checks import contamination, self_judge
+from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
@@ -71,12 +72,8 @@ def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
 
 def _bound(run: EvalRun, subject: Subject) -> JudgeBound:
     rows = run.store.manifest(Ref(subject.iteration or 0, Stage.CANDIDATES)).rows or 0
-    return bound_of_texts(
-        [""] * min(rows, run.section.self_judge.limit or rows),
-        each=1,
-        answer_tokens=run.config.candidates.max_new_tokens,
-        reply_tokens=run.config.judge.max_new_tokens,
-    )
+    judged = min(rows, run.section.self_judge.limit or rows)
+    return benchmark_bound(run.config, "self_judge", PromptCount(judged, 1))
 
 
 def _columns(_: Subject) -> tuple[str, ...]:

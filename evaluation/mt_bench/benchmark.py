@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
 from core.stages import Stage
-from evaluation.benchmark import Benchmark, EvaluationItem, JudgeBound, bound_of_texts
+from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.judge import JUDGED_BY
 from evaluation.mt_bench.grading import answer, judge_turns
 from evaluation.mt_bench.questions import load_questions, question_sources
 from evaluation.mt_bench.scores import scores
+from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
@@ -82,13 +83,8 @@ def _texts(run: EvalRun) -> list[EvaluationItem]:
 
 
 def _bound(run: EvalRun, _: Subject) -> JudgeBound:
-    section = run.section.mt_bench
-    return bound_of_texts(
-        [" ".join(question.turns) for question in load_questions(section)],
-        each=2 * section.draws,
-        answer_tokens=2 * section.max_new_tokens,
-        reply_tokens=section.judge_max_new_tokens,
-    )
+    texts = [" ".join(question.turns) for question in load_questions(run.section.mt_bench)]
+    return benchmark_bound(run.config, "mt_bench", PromptCount.of(texts))
 
 
 def _columns(_: Subject) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What judging costs: prices, a quote before, a limit during, and the sum after."""
+"""The cost of judging: prices, token counts, a spending limit and the amount spent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PRICES = Path(__file__).with_name("prices.toml")
 _MILLION = 1_000_000
-_CHARACTERS_PER_TOKEN = 4  # English prose; other scripts need more tokens
+CHARACTERS_PER_TOKEN = 4  # English prose; other scripts need more tokens
 _TOKENS_PER_MESSAGE = 4  # the chat format's own: role and delimiters
 _TOKENS_PER_REPLY = 3  # ... and those that open the reply
 _DOWNLOAD_PATIENCE_S = 5.0
@@ -55,20 +55,10 @@ class TokenCounter(NamedTuple):
 
 
 def _estimated(text: str) -> int:
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
-ESTIMATE = TokenCounter(_estimated, f"estimated, {_CHARACTERS_PER_TOKEN} characters per token")
-
-
-class Quote(NamedTuple):
-    """What asking would cost at most; `usd` is None when no price is known."""
-
-    requests: int
-    prompt_tokens: int
-    max_output_tokens: int
-    usd: float | None
-    counted_by: str
+ESTIMATE = TokenCounter(_estimated, f"estimated, {CHARACTERS_PER_TOKEN} characters per token")
 
 
 class Spent(NamedTuple):
@@ -165,14 +155,6 @@ def _encode_with(name: str) -> Callable[[str], Sequence[int]]:
     return tiktoken.get_encoding(name).encode_ordinary
 
 
-def quote(asks: Sequence[Ask], counter: TokenCounter, price: Price | None) -> Quote:
-    """Return what asking would cost at most: every reply as long as it may be, no retries."""
-    tokens_in = sum(counter.prompt(ask) for ask in asks)
-    tokens_out = sum(ask.max_new_tokens for ask in asks)
-    usd = None if price is None else price.cost(tokens_in, tokens_out)
-    return Quote(len(asks), tokens_in, tokens_out, usd, counter.method)
-
-
 class Budget:
     """Money: reserved before each request, settled by what the server counted; thread-safe.
 
@@ -205,16 +187,12 @@ class Budget:
                 "evaluation.judge.model: add it to judges/backends/prices.toml, or remove the limit"
             )
             raise ConfigError(message)
-        self.price, self._counter = price, counter
+        self.price, self.counter = price, counter
         self._limit, self._already = limit_usd, already_usd
         self._lock = threading.Lock()
         self._reserved = 0.0
         self.spent = Spent()
         self.spared = Spent()
-
-    def quote(self, asks: Sequence[Ask]) -> Quote:
-        """Return what asking would cost at most, at this budget's price."""
-        return quote(asks, self._counter, self.price)
 
     def reserve(self, ask: Ask) -> bool:
         """Set aside the most that a request can cost; False, and nothing is, if it does not fit."""
@@ -263,10 +241,10 @@ class Budget:
         if self.price is None or self.price == FREE:
             return 0.0
         if reply.tokens_in == 0 and reply.finish in ("stop", "length", "refused"):
-            return self.price.cost(self._counter.prompt(ask), self._counter.count(reply.text))
+            return self.price.cost(self.counter.prompt(ask), self.counter.count(reply.text))
         return self.price.cost(reply.tokens_in, reply.tokens_out)
 
     def _most(self, ask: Ask) -> float:
         if self.price is None or self.price == FREE:
             return 0.0
-        return self.price.cost(self._counter.prompt(ask), ask.max_new_tokens)
+        return self.price.cost(self.counter.prompt(ask), ask.max_new_tokens)

@@ -10,6 +10,7 @@ from core.errors import NotRecorded
 from core.hashing import sha256_json, short
 from core.progress import say
 from judges.asking import unique_keys
+from judges.bounds import asks_bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,12 +109,13 @@ class Recorded:
         """Print what the requests that are not recorded yet cost at most."""
         if not (missing := self.missing(asks)):
             return
-        offer = self.budget.quote(missing)
-        self._quoted_usd += offer.usd or 0.0
-        cost = "price unknown" if offer.usd is None else f"at most {offer.usd:.2f} USD"
+        bound = asks_bound(missing, self.budget.counter)
+        usd = bound.usd(self.budget.price)
+        self._quoted_usd += usd or 0.0
+        cost = "price unknown" if usd is None else f"at most {usd:.2f} USD"
         say(
-            f"  judge {self.name}: {offer.requests} requests, {offer.prompt_tokens:,} tokens in "
-            f"({offer.counted_by}), at most {offer.max_output_tokens:,} out: {cost}"
+            f"  judge {self.name}: {bound.requests} requests, {bound.tokens_in:,} tokens in "
+            f"({self.budget.counter.method}), at most {bound.tokens_out:,} out: {cost}"
         )
 
     def _spared(self, asks: Sequence[Ask], reply: Reply, cost: float) -> Iterator[Reply]:

@@ -8,15 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from core.plan_config import PlanSection
+from judges.backends.budget import CHARACTERS_PER_TOKEN
 from judges.backends.budget import FREE as NO_MONEY
+from judges.bounds import TEMPLATE_TOKENS, JudgeBound, expected_bounds, judge_price
+from judges.bounds import total as total_bound
 from training.plan.costs import Cost, cost_of, total
 from training.plan.fit import GB, Fit, fits
-from training.plan.judge import JudgeQuote, judge_quotes, price_for
 from training.plan.memory import Memory
 from training.plan.shapes import Unknown
 from training.plan.work import (
-    CHARACTERS_PER_TOKEN,
-    RANKING_TEMPLATE_TOKENS,
     longest,
     mean_lengths,
     stage_work,
@@ -74,7 +74,7 @@ def cost_tables(config: Config, k: int, rows: list[PlanRow]) -> Iterator[Rendera
         yield _assumed(config)
         yield Text(
             f"Also assumed: {CHARACTERS_PER_TOKEN} characters per token, and "
-            f"{RANKING_TEMPLATE_TOKENS} tokens of prompt around the answers that a judge compares. "
+            f"{TEMPLATE_TOKENS} tokens of prompt around the answers that a judge compares. "
             "Communication between GPUs, loading and saving are not counted."
         )
     yield from _judge(config, k)
@@ -167,47 +167,39 @@ def _assumed(config: Config) -> Table:
 
 
 def _judge(config: Config, k: int) -> Iterator[RenderableType]:
-    price, judge = price_for(config), config.evaluation.judge
+    judge = config.evaluation.judge
+    price = judge_price(judge)
     if price == NO_MONEY:
         yield Text(f"The evaluation's judge, {judge.model}, is free: it runs on your own machines.")
     else:
-        yield from _judge_table(config, judge_quotes(config, k), price)
+        yield from _judge_table(config, k, price)
     yield Text(
         "Once there is a run, `srlm-eval run --dry-run` estimates the evaluation from its prompts."
     )
 
 
-def _judge_table(
-    config: Config, quotes: list[JudgeQuote | Unknown], price: Price | None
-) -> Iterator[RenderableType]:
+def _judge_table(config: Config, k: int, price: Price | None) -> Iterator[RenderableType]:
     title = f"The evaluation's judge, {config.evaluation.judge.model}: millions of tokens"
     names = ("requests", "in", "in ≤", "out ≤", "USD", "USD ≤")
     table = _table(title, "benchmark", *names)
-    known = [quote for quote in quotes if not isinstance(quote, Unknown)]
-    for quote in known:
-        table.add_row(quote.benchmark, *_quoted(quote, price))
+    bounds, unknown = expected_bounds(config, k)
+    for bound in bounds:
+        table.add_row(bound.benchmark, *_bound_cells(bound, price))
     table.add_section()
-    whole = JudgeQuote(
-        "total",
-        sum(quote.requests for quote in known),
-        sum(quote.read for quote in known),
-        sum(quote.read_most for quote in known),
-        sum(quote.written for quote in known),
-    )
-    table.add_row(whole.benchmark, *_quoted(whole, price))
+    table.add_row("total", *_bound_cells(total_bound(bounds), price))
     yield table
-    for unknown in quotes:
-        if isinstance(unknown, Unknown):
-            yield Text(f"? {unknown}; not in the total.")
+    for reason in unknown:
+        yield Text(f"? {reason}; not in the total.")
     yield Text(f"Price: {_priced(price)}.")
 
 
-def _quoted(quote: JudgeQuote, price: Price | None) -> list[str]:
-    tokens = [f"{v / _MILLION:.2f}" for v in (quote.read, quote.read_most, quote.written)]
+def _bound_cells(bound: JudgeBound, price: Price | None) -> list[str]:
+    read = (bound.expected_in, bound.tokens_in)
+    tokens = [f"{count / _MILLION:.2f}" for count in (*read, bound.tokens_out)]
     if price is None:
-        return [f"{quote.requests:,}", *tokens, "?", "?"]
-    money = [f"{price.cost(v, quote.written):,.0f}" for v in (quote.read, quote.read_most)]
-    return [f"{quote.requests:,}", *tokens, *money]
+        return [f"{bound.requests:,}", *tokens, "?", "?"]
+    usd = [f"{price.cost(count, bound.tokens_out):,.0f}" for count in read]
+    return [f"{bound.requests:,}", *tokens, *usd]
 
 
 def _priced(price: Price | None) -> str:

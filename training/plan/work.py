@@ -10,6 +10,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.stages import Stage
+from judges.backends.budget import CHARACTERS_PER_TOKEN
+from judges.bounds import TEMPLATE_TOKENS
 from judges.pair_prompts import pair_prompt
 from judges.rubrics import load_rubric
 from training.data.prompts import task_messages
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from core.config import Config, OptimiserSection
     from core.stages import Ref
 
-CHARACTERS_PER_TOKEN = 4  # English prose
-RANKING_TEMPLATE_TOKENS = 400  # the longest pairwise judge prompt, without what is judged
 _PAIR = 2  # answers of a pair; presentation orders of a comparison
 
 
@@ -200,6 +200,6 @@ def _checkpoints(config: Config, lengths: Lengths, steps: int) -> list[Work]:
         return [*work, _judged(config, lengths, answers, answer, config.judge.draws)]
     own = stopping.judge in MODEL_NAMES
     asked = (compared - 1) * stopping.max_prompts * _PAIR
-    read = asked * (RANKING_TEMPLATE_TOKENS + lengths.prompt + _PAIR * answer)
+    read = asked * (TEMPLATE_TOKENS + lengths.prompt + _PAIR * answer)
     written = asked * pair_prompt("alpaca_eval").max_new_tokens
     return [*work, Work(config.model.base if own else stopping.judge, read, written)]

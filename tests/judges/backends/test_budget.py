@@ -18,7 +18,6 @@ from judges.backends.budget import (
     TokenCounter,
     load_prices,
     price_of,
-    quote,
     token_counter,
 )
 
@@ -89,18 +88,6 @@ def test_a_public_server_is_priced_by_its_model() -> None:
     assert price_of("gpt-4o", "https://proxy.example.com/v1") == price_of("gpt-4o")
     assert price_of("gpt-4o", "https://8.8.8.8/v1") == price_of("gpt-4o")
     assert price_of("llama-3-70b", "https://proxy.example.com/v1") is None
-
-
-def test_a_quote_is_the_most_that_asking_can_cost() -> None:
-    found = quote([ASK, ASK], WORDS, PRICE)
-    assert found[:3] == (2, 20, 20)
-    assert found.usd == pytest.approx(0.0008)
-    assert found.counted_by == "words"
-
-
-def test_a_quote_for_nothing_is_nothing_and_without_a_price_unknown() -> None:
-    assert quote([], WORDS, PRICE) == (0, 0, 0, 0.0, "words")
-    assert quote([ASK], WORDS, None).usd is None
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2)])

@@ -287,7 +287,7 @@ def test_a_model_that_rejects_parameters_is_asked_without_them_from_then_on(
     assert 11 <= asked <= 9 + 3 * 2
     assert len(server.bodies) - asked == 9
     assert server.bodies[-1]["max_completion_tokens"] == 20
-    warnings = [r.getMessage() for r in caplog.records if r.name == "judges.openai_judge"]
+    warnings = [r.getMessage() for r in caplog.records if r.name == "judges.backends.openai_judge"]
     assert len(warnings) == 2
     assert "rejects max_tokens: max_completion_tokens is sent" in warnings[0]
 
@@ -376,7 +376,7 @@ def test_ctrl_c_ends_a_process_that_waits_for_replies() -> None:
         from core.evaluation_config import JudgeBackendSection
         from core.records import user
         from judges.asking import Ask
-        from judges.openai_judge import OpenAIJudge
+        from judges.backends.openai_judge import OpenAIJudge
         section = JudgeBackendSection(model="m", base_url=sys.argv[1], timeout_s=60)
         print("asking", flush=True)
         list(OpenAIJudge(section).ask([Ask(str(n), tuple(user("q")), 5) for n in range(20)]))

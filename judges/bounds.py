@@ -1,0 +1,175 @@
+"""Upper bounds on what judging costs: requests and tokens, of given requests or whole benchmarks.
+
+`expected_bounds` needs no prompts: it uses counts that are configured or published, for the plan of
+a run that does not exist yet. `srlm-eval run --dry-run` passes the prompts themselves to
+`benchmark_bound`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from judges.backends.budget import CHARACTERS_PER_TOKEN, FREE, price_of
+from judges.backends.openai_judge import server_of
+from judges.pair_prompts import pair_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from core.config import Config
+    from core.evaluation_config import JudgeBackendSection
+    from judges.asking import Ask
+    from judges.backends.budget import Price, TokenCounter
+
+TEMPLATE_TOKENS = 400
+"""Tokens of the longest judge prompt without the prompt and answers that it shows."""
+
+ALPACA_EVAL_PROMPTS, ALPACA_EVAL_CHARACTERS = 805, 165  # its data set; mean instruction
+MT_BENCH_QUESTIONS, MT_BENCH_CHARACTERS = 80, 404  # its questions; mean of both turns together
+TAG_TOKENS = 100  # three short lines
+_TURNS = _ORDERS = _PAIR = 2
+# The reply limits of alpaca-eval's annotator configurations.
+_ANNOTATOR_TOKENS = {"weighted_alpaca_eval_gpt4_turbo": 1, "alpaca_eval_gpt4": 100}
+
+
+class JudgeBound(NamedTuple):
+    """The most that is asked of a judge; `expected_in` counts answers at their mean length."""
+
+    benchmark: str
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    expected_in: int = 0
+
+    def usd(self, price: Price | None) -> float | None:
+        """Return the cost in US dollars; None when no price is known."""
+        return None if price is None else price.cost(self.tokens_in, self.tokens_out)
+
+
+class PromptCount(NamedTuple):
+    """How many prompts a benchmark has, and their mean length in tokens."""
+
+    prompts: int
+    tokens: float
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> PromptCount:
+        """Count texts, each rounded up to whole tokens."""
+        total = sum(len(text) // CHARACTERS_PER_TOKEN + 1 for text in texts)
+        return cls(len(texts), total / max(1, len(texts)))
+
+
+def total(bounds: Iterable[JudgeBound], benchmark: str = "total") -> JudgeBound:
+    """Return the sum of several bounds."""
+    columns = zip(*(bound[1:] for bound in bounds), strict=True)
+    return JudgeBound(benchmark, *map(sum, columns))
+
+
+def asks_bound(asks: Sequence[Ask], counter: TokenCounter) -> JudgeBound:
+    """Return the bound for given requests: every reply at its limit, no retries."""
+    tokens_in = sum(counter.prompt(ask) for ask in asks)
+    tokens_out = sum(ask.max_new_tokens for ask in asks)
+    return JudgeBound("", len(asks), tokens_in, tokens_out, tokens_in)
+
+
+def benchmark_bound(
+    config: Config,
+    benchmark: str,
+    count: PromptCount,
+    *,
+    subjects: int = 1,
+    annotator_tokens: int = 0,
+) -> JudgeBound:
+    """Return the bound for `subjects` models, matchups or iterations of one benchmark.
+
+    Args:
+        config: its limits on new tokens apply.
+        benchmark: a benchmark's name, or "tags" for AlpacaEval's tags.
+        count: the benchmark's prompts.
+        subjects: how many are judged.
+        annotator_tokens: AlpacaEval's limit on the judge's replies.
+    """
+    section, candidates = config.evaluation, config.candidates.max_new_tokens
+    answer, mt_bench = section.generation.max_new_tokens, section.mt_bench
+    ranking = pair_prompt(section.head_to_head.prompt).max_new_tokens
+    # Requests per prompt, answers shown by each, the limit on an answer and on the judge's reply.
+    each, shown, limit, reply = {
+        "head_to_head": (_ORDERS, _PAIR, answer, ranking),
+        "alpaca_eval": (1, _PAIR, answer, annotator_tokens),
+        "tags": (1, 0, 0, TAG_TOKENS),
+        "mt_bench": (
+            _TURNS * mt_bench.draws,
+            _TURNS,
+            mt_bench.max_new_tokens,
+            mt_bench.judge_max_new_tokens,
+        ),
+        "self_judge": (1, 1, candidates, config.judge.max_new_tokens),
+    }[benchmark]
+    requests = subjects * each * count.prompts
+    around = TEMPLATE_TOKENS + count.tokens
+    mean = min(config.plan.answer_tokens, limit)
+    return JudgeBound(
+        benchmark,
+        requests,
+        round(requests * (around + shown * limit)),
+        requests * reply,
+        round(requests * (around + shown * mean)),
+    )
+
+
+def expected_bounds(config: Config, k: int) -> tuple[list[JudgeBound], list[str]]:
+    """Return the bound of each benchmark about models up to M_k that asks an external judge.
+
+    The second list says which benchmarks are left out because their prompts cannot be counted.
+    """
+    section, wanted = config.evaluation, config.evaluation.benchmarks
+    models = [name for name in section.models if name == "sft" or int(name[1:]) <= k]
+    bounds: list[JudgeBound] = []
+    unknown: list[str] = []
+    if "head_to_head" in wanted:
+        matchups = section.head_to_head.matchups
+        count = section.head_to_head.limit
+        played = sum(a in models and b in models for a, b in matchups)
+        if count is None:
+            unknown.append("head_to_head: the number of prompts is not stated (limit)")
+        else:
+            prompts = PromptCount(count, config.plan.prompt_tokens)
+            bounds.append(benchmark_bound(config, "head_to_head", prompts, subjects=played))
+    if "alpaca_eval" in wanted:
+        _add_alpaca_eval(config, len(models), bounds, unknown)
+    if "mt_bench" in wanted:
+        questions = section.mt_bench.limit or MT_BENCH_QUESTIONS
+        prompts = PromptCount(questions, MT_BENCH_CHARACTERS / CHARACTERS_PER_TOKEN)
+        bounds.append(benchmark_bound(config, "mt_bench", prompts, subjects=len(models)))
+    if "self_judge" in wanted:
+        made = config.prompts.count * config.candidates.n
+        judged = min(made, section.self_judge.limit or made)
+        prompts = PromptCount(judged, config.plan.prompt_tokens)
+        bounds.append(benchmark_bound(config, "self_judge", prompts, subjects=max(0, k - 1)))
+    return bounds, unknown
+
+
+def _add_alpaca_eval(
+    config: Config, models: int, bounds: list[JudgeBound], unknown: list[str]
+) -> None:
+    section = config.evaluation.alpaca_eval
+    count = section.limit or (ALPACA_EVAL_PROMPTS if section.prompts == "hub" else None)
+    if count is None:
+        unknown.append("alpaca_eval: the number of prompts is not stated (limit)")
+        return
+    prompts = PromptCount(count, ALPACA_EVAL_CHARACTERS / CHARACTERS_PER_TOKEN)
+    reply = _ANNOTATOR_TOKENS.get(section.annotator)
+    if reply is None:
+        unknown.append(f"alpaca_eval: the reply limit of annotator {section.annotator} is unknown")
+    else:
+        bound = benchmark_bound(
+            config, "alpaca_eval", prompts, subjects=models, annotator_tokens=reply
+        )
+        bounds.append(bound)
+    if section.tags:  # asked for once, whatever the number of models
+        bounds.append(benchmark_bound(config, "tags", prompts))
+
+
+def judge_price(section: JudgeBackendSection) -> Price | None:
+    """Return the judge's price: free if it is a local model, None when it is not known."""
+    return FREE if section.backend == "model" else price_of(section.model, server_of(section))
