@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 from core.stages import Stage, evaluation_ref
 from reports.published import condition_differences
 from reports.published.condition_differences import ANNOTATOR, JUDGED, REFERENCE
-from reports.published.published import (
-    ALPACA_EVAL_PROMPTS,
-    MT_BENCH_QUESTIONS,
-    of_paper,
-    of_recorded,
-)
+from reports.published.published import SIZES, of_paper, of_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,17 +16,17 @@ if TYPE_CHECKING:
     from core.reader import RunReader
     from reports.document import Published
 
-_TURNS = 2 * MT_BENCH_QUESTIONS
+_TURNS = 2 * SIZES.mt_bench_questions
 # A file may lack a few rows and still be the one that a leaderboard was computed from:
 # text_davinci_001's has 803 of 805. Two absent rows move a win rate by at most 0.25 points.
 _LEAST_COMPLETE = 0.99
 
 
-def obstacles(results: RunReader, benchmark: str) -> tuple[str, ...]:
+def incomparability_reasons(results: RunReader, benchmark: str) -> tuple[str, ...]:
     """Return why the paper's numbers may not stand beside those of a run's own models.
 
     () if they may. Clauses without a full stop, for `note`. Imported results have nothing to do
-    with the paper's models: see `imported_obstacles`.
+    with the paper's models: see `imported_reasons`.
 
     Args:
         results: the run.
@@ -51,7 +46,7 @@ def obstacles(results: RunReader, benchmark: str) -> tuple[str, ...]:
 def _others(results: RunReader, config: Config, benchmark: str) -> Iterator[str]:
     name, _, task = benchmark.partition("/")
     if name == "alpaca_eval":
-        yield from leaderboard_obstacles(results)
+        yield from leaderboard_reasons(results)
     elif name == "lengths":
         yield from condition_differences.alpaca_prompts(results, config)
     elif name == "head_to_head":
@@ -71,7 +66,7 @@ def _others(results: RunReader, config: Config, benchmark: str) -> Iterator[str]
         raise ValueError(f"nothing is published of {benchmark!r}")
 
 
-def leaderboard_obstacles(results: RunReader) -> tuple[str, ...]:
+def leaderboard_reasons(results: RunReader) -> tuple[str, ...]:
     """Return why other systems' AlpacaEval numbers may not stand in the same table.
 
     They need the same prompts, reference and judge; which models are compared does not matter.
@@ -87,7 +82,7 @@ def leaderboard_obstacles(results: RunReader) -> tuple[str, ...]:
             clause
             for address in places
             if imported(results, address) is not None
-            for clause in imported_obstacles(results, address)
+            for clause in imported_reasons(results, address)
         ]
     return tuple(dict.fromkeys(found))
 
@@ -101,7 +96,7 @@ def imported(results: RunReader, address: str) -> dict[str, Any] | None:
     return None
 
 
-def imported_obstacles(results: RunReader, address: str) -> tuple[str, ...]:
+def imported_reasons(results: RunReader, address: str) -> tuple[str, ...]:
     """Return why numbers published for an imported model may not stand beside its results.
 
     Raises:
@@ -114,7 +109,7 @@ def imported_obstacles(results: RunReader, address: str) -> tuple[str, ...]:
     found = [*(_alpaca_differs(facts) if of_alpaca else _judge_differs(facts))]
     score = results.scores(address).get("win_rate" if of_alpaca else "overall")
     count = score.n if score is not None else 0
-    whole, what = (ALPACA_EVAL_PROMPTS, "prompts") if of_alpaca else (_TURNS, "turns")
+    whole, what = (SIZES.alpaca_eval_prompts, "prompts") if of_alpaca else (_TURNS, "turns")
     if count < _LEAST_COMPLETE * whole:
         found.append(f"{facts['imported']} has {count} of {whole} {what}")
     return tuple(found)
@@ -134,7 +129,7 @@ def _judge_differs(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def note(found: Sequence[str]) -> tuple[str, ...]:
-    """Return the sentence that stands below a table for obstacles; () if there are none."""
+    """Return the sentence that names the reasons below a table; () without any."""
     if not found:
         return ()
     return (f"Published numbers are not set beside these: {'; '.join(found)}.",)
@@ -155,18 +150,18 @@ def judges_named(results: RunReader, benchmark: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-class Beside:
+class PublishedNumbers:
     """Looks up published numbers for one benchmark's cells.
 
-    `own` are the obstacles for the run's own models; those of imported models are each file's.
+    `own` are the reasons why those of the run's own models are not comparable.
     """
 
     def __init__(self, results: RunReader, benchmark: str, subjects: tuple[str, ...]) -> None:
-        """Find the obstacles for a table with rows for these models or matchups.
+        """Find the reasons for a table with rows for these models or matchups.
 
         Args:
             results: the run.
-            benchmark: as for `obstacles`.
+            benchmark: as for `incomparability_reasons`.
             subjects: models, or matchups as "M2-M1".
         """
         self._name = "alpaca_eval" if benchmark == "lengths" else benchmark.partition("/")[0]
@@ -176,11 +171,11 @@ class Beside:
             if (facts := imported(results, f"{subject}/{self._name}")) is not None
         }
         self._refused = {
-            subject: imported_obstacles(results, f"{subject}/{self._name}")
+            subject: imported_reasons(results, f"{subject}/{self._name}")
             for subject in self._imported
         }
         has_own = any(subject not in self._imported for subject in subjects)
-        self.own = obstacles(results, benchmark) if has_own else ()
+        self.own = incomparability_reasons(results, benchmark) if has_own else ()
 
     def published(self, subject: str, key: str) -> Published | None:
         """Return the number published for a row, None if there is none or it may not stand there.

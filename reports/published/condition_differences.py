@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.hashing import sha256_text
 from core.stages import Ref, Stage, evaluation_ref, model_ref
-from reports.published.published import (
-    ALPACA_EVAL_PROMPTS,
-    HEAD_TO_HEAD_PROMPTS,
-    HUMAN_ANNOTATORS,
-    HUMAN_PROMPTS,
-    MT_BENCH_QUESTIONS,
-    NLP_ITEMS,
-)
+from reports.published.published import PAPER, SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,13 +114,13 @@ def head_to_head_prompts(results: RunReader, config: Config) -> Iterator[str]:
     section = config.evaluation.head_to_head
     file = PurePosixPath(section.prompts).name
     said = "are the packaged sample" if section.prompts == "sample" else f"are those of {file}"
-    yield f"the prompts {said}, not the paper's {HEAD_TO_HEAD_PROMPTS} test prompts"
+    yield f"the prompts {said}, not the paper's {SIZES.head_to_head_prompts} test prompts"
     if section.prompt != "alpaca_eval":
         yield f"the judge's prompt is {section.prompt}, the paper's AlpacaEval's ranking prompt"
     scores = [results.scores(f"head_to_head/{a}-{b}").get("win") for a, b in results.matchups]
     counts = [score.n + score.missing for score in scores if score is not None]
-    if counts and min(counts) < HEAD_TO_HEAD_PROMPTS:
-        yield f"{min(counts)} prompts are compared, the paper's {HEAD_TO_HEAD_PROMPTS}"
+    if counts and min(counts) < SIZES.head_to_head_prompts:
+        yield f"{min(counts)} prompts are compared, the paper's {SIZES.head_to_head_prompts}"
 
 
 def alpaca_prompts(results: RunReader, config: Config) -> Iterator[str]:
@@ -140,10 +133,10 @@ def alpaca_prompts(results: RunReader, config: Config) -> Iterator[str]:
         count = manifest.rows or 0
         if _SAMPLE_PROMPTS in manifest.key.inputs:
             yield sample
-        elif count < ALPACA_EVAL_PROMPTS:
-            yield f"{count} of {ALPACA_EVAL_PROMPTS} prompts are used"
+        elif count < SIZES.alpaca_eval_prompts:
+            yield f"{count} of {SIZES.alpaca_eval_prompts} prompts are used"
         elif not _is_official(results, manifest):
-            yield f"the prompts are not AlpacaEval's {ALPACA_EVAL_PROMPTS}"
+            yield f"the prompts are not AlpacaEval's {SIZES.alpaca_eval_prompts}"
 
 
 def _is_official(results: RunReader, answers: Manifest) -> bool:
@@ -182,8 +175,8 @@ def questions(results: RunReader) -> Iterator[str]:
         if manifest.key.inputs.get("mt_bench:question.jsonl") != _OFFICIAL_QUESTIONS:
             yield "the questions are not FastChat's"
         count = manifest.counts.get("questions", 0)
-        if count < MT_BENCH_QUESTIONS:
-            yield f"{count} of {MT_BENCH_QUESTIONS} questions are asked"
+        if count < SIZES.mt_bench_questions:
+            yield f"{count} of {SIZES.mt_bench_questions} questions are asked"
 
 
 def items(results: RunReader, config: Config, task: str) -> Iterator[str]:
@@ -193,7 +186,7 @@ def items(results: RunReader, config: Config, task: str) -> Iterator[str]:
     if not manifests and config.evaluation.nlp.data_dir == "sample":
         yield sample
     for manifest in manifests[:1]:
-        whole, count = NLP_ITEMS.get(task, 0), manifest.rows or 0
+        whole, count = PAPER.nlp_items.get(task, 0), manifest.rows or 0
         if manifest.facts.get("data") == "sample":
             yield sample
         elif count < whole:
@@ -209,13 +202,13 @@ def people(results: RunReader) -> Iterator[str]:
     made = [results.manifest(ref) for ref in places if results.exists(ref)]
     if not made:
         return
-    yield f"the prompts are not the paper's {HUMAN_PROMPTS}"
+    yield f"the prompts are not the paper's {SIZES.human_prompts}"
     fewest = min(manifest.rows or 0 for manifest in made)
-    if fewest < HUMAN_PROMPTS:
-        yield f"{fewest} prompts are judged, the paper's {HUMAN_PROMPTS}"
+    if fewest < SIZES.human_prompts:
+        yield f"{fewest} prompts are judged, the paper's {SIZES.human_prompts}"
     for count in sorted({len(manifest.facts.get("annotators", ())) for manifest in made}):
-        if count != HUMAN_ANNOTATORS:
-            yield f"{count} people judge, in the paper {HUMAN_ANNOTATORS}"
+        if count != SIZES.human_annotators:
+            yield f"{count} people judge, in the paper {SIZES.human_annotators}"
 
 
 def ranked_replies(results: RunReader, config: Config) -> Iterator[str]:

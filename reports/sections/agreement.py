@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.stages import Ref, Stage, evaluation_ref
 from reports.document import Cell, Item, Table, TableRow
 from reports.formats.plotting import shown_name
-from reports.published.comparable import Beside
+from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import EMPTY, cell_of, counted, failures_since, label, models_of
 from reports.sections.items import (
     Judged,
@@ -61,7 +61,7 @@ def table(results: RunReader) -> Table | None:
     models = models_of(results, "agreement")
     if not models:
         return None
-    beside = Beside(results, "agreement", models)
+    beside = PublishedNumbers(results, "agreement", models)
     rows = tuple(TableRow(label(model), _cells(results, model, beside)) for model in models)
     return Table(
         key="reward_modelling",
@@ -103,7 +103,7 @@ def readings(results: RunReader) -> Table | None:
     )
 
 
-def _cells(results: RunReader, model: str, beside: Beside) -> tuple[Cell, ...]:
+def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
     address = f"{model}/agreement"
     metrics = [
         cell_of(results, address, key, digits=m.digits, published=beside.published(model, key))

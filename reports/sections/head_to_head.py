@@ -9,7 +9,7 @@ from core.stages import Stage, evaluation_ref
 from reports.document import Figure, Item, Table, TableRow
 from reports.formats.plotting import shown_name
 from reports.published import comparable
-from reports.published.comparable import Beside
+from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import (
     P_VALUE_DIGITS,
     P_VALUE_NOTE,
@@ -52,7 +52,7 @@ def table(results: RunReader) -> Table | None:
     )
     if not matchups:
         return None
-    beside = Beside(results, "head_to_head", tuple(f"{a}-{b}" for a, b in matchups))
+    beside = PublishedNumbers(results, "head_to_head", tuple(f"{a}-{b}" for a, b in matchups))
     rows = tuple(
         TableRow(f"{label(a)} vs {label(b)}", _cells(results, f"{a}-{b}", beside))
         for a, b in matchups
@@ -76,7 +76,7 @@ def table(results: RunReader) -> Table | None:
     )
 
 
-def _cells(results: RunReader, matchup: str, beside: Beside) -> tuple[Cell, ...]:
+def _cells(results: RunReader, matchup: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
     address = f"head_to_head/{matchup}"
     rates = [
         cell_of(results, address, key, digits=1, published=beside.published(matchup, key))

@@ -8,7 +8,7 @@ from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Item, Link, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
-from reports.published.published import HUMAN, HUMAN_PROMPTS, of_paper
+from reports.published.published import SIZES, of_paper, rows_of
 from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed
 from reports.sections.drawing import bar_of, stacked
 from reports.sections.items import NONE, excerpt, group, said
@@ -52,10 +52,10 @@ def table(results: RunReader) -> Table | None:
     """
     if results.config is None and not results.studies:
         return None
-    refused = comparable.obstacles(results, "human")
+    refused = comparable.incomparability_reasons(results, "human")
     rows = tuple(
         TableRow(f"{label(a)} vs {label(b)}", _rates(results, a, b, beside=not refused))
-        for a, b in results.studies or tuple(HUMAN)
+        for a, b in results.studies or [name.split("-") for name in rows_of("human", "win")]
     )
     return Table(
         key="human",
@@ -65,7 +65,7 @@ def table(results: RunReader) -> Table | None:
         rows=rows,
         origin="Figure 5",
         notes=(
-            f"The paper: three authors, blind, majority of three, {HUMAN_PROMPTS} prompts.",
+            f"The paper: three authors, blind, majority of three, {SIZES.human_prompts} prompts.",
             "Rates from the first model's side. A majority is more than half of the people; where "
             "there is none (one for each side and one tie, or two against two) the item counts as "
             "a tie. Items that somebody has not judged yet are missing and in no rate. "

@@ -58,7 +58,9 @@ def table(results: RunReader) -> Table | None:
     models = [model for model in results.models if model in wanted]
     if not models:
         return None
-    refused = comparable.obstacles(results, "lengths") if results.config is not None else ()
+    refused = (
+        comparable.incomparability_reasons(results, "lengths") if results.config is not None else ()
+    )
     has_answers = bool(with_answers or expected)
     rows = []
     for model in models:

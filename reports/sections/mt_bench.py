@@ -8,7 +8,7 @@ from core.stages import Stage, evaluation_ref
 from reports.document import Figure, Item, Table, TableRow, number
 from reports.formats.plotting import Series, legend, render, series_of, shown_name
 from reports.published import comparable
-from reports.published.comparable import Beside
+from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import cell_of, counted, failures_since, label, listed, models_of
 from reports.sections.drawing import Point, draw_rows, height_of, point_of, sentence
 from reports.sections.items import group, points, said
@@ -53,7 +53,7 @@ def table(results: RunReader) -> Table | None:
     models = models_of(results, "mt_bench")
     if not models:
         return None
-    beside = Beside(results, "mt_bench", models)
+    beside = PublishedNumbers(results, "mt_bench", models)
     rows = tuple(
         TableRow(
             label(model),

@@ -15,7 +15,7 @@ from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, legend, render
-from reports.published.published import EFT_EVALUATION_EXAMPLES, EFT_EXAMPLES, IFT_EXAMPLES, PAIRS
+from reports.published.published import of_paper
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -76,8 +76,11 @@ def _alone(row: TableRow) -> TableRow:
 
 
 def _rows(results: RunReader, iterations: int) -> Iterator[TableRow]:
-    yield _row("IFT examples", _rows_of(results, Ref(1, Stage.IFT), IFT_EXAMPLES))
-    yield _row("EFT examples (training)", _rows_of(results, Ref(1, Stage.EFT), EFT_EXAMPLES))
+    yield _row("IFT examples", _rows_of(results, Ref(1, Stage.IFT), _of_paper("IFT examples")))
+    yield _row(
+        "EFT examples (training)",
+        _rows_of(results, Ref(1, Stage.EFT), _of_paper("EFT examples (training)")),
+    )
     yield _row("EFT evaluation split (ranked replies)", _evaluation_split(results))
     last = max(iterations, *results.feedback_iterations, 1)
     for k in range(FIRST_FEEDBACK_ITERATION, last + 1):
@@ -86,8 +89,15 @@ def _rows(results: RunReader, iterations: int) -> Iterator[TableRow]:
             f"prompts kept for M{k}", _count(results, Ref(k, Stage.PROMPTS), "kept", of_rows=True)
         )
         yield _row(f"candidates by {by}", _rows_of(results, Ref(k, Stage.CANDIDATES), None))
-        pairs = _count(results, Ref(k, Stage.PAIRS), "pair", published=PAIRS.get(k))
-        yield _row(f"preference pairs AIFT({by}), for M{k}", pairs)
+        name = f"preference pairs AIFT({by}), for M{k}"
+        published = _of_paper(name)
+        if published is not None:
+            published = replace(published, source=f"AIFT({by}), {published.source}")
+        yield _row(name, _count(results, Ref(k, Stage.PAIRS), "pair", published=published))
+
+
+def _of_paper(name: str) -> Published | None:
+    return of_paper("training_data", name, "count")
 
 
 def _row(label: str, cell: Cell) -> TableRow:
@@ -119,7 +129,7 @@ def _count(
 
 
 def _evaluation_split(results: RunReader) -> Cell:
-    ref, published = Ref(1, Stage.RANKED), EFT_EVALUATION_EXAMPLES
+    ref, published = Ref(1, Stage.RANKED), _of_paper("EFT examples (evaluation)")
     if not results.exists(ref):
         return Cell(reason="not made yet", digits=0, published=published)
     held_out = [prompt for prompt in results.rows(ref) if prompt.split == "eval"]

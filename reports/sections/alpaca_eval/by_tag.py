@@ -9,7 +9,7 @@ from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import Series, legend, render, series_of
 from reports.published import comparable
-from reports.published.published import CATEGORIES
+from reports.published.published import PAPER
 from reports.sections.cells import cell_of, is_asked_for, label, models_of
 from reports.sections.drawing import Point, draw_columns, draw_rows, height_of, point_of, sentence
 
@@ -24,7 +24,7 @@ _TITLES = {
     "length": ("by expected length of the answer", "expected length", "Figure 11"),
 }
 _ORDER = (
-    *CATEGORIES,
+    *PAPER.categories,
     "1-2", "3-4", "5-6", "7-8", "9-10",
     "1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs",
     "untagged",
@@ -113,8 +113,12 @@ def _row(results: RunReader, kind: str, group: str, models: tuple[str, ...]) -> 
     found = [results.scores(f"{model}/alpaca_eval").get(key) for model in models]
     sizes = [score.n + score.missing for score in found if score is not None]
     published = None
-    if kind == "category" and group in CATEGORIES and not comparable.leaderboard_obstacles(results):
-        published = Published(CATEGORIES[group], "Table 6")
+    if (
+        kind == "category"
+        and group in PAPER.categories
+        and not comparable.leaderboard_reasons(results)
+    ):
+        published = Published(PAPER.categories[group], "Table 6")
     cells = [cell_of(results, f"{m}/alpaca_eval", key, digits=1) for m in models]
     return TableRow(group, (Cell(value=max(sizes), digits=0, published=published), *cells))
 
@@ -133,7 +137,7 @@ def _tagged_by(results: RunReader) -> str:
 def _note(results: RunReader, kind: str) -> tuple[str, ...]:
     if kind != "category":
         return ()
-    return comparable.note(comparable.leaderboard_obstacles(results))
+    return comparable.note(comparable.leaderboard_reasons(results))
 
 
 def figure(results: RunReader, kind: Kind) -> Figure | None:

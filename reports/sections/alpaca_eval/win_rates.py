@@ -19,14 +19,8 @@ from reports.formats.plotting import (
     shown_name,
 )
 from reports.published import comparable, condition_differences
-from reports.published.comparable import Beside
-from reports.published.published import (
-    ALPACA_EVAL,
-    ALPACA_EVAL_PROMPTS,
-    LEADERBOARD,
-    LEADERBOARD_NAMES,
-    LENGTH_CONTROLLED,
-)
+from reports.published.comparable import PublishedNumbers
+from reports.published.published import PAPER, SIZES, rows_of
 from reports.sections.cells import EMPTY, cell_of, failures_since, label, listed, models_of
 from reports.sections.drawing import Point, draw_columns, point_of, sentence
 from reports.sections.items import excerpt, group, points, said
@@ -71,7 +65,7 @@ def table(results: RunReader) -> Table | None:
     models = models_of(results, "alpaca_eval")
     if not models:
         return None
-    beside = Beside(results, "alpaca_eval", models)
+    beside = PublishedNumbers(results, "alpaca_eval", models)
     ours = tuple(TableRow(label(model), _cells(results, model, beside)) for model in models)
     measured = any(cell.value is not None for row in ours for cell in row.cells)
     others = tuple(_published_rows(results, beside)) if measured else ()
@@ -94,11 +88,13 @@ def table(results: RunReader) -> Table | None:
     )
 
 
-def _cells(results: RunReader, model: str, beside: Beside) -> tuple[Cell, ...]:
+def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
     address = f"{model}/alpaca_eval"
     controlled = results.scores(address).get(_CONTROLLED)
     official = controlled is not None and (controlled.detail or {}).get("variant") == _OFFICIAL
-    complete = controlled is not None and controlled.n + controlled.missing >= ALPACA_EVAL_PROMPTS
+    complete = (
+        controlled is not None and controlled.n + controlled.missing >= SIZES.alpaca_eval_prompts
+    )
     lc_published = beside.published(model, _CONTROLLED) if official and complete else None
     return (
         cell_of(results, address, "win_rate", published=beside.published(model, "win_rate")),
@@ -113,17 +109,18 @@ def _cells(results: RunReader, model: str, beside: Beside) -> tuple[Cell, ...]:
     )
 
 
-def _published_rows(results: RunReader, beside: Beside) -> Iterator[TableRow]:
+def _published_rows(results: RunReader, beside: PublishedNumbers) -> Iterator[TableRow]:
     """Yield the paper's models, unless they stand in the cells, and the leaderboard's others."""
-    if comparable.leaderboard_obstacles(results):
+    if comparable.leaderboard_reasons(results):
         return
     if beside.own or results.config is None:
-        for model, value in ALPACA_EVAL.items():
+        for model, value in rows_of("alpaca_eval", "win_rate").items():
             name = f"Self-Rewarding 70B {model} (paper)"
             yield TableRow(name, (Cell(value=value), EMPTY, EMPTY), kind="published")
-    measured = {LEADERBOARD_NAMES.get(name) for name in beside.imported_names}
-    by_title = {LEADERBOARD_NAMES[name]: lc for name, lc in LENGTH_CONTROLLED.items()}
-    for title, value in LEADERBOARD.items():
+    measured = {PAPER.leaderboard_names.get(name) for name in beside.imported_names}
+    recorded = rows_of("alpaca_eval", _CONTROLLED, "recorded")
+    by_title = {PAPER.leaderboard_names[name]: lc for name, lc in recorded.items()}
+    for title, value in rows_of("alpaca_eval", "win_rate", "leaderboard").items():
         if title not in measured:
             controlled = Cell(value=by_title[title]) if title in by_title else EMPTY
             yield TableRow(title, (Cell(value=value), controlled, EMPTY), kind="published")
@@ -162,14 +159,16 @@ def _variants(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
     yield from remarks
 
 
-def _incomplete(results: RunReader, models: tuple[str, ...], beside: Beside) -> Iterator[str]:
+def _incomplete(
+    results: RunReader, models: tuple[str, ...], beside: PublishedNumbers
+) -> Iterator[str]:
     """Yield which imported files lack prompts, and what that did to their published number."""
     for model in models:
         score = results.scores(f"{model}/alpaca_eval").get("win_rate")
         if score is None or not beside.is_imported(model):
             continue
         count = score.n + score.missing
-        if count >= ALPACA_EVAL_PROMPTS:
+        if count >= SIZES.alpaca_eval_prompts:
             continue
         theirs = beside.published(model, _CONTROLLED)
         shift = (
@@ -179,7 +178,7 @@ def _incomplete(results: RunReader, models: tuple[str, ...], beside: Beside) -> 
             if theirs is not None
             else ""
         )
-        yield f"{model}: the file has {count} of {ALPACA_EVAL_PROMPTS} prompts.{shift}"
+        yield f"{model}: the file has {count} of {SIZES.alpaca_eval_prompts} prompts.{shift}"
 
 
 def figure(results: RunReader) -> Figure | None:

@@ -11,7 +11,7 @@ from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import INK, Series, legend, render, series_of
 from reports.published import comparable
-from reports.published.comparable import Beside
+from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label
 from reports.sections.drawing import Point, draw_rows, height_of, sentence
 from reports.sections.nlp.scores import (
@@ -61,7 +61,7 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
     if not tasks or not models:
         return None
     columns = columns_of(results, tasks)
-    beside = {task: Beside(results, f"nlp/{task}", (BASE, *models)) for task in tasks}
+    beside = {task: PublishedNumbers(results, f"nlp/{task}", (BASE, *models)) for task in tasks}
     base = {task: _values(results, BASE, task) for task in tasks}
     rows = []
     for model in models:
@@ -92,7 +92,7 @@ def _pairs(
     columns: tuple[Column, ...],
     base: dict[str, _Values],
     *,
-    beside: dict[str, Beside],
+    beside: dict[str, PublishedNumbers],
     seed: int,
 ) -> list[_Pair]:
     mine = {column.task: _values(results, model, column.task) for column in columns}
@@ -174,7 +174,7 @@ def _cells(found: Comparison, address: str) -> _Pair:
     return _Pair(difference, Cell(value=found.p_value, digits=P_VALUE_DIGITS, n=found.n))
 
 
-def _published(beside: Beside, model: str, column: Column) -> Published | None:
+def _published(beside: PublishedNumbers, model: str, column: Column) -> Published | None:
     """Return the paper's difference, from its scores; the macro average is its MMLU."""
     if column.task == MMLU and column.metric != MACRO:
         return None

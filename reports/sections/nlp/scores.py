@@ -9,7 +9,7 @@ from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Item, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
-from reports.published.comparable import Beside
+from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import cell_of, failures_since, is_asked_for, label, listed
 from reports.sections.items import Part, group, said
 
@@ -104,7 +104,7 @@ def table(results: RunReader) -> Table | None:
     if not models or not tasks:
         return None
     columns = columns_of(results, tasks)
-    beside = {task: Beside(results, f"nlp/{task}", models) for task in tasks}
+    beside = {task: PublishedNumbers(results, f"nlp/{task}", models) for task in tasks}
     cells = {
         model: [_cell(results, model, column, beside[column.task]) for column in columns]
         for model in models
@@ -135,7 +135,7 @@ def _has(results: RunReader, model: str, task: str) -> bool:
     return bool(results.scores(f"{model}/nlp/{task}"))
 
 
-def _cell(results: RunReader, model: str, column: Column, beside: Beside) -> Cell:
+def _cell(results: RunReader, model: str, column: Column, beside: PublishedNumbers) -> Cell:
     address, macro = f"{model}/nlp/{column.task}", column.task != MMLU or column.metric == MACRO
     published = beside.published(model, column.task) if macro else None
     return cell_of(results, address, column.metric or "", published=published)
@@ -215,7 +215,7 @@ def _average_note(columns: tuple[Column, ...], shared: tuple[Column, ...]) -> It
         yield f"Average over {len(shared)} tasks, MMLU by its macro average."
 
 
-def _published_note(beside: Mapping[str, Beside]) -> tuple[str, ...]:
+def _published_note(beside: Mapping[str, PublishedNumbers]) -> tuple[str, ...]:
     return comparable.note(tuple(dict.fromkeys(x for one in beside.values() for x in one.own)))
 
 

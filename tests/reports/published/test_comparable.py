@@ -12,11 +12,11 @@ from core.records import Annotation, Generation
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built
 from reports.published.comparable import (
-    imported_obstacles,
+    imported_reasons,
+    incomparability_reasons,
     judges_named,
-    leaderboard_obstacles,
+    leaderboard_reasons,
     note,
-    obstacles,
 )
 from tests.reports.runs import QUESTIONS, RunBuilder, imported, score
 
@@ -43,13 +43,13 @@ def alpaca(run: RunBuilder, *, judge: str = "gpt-4-1106-preview", count: int = 8
 
 
 def test_alpaca_eval_under_the_papers_conditions_has_no_obstacle(tmp_path: Path) -> None:
-    assert obstacles(alpaca(llama(tmp_path)).open(), "alpaca_eval") == ()
+    assert incomparability_reasons(alpaca(llama(tmp_path)).open(), "alpaca_eval") == ()
 
 
 def test_a_local_copy_of_the_papers_base_model_is_the_papers_base_model(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path).config().model("M0", base="/data/models/Llama-2-70b-hf")
 
-    assert obstacles(run.open(), "human") == ()
+    assert incomparability_reasons(run.open(), "human") == ()
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,15 @@ def test_another_base_model_is_named_without_its_folder(
 ) -> None:
     run = RunBuilder(tmp_path).config().model("M0", base=base)
 
-    assert obstacles(run.open(), "human") == (f"the base model is {shown}, not Llama 2 70B",)
+    assert incomparability_reasons(run.open(), "human") == (
+        f"the base model is {shown}, not Llama 2 70B",
+    )
 
 
 def test_the_embedded_model_is_named_by_its_origin(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path).config().model("M0", origin="SmolLM2-135M-Instruct")
 
-    found = obstacles(run.open(), "human")
+    found = incomparability_reasons(run.open(), "human")
 
     assert found == ("the base model is SmolLM2-135M-Instruct, not Llama 2 70B",)
 
@@ -79,20 +81,20 @@ def test_the_embedded_model_is_named_by_its_origin(tmp_path: Path) -> None:
 def test_without_m0_the_configuration_says_which_base_model_it_will_be(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path).config(model={"base": "meta-llama/Llama-2-70b-hf"})
 
-    assert obstacles(run.open(), "human") == ()
+    assert incomparability_reasons(run.open(), "human") == ()
 
 
 def test_another_judge_is_named_beside_the_leaderboards(tmp_path: Path) -> None:
     run = alpaca(llama(tmp_path), judge="gpt-4o")
 
     expected = ("the judge is gpt-4o, the leaderboard's is gpt-4-1106-preview",)
-    assert obstacles(run.open(), "alpaca_eval") == expected
+    assert incomparability_reasons(run.open(), "alpaca_eval") == expected
 
 
 def test_a_server_that_calls_its_model_gpt_4_is_not_openai(tmp_path: Path) -> None:
     run = llama(tmp_path).judged("M1/mt_bench", Stage.TURN_JUDGMENTS, judge="gpt-4", host="box:80")
 
-    assert obstacles(run.open(), "mt_bench") == (
+    assert incomparability_reasons(run.open(), "mt_bench") == (
         "the judge is gpt-4 at box:80, the paper's is GPT-4",
     )
 
@@ -101,15 +103,17 @@ def test_a_model_of_the_run_is_no_gpt_4(tmp_path: Path) -> None:
     judge = {"judge": {"backend": "model", "model": "M1"}}
     run = llama(tmp_path, evaluation=judge).open()
 
-    assert obstacles(run, "mt_bench") == ("the judge is this run's M1, the paper's is GPT-4",)
+    assert incomparability_reasons(run, "mt_bench") == (
+        "the judge is this run's M1, the paper's is GPT-4",
+    )
     assert judges_named(run, "mt_bench") == ("this run's M1",)
 
 
 def test_fewer_prompts_are_counted(tmp_path: Path) -> None:
     run = alpaca(llama(tmp_path), count=100)
 
-    assert obstacles(run.open(), "alpaca_eval") == ("100 of 805 prompts are used",)
-    assert obstacles(run.open(), "lengths") == ("100 of 805 prompts are used",)
+    assert incomparability_reasons(run.open(), "alpaca_eval") == ("100 of 805 prompts are used",)
+    assert incomparability_reasons(run.open(), "lengths") == ("100 of 805 prompts are used",)
 
 
 def test_the_packaged_sample_is_named(tmp_path: Path) -> None:
@@ -117,14 +121,16 @@ def test_the_packaged_sample_is_named(tmp_path: Path) -> None:
     inputs = {"prompts:prompts.trees.jsonl": "h"}
     run = llama(tmp_path).rows(ref, answers(805), inputs=inputs).open()
 
-    assert obstacles(run, "lengths") == ("the prompts are the packaged sample, not AlpacaEval's",)
+    assert incomparability_reasons(run, "lengths") == (
+        "the prompts are the packaged sample, not AlpacaEval's",
+    )
 
 
 def test_805_other_prompts_are_not_alpaca_evals(tmp_path: Path) -> None:
     ref = evaluation_ref("M1/alpaca_eval", Stage.ANSWERS)
     run = llama(tmp_path).rows(ref, answers(805), inputs={"prompts:mine.json": "h"}).open()
 
-    assert obstacles(run, "lengths") == ("the prompts are not AlpacaEval's 805",)
+    assert incomparability_reasons(run, "lengths") == ("the prompts are not AlpacaEval's 805",)
 
 
 def test_a_local_copy_of_the_805_prompts_is_recognised(tmp_path: Path, shared: Path) -> None:
@@ -137,7 +143,7 @@ def test_a_local_copy_of_the_805_prompts_is_recognised(tmp_path: Path, shared: P
     ref = evaluation_ref("M1/alpaca_eval", Stage.ANSWERS)
     run = llama(tmp_path).rows(ref, rows, inputs={"prompts:alpaca_eval.json": "h"}).open()
 
-    assert obstacles(run, "lengths") == ()
+    assert incomparability_reasons(run, "lengths") == ()
 
 
 def test_another_reference_and_another_annotator_are_named(tmp_path: Path) -> None:
@@ -148,7 +154,7 @@ def test_another_reference_and_another_annotator_are_named(tmp_path: Path) -> No
         facts={"annotator": "chatgpt_fn"},
     )
 
-    assert leaderboard_obstacles(run.open()) == (
+    assert leaderboard_reasons(run.open()) == (
         "the reference is M0, AlpacaEval's is gpt4_1106_preview",
         "the annotator is chatgpt_fn, the leaderboard's is weighted_alpaca_eval_gpt4_turbo",
     )
@@ -157,8 +163,10 @@ def test_another_reference_and_another_annotator_are_named(tmp_path: Path) -> No
 def test_the_base_model_does_not_matter_for_other_systems_numbers(tmp_path: Path) -> None:
     run = alpaca(RunBuilder(tmp_path).config().model("M0", origin="tiny")).open()
 
-    assert leaderboard_obstacles(run) == ()
-    assert obstacles(run, "alpaca_eval") == ("the base model is tiny, not Llama 2 70B",)
+    assert leaderboard_reasons(run) == ()
+    assert incomparability_reasons(run, "alpaca_eval") == (
+        "the base model is tiny, not Llama 2 70B",
+    )
 
 
 def test_mt_bench_with_all_questions_and_gpt_4_has_no_obstacle(tmp_path: Path) -> None:
@@ -167,7 +175,7 @@ def test_mt_bench_with_all_questions_and_gpt_4_has_no_obstacle(tmp_path: Path) -
     inputs = {"mt_bench:question.jsonl": QUESTIONS}
     run.rows(ref, [], inputs=inputs, built=Built(counts={"questions": 80}))
 
-    assert obstacles(run.open(), "mt_bench") == ()
+    assert incomparability_reasons(run.open(), "mt_bench") == ()
 
 
 def test_some_of_the_questions_or_other_ones_are_obstacles(tmp_path: Path) -> None:
@@ -176,7 +184,7 @@ def test_some_of_the_questions_or_other_ones_are_obstacles(tmp_path: Path) -> No
     inputs = {"mt_bench:question.jsonl": "another"}
     run.rows(ref, [], inputs=inputs, built=Built(counts={"questions": 8}))
 
-    assert obstacles(run.open(), "mt_bench") == (
+    assert incomparability_reasons(run.open(), "mt_bench") == (
         "the questions are not FastChat's",
         "8 of 80 questions are asked",
     )
@@ -188,7 +196,7 @@ def test_the_papers_head_to_head_prompts_are_known_to_nobody(tmp_path: Path) -> 
     run.judged("head_to_head/M2-M1", Stage.VERDICTS, judge="gpt-4")
     run.scores("head_to_head/M2-M1", score("win", 50.0, 5, 1))
 
-    assert obstacles(run.open(), "head_to_head") == (
+    assert incomparability_reasons(run.open(), "head_to_head") == (
         "the prompts are those of mine.jsonl, not the paper's 256 test prompts",
         "6 prompts are compared, the paper's 256",
     )
@@ -201,8 +209,8 @@ def test_a_task_with_all_its_items_stands_beside_the_paper_and_a_part_of_it_does
     run.items("M1/nlp/openbookqa", {f"openbookqa/{k}": 1.0 for k in range(500)})
     run.items("M1/nlp/nq_open", {f"nq_open/{k}": 1.0 for k in range(3)})
 
-    assert obstacles(run.open(), "nlp/openbookqa") == ()
-    assert obstacles(run.open(), "nlp") == ("nq_open has 3 of 3,610 items",)
+    assert incomparability_reasons(run.open(), "nlp/openbookqa") == ()
+    assert incomparability_reasons(run.open(), "nlp") == ("nq_open has 3 of 3,610 items",)
 
 
 def test_packaged_items_are_named_once_for_all_tasks(tmp_path: Path) -> None:
@@ -210,14 +218,14 @@ def test_packaged_items_are_named_once_for_all_tasks(tmp_path: Path) -> None:
     run = llama(tmp_path, evaluation={"nlp": section}).items("M1/nlp/piqa", {}, data="sample")
 
     expected = ("the items are the packaged sample, not the benchmarks'",)
-    assert obstacles(run.open(), "nlp") == expected
+    assert incomparability_reasons(run.open(), "nlp") == expected
 
 
 def test_other_ranked_replies_and_another_judge_prompt_are_named(tmp_path: Path) -> None:
     run = llama(tmp_path, judge={"rubric": "li"}, evaluation={"agreement": {"limit": 5}})
     run.rows(Ref(1, Stage.RANKED), [], config={"eft.source": {"path": "sample"}})
 
-    assert obstacles(run.open(), "agreement") == (
+    assert incomparability_reasons(run.open(), "agreement") == (
         "the replies are the packaged sample, not Open Assistant's",
         "at most 5 prompts of the evaluation split are used",
         "the judge's prompt is li, the paper's is the additive one",
@@ -225,12 +233,12 @@ def test_other_ranked_replies_and_another_judge_prompt_are_named(tmp_path: Path)
 
 
 def test_open_assistants_replies_have_no_obstacle(tmp_path: Path) -> None:
-    assert obstacles(llama(tmp_path).open(), "agreement") == ()
+    assert incomparability_reasons(llama(tmp_path).open(), "agreement") == ()
 
 
 def test_a_benchmark_that_nobody_published_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="contamination"):
-        obstacles(llama(tmp_path).open(), "contamination")
+        incomparability_reasons(llama(tmp_path).open(), "contamination")
 
 
 def test_imported_results_stand_beside_what_was_published_of_that_very_model(
@@ -238,9 +246,9 @@ def test_imported_results_stand_beside_what_was_published_of_that_very_model(
 ) -> None:
     run = imported(tmp_path, "claude-2", score("win_rate", 17.2, 805)).open()
 
-    assert imported_obstacles(run, "claude-2/alpaca_eval") == ()
-    assert leaderboard_obstacles(run) == ()
-    assert obstacles(run, "alpaca_eval") == (
+    assert imported_reasons(run, "claude-2/alpaca_eval") == ()
+    assert leaderboard_reasons(run) == ()
+    assert incomparability_reasons(run, "alpaca_eval") == (
         "the results were imported, they are not of models that this run trained",
     )
 
@@ -250,15 +258,15 @@ def test_an_imported_file_may_lack_two_rows_but_not_most(tmp_path: Path) -> None
     nearly = imported(tmp_path / "a", "claude-2", score("win_rate", 2.8, 803)).open()
     part = imported(tmp_path / "b", "claude-2", score("win_rate", 2.8, 100, 5)).open()
 
-    assert imported_obstacles(nearly, address) == ()
-    assert imported_obstacles(part, address) == ("claude-2.json has 100 of 805 prompts",)
+    assert imported_reasons(nearly, address) == ()
+    assert imported_reasons(part, address) == ("claude-2.json has 100 of 805 prompts",)
 
 
 def test_an_imported_file_by_another_judge_is_named(tmp_path: Path) -> None:
     graded = score("overall", 8.8, 160)
     run = imported(tmp_path, "gemini", graded, benchmark="mt_bench", judge="claude-3").open()
 
-    assert imported_obstacles(run, "gemini/mt_bench") == (
+    assert imported_reasons(run, "gemini/mt_bench") == (
         "the judge of gemini.json is claude-3, the published numbers' is GPT-4",
     )
     assert judges_named(run, "mt_bench") == ("claude-3",)
@@ -268,7 +276,7 @@ def test_an_imported_annotation_file_by_another_annotator_is_named(tmp_path: Pat
     won = score("win_rate", 50.0, 805)
     run = imported(tmp_path, "x", won, annotator="chatgpt_fn", reference="gpt4").open()
 
-    assert imported_obstacles(run, "x/alpaca_eval") == (
+    assert imported_reasons(run, "x/alpaca_eval") == (
         "the annotator of x.json is chatgpt_fn, the leaderboard's weighted_alpaca_eval_gpt4_turbo",
         "the reference of x.json is gpt4, the leaderboard's gpt4_1106_preview",
     )
@@ -282,7 +290,7 @@ def test_the_sentence_lists_every_obstacle_and_is_absent_without_any() -> None:
 def test_a_smoke_run_says_that_it_is_not_the_papers_model(smoke_run: Path) -> None:
     from core.reader import RunReader
 
-    found = obstacles(RunReader(smoke_run), "head_to_head")
+    found = incomparability_reasons(RunReader(smoke_run), "head_to_head")
 
     assert found[0].startswith("the base model is random-weight Llama, ")
     assert found[0].endswith(", not Llama 2 70B")

@@ -1,4 +1,4 @@
-"""Every number of the reference sheet is in reports/published/published.py, and nothing else is."""
+"""Every number of the reference sheet is in reports/published/paper.toml, and nothing else is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import DataError
 from reports.document import Published
-from reports.published import published
-from reports.published.published import of_paper, of_recorded
+from reports.published.published import PAPER, SIZES, of_paper, of_recorded, read_published, rows_of
 
 NAMES = {"SFT": "sft", "Llama 2": "M0", "SFT, Li prompt": "sft_li"}
 _NUMBER = r"(-?[\d,]+(?:\.\d+)?)"
@@ -44,6 +44,15 @@ def our_name(name: str) -> str:
     return NAMES.get(name, name)
 
 
+def table(benchmark: str) -> dict[str, tuple[float, ...]]:
+    return next(t.rows for t in PAPER.tables if (t.benchmark, t.kind) == (benchmark, "paper"))
+
+
+def by_matchup(benchmark: str) -> dict[tuple[str, str], tuple[float, ...]]:
+    split = {name.partition("-"): values for name, values in table(benchmark).items()}
+    return {(a, b): values for (a, _, b), values in split.items()}
+
+
 def test_figure_3_is_there_row_by_row(sheet: str) -> None:
     found = {}
     for who, *values in rows(section(sheet, "Figure 3"))[1:]:
@@ -51,8 +60,8 @@ def test_figure_3_is_there_row_by_row(sheet: str) -> None:
         found[our_name(left), our_name(right)] = tuple(map(number, values))
 
     assert len(found) == 6
-    assert found == published.HEAD_TO_HEAD
-    assert f"n={published.HEAD_TO_HEAD_PROMPTS}," in sheet
+    assert found == by_matchup("head_to_head")
+    assert f"n={SIZES.head_to_head_prompts}," in sheet
 
 
 def test_figure_5_is_there(sheet: str) -> None:
@@ -60,15 +69,16 @@ def test_figure_5_is_there(sheet: str) -> None:
     assert said is not None
     each = re.findall(r"(M\d) (\d+)/(\d+)/(\d+)", said[2])
 
-    assert int(said[1]) == published.HUMAN_PROMPTS
-    assert {(m, "sft"): tuple(map(float, rest)) for m, *rest in each} == published.HUMAN
+    assert int(said[1]) == SIZES.human_prompts
+    assert {(m, "sft"): tuple(map(float, rest)) for m, *rest in each} == by_matchup("human")
 
 
 def test_table_1_is_there_with_the_leaderboards_models_in_its_order(sheet: str) -> None:
     line = next(x for x in section(sheet, "Table 1").splitlines() if x.startswith("M1 9.94"))
     named = dict(re.findall(r"([A-Z][^,;]*?) (\d+\.\d\d)(?=[,;.])", line.split("(The base")[0]))
 
-    ours, others = published.ALPACA_EVAL, published.LEADERBOARD
+    ours = rows_of("alpaca_eval", "win_rate")
+    others = rows_of("alpaca_eval", "win_rate", "leaderboard")
     assert {**ours, **others} == {name.strip(): float(v) for name, v in named.items()}
     assert list(others) == sorted(others, key=lambda name: -others[name])
 
@@ -79,9 +89,11 @@ def test_response_lengths_and_categories_are_there(sheet: str) -> None:
     assert lengths is not None and counts is not None
     each = re.findall(r"([A-Z][A-Za-z/]*) (\d+)", counts[2])
 
-    assert list(published.RESPONSE_CHARACTERS.values()) == [float(x) for x in lengths.groups()]
-    assert int(counts[1]) == sum(published.CATEGORIES.values()) == published.ALPACA_EVAL_PROMPTS
-    assert list(published.CATEGORIES.values()) == [int(n) for _, n in each]
+    assert list(rows_of("alpaca_eval", "avg_length").values()) == [
+        float(x) for x in lengths.groups()
+    ]
+    assert int(counts[1]) == sum(PAPER.categories.values()) == SIZES.alpaca_eval_prompts
+    assert list(PAPER.categories.values()) == [int(n) for _, n in each]
 
 
 def test_the_categories_have_the_names_that_the_tagging_prompt_lists() -> None:
@@ -89,7 +101,7 @@ def test_the_categories_have_the_names_that_the_tagging_prompt_lists() -> None:
 
     text = (Path(judges.rubrics.__file__).parent / "tagging.md").read_text(encoding="utf-8")
 
-    assert list(published.CATEGORIES) == re.findall(r"^- (.+)$", text, re.M)
+    assert list(PAPER.categories) == re.findall(r"^- (.+)$", text, re.M)
 
 
 def test_tables_2_and_10_are_there_row_by_row(sheet: str) -> None:
@@ -97,7 +109,7 @@ def test_tables_2_and_10_are_there_row_by_row(sheet: str) -> None:
     order = ["Writ", "Role", "Reas", "Math", "Code", "Extr", "STEM", "Hum", "Overall"]
 
     assert head[1:] == [*order, "Math/Code/Reas", "rest"]
-    assert {our_name(m): tuple(map(number, v)) for m, *v in found} == published.MT_BENCH
+    assert {our_name(m): tuple(map(number, v)) for m, *v in found} == table("mt_bench")
 
 
 def test_tables_3_and_9_are_there_row_by_row(sheet: str) -> None:
@@ -105,7 +117,7 @@ def test_tables_3_and_9_are_there_row_by_row(sheet: str) -> None:
     order = ["ARC-e", "ARC-c", "HellaSwag", "SIQA", "PIQA", "GSM8K", "MMLU", "OBQA", "NQ"]
 
     assert head[1:] == order
-    assert {our_name(m): tuple(map(number, v)) for m, *v in found} == published.NLP
+    assert {our_name(m): tuple(map(number, v)) for m, *v in found} == table("nlp")
 
 
 def test_table_4_is_there_column_by_column(sheet: str) -> None:
@@ -115,7 +127,7 @@ def test_table_4_is_there_column_by_column(sheet: str) -> None:
     assert [row[0] for row in found] == [
         "pairwise accuracy", "5-best %", "exact match %", "Spearman", "Kendall tau",
     ]  # fmt: skip
-    assert dict(zip(map(our_name, head[1:]), columns, strict=True)) == published.AGREEMENT
+    assert dict(zip(map(our_name, head[1:]), columns, strict=True)) == table("agreement")
 
 
 def test_the_counts_of_training_data_are_there(sheet: str) -> None:
@@ -125,10 +137,13 @@ def test_the_counts_of_training_data_are_there(sheet: str) -> None:
     pairs = re.search(rf"AIFT\(M1\) {_NUMBER} pairs; AIFT\(M2\) {_NUMBER}", recipe)
     assert ift is not None and eft is not None and pairs is not None
 
-    assert published.IFT_EXAMPLES.value == number(ift[1])
-    assert published.EFT_EXAMPLES.value == number(eft[1])
-    assert published.EFT_EVALUATION_EXAMPLES.value == number(eft[2])
-    assert [published.PAIRS[k].value for k in (2, 3)] == [number(x) for x in pairs.groups()]
+    sizes = rows_of("training_data", "count")
+    assert sizes["IFT examples"] == number(ift[1])
+    assert sizes["EFT examples (training)"] == number(eft[1])
+    assert sizes["EFT examples (evaluation)"] == number(eft[2])
+    assert [v for name, v in sizes.items() if "pairs" in name] == [
+        number(x) for x in pairs.groups()
+    ]
 
 
 def test_the_recorded_files_models_are_rows_of_the_leaderboard(shared: Path) -> None:
@@ -166,3 +181,27 @@ def test_what_nobody_published_is_none() -> None:
 def test_a_recorded_file_that_calls_its_model_m1_is_not_the_papers_m1() -> None:
     assert of_recorded("alpaca_eval", "M1", "win_rate") is None
     assert of_recorded("mt_bench", "M1", "overall") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("= [9.94]", "= [9.94, 1.0]"),
+            r"tables\.1 \(alpaca_eval, Table 1\): row 'M1' has 2 values",
+        ),
+        (("= [9.94]", '= ["much"]'), r"tables\.1\.rows\.M1\.0 \(alpaca_eval, Table 1\): "),
+        (('source = "Figure 3"\n', ""), r"tables\.0\.source \(head_to_head, \?\): Field required"),
+        (("human_prompts = 50", "human_prompts = many"), r"not TOML: .*line 11"),
+        (("human_prompts = 50", "prompts = 50"), r"sizes\.human_prompts: Field required"),
+    ],
+)
+def test_a_wrong_entry_is_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    import reports.published
+
+    text = (Path(reports.published.__file__).parent / "paper.toml").read_text(encoding="utf-8")
+    assert change[0] in text
+    file = tmp_path / "paper.toml"
+    file.write_text(text.replace(*change, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_published(file)

@@ -81,10 +81,10 @@ def test_published_rates_never_stand_beside_other_prompts(tmp_path: Path) -> Non
 
 
 def test_published_rates_would_stand_beside_the_papers_conditions(tmp_path: Path) -> None:
-    from reports.published.comparable import Beside
+    from reports.published.comparable import PublishedNumbers
 
     results = measured(RunBuilder(tmp_path).config(evaluation=ONE)).open()
-    beside = Beside(results, "head_to_head", ("M2-M1",))
+    beside = PublishedNumbers(results, "head_to_head", ("M2-M1",))
     beside.own = ()
 
     assert beside.published("M2-M1", "win") == Published(55.5, "Figure 3")

@@ -274,7 +274,7 @@ def test_the_paper_s_rates_do_not_stand_beside_other_prompts_and_fewer_people(
     write_results(folder)
     results = RunBuilder(run).config().model("M0", base="llama-2-70b").open()
 
-    assert comparable.obstacles(results, "human") == (
+    assert comparable.incomparability_reasons(results, "human") == (
         "the prompts are not the paper's 50",
         "2 prompts are judged, the paper's 50",
         "2 people judge, in the paper 3",

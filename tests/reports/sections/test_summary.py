@@ -69,13 +69,13 @@ def test_imported_results_claim_no_run(tmp_path: Path) -> None:
 
 def test_the_judge_of_pairs_is_shown_in_percent(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path).config(evaluation={"benchmarks": ["head_to_head"]})
-    assert judge_of_pairs.table(run.open()) is None
+    assert judge_of_pairs.judge_table(run.open()) is None
     run.scores(
         "head_to_head/M1-sft",
         score("judge/flip_rate", 0.25, 8, low=None, high=None),
         score("judge/longer_wins", -0.5, 8, low=None, high=None),
     )
-    table = judge_of_pairs.table(run.open())
+    table = judge_of_pairs.judge_table(run.open())
     assert table is not None
     (row,) = table.rows
     found = dict(zip(table.columns, row.cells, strict=True))
