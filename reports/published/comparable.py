@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.benchmarks import Subject
 from core.stages import Stage, evaluation_ref
 from reports.published import condition_differences
 from reports.published.condition_differences import ANNOTATOR, JUDGED, REFERENCE
@@ -105,7 +106,8 @@ def imported_reasons(results: RunReader, address: str) -> tuple[str, ...]:
     facts = imported(results, address)
     if facts is None:
         raise ValueError(f"{address} was not imported")
-    of_alpaca = address.endswith("/alpaca_eval")
+    subject = Subject.parse(address)
+    of_alpaca = subject is not None and subject.benchmark == "alpaca_eval"
     found = [*(_alpaca_differs(facts) if of_alpaca else _judge_differs(facts))]
     score = results.scores(address).get("win_rate" if of_alpaca else "overall")
     count = score.n if score is not None else 0

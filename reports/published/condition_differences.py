@@ -142,8 +142,8 @@ def alpaca_prompts(results: RunReader, config: Config) -> Iterator[str]:
 def _is_official(results: RunReader, answers: Manifest) -> bool:
     if "hub:alpaca_eval prompts" in answers.key.inputs:
         return True
-    address = answers.artifact.removeprefix("eval/").rpartition("/")[0]
-    rows = results.rows(evaluation_ref(address, Stage.ANSWERS))
+    ref = Ref.parse(answers.artifact)
+    rows = results.rows(ref) if ref is not None else []
     return sha256_text("\n".join(sorted(row.prompt_key for row in rows))) == _OFFICIAL_PROMPTS
 
 
