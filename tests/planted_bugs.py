@@ -6,9 +6,12 @@ said in terms of arguments and results, so that rewriting the function does not 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.planting import plant
@@ -60,7 +63,7 @@ def a_prompt_too_long_for_the_judge_is_read_as_if_answered(
 
 
 @plant(
-    "judges.pointwise:mean_scores",
+    "core.reductions:mean_scores",
     noticed_by="test_two_of_three_replies_parse_and_their_mean_is_the_score",
 )
 def unreadable_draws_count_as_zero_in_the_mean(right: Any, judgments: Any) -> Any:
@@ -87,19 +90,19 @@ def a_rating_of_0_or_11_is_accepted(right: Any, reply: str, **rest: Any) -> Any:
     return found
 
 
-@plant("judges.ratings:parse_rating", noticed_by="")
+@plant("judges.ratings:parse_rating", noticed_by="test_the_prompts_own_example_is_not_a_rating")
 def the_mt_bench_prompts_own_example_is_a_rating(right: Any, reply: str, **rest: Any) -> Any:
     return right(re.sub(r"(?i)for\s+example", "", reply), **rest)
 
 
-@plant("judges.pairwise:combine", noticed_by="test_orders_that_disagree_are_a_tie")
+@plant("core.reductions:combine", noticed_by="test_orders_that_disagree_are_a_tie")
 def orders_that_disagree_are_no_tie(right: Any, ab: Any, ba: Any) -> Any:
     found = right(ab, ba)
     return _changed(found, winner=ab.winner) if found.winner is not None else found
 
 
 @plant(
-    "judges.pairwise:combine",
+    "core.reductions:combine",
     noticed_by="test_one_unreadable_order_means_no_verdict_and_the_reason_is_kept",
 )
 def half_a_comparison_counts(right: Any, ab: Any, ba: Any) -> Any:
@@ -188,7 +191,10 @@ def repeated_draws_replay_the_first(right: Any, self: Any, judge: str) -> Any:
 # Self-instruction and pairs
 
 
-@plant("training.data.pairs:ledger_row", noticed_by="test_a_prompt_without_a_pair_says_why")
+@plant(
+    "training.data.pairs:ledger_row",
+    noticed_by="test_pairs.py::test_a_prompt_without_a_pair_says_why",
+)
 def tied_candidates_make_a_pair(
     right: Any, prompt: Any, candidates: Any, means: Any, section: Any
 ) -> Any:
@@ -249,3 +255,416 @@ def only_exact_repetitions_are_similar(right: Any, self: Any, text: str) -> str 
 )
 def a_task_cut_by_the_token_limit_is_a_task(right: Any, reply: str, **rest: Any) -> Any:
     return [_changed(task, complete=True) for task in right(reply, **rest)]
+
+
+# Training
+
+
+@plant(
+    "training.trainers.encoding:Encoded.labels",
+    noticed_by="test_labels_are_the_response_and_the_end_of_turn_token_by_token",
+)
+def sft_loss_falls_on_the_prompt_too(right: Any, self: Any) -> list[int]:
+    return [*self.prompt_ids, *self.response_ids]
+
+
+@plant(
+    "training.trainers.encoding:Encoded.labels",
+    noticed_by="test_labels_are_the_response_and_the_end_of_turn_token_by_token",
+)
+def sft_loss_falls_on_the_prompt_only(right: Any, self: Any) -> list[int]:
+    return [*self.prompt_ids, *[-100] * len(self.response_ids)]
+
+
+@plant(
+    "training.trainers.encoding:Encoder.encode",
+    noticed_by="test_labels_are_the_response_and_the_end_of_turn_token_by_token",
+)
+def the_end_of_turn_gets_no_loss(right: Any, *args: Any, **named: Any) -> Any:
+    return right(*args, **{**named, "ended": False})
+
+
+@plant(
+    "training.trainers.encoding:Encoded.labels",
+    noticed_by="test_labels_are_the_response_and_the_end_of_turn_token_by_token",
+)
+def pad_equal_to_eos_is_masked_out_of_the_labels(right: Any, self: Any) -> list[int]:
+    return [*right(self)[:-1], -100]
+
+
+@plant(
+    "training.trainers.encoding:Encoder.encode",
+    noticed_by="test_a_template_that_writes_bos_gives_exactly_one",
+)
+def the_rendered_prompt_is_tokenised_again(right: Any, self: Any, *args: Any, **named: Any) -> Any:
+    found = right(self, *args, **named)
+    if found is None:
+        return None
+    tokenizer = self._tokenizer
+    again = tokenizer(tokenizer.decode(found.prompt_ids), add_special_tokens=True).input_ids
+    return _changed(found, prompt_ids=again)
+
+
+@plant(
+    "training.trainers.encoding:Encoder.encode",
+    noticed_by="test_truncation_never_leaves_a_row_without_response",
+)
+def truncation_may_remove_the_whole_response(
+    right: Any, self: Any, prompt: str, response: str, max_length: int, **rest: Any
+) -> Any:
+    found = right(self, prompt, response, max_length, **rest)
+    if found is None and response:
+        return _changed(right(self, prompt, response, 10**6, **rest), response_ids=[], cut=True)
+    return found
+
+
+@plant(
+    "training.trainers.dpo:encode_pairs",
+    noticed_by="test_an_answer_cut_by_the_token_limit_does_not_learn_to_stop_there",
+)
+def an_answer_cut_by_the_token_limit_learns_to_stop_there(
+    right: Any, encoder: Any, pairs: Any, *rest: Any
+) -> Any:
+    return right(encoder, [_changed(p, chosen_ended=True) for p in pairs], *rest)
+
+
+@plant(
+    "training.trainers.trl_loop:prepare",
+    noticed_by="test_the_pad_tokens_embedding_learns_because_it_may_be_the_end_of_turn",
+)
+def the_pad_tokens_embedding_never_learns(right: Any, model: Any, **rest: Any) -> Any:
+    found = right(model, **rest)
+    embeddings = model.get_input_embeddings()
+    embeddings.padding_idx = model.config.pad_token_id
+    return found
+
+
+@plant(
+    "training.trainers.trl_loop:last_checkpoint",
+    noticed_by="test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights",
+)
+def a_half_written_checkpoint_is_resumed_from(right: Any, work: Path) -> Path | None:
+    return max(
+        work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), default=None
+    )
+
+
+@plant(
+    "training.trainers.dpo:PairTrainer.compute_loss",
+    noticed_by="test_the_dpo_loss_with_another_reference_equals_the_one_derived_by_hand",
+)
+def dpo_prefers_the_rejected_answer(right: Any, self: Any, *args: Any, **named: Any) -> Any:
+    self.beta = -abs(self.beta)
+    return right(self, *args, **named)
+
+
+@plant(
+    "training.trainers.dpo:encode_pairs",
+    noticed_by="test_the_dpo_loss_with_another_reference_equals_the_one_derived_by_hand",
+)
+def chosen_and_rejected_are_exchanged(right: Any, *args: Any, **named: Any) -> Any:
+    rows, *rest = right(*args, **named)
+    swapped = [
+        row | {"chosen_ids": row["rejected_ids"], "rejected_ids": row["chosen_ids"]} for row in rows
+    ]
+    return (swapped, *rest)
+
+
+@plant(
+    "training.trainers.dpo:PairTrainer.compute_loss",
+    noticed_by="test_the_first_loss_is_log_2_when_policy_and_reference_are_the_same",
+)
+def log_probabilities_are_off_by_one_place(
+    right: Any, self: Any, model: Any, inputs: Any, *args: Any, **named: Any
+) -> Any:
+    shifted = inputs["completion_mask"].roll(1, dims=1)
+    return right(self, model, inputs | {"completion_mask": shifted}, *args, **named)
+
+
+@plant(
+    "training.trainers.dpo:PairTrainer.compute_loss",
+    noticed_by="test_the_dpo_loss_with_another_reference_equals_the_one_derived_by_hand",
+)
+def log_probabilities_include_the_prompt(
+    right: Any, self: Any, model: Any, inputs: Any, *args: Any, **named: Any
+) -> Any:
+    whole = {"completion_mask": inputs["attention_mask"]}
+    return right(self, model, inputs | whole, *args, **named)
+
+
+@plant(
+    "training.trainers.trl_loop:prepare",
+    noticed_by="test_dropout_stays_on_for_dpo_but_not_for_the_reference",
+)
+def dpo_trains_without_the_configured_dropout(right: Any, model: Any, **rest: Any) -> Any:
+    return right(model, **{**rest, "dropout": 0.0})
+
+
+@plant(
+    "training.run:Run.named_model",
+    noticed_by="test_dpo_starts_from_and_is_held_to_the_model_that_made_the_pairs",
+)
+def the_reference_is_m0_whatever_made_the_data(right: Any, self: Any, name: str, k: int) -> Any:
+    return right(self, "M0", k)
+
+
+# Evaluation
+
+
+@plant(
+    "core.hashing:model_digest",
+    noticed_by="test_the_fingerprint_changes_with_a_weight_byte_and_with_the_dtype",
+)
+def the_cache_key_is_the_models_name(right: Any, folder: Path, *args: Any) -> str:
+    return folder.name
+
+
+@plant(
+    "engines.cached:CachedEngine._key", noticed_by="test_other_weights_or_decoding_share_nothing"
+)
+def model_as_cached_answers_are_served_for_model_b(right: Any, self: Any, *args: Any) -> Any:
+    nobody = copy.copy(self)
+    nobody.fingerprint = ""
+    return right(nobody, *args)
+
+
+@plant(
+    "engines.cached:CachedEngine._key", noticed_by="test_other_weights_or_decoding_share_nothing"
+)
+def cached_answers_ignore_the_decoding(
+    right: Any, self: Any, request: Any, decoding: Any, draw: int
+) -> Any:
+    plain = _changed(decoding, temperature=0.0, top_p=1.0, max_new_tokens=1, seed=0)
+    return right(self, _changed(request, temperature=None), plain, draw)
+
+
+@plant("engines.cached:CachedEngine._key", noticed_by="test_only_the_missing_draws_are_sampled")
+def all_draws_of_a_prompt_are_served_the_first(
+    right: Any, self: Any, request: Any, decoding: Any, draw: int
+) -> Any:
+    return right(self, request, decoding, 0)
+
+
+@plant(
+    "engines.hf.stock_states:StockStates.step",
+    noticed_by="test_a_model_that_cannot_share_computes_the_same",
+)
+def padding_is_attended_to_in_a_batch(right: Any, self: Any, tokens: Any) -> Any:
+    self._mask = self._mask.new_ones(self._mask.shape)
+    return right(self, tokens)
+
+
+@plant(
+    "engines.engine:draw_seed", noticed_by="test_the_request_says_everything_that_decides_a_draw"
+)
+def all_draws_of_a_prompt_have_one_seed(right: Any, decoding: Any, messages: Any, draw: int) -> Any:
+    return right(decoding, messages, 0)
+
+
+@plant(
+    "engines.hf.sampling:uniforms",
+    noticed_by="test_a_draw_does_not_depend_on_its_neighbours_order_or_batch_size",
+)
+def draws_share_their_random_numbers_with_the_batch(right: Any, seeds: Any, steps: int) -> Any:
+    return right(list(range(len(seeds))), steps)
+
+
+@plant(
+    "engines.draws:cut_at_stop",
+    noticed_by="test_a_text_is_cut_before_the_stop_string_that_comes_first",
+)
+def a_generation_goes_on_behind_its_stop_string(right: Any, text: str, stop: Any) -> Any:
+    return text, right(text, stop)[1]
+
+
+@plant(
+    "engines.prompting:Prompter.encode", noticed_by="test_the_beginning_of_text_token_comes_once"
+)
+def raw_text_gets_the_beginning_of_text_twice(right: Any, self: Any, text: str) -> Any:
+    begin = self._tokenizer.bos_token_id
+    return [*([begin] if begin is not None else []), *right(self, text)]
+
+
+@plant(
+    "engines.hf.scoring:_fit",
+    noticed_by="test_a_context_too_long_loses_its_beginning_as_in_lm_eval",
+)
+def a_context_too_long_for_the_window_loses_its_end(right: Any, pair: Any, window: int) -> Any:
+    found = right(pair, window)
+    return _changed(found, context=pair.context[: len(found.context)])
+
+
+@plant(
+    "evaluation.alpaca_eval.files:require_one_table",
+    noticed_by="test_scores.py::test_judges_are_never_mixed_in_one_table",
+)
+def two_annotators_are_mixed_in_one_table(right: Any, *args: Any) -> None:
+    return None
+
+
+@plant(
+    "evaluation.alpaca_eval.scores:report",
+    noticed_by="test_a_truncated_run_is_reported_with_what_it_lacks",
+)
+def a_truncated_file_looks_whole(right: Any, *args: Any, **named: Any) -> Any:
+    found = right(*args, **named)
+    return found | {"n_missing": found["n_missing"] - found["n_absent"]}
+
+
+@plant(
+    "evaluation.alpaca_eval.length_control:length_controlled",
+    noticed_by="test_dropping_rows_does_not_shift_the_difficulties_of_the_others",
+)
+def a_missing_row_shifts_the_difficulties_of_later_ones(
+    right: Any, *args: Any, **named: Any
+) -> Any:
+    return right(*args, **{**named, "by_row": True})
+
+
+@plant(
+    "evaluation.alpaca_eval.length_control:length_controlled",
+    noticed_by="test_the_same_seed_gives_the_same_interval",
+)
+def the_length_controls_bootstrap_is_not_seeded(right: Any, *args: Any, **named: Any) -> Any:
+    import secrets
+
+    return right(*args, **{**named, "seed": secrets.randbits(32)})
+
+
+@plant(
+    "evaluation.alpaca_eval.win_rate:win_rate",
+    noticed_by="test_a_missing_preference_lowers_n_and_is_no_loss",
+)
+def a_comparison_without_a_preference_is_lost(right: Any, annotations: Any, **rest: Any) -> Any:
+    lost = [_changed(a, preference=1.0) if a.preference is None else a for a in annotations]
+    return right(lost, **rest)
+
+
+@plant(
+    "evaluation.alpaca_eval.annotator:PackageAnnotator.read",
+    noticed_by="test_the_presentation_order_is_the_seeded_one_and_is_undone",
+)
+def the_presentation_order_is_not_undone(right: Any, self: Any, reply: Any) -> Any:
+    found = right(self, reply)
+    if found.preference is None:
+        return found
+    switched = bool(self._frame.loc[reply.key].get("is_switched_outputs", False))
+    return _changed(found, preference=3 - found.preference) if switched else found
+
+
+@plant(
+    "evaluation.mt_bench.scores:scores",
+    noticed_by="test_what_has_no_score_is_left_out_of_the_mean_and_counted_with_its_reason",
+)
+def unparsed_grades_are_averaged_as_minus_1(right: Any, judgments: Any, **rest: Any) -> Any:
+    return right(
+        [_changed(j, score=-1.0 if j.score is None else j.score) for j in judgments], **rest
+    )
+
+
+@plant(
+    "evaluation.mt_bench.grading:_conversation",
+    noticed_by="test_the_second_turn_sees_the_models_own_first_answer",
+)
+def turn_2_is_asked_without_the_models_turn_1(right: Any, *args: Any) -> Any:
+    return [m | {"content": ""} if m["role"] == "assistant" else m for m in right(*args)]
+
+
+@plant(
+    "evaluation.mt_bench.questions:load_questions",
+    noticed_by="test_the_package_holds_ten_questions_of_each_of_eight_categories",
+)
+def math_is_graded_without_reference_answers(right: Any, *args: Any) -> Any:
+    return [_changed(question, references=None) for question in right(*args)]
+
+
+@plant("evaluation.nlp.tasks:headline", noticed_by="test_the_metric_of_the_paper_is_marked")
+def hellaswags_headline_is_acc_not_acc_norm(right: Any, task: str) -> Any:
+    return "acc" if task == "hellaswag" else right(task)
+
+
+@plant(
+    "evaluation.agreement.order_metrics:measure", noticed_by="test_a_missing_score_is_not_a_zero"
+)
+def an_unscored_reply_has_0_points(right: Any, prompts: Any, **rest: Any) -> Any:
+    filled = [p.with_scores([score or 0.0 for _, score in p.replies]) for p in prompts]
+    return right(filled, **rest)
+
+
+# Statistics
+
+
+@plant(
+    "core.intervals:cluster_sums",
+    noticed_by="test_repeated_rows_in_their_clusters_leave_the_standard_error_alone",
+)
+def both_orders_or_turns_of_one_item_are_two_samples(
+    right: Any, values: Any, clusters: Any = None
+) -> Any:
+    return right(values)
+
+
+@plant(
+    "core.intervals:bootstrap_ratio",
+    noticed_by="test_the_same_seed_gives_the_same_interval_and_another_seed_another",
+)
+def the_bootstrap_is_not_seeded(right: Any, *args: Any, **named: Any) -> Any:
+    import secrets
+
+    return right(*args, **{**named, "seed": secrets.randbits(32)})
+
+
+@plant(
+    "core.intervals:wilson",
+    noticed_by="test_wilson_has_a_width_at_the_ends_and_nothing_to_say_of_nothing",
+)
+def a_share_of_0_or_1_has_an_interval_without_width(
+    right: Any, successes: float, n: int, **rest: Any
+) -> Any:
+    found = right(successes, n, **rest)
+    if found is None or 0 < successes < n:
+        return found
+    return _changed(found, low=successes / n, high=successes / n)
+
+
+@plant(
+    "core.paired:compare", noticed_by="test_an_item_that_one_model_lacks_is_counted_and_not_a_zero"
+)
+def models_are_compared_on_different_items(right: Any, a: Any, b: Any, **rest: Any) -> Any:
+    found = right(a, b, **rest)
+    if found.difference is None:
+        return found
+    return _changed(found, difference=sum(a.values()) / len(a) - sum(b.values()) / len(b))
+
+
+@plant("core.paired:holm", noticed_by="test_holm_by_hand")
+def holms_correction_is_left_out(right: Any, p_values: Any) -> list[float]:
+    return list(p_values)
+
+
+@plant(
+    "reports.gate.pairs:pair_up",
+    noticed_by="test_a_metric_that_the_candidate_lacks_is_a_problem_with_the_reason_it_gives",
+)
+def the_gate_passes_because_bad_items_became_unreadable(
+    right: Any, *args: Any, **named: Any
+) -> Any:
+    return _changed(right(*args, **named), problems=())
+
+
+@plant(
+    "reports.published.comparable:imported_obstacles",
+    noticed_by="test_an_imported_file_may_lack_two_rows_but_not_most",
+)
+def published_values_stand_beside_a_file_that_lacks_most_rows(
+    right: Any, *args: Any
+) -> tuple[str, ...]:
+    return tuple(clause for clause in right(*args) if " of " not in clause)
+
+
+@plant(
+    "reports.published.departures:base_model",
+    noticed_by="test_another_base_model_is_named_without_its_folder",
+)
+def published_values_stand_beside_another_base_model(right: Any, *args: Any) -> Iterator[str]:
+    return iter(())

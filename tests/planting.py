@@ -67,13 +67,17 @@ def module_of(function: str) -> str:
     return ".".join(found[0].with_suffix("").parts).removesuffix(".__init__")
 
 
-def file_of_test(name: str) -> str:
-    """Return the path, relative to tests/, of the one test that is called so."""
-    pattern = re.compile(rf"^(?:async )?def {re.escape(name.partition('[')[0])}\(", re.MULTILINE)
-    tests = ROOT / "tests"
-    found = [p for p in tests.rglob("test_*.py") if pattern.search(p.read_text(encoding="utf-8"))]
-    assert len(found) == 1, f"{name} is defined in {[str(path) for path in found]}"
-    return found[0].relative_to(tests).as_posix()
+def node_of(test: str) -> str:
+    """Return pytest's name of a test, "tests/.../test_pairs.py::test_x", wherever it has moved to.
+
+    `test` is the test's name; where several modules have one of that name, "test_pairs.py::test_x".
+    """
+    file, _, name = test.rpartition("::")
+    pattern = re.compile(rf"^def {re.escape(name.partition('[')[0])}\(", re.MULTILINE)
+    paths = (ROOT / "tests").rglob(file or "test_*.py")
+    found = [path for path in paths if pattern.search(path.read_text(encoding="utf-8"))]
+    assert len(found) == 1, f"{test} is defined in {list(map(str, found))}"
+    return f"{found[0].relative_to(ROOT).as_posix()}::{name}"
 
 
 def _functions_of(path: Path) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 import engines  # noqa: F401 - what it sets in the environment goes to the waiting process
 import tests.planted_bugs  # noqa: F401 - registers the plants
 from tests.conftest import ROOT
-from tests.planting import PLANTS, Plant, file_of_test
+from tests.planting import PLANTS, Plant, node_of
 from tests.warm_pytest import WarmPytest
 
 pytestmark = pytest.mark.slow
@@ -30,9 +30,8 @@ def warm() -> Iterator[WarmPytest]:
 
 
 def run_test(warm: WarmPytest, output: Path, plant: Plant, *arguments: str) -> tuple[int, str]:
-    test = f"tests/{file_of_test(plant.noticed_by)}::{plant.noticed_by}"
     options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "tests.planting")
-    return warm.run(ROOT, *options, *arguments, test, output=output)
+    return warm.run(ROOT, *options, *arguments, node_of(plant.noticed_by), output=output)
 
 
 @pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)

@@ -16,7 +16,18 @@ import sys
 from pathlib import Path
 
 _PLUGINS = ("_hypothesis_pytestplugin", "pytest_timeout")
-_LARGE = (*_PLUGINS, "hypothesis", "matplotlib", "openai", "pandas", "scipy.stats", "torch", "trl")
+_LARGE = (
+    *_PLUGINS,
+    "hypothesis",
+    "matplotlib",
+    "openai",
+    "pandas",
+    "scipy.stats",
+    "torch",
+    "transformers.models.llama.modeling_llama",
+    "trl.trainer.dpo_trainer",
+    "trl.trainer.sft_trainer",
+)
 _INTERNAL_ERROR = 3  # pytest's own code for it
 
 

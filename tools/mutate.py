@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import engines  # noqa: E402, F401 - what it sets in the environment goes to the processes
 from tests.warm_pytest import WarmPytest  # noqa: E402 - found through the line above
 
 if TYPE_CHECKING:

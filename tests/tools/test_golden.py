@@ -7,31 +7,21 @@ CHANGELOG.md and write the file anew: python -m tests.tools.test_golden RUN_FOLD
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 import typer.main
 
-from tests.conftest import ROOT
+from tests.tools import script
+
+golden = script("golden")
 
 EXPECTED = Path(__file__).with_name("golden.json")
 COMMANDS = ("training", "evaluation", "reports")
-
-
-def golden() -> ModuleType:
-    """Return tools/golden.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("golden", ROOT / "tools" / "golden.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def options() -> dict[str, list[str]]:
@@ -48,8 +38,7 @@ def options() -> dict[str, list[str]]:
 
 def kept_of(run: Path) -> dict[str, Any]:
     """Return what golden.json holds, of a run and of the commands as they are now."""
-    tool = golden()
-    return {"artifacts": tool.portable(tool.recording(run)), "options": options()}
+    return {"artifacts": golden.portable(golden.recording(run)), "options": options()}
 
 
 def expected() -> dict[str, Any]:
@@ -57,7 +46,7 @@ def expected() -> dict[str, Any]:
 
 
 def test_commands_have_the_options_they_had() -> None:
-    assert golden().differences(expected()["options"], options()) == []
+    assert golden.differences(expected()["options"], options()) == []
 
 
 @pytest.mark.slow
@@ -65,16 +54,16 @@ def test_a_run_has_the_addresses_keys_and_inputs_it_had(evaluated: Path) -> None
     found = kept_of(evaluated / "smoke")["artifacts"]
     # Through JSON, because a recording is read from a file: tuples are lists there.
     found = json.loads(json.dumps(found))
-    assert golden().differences(expected()["artifacts"], found) == []
+    assert golden.differences(expected()["artifacts"], found) == []
 
 
 def test_a_changed_key_is_found() -> None:
     before = {"artifacts": {"iter1/ift": {"key": {"seed": 1}, "rows": 16}}, "help": {"a": "text"}}
     after = json.loads(json.dumps(before))
-    assert golden().differences(before, after) == []
+    assert golden.differences(before, after) == []
     after["artifacts"]["iter1/ift"]["key"]["seed"] = 2
     del after["help"]["a"]
-    assert golden().differences(before, after) == [
+    assert golden.differences(before, after) == [
         "artifacts > iter1/ift > key > seed: 1 -> 2",
         'help > a: "text" -> null',
     ]
@@ -87,7 +76,7 @@ def test_hashes_count_only_where_no_model_took_part() -> None:
         "rows": 4,
         "sha256": "c",
     }
-    found = golden().portable({"artifacts": {"iter2/judgments": artifact, "iter1/ift": artifact}})
+    found = golden.portable({"artifacts": {"iter2/judgments": artifact, "iter1/ift": artifact}})
     judgments = {
         "config": {"judge.draws": 3},
         "inputs": {"iter1/ranked": "a", "iter1/model": "model"},
