@@ -653,7 +653,7 @@ def the_gate_passes_because_bad_items_became_unreadable(
 
 
 @plant(
-    "reports.published.comparable:imported_obstacles",
+    "reports.published.comparable:imported_reasons",
     noticed_by="test_an_imported_file_may_lack_two_rows_but_not_most",
 )
 def published_values_stand_beside_a_file_that_lacks_most_rows(
@@ -663,7 +663,7 @@ def published_values_stand_beside_a_file_that_lacks_most_rows(
 
 
 @plant(
-    "reports.published.departures:base_model",
+    "reports.published.condition_differences:base_model",
     noticed_by="test_another_base_model_is_named_without_its_folder",
 )
 def published_values_stand_beside_another_base_model(right: Any, *args: Any) -> Iterator[str]:
