@@ -235,7 +235,7 @@ def llmbar(
 ) -> None:
     """Agreement of a pairwise judge with LLMBar's human labels, beside chance and length."""
     from core.evaluation_config import JudgeBackendSection
-    from evaluation.files.llmbar_report import report
+    from evaluation.files.llmbar import report
     from judges.pair_prompts import NAMES
 
     if prompt not in NAMES:

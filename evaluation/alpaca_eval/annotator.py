@@ -1,7 +1,7 @@
-"""An annotator of the alpaca-eval package, one reply at a time.
+"""An annotator of the alpaca-eval package that processes one reply at a time.
 
-The package owns prompt, presentation order, parser and processors, and is called for each; only
-sending the requests is ours, so that any judge can answer and every paid reply is kept at once.
+Prompt, presentation order, parser and processors are the package's; only the requests are sent
+here, so that any judge can answer and every paid reply is stored at once.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 ORDER_SEED = 0  # of the presentation order: the package's default, with which all files are made
 _FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")
 _TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", re.DOTALL)
-# What the package's decoder uses where a configuration says nothing (decoders/openai.py).
+# The package's decoding defaults (decoders/openai.py).
 _DEFAULTS = {"max_tokens": 2048, "temperature": 0.7, "top_p": 1.0}
 _LENGTHS = ("max_tokens", "max_tokens_to_sample", "max_new_tokens")
-# Settings of the package's own client: who is asked and how fast is the judge's business here.
+# Settings of the package's own client, which the judge replaces.
 _CLIENT = {
     "model_name", "price_per_token", "requires_chatml", "is_chatml_prompt", "is_chat", "num_procs",
     "client_kwargs", "client_function_name", "model_kwargs", "batch_size", "is_strip", "logprobs",
@@ -39,7 +39,7 @@ _CLIENT = {
 _COMPLETIONS = ("completions", "completions_all")
 
 
-class Comparison(NamedTuple):
+class AnswerPair(NamedTuple):
     """The reference's answer (`output_1`) and the model's (`output_2`) to one instruction."""
 
     key: str
@@ -48,7 +48,7 @@ class Comparison(NamedTuple):
     output_2: str
 
 
-class Outcome(NamedTuple):
+class Preference(NamedTuple):
     """A preference in [1, 2] for output_2, or None and why; `raw` is the reply as JSON text."""
 
     preference: float | None
@@ -63,8 +63,8 @@ class PackageAnnotator:
         """Load the configuration.
 
         Raises:
-            ConfigError: there is none of that name, or it needs what a `Judge` cannot give
-                (functions, biased tokens, several comparisons in one prompt, no chat format).
+            ConfigError: unknown name, or it needs what a `Judge` does not support (functions,
+                logit bias, several comparisons in one prompt, no chat format).
         """
         self.name = name
         with package_contained():
@@ -87,15 +87,15 @@ class PackageAnnotator:
 
     @property
     def max_new_tokens(self) -> int:
-        """Return the most tokens a reply may have."""
+        """The token limit of a reply."""
         return int(self._sampling["max_new_tokens"])
 
-    def asks(self, comparisons: Sequence[Comparison]) -> list[Ask]:
-        """Return one request per comparison, in the presentation order the package's seed draws.
+    def asks(self, comparisons: Sequence[AnswerPair]) -> list[Ask]:
+        """Return one request per pair, in the presentation order drawn from the package's seed.
 
-        Fields are filled in one pass and into the chat messages, not into the text before it is
-        split: an answer that holds "{output_1}" or "<|im_end|>" reaches the judge as it is. For all
-        other answers the request is the package's own.
+        Fields are filled in one pass after splitting into messages, so answers that contain
+        "{output_1}" or "<|im_end|>" reach the judge unchanged. All other requests are identical
+        to the package's.
         """
         import pandas as pd
 
@@ -103,43 +103,43 @@ class PackageAnnotator:
             return []
         frame = pd.DataFrame(comparisons, dtype=object).set_index("key")
         with package_contained():
-            # Nothing public lies between the order and the reply. It also shuffles: harmless here.
+            # The package has no public API for this step. It also shuffles: harmless here.
             self._frame = self._single._preprocess(frame)  # noqa: SLF001
         return [self._ask(item.key) for item in comparisons]
 
-    def read(self, reply: Reply) -> Outcome:
+    def read(self, reply: Reply) -> Preference:
         """Parse a reply to a request of the last `asks` with the package's parser.
 
-        Nothing but a preference in [1, 2] comes back as one; a 0 is a draw.
+        Only values in [1, 2] are preferences; 0 is a draw.
         """
         if reply.finish in ("refused", "too_long", "failed"):
-            return Outcome(None, reply.finish, "")
+            return Preference(None, reply.finish, "")
         completion = self._completion(reply)
         raw = json.dumps(completion, ensure_ascii=False)
         if self._single.completion_key == "completions_all" and reply.logprobs is None:
-            return Outcome(None, "no_logprobs", raw)
+            return Preference(None, "no_logprobs", raw)
         with package_contained():
             parsed, _ = self._single._parse_completions([completion])  # noqa: SLF001
             value = _number(parsed[0])
             if value is None:
-                return Outcome(None, "unparsed", raw)
+                return Preference(None, "unparsed", raw)
             value = zero_is_a_draw(value)  # 0 would become 3 where the order was switched
             if not 1 <= value <= 2:  # noqa: PLR2004 - the package's range
-                return Outcome(None, "out_of_range", raw)
+                return Preference(None, "out_of_range", raw)
             row = self._frame.loc[[reply.key]].assign(
                 preference=value, preference_raw_completion=[completion]
             )
             found = self._single._postprocess(row)  # noqa: SLF001 - undoes the switch
-        return Outcome(float(found["preference"].iloc[0]), None, raw)
+        return Preference(float(found["preference"].iloc[0]), None, raw)
 
     def _ask(self, key: str) -> Ask:
         shown = self._frame.loc[key]
-        values = {f"{{{field}}}": shown[field] for field in Comparison._fields[1:]}
+        values = {f"{{{field}}}": shown[field] for field in AnswerPair._fields[1:]}
         messages = tuple(_filled(role, parts, values) for role, parts in self._template)
-        return Ask(key=key, messages=messages, **self._sampling, weigh=self._weighed())
+        return Ask(key=key, messages=messages, **self._sampling, weigh=self._verdict_tokens())
 
-    def _weighed(self) -> tuple[str, ...]:
-        """Return the tokens whose probabilities are the verdict: only where it is the first one."""
+    def _verdict_tokens(self) -> tuple[str, ...]:
+        """Return the tokens whose probabilities give the verdict, if it is the first token."""
         settings = self._single.fn_completion_parser.keywords
         first = self._sampling["max_new_tokens"] == 1
         return tuple(settings.get("denominator_tokens", ())) if first else ()
@@ -160,7 +160,7 @@ class PackageAnnotator:
 
 @contextmanager
 def package_contained() -> Iterator[None]:
-    """Undo what the package does to the whole process, which is to log and to warn.
+    """Contain the package's side effects on logging and warnings.
 
     It sets the root logger's level on import, where it also warns of its own use of pkg_resources,
     and logs a traceback for every reply it cannot parse; such replies are counted here instead.
@@ -187,7 +187,9 @@ def _settings(folder: Path, name: str) -> dict[str, Any]:
         raise ConfigError(message)
     found = load_configs(folder / name)
     if len(found) != 1:
-        message = f"annotator {name!r} is a pool of {len(found)}: judges are never mixed in a table"
+        message = (
+            f"annotator {name!r} is a pool of {len(found)}: judges are never mixed in one result"
+        )
         raise ConfigError(message)
     return dict(next(iter(found.values())))
 
@@ -202,7 +204,7 @@ def _sampling(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "top_logprobs": given.pop("top_logprobs", 0),
     }
     if unknown := sorted(given.keys() - _CLIENT):
-        message = f"annotator {name!r} needs {', '.join(unknown)}, which judges here cannot do"
+        message = f"annotator {name!r} needs {', '.join(unknown)}, which judges here do not support"
         raise ConfigError(message)
     return found
 

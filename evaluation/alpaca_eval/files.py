@@ -1,7 +1,6 @@
 """AlpacaEval's files: prompts, reference outputs, and recorded annotations in and out.
 
-Everything is keyed by the instruction's text, never by its row: a file that lacks rows must not
-shift the others.
+Rows are keyed by the instruction's text, never by position, so missing rows do not shift others.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _HUB_REPOSITORY = "tatsu-lab/alpaca_eval"
 _HUB_PROMPTS = "alpaca_eval.json"
 _HUB_REFERENCE = "alpaca_eval_gpt4_baseline.json"
 _KEY_DIGITS = 16
-_CACHED_MISSING = -1.0  # how the package's own caches write an annotation that failed
+_CACHED_MISSING = -1.0  # a failed annotation in the package's caches
 
 
 class AlpacaPrompt(NamedTuple):
@@ -47,8 +46,7 @@ def instruction_key(instruction: str) -> str:
 def official_index() -> dict[str, int]:
     """Map the key of each of the 805 instructions to its place in the benchmark, from 0.
 
-    df_gamed.csv and instruction_difficulty.csv name instructions by this number only, so a file of
-    annotations with rows missing cannot be joined to them without it.
+    df_gamed.csv and instruction_difficulty.csv identify instructions by this index only.
     """
     text = (Path(__file__).parent / "alpaca_eval_order.txt").read_text(encoding="utf-8")
     keys = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -58,7 +56,7 @@ def official_index() -> dict[str, int]:
 def load_prompts(setting: str, limit: int | None) -> list[AlpacaPrompt]:
     """Return the benchmark's prompts in its order; with a limit, that many, evenly spaced.
 
-    Evenly, because the file is sorted by source: its first hundred are all of one kind.
+    Evenly, because the file is sorted by source.
 
     Args:
         setting: "hub" (downloaded), "sample" (the packaged test prompts), or a JSON or JSONL file
@@ -66,7 +64,7 @@ def load_prompts(setting: str, limit: int | None) -> list[AlpacaPrompt]:
         limit: how many, None for all.
 
     Raises:
-        DataError: a row has no instruction, or one comes twice.
+        DataError: a row has no instruction, or one is repeated.
         ConfigError: the hub cannot be reached.
     """
     if setting == "sample":
@@ -91,7 +89,7 @@ def load_reference(setting: str) -> dict[str, str]:
             "instruction" and "output".
 
     Raises:
-        DataError: a row lacks one of the two, or an instruction comes twice.
+        DataError: a row lacks one of the two, or an instruction is repeated.
         ConfigError: the hub cannot be reached.
     """
     path = hub_file(_HUB_REFERENCE) if setting == "hub" else Path(setting).expanduser()
@@ -105,7 +103,7 @@ def load_reference(setting: str) -> dict[str, str]:
 
 
 def hub_file(name: str) -> Path:
-    """Download a file of the AlpacaEval data set (once: the hub's own cache keeps it).
+    """Return a file of the AlpacaEval data set, downloaded to the hub's own cache.
 
     Raises:
         ConfigError: it cannot be downloaded.
@@ -127,40 +125,38 @@ def hub_file(name: str) -> Path:
 def read_annotations(path: Path) -> list[Annotation]:
     """Read a recorded annotation file of the alpaca-eval package: JSON or JSONL, .gz or not.
 
-    A preference of 0 is the package's old way to write a draw and becomes 1.5; null (or -1, as in
-    the package's caches) is a missing annotation, never a loss.
+    A preference of 0 (the package's old form of a draw) becomes 1.5; null (or -1, as in the
+    package's caches) is a missing annotation.
 
     Raises:
         DataError: a field is absent or of the wrong type, a preference is out of range, an
-            instruction comes twice, or the file mixes models or annotators.
+            instruction is repeated, or the file mixes models or annotators.
     """
     rows: dict[str, Annotation] = {}
     places: dict[str, int] = {}
     for number, raw in read_rows(path):
         row = _annotation(path, number, raw)
         if row.key in rows:
-            what = (
-                f"this instruction was on row {places[row.key]} already: {row.instruction[:60]!r}"
-            )
+            what = f"duplicate of row {places[row.key]}: {row.instruction[:60]!r}"
             raise DataError(path, number, what)
         rows[row.key], places[row.key] = row, number
     found = list(rows.values())
-    require_one_table(found, str(path))
+    require_one_source(found, str(path))
     return found
 
 
-def require_one_table(annotations: Sequence[Annotation], where: str) -> None:
+def require_one_source(annotations: Sequence[Annotation], where: str) -> None:
     """Check that annotations are of one model against one reference by one annotator.
 
     Raises:
-        DataError: two annotators (judges) or two models are mixed: their mean means nothing.
+        DataError: several annotators (judges) or models are mixed.
     """
     for field in ("annotator", "generator_1", "generator_2"):
         names = sorted({str(getattr(row, field)) for row in annotations})
         if len(names) > 1:
             what = (
-                f"{len(names)} different values of {field} ({', '.join(names[:3])}): verdicts of "
-                "different judges or models are never averaged; split the file"
+                f"{len(names)} different values of {field} ({', '.join(names[:3])}): results of "
+                "different judges or models are not averaged; split the file"
             )
             raise DataError(where, None, what)
 
@@ -168,7 +164,7 @@ def require_one_table(annotations: Sequence[Annotation], where: str) -> None:
 def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
     """Write annotations in the package's schema (a JSON list), so that its own tools read them.
 
-    Rows without a preference have null there, and one field more: "missing", the reason.
+    Rows without a preference have null and an additional field "missing", the reason.
     """
     rows = [_recorded(annotation) for annotation in annotations]
     write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
@@ -220,7 +216,7 @@ def _by_instruction(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(text, str) or not text.strip():
             raise DataError(path, number, "no instruction: expected an object with that text")
         if text in seen:
-            what = f"this instruction was on row {seen[text]} already: {text[:60]!r}"
+            what = f"duplicate of row {seen[text]}: {text[:60]!r}"
             raise DataError(path, number, what)
         seen[text] = number
         yield text, row

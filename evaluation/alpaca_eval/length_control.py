@@ -1,13 +1,13 @@
-"""Length-controlled win rate: what the win rate would be if all answers were equally long.
+"""Length-controlled win rate: the predicted win rate at equal answer lengths.
 
 A logistic model of the preference with the (standardised, squashed) length difference, the
 instruction's difficulty and one coefficient for the model, predicted at length difference 0.
 Formulas and fitting are the alpaca-eval package's own (alpaca_eval/metrics/glm_winrate.py; Dubois
-et al. 2024, arXiv 2404.04475). Two things are not the package's: nothing is written into its
-folder, and difficulties are looked up by instruction. The package takes them by row, so that a file
-that lacks rows gives every later row its neighbour's difficulty. Published scores of models with
-missing rows carry that shift (text_davinci_001, 803 rows: 9.03 by row, 6.48 by instruction), hence
-`by_row`, for comparisons with the leaderboard.
+et al. 2024, arXiv 2404.04475). Two differences from the package: nothing is written into its
+folder, and difficulties are looked up by instruction. The package takes them by row, so after a
+missing row every row gets its neighbour's difficulty. Published scores of models with missing rows
+have that shift (text_davinci_001, 803 rows: 9.03 by row, 6.48 by instruction); `by_row` reproduces
+it for comparisons with the leaderboard.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class LengthControlled(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """What is fitted: the model's rows (preference in [0, 1]) and the gamed baselines', if any."""
+    """The data to fit: the model's rows (preference in [0, 1]) and the gamed baselines', if any."""
 
     variant: Variant
     rows: Any
@@ -80,14 +80,13 @@ def length_controlled(
 ) -> LengthControlled:
     """Return the length-controlled win rate of the annotations that have a preference.
 
-    Variant "length_controlled_v1" is the official formula,
-    tanh(length difference / its deviation) + difficulty + model, without intercept, L1 penalty,
-    C cross-validated in 5 groups, with two gamed baselines at total weight 0.2. It needs the data
-    and instructions that all belong to the benchmark; a subset of the 805 is fine. "length_only"
-    otherwise: tanh(length difference / its deviation) + model (the package's
-    length_controlled_minimal) with as many groups as there are prompts, at most 5. It is another
-    number, not an estimate of the official one (claude-2: 36.8 against 28.2; alpaca-7b: 19.5
-    against 5.9), and with few prompts its interval is wide.
+    Variant "length_controlled_v1" is the official formula, tanh(length difference / its deviation)
+    + difficulty + model, without intercept, L1 penalty, C cross-validated in 5 groups, with two
+    gamed baselines at total weight 0.2. It needs the data and instructions that all belong to the
+    benchmark; a subset of the 805 is fine. "length_only" otherwise: tanh(length difference / its
+    deviation) + model (the package's length_controlled_minimal) with as many groups as there are
+    prompts, at most 5. It is a different number, not an estimate of the official one (claude-2:
+    36.8 against 28.2; alpaca-7b: 19.5 against 5.9), and with few prompts its interval is wide.
 
     The interval comes from refits on bootstrap resamples of the prompts; a prompt brings its rows
     of the gamed baselines along, and those of prompts that were not annotated stay as they are. C
@@ -144,7 +143,7 @@ def _length_differences(annotations: Sequence[Annotation]) -> list[int]:
 
 
 def _without_fit(rows: Sequence[Annotation], variant: Variant) -> LengthControlled | None:
-    """Return the result where there is nothing to fit, else None."""
+    """Return the result if no fit is possible or needed, else None."""
     if not rows:
         return LengthControlled(None, variant, 0, reason="no annotation has a preference")
     n, differences = len(rows), set(_length_differences(rows))
@@ -167,7 +166,7 @@ def _without_fit(rows: Sequence[Annotation], variant: Variant) -> LengthControll
 
 
 def preference_of(row: Annotation) -> float:
-    """Return a row's preference; 0 is the package's old way to write a draw."""
+    """Return a row's preference in [1, 2]."""
     if row.preference is None:
         raise ValueError(f"{row.key}: no preference")
     return zero_is_a_draw(row.preference)
@@ -283,9 +282,9 @@ def length_control_source(setting: str) -> dict[str, str]:
 
 @contextmanager
 def _fit_contained() -> Iterator[None]:
-    """Keep to ourselves what the package's fit does: sklearn's global setting, and its warnings.
+    """Contain the side effects of the package's fit on sklearn's settings and on warnings.
 
-    The package asks for L1 by an argument that scikit-learn 1.8 deprecated and 1.10 removes.
+    The package requests L1 by an argument that scikit-learn 1.8 deprecated and 1.10 removes.
     """
     import sklearn
 

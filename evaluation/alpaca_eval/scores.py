@@ -1,33 +1,40 @@
-"""The scores of AlpacaEval annotations: for a run's artifact, and for a recorded file."""
+"""AlpacaEval scores: win rates, lengths and breakdowns, for a run and for a recorded file."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from statistics import NormalDist, stdev
 from typing import TYPE_CHECKING, Any
 
-from core.records import Score
+from core.records import DRAW, Score
 from evaluation.alpaca_eval.files import (
     BENCHMARK_SIZE,
     official_index,
     read_annotations,
-    require_one_table,
+    require_one_source,
 )
-from evaluation.alpaca_eval.length_control import LengthControlled, length_controlled
-from evaluation.alpaca_eval.tags import breakdown
-from evaluation.alpaca_eval.win_rate import average_lengths, discrete_win_rate, win_rate
+from evaluation.alpaca_eval.length_control import (
+    LengthControlled,
+    length_controlled,
+    preference_of,
+)
+from evaluation.alpaca_eval.tags import LENGTHS, tagging_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from core.records import Annotation, Tag
 
+UNTAGGED = "untagged"
 BOOTSTRAP = 200  # as AlpacaEvalSection.bootstrap
 
-# Leaderboard results whose recorded file lacks rows, with the published length-controlled number.
-# It was fitted with difficulties taken by row (see length_control.py); importing such a
-# file must give what was published, with the number by instruction beside it.
+# Leaderboard results whose recorded file lacks rows, with the published length-controlled number,
+# which was fitted with difficulties by row (see length_control.py).
 PUBLISHED_BY_ROW = {"text_davinci_001": 9.03}
+_Z = NormalDist().inv_cdf(0.975)
+_COMPLEXITY_BINS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10))
 _PUBLISHED_TOLERANCE = 0.2  # scikit-learn's builds choose C differently
 
 
@@ -41,14 +48,14 @@ def scores(
 ) -> list[Score]:
     """Return win_rate, discrete_win_rate, length_controlled_win_rate, avg_length and its reference.
 
-    With tags also the breakdowns of tags.py. The length-controlled score's detail names the variant
+    With tags also the breakdowns by tag. The length-controlled score's detail names the variant
     (see length_control.py).
 
     Raises:
         DataError: annotators or models are mixed, or the length-control data cannot be used.
         ConfigError: the hub cannot be reached.
     """
-    require_one_table(annotations, "annotations")
+    require_one_source(annotations, "annotations")
     controlled = length_controlled(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
     found = [
         win_rate(annotations),
@@ -62,20 +69,20 @@ def scores(
 def report(
     path: Path, length_control_data: str | None, *, bootstrap: int = BOOTSTRAP, seed: int = 0
 ) -> dict[str, Any]:
-    """Score a recorded annotation file: a JSON object, absent numbers None.
+    """Score a recorded annotation file; return a JSON object, absent numbers None.
 
     `n` counts annotations with a preference. `n_missing` counts those without one and, if all the
     file's instructions are the benchmark's, also those of the 805 that it lacks (`n_absent`).
     `length_controlled_win_rate` looks up difficulties by instruction. For a file that lacks rows
     `..._by_row` is the package's number beside `..._by_instruction` (both None otherwise); only
-    where a published number is known to be the one by row (`PUBLISHED_BY_ROW`), and is met, does
-    it stand as the length-controlled win rate. `length_control_note` says so.
+    where a published number is known to be by row (`PUBLISHED_BY_ROW`) and is reproduced is it the
+    length-controlled win rate. `length_control_note` says so.
 
     Raises:
         DataError: the file cannot be read, or mixes annotators or models.
     """
     annotations = read_annotations(path)
-    require_one_table(annotations, str(path))
+    require_one_source(annotations, str(path))
     controlled = length_controlled(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
     wins, note = win_rate(annotations), controlled.reason
     absent = _absent(annotations)
@@ -151,3 +158,110 @@ def _absent(annotations: Sequence[Annotation]) -> int:
 
 def _shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def win_rate(annotations: Sequence[Annotation], *, key: str = "win_rate") -> Score:
+    """Return 100·mean(preference − 1) over the annotations that have a preference.
+
+    100 is always preferred, 50 chance, 0 never. Annotations
+    without a preference are `missing`, by reason in the detail, and lower n. The standard error is
+    the sample's over √n; the interval is the normal approximation from it, cut to [0, 100], and
+    absent with fewer than two. Detail: wins (preference over 1.5), losses, draws.
+    """
+    return _mean_score(key, annotations, [preference_of(r) - 1 for r in _annotated(annotations)])
+
+
+def discrete_win_rate(annotations: Sequence[Annotation]) -> Score:
+    """Return the win rate with each preference rounded to a win, a draw (exactly 1.5) or a loss.
+
+    Source: alpaca_eval/metrics/winrate.py: (wins + draws / 2) / n.
+    """
+    half = DRAW - 1
+    wins = [preference_of(row) - 1 for row in _annotated(annotations)]
+    rounded = [half if win == half else float(win > half) for win in wins]
+    return _mean_score("discrete_win_rate", annotations, rounded)
+
+
+def average_lengths(annotations: Sequence[Annotation]) -> list[Score]:
+    """Return the mean characters of the model's answers (avg_length) and of the reference's.
+
+    Over all annotations, also those the judge gave no preference for; None without any. Answers and
+    references that are absent ("no_answer", "no_reference") are left out of their own mean.
+    """
+    model = [len(row.output_2) for row in annotations if row.missing != "no_answer"]
+    reference = [len(row.output_1) for row in annotations if row.missing != "no_reference"]
+    return [
+        _length_score("avg_length", model, len(annotations)),
+        _length_score("avg_length_reference", reference, len(annotations)),
+    ]
+
+
+def _annotated(annotations: Sequence[Annotation]) -> list[Annotation]:
+    return [row for row in annotations if row.preference is not None]
+
+
+def _mean_score(key: str, annotations: Sequence[Annotation], wins: Sequence[float]) -> Score:
+    n = len(wins)
+    reasons = Counter(str(row.missing) for row in annotations if row.preference is None)
+    missing = len(annotations) - n
+    if not n:
+        return Score(key, None, 0, missing, reason="no annotation has a preference")
+    value = 100 * math.fsum(wins) / n
+    error = 100 * stdev(wins) / math.sqrt(n) if n > 1 else None
+    half = DRAW - 1
+    detail = {
+        "wins": sum(win > half for win in wins),
+        "losses": sum(win < half for win in wins),
+        "draws": sum(win == half for win in wins),
+        **{f"missing_{reason}": count for reason, count in sorted(reasons.items())},
+    }
+    return Score(
+        key,
+        value,
+        n,
+        missing,
+        low=max(0.0, value - _Z * error) if error is not None else None,
+        high=min(100.0, value + _Z * error) if error is not None else None,
+        stderr=error,
+        detail=detail,
+    )
+
+
+def _length_score(key: str, lengths: Sequence[int], total: int) -> Score:
+    if not lengths:
+        return Score(key, None, 0, total, reason="no answers")
+    mean = math.fsum(lengths) / len(lengths)
+    return Score(key, mean, len(lengths), total - len(lengths))
+
+
+def breakdown(annotations: Sequence[Annotation], tags: Iterable[Tag]) -> list[Score]:
+    """Return the win rate by category, complexity and expected length, each with its n.
+
+    Keys are "win_rate/category/…", "win_rate/complexity/1-2" and "win_rate/length/…", in the order
+    of the prompt; groups without annotations are left out. Annotations without a parsed tag form
+    the group "untagged", so that the groups of each kind add up to all annotations.
+    """
+    by_key = {tag.key: tag for tag in tags}
+    kinds: list[tuple[str, Sequence[str], Callable[[Tag], str | None]]] = [
+        ("category", tagging_prompt().categories, lambda tag: tag.category),
+        ("complexity", [f"{low}-{high}" for low, high in _COMPLEXITY_BINS], _bin),
+        ("length", LENGTHS, lambda tag: tag.length),
+    ]
+    scores = []
+    for kind, groups, group_of in kinds:
+        members: dict[str, list[Annotation]] = {group: [] for group in (*groups, UNTAGGED)}
+        for annotation in annotations:
+            found = by_key.get(annotation.key)
+            members[(found and group_of(found)) or UNTAGGED].append(annotation)
+        scores += [
+            win_rate(rows, key=f"win_rate/{kind}/{group}")
+            for group, rows in members.items()
+            if rows
+        ]
+    return scores
+
+
+def _bin(tag: Tag) -> str | None:
+    if tag.complexity is None:
+        return None
+    return next(f"{low}-{high}" for low, high in _COMPLEXITY_BINS if low <= tag.complexity <= high)

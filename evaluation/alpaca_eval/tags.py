@@ -1,4 +1,4 @@
-"""What kind of instruction is it? A judge's tags, and the win rate broken down by them.
+"""Tags of AlpacaEval instructions by a judge.
 
 Paper, Figures 4 and 11 and Table 6: category, complexity from 1 to 10, expected answer length.
 """
@@ -9,26 +9,23 @@ import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import judges.rubrics
 from core.progress import track
 from core.records import Tag, user
 from core.store import Built
-from evaluation.alpaca_eval.win_rate import win_rate
 from judges.asking import Ask, settle_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
-    from core.records import Annotation, Score
     from core.store import Partial
+    from evaluation.generate import Keyed
     from judges.asking import Judge, Reply
 
 LENGTHS = ("1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs")
-UNTAGGED = "untagged"
 MAX_TOKENS = 100  # three short lines
-_BINS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10))
 _FIELD = re.compile(
     r"(?P<name>category|complexity|length)[*_`\s]*:[*_`\s]*(?P<value>.*?)[*_`\s,.;]*"
     r"(?=(?:^|[\s,;*_`])(?:category|complexity|length)[*_`\s]*:|\n|\Z)",
@@ -36,20 +33,6 @@ _FIELD = re.compile(
 )
 _COMPLEXITY = re.compile(r"([0-9]{1,2})(?:\.0+)?(?:\s*(?:/|out of)\s*10)?", re.IGNORECASE)
 _LETTERED = re.compile(r"\(?(?P<letter>[a-e])[).:]?(?:\s+(?P<words>.+))?", re.IGNORECASE)
-
-
-class Instruction(Protocol):
-    """An instruction with a key of its own."""
-
-    @property
-    def key(self) -> str:
-        """The instruction's identity."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """The instruction."""
-        ...
 
 
 class Tagging(NamedTuple):
@@ -70,11 +53,11 @@ def tagging_prompt() -> Tagging:
 
 
 def tag(
-    judge: Judge, instructions: Sequence[Instruction], *, allowed_failures: float, out: Partial
+    judge: Judge, instructions: Sequence[Keyed], *, allowed_failures: float, out: Partial
 ) -> Built:
-    """Write one tag per instruction, leaving out those `out` has already; decoding is greedy.
+    """Write one tag per instruction that `out` lacks; decoding is greedy.
 
-    A reply that cannot be read, is refused or does not fit is an outcome, counted by its reason.
+    Unparsed, refused and too long requests are rows too, counted by reason.
 
     Raises:
         JudgeFailed: more than `allowed_failures` of the requests failed.
@@ -106,73 +89,43 @@ def tag(
 
 
 def read_tag(reply: Reply) -> Tag:
-    """Read "Category: …, Complexity: …, Length: …", on one line or three.
+    """Parse "Category: …, Complexity: …, Length: …", on one line or three.
 
-    The last of each counts. `unparsed` lists what could not be read ("category+length"), or is why
-    there are no words ("refused", "too_long", "empty"); the fields that could be read are kept.
+    The last of each counts. `unparsed` lists the fields that could not be parsed
+    ("category+length"), or is the reason for no reply ("refused", "too_long", "empty"); the other
+    fields are kept.
     """
     if reply.finish in ("refused", "too_long"):
         return Tag(reply.key, None, None, None, reply.finish, reply.text)
     if not reply.text.strip():
         return Tag(reply.key, None, None, None, "empty", reply.text)
-    said = {found["name"].lower(): found["value"].strip() for found in _FIELD.finditer(reply.text)}
-    category = _category(said.get("category", ""))
-    complexity = _complexity(said.get("complexity", ""))
-    length = _length(said.get("length", ""))
+    fields = {
+        found["name"].lower(): found["value"].strip() for found in _FIELD.finditer(reply.text)
+    }
+    category = _category(fields.get("category", ""))
+    complexity = _complexity(fields.get("complexity", ""))
+    length = _length(fields.get("length", ""))
     named = {"category": category, "complexity": complexity, "length": length}
-    unread = [name for name, value in named.items() if value is None]
-    return Tag(reply.key, category, complexity, length, "+".join(unread) or None, reply.text)
+    missing = [name for name, value in named.items() if value is None]
+    return Tag(reply.key, category, complexity, length, "+".join(missing) or None, reply.text)
 
 
-def breakdown(annotations: Sequence[Annotation], tags: Iterable[Tag]) -> list[Score]:
-    """Return the win rate by category, complexity and expected length, each with its n.
-
-    Keys are "win_rate/category/…", "win_rate/complexity/1-2" and "win_rate/length/…", in the order
-    of the prompt; groups without annotations are left out. Annotations without a readable tag form
-    the group "untagged", so that the groups of each kind add up to all annotations.
-    """
-    by_key = {tag.key: tag for tag in tags}
-    kinds: list[tuple[str, Sequence[str], Callable[[Tag], str | None]]] = [
-        ("category", tagging_prompt().categories, lambda tag: tag.category),
-        ("complexity", [f"{low}-{high}" for low, high in _BINS], _bin),
-        ("length", LENGTHS, lambda tag: tag.length),
-    ]
-    scores = []
-    for kind, groups, group_of in kinds:
-        members: dict[str, list[Annotation]] = {group: [] for group in (*groups, UNTAGGED)}
-        for annotation in annotations:
-            found = by_key.get(annotation.key)
-            members[(found and group_of(found)) or UNTAGGED].append(annotation)
-        scores += [
-            win_rate(rows, key=f"win_rate/{kind}/{group}")
-            for group, rows in members.items()
-            if rows
-        ]
-    return scores
-
-
-def _bin(tag: Tag) -> str | None:
-    if tag.complexity is None:
-        return None
-    return next(f"{low}-{high}" for low, high in _BINS if low <= tag.complexity <= high)
-
-
-def _category(said: str) -> str | None:
+def _category(text: str) -> str | None:
     categories = {_plain(name): name for name in tagging_prompt().categories}
-    return categories.get(_plain(said))
+    return categories.get(_plain(text))
 
 
-def _complexity(said: str) -> int | None:
-    found = _COMPLEXITY.fullmatch(said)
+def _complexity(text: str) -> int | None:
+    found = _COMPLEXITY.fullmatch(text)
     value = int(found[1]) if found else 0
     return value if 1 <= value <= 10 else None  # noqa: PLR2004 - the prompt's range
 
 
-def _length(said: str) -> str | None:
+def _length(text: str) -> str | None:
     names = {_plain(name): name for name in LENGTHS}
-    if exact := names.get(_plain(said)):
+    if exact := names.get(_plain(text)):
         return exact
-    found = _LETTERED.fullmatch(said)
+    found = _LETTERED.fullmatch(text)
     if not found:
         return None
     named = LENGTHS["abcde".index(found["letter"].lower())]
@@ -181,5 +134,5 @@ def _length(said: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Return a name without what does not tell two names apart: case, spaces, quotes, brackets."""
+    """Normalise a name: without case, spaces, quotes and brackets."""
     return re.sub(r"[\s\"'“”<>\[\]]+", "", text.replace("–", "-")).lower()

@@ -21,7 +21,7 @@ from core.run_lock import locked
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built, Key, Store
 from evaluation.alpaca_eval import scores as alpaca_scores
-from evaluation.alpaca_eval.files import read_annotations, require_one_table
+from evaluation.alpaca_eval.files import read_annotations, require_one_source
 from evaluation.alpaca_eval.length_control import length_control_source
 from evaluation.mt_bench import scores as mt_bench_scores
 from evaluation.mt_bench.fastchat_files import read_judgments
@@ -67,7 +67,7 @@ def import_results(
 
 def _annotations(store: Store, path: Path, data: str | None, *, redo: bool) -> str:
     rows = read_annotations(path)
-    require_one_table(rows, str(path))
+    require_one_source(rows, str(path))
     first = rows[0]
     facts = {
         "imported": path.name,

@@ -1,22 +1,35 @@
-"""LLMBar: can a pairwise judge tell which of two answers follows the instruction?
+"""LLMBar: agreement of a pairwise judge with human labels on instruction following.
 
 Source: Zeng et al. 2024, "Evaluating Large Language Models at Evaluating Instruction Following".
-The files ({input, output_1, output_2, label}) are the authors' and are read, never shipped.
+The files ({input, output_1, output_2, label}) are the authors' and are not shipped.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from core.errors import DataError
 from core.intervals import share_score
-from core.records import Score, Verdict
+from core.progress import track
+from core.records import Verdict
+from core.reductions import combine_all
+from engines.opening import open_engine
 from evaluation.files.json_rows import read_rows
-from judges.pairwise import Comparison
+from evaluation.judge import judge_folder, open_judge
+from evaluation.run import engine_section
+from judges.asking import settle_failures
+from judges.comparison_health import measure_comparisons
+from judges.pair_prompts import pair_prompt
+from judges.pairwise import Comparison, judge_orders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from core.evaluation_config import JudgeBackendSection
+    from core.records import Score
+    from engines.engine import Engine
+    from judges.asking import Reply
 
 Side: TypeAlias = Literal["A", "B"]
 
@@ -26,21 +39,21 @@ CHANCE = 50.0
 _NOTHING = "no verdict to count"
 
 
-class Items(NamedTuple):
-    """A file's comparisons (output_1 is A), and which side is right by comparison key."""
+class LabelledPairs(NamedTuple):
+    """A file's comparisons (output_1 is A), and the right side by comparison key."""
 
     comparisons: list[Comparison]
     labels: dict[str, Side]
 
 
-def load(path: Path) -> Items:
-    """Read one of LLMBar's files; keys are the file's name and the item's place from 0.
+def load(path: Path) -> LabelledPairs:
+    """Read one of LLMBar's files; keys are the file's name and the item's index.
 
     Raises:
         DataError: a field is missing or not text, or a label is not 1 or 2.
     """
     name = path.name.split(".")[0]
-    items = Items([], {})
+    items = LabelledPairs([], {})
     for number, row in read_rows(path):
         for field in _TEXTS:
             if not isinstance(row.get(field), str):
@@ -56,7 +69,7 @@ def load(path: Path) -> Items:
 
 
 def always_longer(comparisons: Sequence[Comparison]) -> list[Verdict]:
-    """Return the verdicts of a judge that only counts characters; equal lengths are a tie."""
+    """Return the verdicts of the baseline that prefers the longer answer; equal lengths tie."""
     return [
         Verdict(item.key, item.prompt_key or item.key, item.a, item.b, _longer(item))
         for item in comparisons
@@ -71,10 +84,10 @@ def _longer(item: Comparison) -> Literal["A", "B", "tie"]:
 def agreement(verdicts: Sequence[Verdict], labels: Mapping[str, Side]) -> list[Score]:
     """Return a judge's agreement with the labels in %, its tie rate and its parse rate.
 
-    A tie is two orders that disagree, one of which is right: it counts half, so that the number is
-    LLMBar's own average over both orders and chance is 50; `detail` has ties left out and ties as
-    wrong, and the counts. Comparisons without a readable verdict, or without a verdict at all, are
-    missing. Wilson intervals, on the safe side where there are ties.
+    A tie is two orders that disagree, one of which is right: it counts half, so that the value is
+    LLMBar's own average over both orders and chance is 50; `detail` has the value without ties and
+    with ties as wrong, and the counts. Comparisons without a readable verdict are missing. Wilson
+    intervals, conservative where there are ties.
 
     Raises:
         ValueError: a verdict has no label, or an item has two verdicts.
@@ -104,3 +117,65 @@ def agreement(verdicts: Sequence[Verdict], labels: Mapping[str, Side]) -> list[S
 
 def _percent(part: float, n: int) -> float | None:
     return 100 * part / n if n else None
+
+
+def report(
+    path: Path,
+    section: JudgeBackendSection,
+    *,
+    prompt: str,
+    cassette: Path,
+    limit: int | None,
+    dtype: str,
+) -> dict[str, Any]:
+    """Judge a file of LLMBar in both orders and compare with its labels; numbers in percent.
+
+    Replies are recorded in `cassette`; a second call sends no requests.
+
+    Raises:
+        DataError: the file is not in LLMBar's format.
+        ConfigError: the judge cannot be opened.
+        JudgeFailed: requests failed permanently; received replies are recorded.
+    """
+    items = load(path)
+    comparisons = items.comparisons[:limit]
+    labels = {item.key: items.labels[item.key] for item in comparisons}
+
+    def engine() -> Engine:
+        return open_engine(judge_folder(section.model), engine_section(dtype))
+
+    judge = open_judge(section, cassette, engine, seed=0)
+    failures: list[Reply] = []
+    orders = {}
+    with track(f"{judge.name} judges {path.name}", 2 * len(comparisons)) as advance:
+        for verdict in judge_orders(judge, comparisons, pair_prompt(prompt), failures=failures):
+            orders[verdict.key] = verdict
+            advance()
+    settle_failures(failures, 2 * len(comparisons), allowed_share=0)
+    lengths = {c.key: (len(c.answer_a), len(c.answer_b)) for c in comparisons}
+    found = agreement(combine_all(orders), labels)
+    longer = agreement(always_longer(comparisons), labels)[0]
+    return {
+        "file": str(path),
+        "judge": judge.name,
+        "prompt": prompt,
+        "n": len(comparisons),
+        **{score.key: _score_fields(score) for score in found},
+        "chance": CHANCE,
+        "always_longer": _score_fields(longer),
+        "judge_health": {
+            m.key: {"value": m.value, "n": m.n}
+            for m in measure_comparisons(list(orders.values()), lengths)
+        },
+    }
+
+
+def _score_fields(score: Score) -> dict[str, Any]:
+    return {
+        "value": score.value,
+        "low": score.low,
+        "high": score.high,
+        "n": score.n,
+        "missing": score.missing,
+        **(score.detail or {}),
+    }

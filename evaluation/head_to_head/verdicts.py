@@ -1,11 +1,12 @@
 """Win / tie / lose of two models on the same prompts (paper, section 3.2.1 and Figure 3).
 
 Both presentation orders are judged; if they disagree the verdict is a tie. A prompt is one
-observation: its two orders are never counted apart.
+observation: its two orders are never counted separately.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.intervals import bootstrap_mean, share_score
@@ -30,7 +31,7 @@ _NOTHING = "no verdict could be read"
 
 
 class Side(NamedTuple):
-    """One of the two models: its name, and its answers by prompt."""
+    """One of the two models: name, and answers by prompt key."""
 
     name: str
     answers: Mapping[str, Generation]
@@ -47,8 +48,8 @@ def judge_matchup(
 ) -> Built:
     """Write a verdict per prompt and order, from the left model's side.
 
-    Equal answers are a tie that nobody is asked about; a prompt that one of them could not answer
-    is an unread comparison. Both have one row, under the prompt's key alone.
+    Identical answers are a tie without a request; a prompt that one model could not answer has no
+    verdict ("no_answer"). Both have one row, under the prompt's key alone.
     """
     items = []
     for key in sorted(left.answers.keys() & right.answers.keys()):
@@ -84,17 +85,24 @@ def scores(
 ) -> list[Score]:
     """Return win, tie and lose rates in percent, with intervals and an exact sign test.
 
-    `lengths` maps each prompt to both answers' characters. Unread comparisons are left out and
-    counted as missing. `net` is win minus lose, whose interval says whether the two differ;
-    `sign_test` is the two-sided p-value of wins against losses with ties dropped (1 if there are
-    only ties, None without any verdict). `judge/...` describes the judge.
+    `lengths` maps each prompt to both answers' lengths in characters. Comparisons without a
+    readable verdict are counted as missing. `net` is win minus lose; `sign_test` is the two-sided
+    p-value of wins against losses with ties dropped (1 if there are only ties, None without any
+    verdict). `judge/...` is the judge's health.
     """
     verdicts = combine_all({verdict.key: verdict for verdict in orders})
     read = [v for v in verdicts if v.winner is not None]
     missing = len(verdicts) - len(read)
     reasons = _reasons(verdicts)
     found = [
-        _share(name, sum(v.winner == side for v in read), len(read), missing, reasons)
+        share_score(
+            name,
+            sum(v.winner == side for v in read),
+            len(read),
+            missing,
+            reason=_NOTHING,
+            detail=(reasons or None) if read else reasons,
+        )
         for name, side in (("win", "A"), ("tie", "tie"), ("lose", "B"))
     ]
     found.append(_net(read, missing, reasons, seed))
@@ -122,31 +130,14 @@ def scores(
     ]
 
 
-def _share(name: str, hits: int, n: int, missing: int, reasons: dict[str, int]) -> Score:
-    """Return a rate in percent with Wilson's interval, which has a width even at 0 and 100."""
-    detail = reasons or (None if n else reasons)
-    return share_score(name, hits, n, missing, reason=_NOTHING, detail=detail)
-
-
 def _net(read: Sequence[Verdict], missing: int, reasons: dict[str, int], seed: int) -> Score:
     points = {"A": 100.0, "B": -100.0, "tie": 0.0}
     values = [points[v.winner] for v in read if v.winner is not None]
     if not values:
         return Score("net", None, 0, missing, reason=_NOTHING, detail=reasons)
-    interval = bootstrap_mean(values, seed=seed)
-    return Score(
-        "net",
-        sum(values) / len(values),
-        len(values),
-        missing,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-    )
+    low, high = bootstrap_mean(values, seed=seed) or (None, None)
+    return Score("net", sum(values) / len(values), len(values), missing, low, high)
 
 
 def _reasons(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for verdict in verdicts:
-        if verdict.unparsed is not None:
-            counted[verdict.unparsed] = counted.get(verdict.unparsed, 0) + 1
-    return counted
+    return dict(Counter(v.unparsed for v in verdicts if v.unparsed is not None))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from evaluation.human.votes import VoteChoice
 
 AGREEMENT, UNTIED, VOTES = "judge/agreement", "judge/agreement_untied", "judge/vote_agreement"
+_NOTHING = "no item that both have judged"
 
 
 class _JudgedItem(NamedTuple):
@@ -75,9 +76,9 @@ def absent(reason: str) -> list[Score]:
 
 def _agreement(key: str, both: Sequence[_JudgedItem], missing: int) -> Score:
     n = len(both)
-    same = sum(one.people == one.judge for one in both)
     if not n:
-        return Score(key, None, 0, missing, reason="no item that both have judged")
+        return Score(key, None, 0, missing, reason=_NOTHING)
+    same = sum(one.people == one.judge for one in both)
     people, judge = Counter(one.people for one in both), Counter(one.judge for one in both)
     chance = sum(people[choice] * judge[choice] for choice in CHOICES) / n**2
     kappa = (same / n - chance) / (1 - chance) if chance < 1 else None
@@ -88,7 +89,7 @@ def _agreement(key: str, both: Sequence[_JudgedItem], missing: int) -> Score:
 
 def _with_votes(both: Sequence[_JudgedItem], missing: int, seed: int) -> Score:
     if not both:
-        return Score(VOTES, None, 0, missing, reason="no item that both have judged")
+        return Score(VOTES, None, 0, missing, reason=_NOTHING)
     same = [float(sum(choice == one.judge for choice in one.item.choices)) for one in both]
     counts = [float(len(one.item.votes)) for one in both]
     low, high = bootstrap_ratio(same, counts, seed=seed) or (None, None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHOICES: tuple[VoteChoice, ...] = get_args(VoteChoice)
 _IN_ORDER = ("A", "tie", "B")  # for ordinal agreement a tie lies between the two
 POINTS = {"A": 100.0, "tie": 0.0, "B": -100.0}
+_RATES: tuple[tuple[str, VoteChoice], ...] = (("win", "A"), ("tie", "tie"), ("lose", "B"))
 _NOTHING = "no item has the votes of all annotators yet"
 
 
@@ -121,9 +122,15 @@ def _rates(found: Sequence[Majority], missing: int, ties: dict[str, int], seed: 
     n = len(found)
     counts = Counter(one.choice for one in found)
     rates = [
-        _percent("win", counts["A"], n, missing),
-        _percent("tie", counts["tie"], n, missing, ties),
-        _percent("lose", counts["B"], n, missing),
+        share_score(
+            key,
+            counts[choice],
+            n,
+            missing,
+            reason=_NOTHING,
+            detail=ties if n and key == "tie" else None,
+        )
+        for key, choice in _RATES
     ]
     if not n:
         nothing = [Score(key, None, 0, missing, reason=_NOTHING) for key in ("net", "sign_test")]
@@ -137,12 +144,6 @@ def _rates(found: Sequence[Majority], missing: int, ties: dict[str, int], seed: 
         Score("net", sum(points) / n, n, missing, low, high),
         Score("sign_test", p, decided, missing, detail={"ties": counts["tie"]}),
     ]
-
-
-def _percent(
-    key: str, hits: int, n: int, missing: int, detail: dict[str, int] | None = None
-) -> Score:
-    return share_score(key, hits, n, missing, reason=_NOTHING, detail=detail if n else None)
 
 
 def _alphas(items: Sequence[ItemVotes], seed: int) -> list[Score]:

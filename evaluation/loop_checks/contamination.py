@@ -1,6 +1,6 @@
-"""Generated training prompts against every evaluation item: was the exam in the textbook?
+"""Contamination: generated training prompts that overlap with evaluation items.
 
-Two kinds of overlap: a run of words in common, and ROUGE-L as in the self-instruction filter, which
+Two kinds of overlap: a shared n-gram of words, and ROUGE-L as in the self-instruction filter, which
 also finds paraphrases.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.intervals import share_score
 from core.progress import track
-from core.records import Flag, Score
+from core.records import Flag
 from core.rouge_l import Pool
 from core.store import Built
 
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from core.evaluation_config import ContaminationSection
+    from core.records import Score
     from core.store import Partial
     from evaluation.benchmark import EvaluationItem
 
-LEAST_WORDS = 4  # fewer are no evidence: "tell me more" is in everything
+LEAST_WORDS = 4  # shorter texts ("tell me more") match everywhere
 _WORD = re.compile(r"[^\W_]+")
 
 Gram = tuple[str, ...]
 
 
 class Overlap(NamedTuple):
-    """Places of a prompt and an item in their lists, and how much they share."""
+    """Indices of a prompt and an item, and the amount of overlap."""
 
     prompt: int
     item: int

@@ -17,7 +17,7 @@ from core.records import Judgment, Score, user
 from core.reductions import mean_scores
 from core.store import Built
 from engines.engine import Sampled
-from evaluation.agreement.correlation import spearman
+from evaluation.agreement.order_metrics import spearman
 from judges.asking import Ask, Reply, settle_failures
 from judges.pointwise import Subject, judgment_key, read_judgment
 from judges.rubrics import Rubric, load_rubric

@@ -1,8 +1,8 @@
 """FastChat's files of MT-Bench answers and judgments, read and written.
 
-Schemas as in fschat 0.2.36, fastchat/llm_judge (gen_model_answer.py, common.py). What is written
-here can be read by its show_result.py. A judge's words are read again rather than the recorded
-score believed; where the two differ, that is counted.
+Schemas as in fschat 0.2.36, fastchat/llm_judge (gen_model_answer.py, common.py); its show_result.py
+reads the files written here. Scores are parsed again from the judge's replies, and differences from
+the recorded scores are counted.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import DataError, disk_errors_named
 from core.evaluation_config import MtBenchSection
 from core.jsonl import write_lines
-from core.records import Generation, TurnJudgment
+from core.records import TurnJudgment
 from evaluation.files.json_rows import number, read_rows
+from evaluation.generate import ANSWERED
 from evaluation.mt_bench import scores as mt_bench_scores
 from evaluation.mt_bench.questions import (
     TEMPERATURES,
     TURNS,
-    answer_turns,
     load_questions,
     question_number,
 )
@@ -30,61 +30,62 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from core.records import Generation
     from evaluation.mt_bench.questions import Question
 
 UNPARSED = -1
 """FastChat's score for a reply without a readable rating."""
 
 NO_ANSWER = "$ERROR$"
-"""What FastChat writes in place of an answer that failed."""
+"""FastChat's placeholder for a failed answer."""
 
 
-class Judged(NamedTuple):
-    """A recorded judgment: as read here, and the score the file gives (None for FastChat's −1)."""
+class RecordedJudgment(NamedTuple):
+    """A judgment as parsed here, and the recorded score (None for FastChat's −1)."""
 
     judgment: TurnJudgment
     recorded: float | None
 
     @property
     def differs(self) -> bool:
-        """Whether the judge's words say something else than the recorded score."""
+        """Whether the parsed score differs from the recorded one."""
         return self.judgment.score != self.recorded
 
 
 def report(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the scores of every model in a judgment file, from the judge's own words.
+    """Return the scores of every model in a judgment file, parsed from the judge's replies.
 
     Returns, by model (all JSON values): "overall", "low", "high" (95 %), "turn_1", "turn_2",
     "math_coding_reasoning", "rest", "by_category"; "n" judgments with a score, "n_unparsed" without
     (FastChat's −1), "unparsed" the reasons, "n_absent" turns of the 80 questions that were not
     judged, "n_duplicates" judgments of a turn judged before, "duplicates" their names,
     "n_other_answers" those of them that judged another answer (two runs of a model under one name),
-    "n_reparse_mismatch" recorded scores that the judge's words contradict; "judge"; and the spread
+    "n_reparse_mismatch" recorded scores that differ from the parsed ones; "judge"; and the spread
     of repeated judgments, "turn_sd", "overall_sd", "overall_by_draw" (see
-    `evaluation.mt_bench_scores.Spread`). Duplicates count in the means, as in FastChat.
+    `evaluation.mt_bench.scores.Spread`). Duplicates count in the means, as in FastChat.
 
     Raises:
         DataError: no or malformed lines, a question that is not MT-Bench's, or more than one judge.
         ConfigError: the package that holds the questions is not installed.
     """
     questions = load_questions(MtBenchSection())
-    by_model: dict[str, list[Judged]] = defaultdict(list)
+    by_model: dict[str, list[RecordedJudgment]] = defaultdict(list)
     judges = set()
     for found in read_judgments(path, questions):
         by_model[found.judgment.model].append(found)
         judges.add(found.judgment.judge)
     if len(judges) > 1:
         listed = ", ".join(sorted(judges))
-        what = f"judgments of more than one judge ({listed}) make no table: split the file by judge"
+        what = f"judgments of several judges ({listed}) cannot be averaged: split the file by judge"
         raise DataError(path, None, what)
     turns = len(questions) * len(TURNS)
     return {model: _summary(found, turns) for model, found in sorted(by_model.items())}
 
 
-def read_judgments(path: Path, questions: Sequence[Question]) -> list[Judged]:
+def read_judgments(path: Path, questions: Sequence[Question]) -> list[RecordedJudgment]:
     """Read single-answer judgments (model_judgment/<judge>_single.jsonl, also gzipped).
 
-    A turn that was judged before gets the next `draw`. The score is what the judge's words say.
+    A turn that was judged before gets the next `draw`. The score is parsed from the reply.
 
     Raises:
         DataError: the file is missing, a line is malformed, or a question is not in `questions`.
@@ -95,7 +96,7 @@ def read_judgments(path: Path, questions: Sequence[Question]) -> list[Judged]:
     for line, row in read_rows(path):
         question, turn = question_number(row, path, line), row.get("turn")
         if question not in categories:
-            raise DataError(path, line, f"question {question} is none of MT-Bench's questions")
+            raise DataError(path, line, f"question {question} is not one of MT-Bench's questions")
         if turn not in TURNS:
             raise DataError(path, line, f"turn: expected 1 or 2, found {turn!r}")
         model, reply = _text(row, "model", path, line), _text(row, "judgment", path, line)
@@ -117,58 +118,29 @@ def read_judgments(path: Path, questions: Sequence[Question]) -> list[Judged]:
             score=rating.value,
             unparsed=rating.unparsed,
         )
-        found.append(Judged(judgment, _recorded(row, path, line)))
+        found.append(RecordedJudgment(judgment, _recorded(row, path, line)))
     return found
 
 
 def write_judgments(path: Path, judgments: Iterable[TurnJudgment]) -> None:
     """Write judgments in FastChat's schema; those without a score get its −1.
 
-    Every draw is a line of its own (show_result averages them). `tstamp` is 0: the time is not
-    recorded, and nothing in FastChat reads it.
+    Every draw is a separate line (show_result averages them). `tstamp` is 0: the time is not
+    recorded, and FastChat does not read it.
     """
     with disk_errors_named(path):
         write_lines(path, (json.dumps(_fastchat(j), ensure_ascii=False) for j in judgments))
 
 
-def read_answers(path: Path) -> list[Generation]:
-    """Read answers (model_answer/<model>.jsonl, also gzipped), two rows per question.
-
-    FastChat records neither the prompts, here "", nor token counts, here 0. An answer that says
-    "$ERROR$" has the finish "failed" and no words; the others have "stop".
-
-    Raises:
-        DataError: the file is missing, a line is malformed, or a question is answered twice.
-    """
-    found: dict[str, Generation] = {}
-    for line, row in read_rows(path):
-        question = question_number(row, path, line)
-        for turn, text in zip(TURNS, answer_turns(row, path, line), strict=True):
-            key = f"{question}/t{turn}"
-            if key in found:
-                raise DataError(path, line, f"question {question} is answered a second time")
-            failed = text == NO_ANSWER
-            found[key] = Generation(
-                key=key,
-                prompt_key=str(question),
-                prompt="",
-                text="" if failed else text,
-                tokens=0,
-                finish="failed" if failed else "stop",
-                turn=turn,
-            )
-    return list(found.values())
-
-
 def write_answers(path: Path, answers: Iterable[Generation], *, model: str) -> None:
     """Write a model's answers in FastChat's schema, by question; see `write_judgments` on time.
 
-    A turn without an answer says "$ERROR$", as where a request of FastChat's own fails.
+    A turn without an answer is "$ERROR$", as after a failed request in FastChat.
     """
     turns: dict[int, dict[int, str]] = defaultdict(dict)
     for answer in answers:
-        said = answer.finish in {"stop", "length"}
-        turns[int(answer.prompt_key)][answer.turn] = answer.text if said else NO_ANSWER
+        answered = answer.finish in ANSWERED
+        turns[int(answer.prompt_key)][answer.turn] = answer.text if answered else NO_ANSWER
     rows = (
         {
             "question_id": question,
@@ -183,7 +155,7 @@ def write_answers(path: Path, answers: Iterable[Generation], *, model: str) -> N
         write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-def _summary(found: Sequence[Judged], turns: int) -> dict[str, Any]:
+def _summary(found: Sequence[RecordedJudgment], turns: int) -> dict[str, Any]:
     judgments = [f.judgment for f in found]
     scores = {score.key: score for score in mt_bench_scores.scores(judgments)}
     overall = scores[mt_bench_scores.OVERALL]
@@ -227,7 +199,7 @@ def _fastchat(judgment: TurnJudgment) -> dict[str, Any]:
 
 def _recorded(row: dict[str, Any], path: Path, line: int) -> float | None:
     score = number(path, line, row, "score")
-    # FastChat keeps whatever stands in the brackets; outside the scale it is no grade.
+    # FastChat keeps any number in the brackets; outside the scale it is not a grade.
     return score if LOWEST <= score <= HIGHEST else None
 
 

@@ -48,11 +48,10 @@ def answer(
 ) -> Built:
     """Write an answer per question and turn; turn 2 sees the model's own answer to turn 1.
 
-    Spaces around an answer are removed, as FastChat does, before turn 2 and the judge see it. An
-    answer that the token limit cut is used as it is. A prompt too long for the model is an answer
-    of no words ("too_long"); without an answer to turn 1 there is no conversation to go on with,
-    so its turn 2 is "not_asked". (FastChat puts the word "$ERROR$" in place of both and has it
-    graded.)
+    Answers are stripped, as in FastChat, before turn 2 and the judge see them; one cut by the token
+    limit is used as it is. A prompt too long for the model gives an empty answer ("too_long"), and
+    without an answer to turn 1, turn 2 is "not_asked". (FastChat writes "$ERROR$" for both and has
+    it graded.)
     """
     wanted = len(questions) * len(TURNS)
     with track("MT-Bench answers", wanted, resumed=len(out.rows)) as advance:
@@ -67,8 +66,8 @@ def answer(
     )
 
 
-class _Grading(NamedTuple):
-    """A judgment without its reply, and the request for it; None if there is nothing to ask."""
+class _PendingJudgment(NamedTuple):
+    """A judgment without its reply, and its request; None if the turn has no answer."""
 
     row: TurnJudgment
     ask: Ask | None
@@ -86,13 +85,13 @@ def judge_turns(
 ) -> Built:
     """Write a judgment per question, turn and draw: single-answer grading at temperature 0.
 
-    Further draws ask the same again, also at temperature 0: they show how far the judge disagrees
-    with itself on identical answers (0.16 to 0.2 points of the overall score for GPT-4 behind its
-    API). A local greedy judge repeats itself word for word: its spread is zero and says nothing.
+    Further draws repeat the request, also at temperature 0: they measure the judge's own variance
+    on identical answers (0.16 to 0.2 points of the overall score for GPT-4 behind its API). A local
+    greedy judge is deterministic, so its spread is 0.
 
     A turn without an answer is not judged; its row says "no_answer". A prompt too long for the
-    judge ("prompt_too_long"), a refusal ("refused") and a request that failed for good ("failed")
-    are rows without a score too.
+    judge ("prompt_too_long"), a refusal ("refused") and a request that failed permanently
+    ("failed") also give rows without a score.
 
     Raises:
         JudgeFailed: more requests failed than `allowed_failures` (a share) accepts.
@@ -145,29 +144,29 @@ def _answer_turn(
             continue
         wanted[key] = question
         conversation = _conversation(question, turn, out)
-        heat = TEMPERATURES[question.category]
-        requests.append(Request(key, conversation, temperature=heat))
-    for said in engine.sample(requests, decoding):
-        question = wanted[said.key]
+        temperature = TEMPERATURES[question.category]
+        requests.append(Request(key, conversation, temperature=temperature))
+    for sampled in engine.sample(requests, decoding):
+        question = wanted[sampled.key]
         out.add(
             Generation(
-                key=said.key,
+                key=sampled.key,
                 prompt_key=question.key,
                 prompt=question.turns[turn - 1],
-                text=said.text.strip(),
-                tokens=said.tokens,
-                finish=said.finish,
+                text=sampled.text.strip(),
+                tokens=sampled.tokens,
+                finish=sampled.finish,
                 turn=turn,
             )
         )
-        advance(tokens=said.tokens)
+        advance(tokens=sampled.tokens)
 
 
 def _conversation(question: Question, turn: int, out: Partial) -> list[Message]:
     messages: list[Message] = [{"role": "user", "content": question.turns[0]}]
     if turn > 1:
-        said = out.rows[turn_key(question, 1)].text
-        messages.append({"role": "assistant", "content": said})
+        first = out.rows[turn_key(question, 1)].text
+        messages.append({"role": "assistant", "content": first})
         messages.append({"role": "user", "content": question.turns[1]})
     return messages
 
@@ -178,13 +177,12 @@ def _gradings(
     section: MtBenchSection,
     model: str,
     judge: str,
-) -> list[_Grading]:
+) -> list[_PendingJudgment]:
     given = {(a.prompt_key, a.turn): a.text for a in answers if a.finish in ANSWERED}
     found = []
     for question in questions:
         for turn in TURNS:
-            said = [given.get((question.key, n)) for n in TURNS[:turn]]
-            texts = [text for text in said if text is not None]
+            texts = [given[question.key, n] for n in TURNS[:turn] if (question.key, n) in given]
             for draw in range(section.draws):
                 row = TurnJudgment(
                     key=f"{turn_key(question, turn)}/j{draw}",
@@ -202,19 +200,21 @@ def _gradings(
                 )
                 complete = len(texts) == turn
                 found.append(
-                    _graded(row, question, texts, section) if complete else _Grading(row, None)
+                    _graded(row, question, texts, section)
+                    if complete
+                    else _PendingJudgment(row, None)
                 )
     return found
 
 
 def _graded(
     row: TurnJudgment, question: Question, texts: Sequence[str], section: MtBenchSection
-) -> _Grading:
+) -> _PendingJudgment:
     prompt = grading_prompt(question.turns, texts, question.references)
     ask = Ask(row.key, tuple(prompt.messages), section.judge_max_new_tokens, draw=row.draw)
     user_prompt = prompt.messages[-1]["content"]
     opened = replace(row, judge_prompt=prompt.name, user_prompt=user_prompt, unparsed=None)
-    return _Grading(opened, ask)
+    return _PendingJudgment(opened, ask)
 
 
 def _judged(row: TurnJudgment, reply: Reply) -> TurnJudgment:

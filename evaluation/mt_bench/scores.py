@@ -1,8 +1,8 @@
-"""The numbers of MT-Bench: overall, by turn, by category, and the judge's own spread.
+"""MT-Bench scores: overall, by turn, by category, and the judge's own spread.
 
-FastChat's rule (fastchat/llm_judge/show_result.py): a score is the mean over all single judgments,
-not a mean of means, with those that could not be read left out. A turn that was judged twice
-therefore counts twice. What is left out is counted and printed beside the number.
+FastChat's rule (fastchat/llm_judge/show_result.py): a score is the mean over all judgments that
+could be parsed, not a mean of means, so a turn that was judged twice counts twice. Unparsed
+judgments are counted as missing.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ REST = "rest"
 
 
 class Spread(NamedTuple):
-    """How far repeated judgments of identical answers lie apart (standard deviations, n − 1).
+    """Standard deviations (n − 1) of repeated judgments of identical answers.
 
     `within_turn` is the mean over turns with two or more scores. `by_draw` is each draw's mean over
     the turns that have a score in every draw, `overall` the deviation of those means. Both
-    deviations are None where there is only one draw, and where the repetitions judged other
-    answers: then they say nothing about the judge. Zero for a greedy local judge, which repeats
-    itself.
+    deviations are None with only one draw, or if the repetitions judged different answers. 0 for a
+    greedy local judge, which is deterministic.
     """
 
     within_turn: float | None
@@ -43,7 +42,7 @@ class Spread(NamedTuple):
 
 
 def scores(judgments: Sequence[TurnJudgment], *, seed: int = 0) -> list[Score]:
-    """Return one model's scores, each in 1..10, with what was left out and a 95 % interval.
+    """Return one model's scores, each in 1..10, with missing counts and a 95 % interval.
 
     Keys: "overall", "turn_1", "turn_2", "math_coding_reasoning" and "rest" (the paper's two
     groups), and "category/<name>" for all eight. `n` counts judgments with a score, `missing` those
@@ -69,7 +68,7 @@ def scores(judgments: Sequence[TurnJudgment], *, seed: int = 0) -> list[Score]:
 
 
 def repeats(judgments: Sequence[TurnJudgment]) -> list[str]:
-    """Name what was judged more than once, as "question/turn", once per surplus judgment."""
+    """Return the turns judged more than once as "question/turn", once per extra judgment."""
     seen: set[tuple[str, int, int]] = set()
     found = []
     for j in judgments:
@@ -81,7 +80,7 @@ def repeats(judgments: Sequence[TurnJudgment]) -> list[str]:
 
 
 def spread(judgments: Sequence[TurnJudgment]) -> Spread:
-    """Return how far repeated judgments of one model's answers lie apart; see `Spread`."""
+    """Return the spread of repeated judgments of one model's answers."""
     by_turn: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
     prompts: dict[tuple[int, int], set[str]] = defaultdict(set)
     for j in judgments:
@@ -109,17 +108,9 @@ def _score(
         return Score(key, None, 0, missing, reason=reason, detail=detail)
     clusters = [question for question, _ in scored]
     values = [value for _, value in scored]
-    interval = bootstrap_mean(values, clusters, seed=seed)
-    return Score(
-        key,
-        math.fsum(values) / len(values),
-        len(values),
-        missing,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        stderr=clustered_stderr(values, clusters),
-        detail=detail,
-    )
+    low, high = bootstrap_mean(values, clusters, seed=seed) or (None, None)
+    mean, stderr = math.fsum(values) / len(values), clustered_stderr(values, clusters)
+    return Score(key, mean, len(values), missing, low, high, stderr, detail=detail)
 
 
 def _detail(judgments: Sequence[TurnJudgment]) -> dict[str, Any]:

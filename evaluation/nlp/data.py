@@ -1,7 +1,6 @@
-"""lm-eval's tasks over data from the hub, a local folder, or the packaged sample.
+"""lm-eval's tasks on data from the hub, a local folder, or the packaged sample.
 
-Prompts, metrics and filters come from lm-eval's own task definitions; only where the items are read
-from changes.
+Prompts, metrics and filters are lm-eval's own; only the source of the items differs.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ SAMPLE = "sample"
 MMLU = "mmlu"
 
 
-class Benchmark(NamedTuple):
-    """One of the paper's benchmarks.
+class NlpTask(NamedTuple):
+    """One of the paper's NLP benchmarks.
 
-    `folder` is where lm-eval keeps the task, `splits` maps lm-eval's splits to file names, `metric`
-    is the one that stands in the paper's Table 3.
+    `folder` is the task's folder in lm-eval, `splits` maps its splits to file names, `metric` is
+    the one in the paper's Table 3.
     """
 
     folder: str
@@ -49,22 +48,20 @@ class Benchmark(NamedTuple):
 
 # Shots and metrics: inferred from the Llama 2 paper's row, which Table 3 repeats. GSM8K: the
 # examples of the prompt end in "The answer is N.", which strict-match reads, as its authors do.
-BENCHMARKS: dict[str, Benchmark] = {
-    "arc_easy": Benchmark("arc", {"test": "arc_easy.test"}, arc, "acc_norm"),
-    "arc_challenge": Benchmark("arc", {"test": "arc_challenge.test"}, arc, "acc_norm"),
-    "hellaswag": Benchmark(
+TASKS: dict[str, NlpTask] = {
+    "arc_easy": NlpTask("arc", {"test": "arc_easy.test"}, arc, "acc_norm"),
+    "arc_challenge": NlpTask("arc", {"test": "arc_challenge.test"}, arc, "acc_norm"),
+    "hellaswag": NlpTask(
         "hellaswag", {"validation": "hellaswag.validation"}, hellaswag, "acc_norm"
     ),
-    "social_iqa": Benchmark("siqa", {"validation": "social_iqa.validation"}, social_iqa, "acc"),
-    "piqa": Benchmark("piqa", {"validation": "piqa.validation"}, piqa, "acc_norm"),
-    "gsm8k_cot": Benchmark(
+    "social_iqa": NlpTask("siqa", {"validation": "social_iqa.validation"}, social_iqa, "acc"),
+    "piqa": NlpTask("piqa", {"validation": "piqa.validation"}, piqa, "acc_norm"),
+    "gsm8k_cot": NlpTask(
         "gsm8k", {"test": "gsm8k.test"}, gsm8k, "exact_match,strict-match", shots=8
     ),
-    "mmlu": Benchmark(
-        "mmlu/default", {"test": "mmlu.test", "dev": "mmlu.dev"}, mmlu, "acc", shots=5
-    ),
-    "openbookqa": Benchmark("openbookqa", {"test": "openbookqa.test"}, openbookqa, "acc_norm"),
-    "nq_open": Benchmark(
+    "mmlu": NlpTask("mmlu/default", {"test": "mmlu.test", "dev": "mmlu.dev"}, mmlu, "acc", shots=5),
+    "openbookqa": NlpTask("openbookqa", {"test": "openbookqa.test"}, openbookqa, "acc_norm"),
+    "nq_open": NlpTask(
         "nq_open",
         {"validation": "nq_open.validation"},
         nq_open,
@@ -76,17 +73,17 @@ Rows = list[dict[str, Any]]
 
 
 def data_files(task: str, data_dir: str | None) -> dict[str, Path]:
-    """Return the local files of a task by split; empty when its data come from the hub.
+    """Return the local files of a task by split; {} if its data come from the hub.
 
     Raises:
-        ConfigError: the folder is missing, or a task has no local form.
+        ConfigError: the folder is missing, or the task cannot be read from files.
     """
     if data_dir is None:
         return {}
-    if task not in BENCHMARKS:
+    if task not in TASKS:
         message = (
             f"evaluation.nlp.tasks: {task!r} cannot be read from files, only from the hub "
-            f"(nlp.data_dir unset); files are understood for {', '.join(BENCHMARKS)}"
+            f"(nlp.data_dir unset); local files are supported for {', '.join(TASKS)}"
         )
         raise ConfigError(message)
     folder = Path(data_dir).expanduser()
@@ -94,14 +91,14 @@ def data_files(task: str, data_dir: str | None) -> dict[str, Path]:
         folder = project_root() / "data" / "sample" / "benchmarks"
     if not folder.is_dir():
         raise ConfigError(f"evaluation.nlp.data_dir = {data_dir!r}: no such folder ({folder})")
-    splits = BENCHMARKS[task].splits
+    splits = TASKS[task].splits
     return {split: folder / f"{name}.jsonl" for split, name in splits.items()}
 
 
 def source_hashes(task: str, data_dir: str | None) -> dict[str, str]:
     """Return name and content hash of a task's data, for an artifact's key.
 
-    Hub data are identified by the task's name alone: what was read is in the artifact itself.
+    Hub data are identified by the task's name alone; the items themselves are in the artifact.
 
     Raises:
         ConfigError, DataError: folder or file is missing.
@@ -119,16 +116,15 @@ def load_tasks(task: str, data_dir: str | None, *, seed: int) -> dict[str, Any]:
     """Return lm-eval task objects by name: one, or for mmlu one per subject, in order.
 
     Raises:
-        ConfigError: lm-eval knows no such task, or the folder is missing.
-        DataError: a file is missing or an item does not have the hub's schema; or the hub cannot be
-            reached.
+        ConfigError: lm-eval knows no such task, or the folder is missing. DataError: a file is
+        missing, an item does not have the hub's schema, or the hub is unreachable.
     """
     files = data_files(task, data_dir)
     overrides: dict[str, Any] = {}
-    if task in BENCHMARKS and task != "gsm8k_cot":  # that one brings its own eight examples
-        overrides["num_fewshot"] = BENCHMARKS[task].shots
+    if task in TASKS and task != "gsm8k_cot":  # that one brings its own eight examples
+        overrides["num_fewshot"] = TASKS[task].shots
     if files:
-        splits = {split: _read(path, BENCHMARKS[task].check) for split, path in files.items()}
+        splits = {split: _read(path, TASKS[task].check) for split, path in files.items()}
         tasks = _over_rows(task, splits, overrides, files)
     else:
         tasks = _over_hub(task, overrides)
@@ -160,7 +156,7 @@ def _over_rows(
     if task != MMLU:
         return _build(task, [_spec(task, splits, overrides)])
     test, dev = _by_subject(splits["test"]), _by_subject(splits["dev"])
-    shots = BENCHMARKS[MMLU].shots
+    shots = TASKS[MMLU].shots
     for subject in test:
         if len(dev[subject]) < shots:
             what = f"subject {subject!r} has {len(dev[subject])} examples, {shots} are needed"
@@ -177,7 +173,7 @@ def _by_subject(rows: Rows) -> defaultdict[str, Rows]:
 
 
 def _spec(task: str, splits: Mapping[str, Rows], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Return what to change in lm-eval's definition of a task so that it reads these rows."""
+    """Return the overrides that make an lm-eval task read these rows."""
     kinds = {"training_split": "train", "validation_split": "validation", "test_split": "test"}
     present = {kind: split if split in splits else None for kind, split in kinds.items()}
     return {"task": task, "custom_dataset": _in_memory(splits), **present, **overrides}
@@ -193,7 +189,7 @@ def _in_memory(splits: Mapping[str, Rows]) -> Callable[..., dict[str, Any]]:
 
 
 def _build(task: str, specs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Build lm-eval's tasks with changes, through a group: the documented way to change some."""
+    """Build lm-eval's tasks with overrides, through a group as its documentation recommends."""
     manager = _manager(task)
     for spec in specs:
         if spec["task"] not in manager.task_index:
@@ -224,16 +220,16 @@ def _over_hub(task: str, overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hub_spec(manager: Any, task: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Return a task, or a group of tasks, with changes."""
+    """Return a task, or a group of tasks, with overrides."""
     name = "group" if task in manager.all_groups else "task"
     return {name: task, **overrides}
 
 
 def _manager(task: str) -> Any:
-    """Return lm-eval's index of tasks: of one folder if that is known, else (11 s) of all."""
+    """Return lm-eval's task index: of one folder if it is known, else of all (11 s)."""
     import lm_eval.tasks
 
-    if task not in BENCHMARKS:
+    if task not in TASKS:
         return lm_eval.tasks.TaskManager()
-    folder = Path(lm_eval.tasks.__file__).parent / BENCHMARKS[task].folder
+    folder = Path(lm_eval.tasks.__file__).parent / TASKS[task].folder
     return lm_eval.tasks.TaskManager(include_path=str(folder), include_defaults=False)

@@ -1,6 +1,6 @@
-"""An engine as lm-eval sees it: what samples and scores here can run lm-eval's tasks.
+"""Adapter that lets lm-eval run its tasks on an engine.
 
-Importing this module imports lm-eval, which takes a second: import it where it is used.
+Importing this module imports lm-eval, which takes a second, so import it lazily.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from engines.engine import Engine
 
-# What lm-eval's own HFLM takes where a task does not say.
+# The default of lm-eval's own HFLM.
 MAX_GEN_TOKS = 256
 # Requests scored at a time, between two steps of the progress bar.
 _SCORED_TOGETHER = 2048
-_UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature", "top_p", "top_k"}
+_SUPPORTED = {"until", "max_gen_toks", "do_sample", "temperature", "top_p", "top_k"}
 
 
 class EngineLM(LM):
@@ -38,7 +38,7 @@ class EngineLM(LM):
         self._engine, self._title = engine, title
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Return each continuation's log-probability and whether greedy decoding would say it."""
+        """Return each continuation's log-probability and whether it is the greedy one."""
         asked = [Continuation(*request.args) for request in requests]
         found: list[tuple[float, bool]] = []
         with track(self._title, len(asked)) as advance:
@@ -63,11 +63,11 @@ class EngineLM(LM):
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Return greedy continuations, cut before the first stop string.
 
-        A context too long for the window loses its beginning.
+        A context that exceeds the window is truncated from the left.
 
         Raises:
-            ConfigError: a task asks for sampling or for a decoding option that is not known here.
-            ModelError: the window is smaller than the tokens to be generated.
+            ConfigError: a task asks for sampling or for an unsupported decoding option.
+            ModelError: the window is smaller than the number of new tokens.
         """
         groups: dict[Decoding, list[int]] = defaultdict(list)
         for at, request in enumerate(requests):
@@ -93,7 +93,7 @@ def _decoding(task: str, options: dict[str, Any]) -> Decoding:
     if plain["do_sample"]:
         message = f"{task}: asks for sampling; only greedy tasks (do_sample: false) are supported"
         raise ConfigError(message)
-    if unknown := sorted(set(plain) - _UNDERSTOOD):
+    if unknown := sorted(set(plain) - _SUPPORTED):
         message = f"{task}: decoding options that are not supported here: {', '.join(unknown)}"
         raise ConfigError(message)
     until: Sequence[str] = plain.get("until") or []

@@ -1,4 +1,4 @@
-"""What an item of each NLP benchmark must look like: the schemas of the data sets on the hub."""
+"""Item schemas of the NLP benchmarks, as on the hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[Row], str | None]
-"""Says what is wrong with an item, naming the field; None if nothing is."""
+"""Returns the first problem of an item, naming the field; None if it is valid."""
 
 
 def arc(row: Row) -> str | None:

@@ -1,7 +1,7 @@
 """The NLP benchmarks of the paper's Tables 3 and 9, through lm-eval.
 
-Values are in percent, as in the tables. Names of metrics are lm-eval's; one that is read through a
-filter has the filter's name behind a comma ("exact_match,strict-match").
+Values are in percent, as in the tables. Names of metrics are lm-eval's; with a filter, its name
+follows after a comma ("exact_match,strict-match").
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.intervals import clustered_stderr, wilson
 from core.records import ItemScore, Score
 from core.store import Built
 from engines.opening import close_engine, open_engine
-from evaluation.nlp.data import BENCHMARKS, MMLU, load_tasks, source_hashes
+from evaluation.nlp.data import MMLU, TASKS, load_tasks, source_hashes
 from evaluation.run import engine_section
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def run_task(engine: Engine, task: str, section: NlpSection, *, out: Partial, se
     For mmlu the tasks are its subjects (mmlu_anatomy, ...), and `section.limit` applies to each.
 
     Raises:
-        ConfigError, DataError: see `nlp_data.load_tasks`.
+        ConfigError, DataError: see `load_tasks`.
     """
     items = evaluate_items(engine, task, section, seed=seed)
     out.add_missing(items)
     facts = {
-        "shots": BENCHMARKS[task].shots if task in BENCHMARKS else None,
+        "shots": TASKS[task].shots if task in TASKS else None,
         "headline": headline(task),
         "lm_eval": version("lm-eval"),
         "data": section.data_dir or "hub",
@@ -54,7 +54,7 @@ def run_task(engine: Engine, task: str, section: NlpSection, *, out: Partial, se
 
 
 def evaluate_items(engine: Engine, task: str, section: NlpSection, *, seed: int) -> list[ItemScore]:
-    """Return one row per item: lm-eval's metrics, and what the model said.
+    """Return one row per item: lm-eval's metrics and the model's output.
 
     `detail` of a multiple-choice item: choices, their log-probabilities, target and prediction (the
     most probable choice; `prediction_norm` after division by the choice's characters). Of a
@@ -78,7 +78,7 @@ def evaluate_items(engine: Engine, task: str, section: NlpSection, *, seed: int)
 
 
 def _items(name: str, task: Any, samples: Sequence[dict[str, Any]]) -> list[ItemScore]:
-    """Put the samples of one task together; each filter has given one per item."""
+    """Merge the samples of one task by item; each filter gives one per item."""
     by_item: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
         by_item[sample["doc_id"]].append(sample)
@@ -119,8 +119,8 @@ def _generation(_: Any, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def headline(task: str) -> str | None:
-    """Return the metric that stands in the paper's Table 3; None for a task that is not there."""
-    return BENCHMARKS[task].metric if task in BENCHMARKS else None
+    """Return the metric of the paper's Table 3; None for other tasks."""
+    return TASKS[task].metric if task in TASKS else None
 
 
 def scores(items: Sequence[ItemScore], task: str) -> list[Score]:
@@ -148,7 +148,7 @@ def scores(items: Sequence[ItemScore], task: str) -> list[Score]:
 
 
 def _about(task: str, name: str | None = None) -> dict[str, Any]:
-    shots = BENCHMARKS[task].shots if task in BENCHMARKS else None
+    shots = TASKS[task].shots if task in TASKS else None
     return {"shots": shots, "headline": name == headline(task)}
 
 
@@ -199,7 +199,7 @@ def _macro(name: str, by_task: dict[str, list[float]], items: int) -> Score:
         low=None if stderr is None else max(0.0, value - _Z * stderr),
         high=None if stderr is None else min(100.0, value + _Z * stderr),
         stderr=stderr,
-        detail={"shots": BENCHMARKS[MMLU].shots, "headline": False, "subjects": means},
+        detail={"shots": TASKS[MMLU].shots, "headline": False, "subjects": means},
     )
 
 
@@ -214,14 +214,14 @@ def report(
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a model folder; return {task: {metric: value, metric_stderr: ..., "n": ...}}.
 
-    Values in percent; "headline" names the metric that stands in the paper, "stderr" is its own.
+    Values in percent; "headline" names the paper's metric, "stderr" is its standard error.
     `tasks` None: all nine; `limit` None: all items.
 
     Raises:
         ModelError, ConfigError, DataError: the model, an option or the data cannot be used.
     """
     settings = engine_section(dtype, engine_kind)
-    section = NlpSection(tasks=tuple(tasks or BENCHMARKS), data_dir=data_dir, limit=limit)
+    section = NlpSection(tasks=tuple(tasks or TASKS), data_dir=data_dir, limit=limit)
     for task in section.tasks:  # a missing file is found before anything is evaluated
         source_hashes(task, data_dir)
     engine = open_engine(model, settings)
@@ -247,7 +247,7 @@ def _plain(task: str, found: Sequence[Score]) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm-eval's remarks off the terminal; its errors still raise."""
+    """Silence lm-eval's log below errors."""
     logger = logging.getLogger("lm_eval")
     before = logger.level
     logger.setLevel(logging.ERROR)

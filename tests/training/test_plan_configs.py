@@ -7,7 +7,7 @@ from jinja2 import Environment
 
 from core.config import Config, load_config
 from core.stages import SPECS
-from evaluation.nlp.data import BENCHMARKS
+from evaluation.nlp.data import TASKS
 from tests.conftest import ROOT
 from training.plan.fit import Fit, fits
 
@@ -95,7 +95,7 @@ def test_the_papers_configuration_says_what_the_paper_says(paper: Config, name: 
 def test_the_papers_benchmarks_are_all_there_with_its_shots(paper: Config) -> None:
     wanted = {"head_to_head", "alpaca_eval", "mt_bench", "nlp", "agreement"}
     assert wanted <= set(paper.evaluation.benchmarks)
-    assert {task: BENCHMARKS[task].shots for task in paper.evaluation.nlp.tasks} == SHOTS
+    assert {task: TASKS[task].shots for task in paper.evaluation.nlp.tasks} == SHOTS
 
 
 def test_there_are_prompts_for_the_pairs_that_the_paper_had(paper: Config) -> None:

@@ -77,7 +77,7 @@ def test_0_is_a_draw_and_null_is_missing(tmp_path: Path) -> None:
         ({"preference": 0.5}, r"rows\.json:2: preference 0\.5 is not in 1\.\.2"),
         ({"preference": "1"}, r"rows\.json:2: preference"),
         ({"output_2": None}, r"rows\.json:2: output_2 is NoneType, expected text"),
-        ({"instruction": "Say hi"}, r"rows\.json:2: this instruction was on row 1 already"),
+        ({"instruction": "Say hi"}, r"rows\.json:2: duplicate of row 1"),
         ({"annotator": "b"}, r"rows\.json: 2 different values of annotator \(a, b\)"),
         ({"generator_2": "M2"}, r"2 different values of generator_2 \(M1, M2\)"),
     ],
@@ -174,7 +174,7 @@ def test_the_sample_has_the_test_split_only() -> None:
 def test_a_prompt_or_reference_without_text_or_given_twice_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"rows\.json:2: no instruction"):
         load_prompts(str(written(tmp_path, {"instruction": "a"}, {"output": "b"})), None)
-    with pytest.raises(DataError, match=r"rows\.json:2: this instruction was on row 1 already"):
+    with pytest.raises(DataError, match=r"rows\.json:2: duplicate of row 1"):
         load_prompts(str(written(tmp_path, {"instruction": "a"}, {"instruction": "a"})), None)
     with pytest.raises(DataError, match=r"rows\.json:1: output is not text"):
         load_reference(str(written(tmp_path, {"instruction": "a"})))

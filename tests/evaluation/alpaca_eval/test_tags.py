@@ -10,7 +10,8 @@ from core.errors import JudgeFailed
 from core.records import Tag
 from core.stages import Stage, evaluation_ref
 from evaluation.alpaca_eval.files import AlpacaPrompt, instruction_key
-from evaluation.alpaca_eval.tags import LENGTHS, breakdown, read_tag, tag, tagging_prompt
+from evaluation.alpaca_eval.scores import breakdown
+from evaluation.alpaca_eval.tags import LENGTHS, read_tag, tag, tagging_prompt
 from judges.asking import Reply
 from tests.evaluation.alpaca import ScriptedJudge, annotation
 from tests.training.making import made

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.alpaca_eval.annotator import Comparison, PackageAnnotator, package_contained
+from evaluation.alpaca_eval.annotator import AnswerPair, PackageAnnotator, package_contained
 from evaluation.alpaca_eval.files import read_annotations
-from evaluation.alpaca_eval.win_rate import average_lengths, discrete_win_rate, win_rate
+from evaluation.alpaca_eval.scores import average_lengths, discrete_win_rate, win_rate
 from judges.asking import Reply
 from tests.evaluation.alpaca import annotation
 
@@ -97,7 +97,7 @@ def test_recorded_replies_read_by_our_annotator_give_the_recorded_preferences(
 
     found = [row for row in recorded(shared, "text_davinci_001")[:200] if row.raw_completion]
     rules = PackageAnnotator("weighted_alpaca_eval_gpt4_turbo")
-    rules.asks([Comparison(r.key, r.instruction, r.output_1, r.output_2) for r in found])
+    rules.asks([AnswerPair(r.key, r.instruction, r.output_1, r.output_2) for r in found])
     for row in found:
         said = json.loads(row.raw_completion)
         reply = Reply(row.key, said["message"]["content"], "length", logprobs=said["logprobs"])

@@ -12,13 +12,13 @@ from core.errors import DataError
 from core.evaluation_config import MtBenchSection
 from core.records import Generation
 from evaluation.mt_bench.fastchat_files import (
-    read_answers,
     read_judgments,
     report,
     write_answers,
     write_judgments,
 )
 from evaluation.mt_bench.questions import load_questions
+from tests.evaluation.mt_bench.fastchat_answers import read_answers
 from tests.evaluation.mt_bench.test_scores import grade
 from tests.training.making import write_jsonl
 

@@ -10,11 +10,12 @@ from core.evaluation_config import MtBenchSection
 from core.records import Generation, TurnJudgment
 from core.stages import Stage, evaluation_ref
 from engines.engine import Decoding, decoding_of
-from evaluation.mt_bench.fastchat_files import read_answers, read_judgments
+from evaluation.mt_bench.fastchat_files import read_judgments
 from evaluation.mt_bench.grading import answer, judge_turns
 from evaluation.mt_bench.questions import TEMPERATURES, load_questions
 from judges.asking import Reply
 from tests.engines.scripted import ScriptedEngine
+from tests.evaluation.mt_bench.fastchat_answers import read_answers
 from tests.training.making import Killed, dying_after, interrupted, made
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_file
 from core.stages import project_root
-from evaluation.nlp.data import BENCHMARKS, data_files, load_tasks, source_hashes
+from evaluation.nlp.data import TASKS, data_files, load_tasks, source_hashes
 
 PIQA = {"goal": "Boil water.", "sol1": "Use a pot.", "sol2": "Use a sieve.", "label": 0}
 
@@ -54,11 +54,11 @@ def test_the_key_is_the_files_content(tmp_path: Path) -> None:
     assert source_hashes("piqa", str(tmp_path)) == {"file:piqa.validation.jsonl": sha256_file(path)}
 
 
-@pytest.mark.parametrize("task", BENCHMARKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_benchmark_can_be_built_from_the_sample_without_a_network(task: str) -> None:
     tasks = load_tasks(task, "sample", seed=0)
     shots = {loaded.config.num_fewshot for loaded in tasks.values()}
-    assert shots == {BENCHMARKS[task].shots}
+    assert shots == {TASKS[task].shots}
     count = sum(len(loaded.eval_docs) for loaded in tasks.values())
     (path, *_) = data_files(task, "sample").values()
     assert count == len(path.read_text().splitlines())

@@ -17,7 +17,7 @@ from core.stages import Stage, evaluation_ref
 from core.store import Key, Store
 from engines.engine import Continuation, Logprob
 from engines.hf.engine import HFEngine
-from evaluation.nlp.data import BENCHMARKS
+from evaluation.nlp.data import TASKS
 from evaluation.nlp.tasks import evaluate_items, headline, report, run_task, scores
 from tests.engines.scripted import ScriptedEngine
 
@@ -273,7 +273,7 @@ def test_the_metric_of_the_paper_is_marked() -> None:
     ]
     marked = {s.key: s.detail["headline"] for s in scores(both, "piqa") if s.detail}
     assert marked == {"acc": False, "acc_norm": True}
-    assert {task: headline(task) for task in BENCHMARKS} == {
+    assert {task: headline(task) for task in TASKS} == {
         "arc_easy": "acc_norm",
         "arc_challenge": "acc_norm",
         "hellaswag": "acc_norm",
@@ -338,7 +338,7 @@ def test_a_report_checks_its_options_before_it_loads_anything(tmp_path: Path) ->
 
 
 # The same items through lm-eval's own model class: 12 of multiple choice, 3 generated.
-PARITY = dict.fromkeys(BENCHMARKS, 12) | {"mmlu": 1, "gsm8k_cot": 3, "nq_open": 3}
+PARITY = dict.fromkeys(TASKS, 12) | {"mmlu": 1, "gsm8k_cot": 3, "nq_open": 3}
 
 
 @pytest.mark.slow
