@@ -76,7 +76,7 @@ def report(path: Path) -> dict[str, dict[str, Any]]:
         judges.add(found.judgment.judge)
     if len(judges) > 1:
         listed = ", ".join(sorted(judges))
-        what = f"judgments of several judges ({listed}) cannot be averaged: split the file by judge"
+        what = f"more than one judge ({listed}): judgments cannot be averaged; split the file"
         raise DataError(path, None, what)
     turns = len(questions) * len(TURNS)
     return {model: _summary(found, turns) for model, found in sorted(by_model.items())}

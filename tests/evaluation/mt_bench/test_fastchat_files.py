@@ -198,7 +198,7 @@ def test_judges_are_never_mixed_in_one_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"question_id": 7}, r"j.jsonl:2: question 7 is none of MT-Bench's questions"),
+        ({"question_id": 7}, r"j.jsonl:2: question 7 is not one of MT-Bench's questions"),
         ({"question_id": None}, "question_id: expected a whole number, found None"),
         ({"turn": 3}, "turn: expected 1 or 2, found 3"),
         ({"score": "7"}, 'score is "7", expected a finite number'),

@@ -81,7 +81,7 @@ def test_references_of_other_categories_are_not_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (question(1, "poetry"), r"question.jsonl:1: category 'poetry' is none of writing"),
+        (question(1, "poetry"), r"question.jsonl:1: category 'poetry' is not one of writing"),
         (question(1, ["writing"]), "category"),
         (question(1, turns=["only one"]), 'no two texts in "turns"'),
         (question(1, turns=["one", 2]), 'no two texts in "turns"'),
