@@ -171,15 +171,15 @@ class Listing:
 Page = Tables | Listing | Detail
 
 
-def link(path: str, **query: str | int | None) -> str:
+def link(path: str, /, **query: str | int | None) -> str:
     """Return the address of a page; parts of the query that are None or "" are left out."""
     kept = {name: value for name, value in query.items() if value not in (None, "")}
     tail = "?" + urlencode(kept, errors="replace") if kept else ""
     return quote(path, safe="/-") + tail
 
 
-def row_link(ref: Ref, key: str, label: str = "The row as it is") -> Link:
-    """Return a link to the page that shows one row of an artifact as it is."""
+def row_link(ref: Ref, key: str, label: str = "All fields of this row") -> Link:
+    """Return a link to the page that shows every field of one row."""
     return Link(label, link("/row", artifact=str(ref), key=key))
 
 
@@ -192,7 +192,7 @@ def excerpt(text: str) -> str:
     """Return the beginning of a text on one line."""
     line = " ".join(text[: 4 * _LONGEST].split())
     if not line:
-        return "(nothing)" if not text.strip() else "…"
+        return "…" if text.strip() else "(whitespace only)" if text else "(empty)"
     whole = len(line) <= _LONGEST and len(text) <= 4 * _LONGEST
     return line if whole else line[: _LONGEST - 1].rstrip() + "…"
 

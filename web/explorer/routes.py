@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from web.explorer.pages import Page
     from web.explorer.source import Source
     from web.explorer.views.view import View
+
+    Render = Callable[[Request, Page, bool, bool], HTMLResponse]
 
 _Name = Annotated[str, Query(max_length=300, description="A name: outcome, model, artifact.")]
 _Key = Annotated[str, Query(max_length=2000, description="Key of a row.")]
@@ -42,21 +44,14 @@ _IN_PATH: dict[str, Any] = {
 }
 
 
-class Respond(Protocol):
-    """Renders a page; `raw` and `whole` say how texts are shown."""
-
-    def __call__(self, request: Request, page: Page, *, raw: bool, whole: bool) -> HTMLResponse:
-        """Return a page as HTML."""
-
-
-def router(source: Source, views: Sequence[View], respond: Respond) -> APIRouter:
-    """Return the routes of the views over a run."""
+def router(source: Source, views: Sequence[View], render: Render) -> APIRouter:
+    """Return the routes of the views over a run; `render` takes `raw` and `whole`, too."""
     made = APIRouter(
         default_response_class=HTMLResponse,
         responses={404: {"description": "it does not exist; the page names what does"}},
     )
     for view in views:
-        made.get(view.path, description=view.about)(_endpoint(source, view, respond))
+        made.get(view.path, description=view.description)(_endpoint(source, view, render))
 
     @made.get("/{path:path}", include_in_schema=False)
     def unknown(path: str) -> HTMLResponse:
@@ -69,11 +64,9 @@ def router(source: Source, views: Sequence[View], respond: Respond) -> APIRouter
     return made
 
 
-def _endpoint(source: Source, view: View, respond: Respond) -> Callable[..., HTMLResponse]:
-    def endpoint(
-        request: Request, *, raw: bool = False, whole: bool = False, **asked: Any
-    ) -> HTMLResponse:
-        return respond(request, view.page(source, Asked(**asked)), raw=raw, whole=whole)
+def _endpoint(source: Source, view: View, render: Render) -> Callable[..., HTMLResponse]:
+    def endpoint(request: Request, *, raw: bool, whole: bool, **asked: Any) -> HTMLResponse:
+        return render(request, view.page(source, Asked(**asked)), raw, whole)
 
     endpoint.__signature__ = Signature(_parameters(view))  # type: ignore[attr-defined]
     return endpoint

@@ -100,6 +100,12 @@ class Source:
         there = {name: ref for name, ref in refs.items() if reasons[name] is None}
         return there, "; ".join(missing) or None
 
+    def of_models(self, refs: Mapping[str, Ref], query: ui.Query) -> tuple[RowsOnPage, str | None]:
+        """Return what `on_page` does for the query's model or all, and a note on missing ones."""
+        wanted = {query.model: refs[query.model]} if query.model in refs else refs
+        there, note = self.available(wanted)
+        return self.on_page(there, query), note
+
     def on_page(self, refs: Mapping[str, Ref], query: ui.Query) -> RowsOnPage:
         """Return the rows of these artifacts that a query asks for, by outcome, words and page.
 

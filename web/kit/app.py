@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from core.errors import MissingArtifact, SrlmError, StorageError
 from core.version import code_version
 from web.kit.guard import LOOPBACK_NAMES, Guard
-from web.kit.static import STATIC, static_router
 from web.kit.text import as_html, as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from fastapi import APIRouter
-    from starlette.responses import Response
 
 TEMPLATES = Path(__file__).parent / "templates"
+STATIC = Path(__file__).parent / "static"
+_TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
 class Pages:
@@ -100,3 +100,39 @@ def _what(error: Exception) -> tuple[HTTPStatus, str]:
     if isinstance(error, StorageError):
         return HTTPStatus.SERVICE_UNAVAILABLE, str(error)
     return HTTPStatus.CONFLICT, str(error)
+
+
+class _File(NamedTuple):
+    content: bytes
+    kind: str
+    tag: str
+
+
+def static_router(*folders: Path) -> APIRouter:
+    """Return the route /static/NAME over the style sheets and scripts of some folders."""
+    files = {
+        path.name: _read(path)
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix in _TYPES
+    }
+    router = APIRouter()
+
+    @router.get("/static/{name}", response_class=Response)
+    async def static_file(name: str, request: Request) -> Response:
+        """Return a style sheet or script; 304 if the browser has this version."""
+        found = files.get(name)
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such file")
+        headers = {"Cache-Control": "no-cache", "ETag": found.tag}
+        if request.headers.get("if-none-match") == found.tag:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(found.content, media_type=found.kind, headers=headers)
+
+    return router
+
+
+def _read(path: Path) -> _File:
+    content = path.read_bytes()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    return _File(content, _TYPES[path.suffix], tag)

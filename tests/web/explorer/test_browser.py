@@ -131,7 +131,7 @@ def test_a_reader_gets_from_the_run_to_the_judges_words_without_scripts(
     page.get_by_role("link", name="Name a **fish**.").click()
     chosen = page.locator("article", has=page.locator("header", has_text="c0/t0/a0"))
     assert "Right and complete, and long enough. Score: 5" in chosen.inner_text()
-    page.get_by_role("link", name="Show texts exactly as they are").click()
+    page.get_by_role("link", name="Show raw texts").click()
     assert page.locator("pre", has_text="Name a **fish**.").first.is_visible()
     page.get_by_label("Search this run").fill("whales")
     page.get_by_role("button", name="Search").click()

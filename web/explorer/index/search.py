@@ -86,7 +86,7 @@ class Search:
     def find(self, query: str, only: str = "") -> Hits:
         """Return the rows that hold every word of a query; words in "quotes" must stand together.
 
-        `only` is the beginning of an artifact's address ("iter2", "eval/M2/mt_bench"). A query
+        `only` is the beginning of an artifact's address ("iter2", "eval/M2/nlp"). A query
         without words finds nothing.
         """
         words = words_of(query)

@@ -27,9 +27,7 @@ def _refs(source: Source, stage: Stage) -> dict[str, Ref]:
 def outcomes(source: Source, query: ui.Query) -> ui.Listing:
     """Return the annotations of one model or of all, by outcome or by length."""
     refs = _refs(source, Stage.ANNOTATIONS)
-    wanted = {query.model: refs[query.model]} if query.model in refs else refs
-    there, note = source.available(wanted)
-    found = source.on_page(there, query)
+    found, note = source.of_models(refs, query)
 
     def line(model: str, row: Annotation) -> ui.Line:
         outcome = ui.spaced(outcome_of(row.preference, row.missing))

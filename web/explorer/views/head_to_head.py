@@ -9,8 +9,6 @@ from web.explorer import pages as ui
 from web.explorer.views.view import ANSWER_ORDER, no_such, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from core.records import Generation, Verdict
     from web.explorer.source import Source
 
@@ -77,28 +75,13 @@ def comparisons(source: Source, query: ui.Query) -> ui.Listing:
     chosen = [row for a, b in wanted for row in _matchup(source, a, b) if row.shows(query.show)]
     if query.order == "longest":
         chosen.sort(key=lambda row: -row.longest)
-    shown = ui.on_page(chosen, query.page)
-    texts = _prompts(source, [(row.a, row.prompt) for row in shown])
-    lines = [
-        ui.Line(
-            ui.excerpt(texts.get(row.prompt, row.prompt)),
-            ui.link("/head-to-head/prompt", key=row.prompt),
-            (
-                f"{row.a} against {row.b}",
-                row.result,
-                outcome(row.ab, row.a, row.b),
-                outcome(row.ba, row.a, row.b),
-                f"{row.longest:,}",
-            ),
-        )
-        for row in shown
-    ]
+    lines = tuple(_line(source, row) for row in ui.on_page(chosen, query.page))
     columns = ("models", "verdict", "first shown first", "second shown first", "characters")
     return ui.Listing(
         title="Head to head",
         crumbs=(ui.RUN,),
         columns=("prompt", *columns),
-        lines=tuple(lines),
+        lines=lines,
         total=len(chosen),
         page=query.page,
         filters=(
@@ -108,6 +91,19 @@ def comparisons(source: Source, query: ui.Query) -> ui.Listing:
         ),
         note=note,
     )
+
+
+def _line(source: Source, row: _Compared) -> ui.Line:
+    answer: Generation | None = source.row(_answers(row.a), row.prompt)
+    cells = (
+        f"{row.a} against {row.b}",
+        row.result,
+        outcome(row.ab, row.a, row.b),
+        outcome(row.ba, row.a, row.b),
+        f"{row.longest:,}",
+    )
+    text = ui.excerpt(row.prompt if answer is None else answer.prompt)
+    return ui.Line(text, ui.link("/head-to-head/prompt", key=row.prompt), cells)
 
 
 def _verdicts(a: str, b: str) -> Ref:
@@ -139,18 +135,6 @@ def _matchup(source: Source, a: str, b: str) -> list[_Compared]:
 def _compared(a: str, b: str, prompt: str, orders: dict[str, str], longest: int = 0) -> _Compared:
     ended = (orders.get("ab"), orders.get("ba"), orders.get("alone"))
     return _Compared(a, b, prompt, *ended, longest)
-
-
-def _prompts(source: Source, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return prompts' texts by key, looked up among the answers of the named models."""
-    texts: dict[str, str] = {}
-    by_model: dict[str, list[str]] = {}
-    for model, key in wanted:
-        by_model.setdefault(model, []).append(key)
-    for model, keys in by_model.items():
-        rows = source.of_keys(_answers(model), keys)
-        texts |= {row.prompt_key: row.prompt for row in rows.values()}
-    return texts
 
 
 def prompt(source: Source, query: ui.Query) -> ui.Detail:
@@ -195,7 +179,7 @@ def _verdict_card(a: str, b: str, rows: list[Verdict]) -> ui.Card:
             ui.Badge("decided without the judge: equal answers, or one is absent", "note")
         )
     links = tuple(
-        ui.row_link(_verdicts(a, b), row.key, f"The row as it is ({order})")
+        ui.row_link(_verdicts(a, b), row.key, f"All fields of this row ({order})")
         for order, row in orders.items()
     )
     return ui.Card(f"{a} against {b}", tuple(badges), tuple(texts), links)

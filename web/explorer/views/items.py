@@ -31,7 +31,6 @@ def views(benchmark: str, path: str, title: str) -> tuple[View, View]:
     return (
         View(
             path,
-            "Items, right or wrong for every model.",
             partial(items, benchmark=benchmark, path=path, title=title),
             filters=(SHOW,),
             asks=("page",),
@@ -40,7 +39,6 @@ def views(benchmark: str, path: str, title: str) -> tuple[View, View]:
         ),
         View(
             f"{path}/item",
-            "What every model did with one item.",
             partial(item, benchmark=benchmark, path=path, title=title),
             asks=("key",),
             rows_of=rows_of,

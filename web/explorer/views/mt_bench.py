@@ -29,9 +29,7 @@ def _refs(source: Source, stage: Stage) -> dict[str, Ref]:
 def grades(source: Source, query: ui.Query) -> ui.Listing:
     """Return the grades of one model or of all."""
     refs = _refs(source, Stage.TURN_JUDGMENTS)
-    wanted = {query.model: refs[query.model]} if query.model in refs else refs
-    there, note = source.available(wanted)
-    found = source.on_page(there, query)
+    found, note = source.of_models(refs, query)
 
     def line(model: str, row: TurnJudgment) -> ui.Line:
         grade = ui.score_or_reason(row.score, row.unparsed)
@@ -105,7 +103,7 @@ def _graded(answer: ui.Card, grades: list[TurnJudgment], ref: Ref) -> ui.Card:
         )
         for row in grades
     ]
-    links = [ui.row_link(ref, row.key, f"Grade {row.draw + 1} as it is") for row in grades]
+    links = [ui.row_link(ref, row.key, f"All fields of grade {row.draw + 1}") for row in grades]
     return ui.Card(
         answer.heading,
         (*badges, *answer.badges),

@@ -140,8 +140,8 @@ def _models(source: Source) -> ui.Table:
             continue
         manifest = source.run.known_manifest(ref)
         finished = manifest.finished_at if manifest is not None else ""
-        rows.append((ui.Link(name, ui.artifact_link(ref)), f"made {finished}"))
-    return ui.Table("Models", ("model", "made when, or why not"), tuple(rows))
+        rows.append((ui.Link(name, ui.artifact_link(ref)), finished))
+    return ui.Table("Models", ("model", "finished, or why it is missing"), tuple(rows))
 
 
 def iteration(source: Source, views: Sequence[View], k: int) -> ui.Tables:

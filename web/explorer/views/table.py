@@ -22,17 +22,14 @@ from web.explorer.views import (
 from web.explorer.views.view import ANSWER_ORDER, Scores, View
 
 VIEWS: tuple[View, ...] = (
-    View(
-        "/", "The run: iterations, scores, models.", lambda source, _: overview.run(source, VIEWS)
-    ),
+    View("/", lambda source, _: overview.run(source, VIEWS), about="Iterations, scores, models."),
     View(
         "/iteration/{k}",
-        "An iteration's artifacts, checks and judge health.",
         lambda source, query: overview.iteration(source, VIEWS, query.k),
+        about="An iteration's artifacts, checks and judge health.",
     ),
     View(
         "/iteration/{k}/prompts",
-        "An iteration's prompts: kept, or rejected and why.",
         loop.prompts,
         filters=(loop.PROMPT_ORDER,),
         asks=("outcome", "q", "page"),
@@ -40,7 +37,6 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/iteration/{k}/prompt",
-        "One prompt with its call, candidates, judgments and pair.",
         prompt.prompt,
         asks=("key",),
         rows_of=(
@@ -52,7 +48,6 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/iteration/{k}/judgments",
-        "The judge's replies, or the answers about which they disagree.",
         loop.judgments,
         filters=(loop.JUDGMENT_SHOW, loop.JUDGMENT_ORDER),
         asks=("outcome", "q", "page"),
@@ -60,7 +55,6 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/iteration/{k}/pairs",
-        "What became of each prompt: a preference pair, or why not.",
         loop.pairs,
         filters=(loop.PAIR_ORDER,),
         asks=("outcome", "q", "page"),
@@ -68,7 +62,6 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/iteration/{k}/self-judge",
-        "Answers scored by the run's own judge and by the external one.",
         judging.self_judge,
         filters=(judging.BOTH_SHOW,),
         asks=("page",),
@@ -82,7 +75,6 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/head-to-head",
-        "Comparisons; `model` is a pair of models such as M2-M1.",
         head_to_head.comparisons,
         "Head to head",
         filters=(head_to_head.SHOW, ANSWER_ORDER),
@@ -94,14 +86,12 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/head-to-head/prompt",
-        "Every model's answer to a prompt and every verdict.",
         head_to_head.prompt,
         asks=("key",),
         rows_of=(("head_to_head", Stage.VERDICTS), ("head_to_head", Stage.ANSWERS)),
     ),
     View(
         "/alpaca-eval",
-        "AlpacaEval's annotations of one model or of all.",
         alpaca_eval.outcomes,
         "AlpacaEval",
         filters=(ANSWER_ORDER,),
@@ -116,14 +106,12 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/alpaca-eval/prompt",
-        "Every answer to an instruction with the judge's reply.",
         alpaca_eval.instruction,
         asks=("key",),
         rows_of=(("alpaca_eval", Stage.ANNOTATIONS), ("alpaca_eval", Stage.ANSWERS)),
     ),
     View(
         "/mt-bench",
-        "MT-Bench's grades of one model or of all.",
         mt_bench.grades,
         "MT-Bench",
         filters=(mt_bench.SHOW, mt_bench.ORDER),
@@ -133,7 +121,6 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/mt-bench/question",
-        "Every answer to both turns of a question with every grade.",
         mt_bench.question,
         asks=("key",),
         rows_of=(("mt_bench", Stage.TURN_JUDGMENTS), ("mt_bench", Stage.ANSWERS)),
@@ -141,7 +128,6 @@ VIEWS: tuple[View, ...] = (
     *items.views("nlp", "/nlp/{task}", "NLP task {task}"),
     View(
         "/agreement",
-        "How a judge scored the replies that humans ranked.",
         judging.agreement,
         "Human rankings",
         filters=(judging.RANKED_SHOW,),
@@ -155,7 +141,6 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/agreement/prompt",
-        "A prompt's human-ranked replies with every judge's replies.",
         judging.ranked_prompt,
         asks=("key",),
         rows_of=(
@@ -167,15 +152,14 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "/search",
-        "The rows of the run that hold every word.",
         lambda source, query: search.search(source, VIEWS, query),
+        about="The rows of the run that hold every word.",
         asks=("q", "only", "page"),
     ),
     View(
         "/artifact",
-        "An artifact's rows with what it was made from.",
         rows.artifact,
         asks=("address", "outcome", "q", "page"),
     ),
-    View("/row", "One row exactly as it is.", rows.row, asks=("artifact", "key")),
+    View("/row", rows.row, asks=("artifact", "key")),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from core.benchmarks import Subject
@@ -63,8 +64,8 @@ class Scores(NamedTuple):
 class View:
     """One page of the explorer, or one for each iteration ({k} in `path`) or task ({task}).
 
-    `about`: what it shows, for the API description.
-    `page`: makes it; raises MissingArtifact where there is nothing to show.
+    `page`: makes it; raises MissingArtifact where there is nothing to show. Its docstring describes
+        the view in the API, unless `about` does.
     `menu`: its label in the navigation; "" if it is not there.
     `filters`, `asks`: what its address takes besides (see routes.py). A view that asks for a key is
         about one row; the others list rows.
@@ -73,13 +74,19 @@ class View:
     """
 
     path: str
-    about: str
     page: Callable[[Source, ui.Query], ui.Page]
     menu: str = ""
     filters: tuple[Filter, ...] = ()
     asks: tuple[str, ...] = ()
     rows_of: tuple[tuple[str, Stage], ...] = ()
     scores: Scores | None = None
+    about: str = ""
+
+    @property
+    def description(self) -> str:
+        """What it shows."""
+        page = self.page.func if isinstance(self.page, partial) else self.page
+        return self.about or page.__doc__ or ""
 
     def address(self, k: int | None = None, task: str = "", **query: str | int | None) -> str:
         """Return the address of one of its pages."""
