@@ -1,1 +1,1 @@
-"""Web pages of the study and of the run explorer."""
+"""Web pages: a shared kit and the run explorer."""

@@ -152,11 +152,11 @@ class Listing:
     """
 
     title: str
-    crumbs: tuple[Link, ...]
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     total: int
     page: int
+    crumbs: tuple[Link, ...] = (RUN,)
     filters: tuple[Select, ...] = ()
     search: str | None = None
     hidden: tuple[tuple[str, str], ...] = ()

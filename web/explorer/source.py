@@ -143,6 +143,12 @@ class Source:
         """Return the rows that belong to a prompt."""
         return self.rows(ref, "prompt = ?", (key,))
 
+    def of_each(self, refs: Mapping[str, Ref], key: str) -> tuple[dict[str, list[Any]], str | None]:
+        """Return the rows of each artifact that belong to a prompt, and why some are missing."""
+        found = {name: self.of_prompt(ref, key) for name, ref in refs.items()}
+        missing = [f"{name}: {one.why}" for name, one in found.items() if one.why is not None]
+        return {name: one.rows for name, one in found.items()}, "; ".join(missing) or None
+
     def of_keys(self, ref: Ref, keys: list[str]) -> dict[str, Any]:
         """Return the rows of these keys that are there, by key."""
         found = self._guarded(ref, lambda: self.index.select_keys(ref, keys)).rows

@@ -1,5 +1,5 @@
-"""What both servers are made of: the study (evaluation/human) and the explorer (…/explorer).
+"""Shared by the two web servers, the human study (evaluation/human) and the run explorer.
 
-`new_app` guards every request and answer, `Pages` renders templates, `text` shows strangers' text,
-`serving` opens the port.
+app.py: the FastAPI app, templates and static files; guard.py: checks and headers of every request;
+text.py: untrusted text as safe HTML; serving.py: the port.
 """

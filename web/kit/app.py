@@ -1,4 +1,4 @@
-"""The app both servers start from: guarded, with static files and errors as pages."""
+"""The app that both servers use: guarded, with templates, static files and errors as pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from web.kit.text import as_html, as_plain
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
@@ -34,7 +33,7 @@ class Pages:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Name the folder of the templates; the shared ones are found without."""
+        """Load templates from a folder and from the shared ones."""
         folders = [TEMPLATES] if folder is None else [folder, TEMPLATES]
         self._environment = Environment(
             loader=FileSystemLoader(folders),
@@ -48,7 +47,7 @@ class Pages:
         self._environment.filters["plain"] = as_plain
 
     def render(self, template: str, /, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
-        """Return a page; half characters, which UTF-8 cannot carry, become question marks."""
+        """Return a page; lone surrogates, which UTF-8 cannot encode, become question marks."""
         text = self._environment.get_template(template).render(values)
         return HTMLResponse(text.encode(errors="replace"), status)
 
@@ -62,10 +61,10 @@ def new_app(
     """Return an app that serves the routers, static files and /openapi.json.
 
     Args:
-        title: what the OpenAPI description is called.
+        title: of the OpenAPI description.
         routers: the pages.
-        static: a folder of further static files, served below /static/ with the shared ones.
-        hosts: the names it answers to, None for any (see guard.py).
+        static: a folder of more static files, served below /static/ with the shared ones.
+        hosts: the accepted host names, None for any (see guard.py).
     """
     app = FastAPI(title=title, version=code_version(), docs_url=None, redoc_url=None)
     app.add_middleware(Guard, hosts=hosts)
@@ -75,19 +74,19 @@ def new_app(
     pages = Pages()
 
     async def refused(request: Request, error: Exception) -> Response:  # noqa: ARG001
-        status, said = _what(error)
-        return pages.render("problem.html.j2", status, title=status.phrase, said=said)
+        status, message = _status(error)
+        return pages.render("problem.html.j2", status, title=status.phrase, message=message)
 
     for kind in (HTTPException, RequestValidationError, SrlmError):
         app.add_exception_handler(kind, refused)
     return app
 
 
-def _what(error: Exception) -> tuple[HTTPStatus, str]:
-    """Return an error's status and words.
+def _status(error: Exception) -> tuple[HTTPStatus, str]:
+    """Return the HTTP status and the message of an error.
 
-    An artifact that is not there yet is not found; a full disk is this server's own trouble, and
-    passes. Other expected errors (a damaged file) conflict with what was asked for.
+    A missing artifact is 404, a full disk 503 (temporary); other expected errors, such as a damaged
+    file, are 409.
     """
     if isinstance(error, HTTPException):
         return HTTPStatus(error.status_code), str(error.detail)

@@ -1,8 +1,8 @@
-"""What every request and answer passes, whatever page it is for.
+"""Checks of every request and headers of every response, whatever the page.
 
-A request for another host name (DNS rebinding), too long an address, too large a body, or a post
-that another site's page sent is refused before any page sees it. Every answer carries the headers
-that keep a browser from running, loading, framing or remembering anything.
+Requests for another host name (DNS rebinding), with too long an address or too large a body, and
+cross-site posts are refused before any page is called. Every response carries headers that forbid
+foreign scripts, framing, referrers and caching.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _READING = {"GET", "HEAD", "OPTIONS"}
 
 
 class Guard:
-    """ASGI middleware; `hosts` are the names this server answers to, None for any."""
+    """ASGI middleware; `hosts` are the accepted host names, None for any."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Guard:
         self._app, self._hosts, self._most = app, hosts, most_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse the request, or hand it on with its body read."""
+        """Refuse the request, or pass it on with its body read."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,25 +77,25 @@ class Guard:
 
 
 def refusal(scope: Scope, hosts: Collection[str] | None) -> PlainTextResponse | None:
-    """Return why a request is not looked at any further; None if it is."""
+    """Return the response to a request that is refused by its headers; None if it is accepted."""
     headers = Headers(scope=scope)
     host = headers.get("host", "")
     if hosts is not None and _name(host) not in hosts:
-        said = f"this server does not answer for {host!r}; use the address it printed"
-        return PlainTextResponse(said, HTTPStatus.MISDIRECTED_REQUEST)
+        message = f"unknown host {host!r}; use the address that the server printed"
+        return PlainTextResponse(message, HTTPStatus.MISDIRECTED_REQUEST)
     length = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
     if length > MOST_ADDRESS_BYTES:
         return PlainTextResponse("the address is too long", HTTPStatus.REQUEST_URI_TOO_LONG)
     if scope["method"] not in _READING and is_foreign(headers):
-        return PlainTextResponse("sent by another site's page", HTTPStatus.FORBIDDEN)
+        return PlainTextResponse("cross-site request refused", HTTPStatus.FORBIDDEN)
     return None
 
 
 def is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that another site's page sent this.
+    """Whether the browser's headers say that another site's page sent the request.
 
-    Sec-Fetch-Site decides where it is sent (https and loopback). Otherwise an Origin must be this
-    host; "null" says nothing, because pages with Referrer-Policy: no-referrer send it themselves:
+    Sec-Fetch-Site decides where browsers send it (https and loopback). Otherwise Origin must be
+    this host; "null" proves nothing, because pages with Referrer-Policy: no-referrer send it, too:
     then the form's own token decides.
     """
     site = headers.get("sec-fetch-site")
@@ -115,14 +115,14 @@ def _name(host: str) -> str:
 
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes | None:
-    """Read the whole body, None if it is larger than allowed."""
+    """Read the whole body; None if it is larger than allowed."""
     declared = Headers(scope=scope).get("content-length", "0")
     if not declared.isdecimal() or int(declared) > most:
         return None
     found: bytes = b""
     while True:
         message = await receive()
-        if message["type"] != "http.request":  # the browser went away
+        if message["type"] != "http.request":  # the browser disconnected
             return found
         found += message.get("body", b"")
         if len(found) > most:

@@ -1,4 +1,4 @@
-"""Opening the port and serving until interrupted."""
+"""The server's port, and serving until interrupted."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def open_port(host: str, port: int) -> socket.socket:
         raise ConfigError(message) from None
     if not is_loopback(host):
         say(
-            f"warning: {host} can be reached from other machines, without encryption; whoever "
-            "has a link has what it opens. A tunnel (ssh -L) or a proxy with https is safer"
+            f"warning: {host} can be reached from other machines, without encryption; anyone with "
+            "a link can open it. A tunnel (ssh -L) or a proxy with https is safer"
         )
     return opened
 
 
 def hosts_of(host: str, address: str | None = None) -> Collection[str] | None:
-    """Return the names a server on this host answers to: loopback's only, or any.
+    """Return the host names that a server accepts: loopback's only, or any (None).
 
-    `address` is where a proxy or tunnel is reached, whose name is answered to as well.
+    `address` is the public address of a proxy or tunnel, whose name is accepted, too.
 
     Raises:
-        ConfigError: `address` is no web address.
+        ConfigError: `address` is not a web address.
     """
     if not is_loopback(host):
         return None
@@ -73,7 +73,7 @@ def hosts_of(host: str, address: str | None = None) -> Collection[str] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -83,14 +83,14 @@ def is_loopback(host: str) -> bool:
 
 
 def address_of(opened: socket.socket) -> str:
-    """Return what to type into a browser, without a slash at the end."""
+    """Return the URL of an open port, without a slash at the end."""
     host, port = opened.getsockname()[:2]
     name = f"[{host}]" if opened.family == socket.AF_INET6 else host
     return f"http://{name}:{port}"
 
 
 def serve(app: FastAPI, opened: socket.socket) -> None:
-    """Serve until interrupted. Addresses hold secrets, so requests are not logged."""
+    """Serve until interrupted. Addresses contain secrets, so requests are not logged."""
     config = uvicorn.Config(
         app,
         http="h11",

@@ -1,8 +1,8 @@
-"""Text that models and strangers wrote, made fit for a page.
+"""Untrusted text (of models, of other people) as safe HTML.
 
-Markdown is rendered without HTML, images are named instead of loaded, and what comes out passes a
-sanitiser that knows a few harmless tags. Two ways lead to a page, `as_html` and `as_plain`; both
-return Markup, and whatever did not pass here is escaped by the templates.
+Markdown is rendered without HTML, images are named instead of loaded, and the result passes a
+sanitiser that allows a few harmless tags. `as_html` and `as_plain` return Markup; everything else
+is escaped by the templates.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 
-MOST_MARKDOWN = 20_000  # characters; longer text is shown as it is
+MOST_MARKDOWN = 20_000  # characters; longer text is not rendered
 _LOWEST_HEADING = 6
-_SHIFT = 3  # an answer's headings come below those of the page
+_SHIFT = 3  # an answer's headings are below those of the page
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -41,8 +41,8 @@ _SCHEMES = {"http", "https", "mailto"}
 def as_html(text: str) -> Markup:
     """Return Markdown as harmless HTML: no scripts, styles, images, forms, ids or classes.
 
-    Line breaks stay where they were written. Text over MOST_MARKDOWN characters comes out as
-    `as_plain` shows it, because some Markdown takes time that grows with its square.
+    Line breaks are kept. Text over MOST_MARKDOWN characters is returned as by `as_plain`, because
+    the time for some Markdown grows with its square.
     """
     if len(text) > MOST_MARKDOWN:
         return Markup("<pre>{}</pre>").format(as_plain(text))
@@ -59,15 +59,15 @@ def as_html(text: str) -> Markup:
 
 
 def as_plain(text: str) -> Markup:
-    """Return text exactly as it was written, escaped, with `visible` control characters."""
+    """Return text unchanged but escaped, with `visible` control characters."""
     return escape(visible(text))
 
 
 def visible(text: str) -> str:
-    """Write out what would change the page unseen.
+    """Make characters visible that would change the page unseen.
 
-    Controls of the writing direction (U+202A to U+202E, U+2066 to U+2069) become "[U+202E]",
-    other control characters the sign for them (␀, ␛), and half characters U+FFFD.
+    Bidirectional controls (U+202A to U+202E, U+2066 to U+2069) become "[U+202E]", other control
+    characters their symbol (␀, ␛), and lone surrogates U+FFFD.
     """
     shown = _DIRECTIONS.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
     return _CONTROLS.sub(_sign, _HALVES.sub("\ufffd", shown))

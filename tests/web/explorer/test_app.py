@@ -146,7 +146,7 @@ def test_pages_of_a_list_keep_its_filters(client: TestClient, source: Source) ->
     from web.explorer import pages
 
     assert pages.link("/x", a="ü&=#", b=None, c="") == "/x?a=%C3%BC%26%3D%23"
-    listing = pages.Listing("t", (), (), (), total=101, page=2)
+    listing = pages.Listing("t", (), (), total=101, page=2)
     assert listing.pages == 3  # 50, 50 and 1
     assert list(pages.on_page(range(101), 3)) == [100]
     assert sum(source.index.outcomes(Ref(2, Stage.JUDGMENTS)).values()) == 8

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ def made(folder: Path, *rows: Prompt) -> Store:
     return RunBuilder(folder).rows(PROMPTS, rows).store
 
 
-def opened(store: Store) -> Index:
+def opened(store: Store) -> closing[Index]:
     (store.paths.root / "iter0").mkdir(exist_ok=True)
-    return Index(RunReader(store.paths.root))
+    return closing(Index(RunReader(store.paths.root)))
 
 
 def test_rows_are_found_by_key_outcome_order_and_page(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core import jsonl
 from core.errors import DataError
@@ -55,7 +55,7 @@ class _Indexed(NamedTuple):
 
 
 class Index:
-    """The rows of one run. Usable from several threads; close it, or use it as a context.
+    """The rows of one run. Usable from several threads; close it.
 
     The database is private to the process and lies in memory, or below the temporary folder once
     it is large; SQLite removes it.
@@ -68,12 +68,6 @@ class Index:
         self._known: dict[Ref, _Indexed] = {}
         self._last_id = self._last_number = 0
         self._database = Database(None, "the index", schema=_SCHEMA)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Drop the index."""
@@ -176,7 +170,16 @@ class Index:
         return dict(self.query(sql))  # type: ignore[arg-type]
 
     def _read(self, ref: Ref, places: list[Place]) -> list[Any]:
-        return read_at(self._run.store.paths.artifact(ref), _record_of(ref), places)
+        """Return the rows at these places; DataError if the file has changed since."""
+        path, record, found = self._run.store.paths.artifact(ref), _record_of(ref), []
+        try:
+            with path.open("rb") as file:
+                for place in places:
+                    file.seek(place.offset)
+                    found.append(_decoded(file.read(place.size), record, path, place.line))
+        except FileNotFoundError:
+            raise DataError(path, None, "it was removed while it was read") from None
+        return found
 
     def _add(self, ref: Ref) -> int:
         self._last_number += 1
@@ -250,25 +253,6 @@ def read_places(path: Path, record: type[Any]) -> Iterator[tuple[Place, Any]]:
             if line.strip():
                 yield Place(number, offset, len(line)), _decoded(line, record, path, number)
             offset += len(line)
-
-
-def read_at(path: Path, record: type[Any], places: list[Place]) -> list[Any]:
-    """Return the rows at these places, in the order asked for.
-
-    Raises:
-        DataError: the file has changed since it was indexed.
-    """
-    if not places:
-        return []
-    found = []
-    try:
-        with path.open("rb") as file:
-            for place in places:
-                file.seek(place.offset)
-                found.append(_decoded(file.read(place.size), record, path, place.line))
-    except FileNotFoundError:
-        raise DataError(path, None, "it was removed while it was read") from None
-    return found
 
 
 def _decoded(line: bytes, record: type[Any], path: Path, number: int) -> Any:

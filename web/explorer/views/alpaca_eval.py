@@ -39,7 +39,6 @@ def outcomes(source: Source, query: ui.Query) -> ui.Listing:
     counts = dict.fromkeys(("win", "draw", "loss"), 0) | found.counts
     return ui.Listing(
         title="AlpacaEval",
-        crumbs=(ui.RUN,),
         columns=("instruction", "model", "outcome", "preference (1 to 2)", "characters"),
         lines=tuple(line(model, row) for model, row in found.rows),
         total=found.total,
@@ -57,12 +56,10 @@ def instruction(source: Source, query: ui.Query) -> ui.Detail:
     """Return the reference's and every model's answer to an instruction with the judge's reply."""
     key = query.key
     annotated, answered = _refs(source, Stage.ANNOTATIONS), _refs(source, Stage.ANSWERS)
-    found = {model: source.rows(ref, "key = ?", (key,)) for model, ref in annotated.items()}
-    missing = "; ".join(f"{m}: {one.why}" for m, one in found.items() if one.why is not None)
-    judged: dict[str, Annotation] = {m: one.rows[0] for m, one in found.items() if one.rows}
-    answers: dict[str, Generation] = {
-        model: row for model, ref in answered.items() for row in source.of_prompt(ref, key).rows
-    }
+    found, missing = source.of_each(annotated, key)
+    judged: dict[str, Annotation] = {model: rows[0] for model, rows in found.items() if rows}
+    given, _ = source.of_each(answered, key)
+    answers: dict[str, Generation] = {model: rows[0] for model, rows in given.items() if rows}
     texts = [row.instruction for row in judged.values()]
     texts += [row.prompt for row in answers.values()]
     if not texts:
@@ -80,7 +77,7 @@ def instruction(source: Source, query: ui.Query) -> ui.Detail:
         facts=tuple(facts),
         parts=(
             ui.text_part("Instruction", texts[0]),
-            ui.Part("Answers with the judge's replies", tuple(cards), missing or None),
+            ui.Part("Answers with the judge's replies", tuple(cards), missing),
         ),
     )
 

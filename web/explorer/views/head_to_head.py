@@ -79,7 +79,6 @@ def comparisons(source: Source, query: ui.Query) -> ui.Listing:
     columns = ("models", "verdict", "first shown first", "second shown first", "characters")
     return ui.Listing(
         title="Head to head",
-        crumbs=(ui.RUN,),
         columns=("prompt", *columns),
         lines=lines,
         total=len(chosen),
@@ -141,9 +140,8 @@ def prompt(source: Source, query: ui.Query) -> ui.Detail:
     """Return every model's answer to a prompt and every verdict."""
     key = query.key
     refs = {model: _answers(model) for model in source.run.answering_models}
-    found = {model: source.of_prompt(ref, key) for model, ref in refs.items()}
-    answers: dict[str, Generation] = {m: one.rows[0] for m, one in found.items() if one.rows}
-    missing = "; ".join(f"{m}: {one.why}" for m, one in found.items() if one.why is not None)
+    found, missing = source.of_each(refs, key)
+    answers: dict[str, Generation] = {model: rows[0] for model, rows in found.items() if rows}
     verdicts = [(a, b, source.of_prompt(_verdicts(a, b), key).rows) for a, b in source.run.matchups]
     if not answers and not any(rows for _, _, rows in verdicts):
         raise no_such(f"prompt {key!r}", "all are at /head-to-head")
@@ -156,7 +154,7 @@ def prompt(source: Source, query: ui.Query) -> ui.Detail:
         facts=(("Prompt", key),),
         parts=(
             ui.text_part("Prompt", text),
-            ui.Part("Answers", cards, missing or None),
+            ui.Part("Answers", cards, missing),
             ui.Part("Verdicts", judged, None if judged else "These answers are not compared yet."),
         ),
     )

@@ -72,7 +72,6 @@ def items(source: Source, query: ui.Query, *, benchmark: str, path: str, title: 
     address = f"{path.format(task=task)}/item"
     return ui.Listing(
         title=title.format(task=task),
-        crumbs=(ui.RUN,),
         columns=("item", *there),
         lines=tuple(
             ui.Line(key, ui.link(address, key=key), tuple(found.get(m, ui.NONE) for m in there))

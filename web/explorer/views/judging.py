@@ -149,7 +149,6 @@ def agreement(source: Source, query: ui.Query) -> ui.Listing:
     names = {judge: judge for judge in judges} or {"": "none yet"}
     return ui.Listing(
         title="Scores against human rankings",
-        crumbs=(ui.RUN,),
         columns=("prompt", *columns),
         lines=tuple(map(_ranked_line, ui.on_page(chosen, query.page))),
         total=len(chosen),

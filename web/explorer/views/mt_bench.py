@@ -41,7 +41,6 @@ def grades(source: Source, query: ui.Query) -> ui.Listing:
     columns = ("question", "turn", "category", "model", "grade", "characters")
     return ui.Listing(
         title="MT-Bench",
-        crumbs=(ui.RUN,),
         columns=("the judge's reply", *columns),
         lines=tuple(line(model, row) for model, row in found.rows),
         total=found.total,
@@ -59,13 +58,12 @@ def question(source: Source, query: ui.Query) -> ui.Detail:
     """Return both turns of a question with every model's answers and grades."""
     key = query.key
     answered, judged = _refs(source, Stage.ANSWERS), _refs(source, Stage.TURN_JUDGMENTS)
-    found = {model: source.of_prompt(ref, key) for model, ref in answered.items()}
-    missing = "; ".join(f"{m}: {one.why}" for m, one in found.items() if one.why is not None)
-    grades = {model: source.of_prompt(ref, key).rows for model, ref in judged.items()}
+    found, missing = source.of_each(answered, key)
+    grades, _ = source.of_each(judged, key)
     cards: dict[int, list[ui.Card]] = {}
     asked: dict[int, str] = {}
-    for model, one in found.items():
-        answers: dict[int, Generation] = {row.turn: row for row in one.rows}
+    for model, rows in found.items():
+        answers: dict[int, Generation] = {row.turn: row for row in rows}
         asked = {turn: row.prompt for turn, row in answers.items()} | asked
         for turn in sorted(answers.keys() | {row.turn for row in grades[model]}):
             card = ui.Card(model)

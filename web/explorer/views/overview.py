@@ -53,14 +53,12 @@ def _count(source: Source, views: Sequence[View], ref: Ref) -> str | ui.Link:
         return ui.NONE
     if (why := source.run.why_missing(ref)) is not None:
         return why
-    manifest = source.run.known_manifest(ref)
-    counts = manifest.counts if manifest is not None else {}
-    rows = manifest.rows or 0 if manifest is not None else 0
-    label = f"{rows:,}"
+    rows, counts = _counts(source, ref)
+    label = f"{rows or 0:,}"
     if ref.stage is Stage.PROMPTS and "kept" in counts:
-        label = f"{counts['kept']:,} kept of {rows:,}"
+        label = f"{counts['kept']:,} kept of {rows or 0:,}"
     elif ref.stage is Stage.PAIRS:
-        label = f"{counts.get('pair', 0):,} from {rows:,} prompts"
+        label = f"{counts.get('pair', 0):,} from {rows or 0:,} prompts"
     return ui.Link(label, list_address(views, ref))
 
 
@@ -166,11 +164,16 @@ def _artifact(source: Source, views: Sequence[View], ref: Ref) -> Cells:
     title = SPECS[ref.stage].title
     if (why := source.run.why_missing(ref)) is not None:
         return str(ref), title, ui.NONE, why
-    manifest = source.run.known_manifest(ref)
-    rows = ui.NONE if manifest is None or manifest.rows is None else f"{manifest.rows:,}"
-    counts = manifest.counts if manifest is not None else {}
+    rows, counts = _counts(source, ref)
     shown = ", ".join(f"{ui.spaced(name)} {count:,}" for name, count in counts.items())
-    return ui.Link(str(ref), list_address(views, ref)), title, rows, shown
+    number = ui.NONE if rows is None else f"{rows:,}"
+    return ui.Link(str(ref), list_address(views, ref)), title, number, shown
+
+
+def _counts(source: Source, ref: Ref) -> tuple[int | None, dict[str, int]]:
+    """Return how many rows an artifact has and its counts."""
+    manifest = source.run.known_manifest(ref)
+    return (None, {}) if manifest is None else (manifest.rows, manifest.counts)
 
 
 def _health(source: Source, k: int) -> ui.Table:

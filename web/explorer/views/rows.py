@@ -30,7 +30,6 @@ def artifact(source: Source, query: ui.Query) -> ui.Listing | ui.Detail:
     found = source.on_page({"": ref}, query)
     return ui.Listing(
         title=title,
-        crumbs=(ui.RUN,),
         columns=("row", "beginning"),
         lines=tuple(
             ui.Line(row.key, ui.row_link(ref, row.key).href, (ui.excerpt(longest_text(row)),))

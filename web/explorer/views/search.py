@@ -43,7 +43,6 @@ def search(source: Source, views: Sequence[View], query: ui.Query) -> ui.Listing
         artifacts[query.only] = f"{query.only} (0)"
     return ui.Listing(
         title="Search",
-        crumbs=(ui.RUN,),
         columns=("text", "artifact", "row"),
         lines=tuple(lines),
         total=len(found.hits),
