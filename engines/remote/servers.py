@@ -1,7 +1,7 @@
 """Several servers with the OpenAI protocol that share a list of requests.
 
-What can pass (408, 409, 429, 5xx, time-outs, broken connections) is tried again by openai's client,
-with back-off. A server that then still fails is given up and the others do its work.
+Transient errors are retried with back-off (transport.py). A server that still fails then is given
+up, and the others do its work.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import asyncio
 import json
 import os
 import queue
-import threading
 from collections import deque
-from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from core.errors import ModelError
 from core.progress import say
+from engines.remote.transport import Pace, Problem, Transport, event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
 
     from core.config import EngineSection
 
-_SHOWN_CHARACTERS = 300
-_WIND_DOWN_S = 10.0
-_SERVER_ERROR = 500
-_PASSING = {408, 409, 429}
+_BACKOFF_S = 0.5
 
 
 class ServedModel(NamedTuple):
-    """A model as a server lists it: name, folder (if it says so), window, who made the server."""
+    """A model as a server lists it: name, folder if stated, context window, kind of server."""
 
     name: str
     root: str | None
@@ -50,18 +47,28 @@ class Completion(NamedTuple):
 _Answers: TypeAlias = "queue.SimpleQueue[tuple[int, Completion] | None]"
 
 
-class _GivenUp(Exception):
+class _ServerLost(Exception):
     """A server does not answer, after all retries."""
 
 
 class Servers:
-    """Sends completion requests; the key comes from the environment and stays out of messages."""
+    """Sends completion requests; the key comes from the environment."""
 
     def __init__(self, urls: Sequence[str], section: EngineSection) -> None:
         """Read the key; nothing is sent yet."""
         self.urls = list(urls)
         self._section = section
-        self._key = os.environ.get(section.api_key_env, "")
+        key = os.environ.get(section.api_key_env, "")
+        self._transports = [
+            Transport(
+                url,
+                key,
+                timeout_s=section.timeout_s,
+                max_retries=section.max_retries,
+                pace=Pace(None, backoff_s=_BACKOFF_S, seed=number),
+            )
+            for number, url in enumerate(urls)
+        ]
 
     def models(self, url: str) -> list[ServedModel]:
         """Return what a server serves.
@@ -71,13 +78,16 @@ class Servers:
         """
         import openai
 
-        client = openai.OpenAI(**self._reached_at(url))
+        transport = self._transports[self.urls.index(url)]
         try:
-            with client:
-                found = client.models.list().data
+            with openai.OpenAI(
+                **transport.options, max_retries=self._section.max_retries
+            ) as client:
+                cards: list[dict[str, Any]] = [
+                    card.to_dict() for card in client.models.list().data or []
+                ]
         except openai.OpenAIError as error:
-            raise self._failed(url, error) from None
-        cards: list[dict[str, Any]] = [card.to_dict() for card in found or []]
+            raise self._error(url, transport.problem(error)) from None
         return [
             ServedModel(
                 str(card.get("id")),
@@ -87,15 +97,6 @@ class Servers:
             )
             for card in cards
         ]
-
-    def _reached_at(self, url: str) -> dict[str, Any]:
-        """Return how openai's clients reach a server."""
-        return {
-            "api_key": self._key or "none",
-            "base_url": url,
-            "timeout": self._section.timeout_s,
-            "max_retries": self._section.max_retries,
-        }
 
     def version(self, url: str) -> str:
         """Return a server's version as /version tells it (vLLM's does), or "?"."""
@@ -113,11 +114,11 @@ class Servers:
     ) -> Iterator[tuple[int, Completion]]:
         """Yield (place, reply) for each request as it is answered; places count across groups.
 
-        The requests of a group begin alike and go to one server, for its prefix cache, unless
-        another one has nothing left to do. Requests under way are cancelled when this is closed.
+        The requests of a group share a prefix and go to one server, for its prefix cache, unless
+        another is idle. Requests in flight are cancelled when this is closed.
 
         Raises:
-            ModelError: a server refuses a request or replies with nonsense, or none answers.
+            ModelError: a server refuses a request or sends a malformed reply, or none answers.
         """
         bodies = [body for group in groups for body in group]
         queues: list[deque[int]] = [deque() for _ in self.urls]
@@ -125,8 +126,9 @@ class Servers:
         for number, group in enumerate(groups):
             queues[number % len(queues)].extend(next(places) for _ in group)
         answers: _Answers = queue.SimpleQueue()
-        with _event_loop() as loop:
-            work = self._work(bodies, queues, answers)
+        clients = [transport.client() for transport in self._transports]
+        with event_loop("servers", clients) as loop:
+            work = self._work(clients, bodies, queues, answers)
             future = asyncio.run_coroutine_threadsafe(work, loop)
             future.add_done_callback(lambda _: answers.put(None))
             try:
@@ -138,21 +140,19 @@ class Servers:
 
     async def _work(
         self,
+        clients: Sequence[AsyncOpenAI],
         bodies: Sequence[dict[str, Any]],
         queues: list[deque[int]],
         answers: _Answers,
     ) -> None:
-        """Keep every server busy until all is answered."""
-        from openai import AsyncOpenAI
-
-        clients = [AsyncOpenAI(**self._reached_at(url)) for url in self.urls]
+        """Keep every server busy until all requests are answered."""
         live = set(range(len(clients)))
         tasks: dict[asyncio.Task[Completion], tuple[int, int]] = {}
         load = [0] * len(clients)
         try:
             while True:
                 for server, place in _hand_out(queues, live, load, self._section.concurrency):
-                    asked = self._ask(clients[server], self.urls[server], bodies[place])
+                    asked = self._ask(server, clients[server], bodies[place])
                     tasks[asyncio.create_task(asked)] = (server, place)
                 if not tasks:
                     return
@@ -162,65 +162,58 @@ class Servers:
                     load[server] -= 1
                     try:
                         answers.put((place, task.result()))
-                    except _GivenUp as error:
+                    except _ServerLost as error:
                         queues[server].appendleft(place)
                         self._give_up(server, live, error)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*(client.close() for client in clients))
 
-    def _give_up(self, server: int, live: set[int], error: _GivenUp) -> None:
+    def _give_up(self, server: int, live: set[int], error: _ServerLost) -> None:
         if server in live:
             live.discard(server)
-            say(f"  warning: {error}; {len(live)} of {len(self.urls)} servers go on")
+            say(f"  warning: {error}; {len(live)} of {len(self.urls)} servers remain")
         if not live:
-            message = f"{error}; start it again and repeat the command: what came is kept"
+            message = f"{error}; restart it and run the same command again: finished rows are kept"
             raise ModelError(message) from None
 
-    async def _ask(self, client: AsyncOpenAI, url: str, body: dict[str, Any]) -> Completion:
-        import openai
+    async def _ask(self, server: int, client: AsyncOpenAI, body: dict[str, Any]) -> Completion:
+        transport = self._transports[server]
+        create = partial(
+            client.completions.with_raw_response.create,
+            model=body["model"],
+            prompt=body["prompt"],
+            extra_body={k: v for k, v in body.items() if k not in ("model", "prompt")},
+        )
+        found, _ = await transport.send(lambda: transport.post(create, _read_completion))
+        if isinstance(found, Completion):
+            return found
+        error = self._error(transport.url, found)
+        raise _ServerLost(error) if found.kind == "retry" else error
 
-        try:
-            raw = await client.completions.with_raw_response.create(
-                model=body["model"],
-                prompt=body["prompt"],
-                extra_body={k: v for k, v in body.items() if k not in ("model", "prompt")},
-            )
-            reply = json.loads(raw.text)
-            return Completion(dict(reply["choices"][0]), int(reply["usage"]["completion_tokens"]))
-        except openai.APIStatusError as error:
-            if error.status_code >= _SERVER_ERROR or error.status_code in _PASSING:
-                raise _GivenUp(self._failed(url, error)) from None
-            raise self._failed(url, error) from None
-        except openai.APIConnectionError as error:
-            raise _GivenUp(self._failed(url, error)) from None
-        except (ValueError, KeyError, IndexError, TypeError):
-            message = f"{url}: the reply is no completion in the OpenAI protocol"
-            raise ModelError(message) from None
-
-    def _failed(self, url: str, error: Exception) -> ModelError:
-        """Return what went wrong, at a readable length and without the key."""
-        status = getattr(error, "status_code", None)
-        reason = str(error.__cause__ or error)
-        if status:
-            reason = f"HTTP {status}: {str(error).removeprefix(f'Error code: {status} - ')}"
-        if self._key:
-            reason = reason.replace(self._key, "[secret]")
+    def _error(self, url: str, found: Problem) -> ModelError:
         advice = {
             401: f"; the key in {self._section.api_key_env} is missing or wrong",
             404: "; engine.base_urls usually end in /v1",
-        }.get(status or 0, "")
-        return ModelError(f"{url}: {' '.join(reason.split())[:_SHOWN_CHARACTERS]}{advice}")
+        }.get(found.status or 0, "")
+        return ModelError(f"{url}: {found.reason}{advice}")
+
+
+def _read_completion(body: str) -> Completion | Problem:
+    try:
+        reply = json.loads(body)
+        return Completion(dict(reply["choices"][0]), int(reply["usage"]["completion_tokens"]))
+    except (ValueError, KeyError, IndexError, TypeError):
+        return Problem("failed", "the reply is not a completion in the OpenAI protocol")
 
 
 def _hand_out(
     queues: list[deque[int]], live: set[int], load: list[int], limit: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield (server, place) until all servers are busy or all work is out, counting it in `load`.
+    """Yield (server, place) until all servers are busy or no work is left, counting it in `load`.
 
-    Each takes its own work first; what is then left is some busy or lost server's.
+    Each server takes its own work first, then that of busy or lost servers.
     """
     for server in sorted(live):
         while queues[server] and load[server] < limit:
@@ -230,25 +223,3 @@ def _hand_out(
         while load[server] < limit and (longest := max(queues, key=len)):
             load[server] += 1
             yield server, longest.pop()
-
-
-@contextmanager
-def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Run an event loop in a thread of its own; whatever is under way at the end is cancelled."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="servers", daemon=True)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        asyncio.run_coroutine_threadsafe(_wind_down(), loop).result(_WIND_DOWN_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_WIND_DOWN_S)
-        loop.close()
-
-
-async def _wind_down() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -208,7 +208,7 @@ def test_the_budget_stops_the_run_cleanly_and_a_larger_one_pays_for_the_rest_onl
     out_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("evaluation.judging.price_of", price_for_tests)
+    monkeypatch.setattr("evaluation.judge.price_of", price_for_tests)
     with FakeOpenAI(ranks_the_longer_first) as server:
         spare = ('evaluation.benchmarks=["alpaca_eval"]', 'evaluation.models=["M1"]')
         # A request may cost 0.00044 and does cost about half: the second no longer fits.

@@ -130,14 +130,14 @@ def test_the_work_of_a_lost_server_is_done_by_the_others(
         rows = by_key(list(opened(tiny, one, two).sample(asked(8), GREEDY)))
     assert len(rows) == 8
     assert len(one.answered) == 8
-    assert "1 of 2 servers go on" in capsys.readouterr().err
+    assert "1 of 2 servers remain" in capsys.readouterr().err
 
 
 def test_when_no_server_is_left_the_run_stops_and_says_how_to_go_on(tiny: Path) -> None:
     with CompletionsServer(tiny, faults=[None, None, BROKEN]) as server:
         call = opened(tiny, server, concurrency=1).sample(asked(8), GREEDY)
         rows: list[Sampled] = []
-        with pytest.raises(ModelError, match=r"HTTP 500: .*repeat the command: what came is kept"):
+        with pytest.raises(ModelError, match=r"HTTP 500: .*again: finished rows are kept"):
             rows.extend(call)
     # extend keeps what came before the error.
     assert len(rows) == 2
@@ -159,7 +159,7 @@ def test_a_refused_request_is_not_tried_again(tiny: Path) -> None:
 
 
 def test_a_reply_of_another_protocol_is_an_error(tiny: Path) -> None:
-    refused = pytest.raises(ModelError, match="no completion in the OpenAI protocol")
+    refused = pytest.raises(ModelError, match="not a completion in the OpenAI protocol")
     with CompletionsServer(tiny, faults=[NO_CHOICES]) as server, refused:
         list(opened(tiny, server).sample(asked(1), GREEDY))
 

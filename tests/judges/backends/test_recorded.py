@@ -304,7 +304,7 @@ def test_a_process_killed_while_asking_loses_at_most_what_was_under_way(tmp_path
         from judges.backends.cassette import Cassette
         from judges.backends.openai_judge import OpenAIJudge
         from judges.backends.recorded import Recorded
-        from tests.judges.test_recorded import asks, free
+        from tests.judges.backends.test_recorded import asks, free
         section = JudgeBackendSection(model="m", base_url=sys.argv[1], concurrency=3)
         with Cassette(Path(sys.argv[2])) as cassette:
             for reply in Recorded(OpenAIJudge(section), cassette, free()).ask(asks(40)):

@@ -1,0 +1,286 @@
+"""Requests to servers with the OpenAI protocol: pacing, retries, and classified errors.
+
+The engine over served models (openai_api.py) and the API judge (judges/backends/openai_judge.py)
+send through it; each builds its own requests and reads its own replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import re
+import threading
+import time
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from openai import APIStatusError, AsyncOpenAI
+
+Trouble = Literal["retry", "too_long", "refused", "unsupported", "stop", "failed"]
+_T = TypeVar("_T")
+
+# The wording of OpenAI, vLLM, llama.cpp, Anthropic's and Mistral's compatible servers.
+_TOO_LONG = re.compile(
+    r"maximum context length|context[ _]length|context window|context size|prompt is too long"
+    r"|maximum model length|max_model_len|too large for model",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(r"unsupported|not supported|does not support", re.IGNORECASE)
+_UNSUPPORTED_CODES = {"unsupported_parameter", "unsupported_value"}
+_OPTIONAL = ("max_tokens", "temperature", "top_p", "logprobs", "top_logprobs")
+_RETRIED = {408, 409, 425, 429}
+_STOPPING = {401, 403, 404}
+_OUT_OF_CREDIT = {"insufficient_quota", "billing_hard_limit_reached"}
+_BAD_REQUEST, _UNPROCESSABLE, _SERVER_ERROR = 400, 422, 500
+_MAX_RETRY_AFTER_S = 600.0
+_MAX_BACKOFF_S = 60.0
+_WIND_DOWN_S = 10.0
+_SHOWN_CHARACTERS = 300
+
+
+class Problem(NamedTuple):
+    """Why a request has no answer; see `trouble` for the kinds.
+
+    `status`: of an error reply. `parameter`: the one an "unsupported" request can do without.
+    `wait_s`: the pause that the server asks for. Tokens: what a malformed reply is billed at.
+    """
+
+    kind: Trouble
+    reason: str
+    status: int | None = None
+    parameter: str | None = None
+    wait_s: float | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class Pace:
+    """Rate limit and pauses shared by all requests to one server; thread-safe."""
+
+    def __init__(self, per_minute: float | None, *, backoff_s: float, seed: int) -> None:
+        """Start without a pause.
+
+        Args:
+            per_minute: requests, None for no limit.
+            backoff_s: pause after a first failed attempt; doubles with each further one.
+            seed: of the jitter.
+        """
+        self._interval_s = 60 / per_minute if per_minute is not None else 0.0
+        self._backoff_s = backoff_s
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def turn(self) -> float:
+        """Reserve the next free slot; return the seconds until then (0 for at once)."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            if self._interval_s:
+                self._next = turn + self._interval_s
+            return turn - now
+
+    def hold(self, seconds: float) -> None:
+        """Pause all requests for `seconds`."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+    def backoff(self, attempt: int, asked_for_s: float | None = None) -> float:
+        """Return the pause after a failed attempt (the first is 0), in seconds.
+
+        It is half to one and a half times `backoff_s`·2^attempt, at most 90 s; or what the server
+        asked for plus jitter.
+        """
+        with self._lock:
+            jitter = self._random.random()
+        if asked_for_s is not None:
+            return asked_for_s + self._backoff_s * jitter
+        return float(min(_MAX_BACKOFF_S, self._backoff_s * 2.0**attempt) * (0.5 + jitter))
+
+
+class Transport:
+    """Sends requests to one server; the key stays out of messages."""
+
+    def __init__(
+        self, url: str, key: str, *, timeout_s: float, max_retries: int, pace: Pace
+    ) -> None:
+        """Keep the settings; nothing is sent yet. An empty `key` is for servers without one.
+
+        `options` are those of an openai client for this server.
+        """
+        self.url = url
+        self.options: dict[str, Any] = {
+            "api_key": key or "none",
+            "base_url": url,
+            "timeout": timeout_s,
+        }
+        self._key, self._timeout_s, self._max_retries = key, timeout_s, max_retries
+        self._pace = pace
+
+    def client(self) -> AsyncOpenAI:
+        """Return a client without retries of its own; close it, or give it to `event_loop`."""
+        from openai import AsyncOpenAI
+
+        return AsyncOpenAI(**self.options, max_retries=0)
+
+    async def send(
+        self, attempt: Callable[[], Awaitable[_T | Problem]]
+    ) -> tuple[_T | Problem, list[Problem]]:
+        """Repeat an attempt, with back-off, while it may succeed later.
+
+        Returns:
+            The answer, or the problem that ended the retries; and the problems that were retried.
+        """
+        retried: list[Problem] = []
+        while True:
+            found = await attempt()
+            if not isinstance(found, Problem) or found.kind != "retry":
+                return found, retried
+            if len(retried) == self._max_retries:
+                reason = f"{found.reason} ({len(retried) + 1} attempts)"
+                return found._replace(reason=reason), retried
+            await asyncio.sleep(self._pace.backoff(len(retried), found.wait_s))
+            retried.append(found)
+
+    async def post(
+        self, call: Callable[[], Awaitable[Any]], read: Callable[[str], _T | Problem]
+    ) -> _T | Problem:
+        """Send one request when it is its turn; return what `read` makes of the reply's body.
+
+        `call` sends it by a client's `with_raw_response`.
+        """
+        import openai
+
+        await asyncio.sleep(self._pace.turn())
+        try:
+            # The client's own time-out restarts with each byte that arrives.
+            async with asyncio.timeout(self._timeout_s):
+                found = read((await call()).text)
+        except openai.OpenAIError as error:
+            found = self.problem(error)
+        except TimeoutError:
+            found = Problem("retry", f"no reply within {self._timeout_s:g} s")
+        if isinstance(found, Problem):
+            return found._replace(reason=self._clean(found.reason))
+        return found
+
+    def problem(self, error: Exception) -> Problem:
+        """Return what a client's error means; a server that asks for it pauses all requests."""
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            found = self._status_problem(error)
+        elif isinstance(error, openai.APITimeoutError):
+            found = Problem("retry", f"no reply within {self._timeout_s:g} s")
+        elif isinstance(error, openai.APIConnectionError):
+            found = Problem("retry", f"connection: {error.__cause__ or error}")
+        else:
+            found = Problem("retry", f"unreadable reply: {error}")
+        return found._replace(reason=self._clean(found.reason))
+
+    def _status_problem(self, error: APIStatusError) -> Problem:
+        status = error.status_code
+        message = error.message.removeprefix(f"Error code: {status} - ")
+        kind = trouble(status, error.code, error.param, message)
+        reason, wait_s = f"HTTP {status}: {message}", retry_after_s(error.response.headers)
+        if kind == "unsupported":
+            return Problem(kind, reason, status, unsupported(error.code, error.param, message))
+        if kind != "retry" or wait_s is None:
+            return Problem(kind, reason, status)
+        if wait_s > _MAX_RETRY_AFTER_S:
+            reason = f"{self._clean(reason)}; to be asked again after {wait_s:g} s"
+            return Problem("failed", reason, status)
+        self._pace.hold(wait_s)
+        return Problem(kind, reason, status, wait_s=wait_s)
+
+    def _clean(self, text: str) -> str:
+        """Cut a message to a readable length and remove key and password, should it hold them."""
+        for secret in (self._key, urlsplit(self.url).password):
+            text = text.replace(secret, "[secret]") if secret else text
+        return " ".join(text.split())[:_SHOWN_CHARACTERS]
+
+
+@contextmanager
+def event_loop(name: str, clients: Sequence[AsyncOpenAI]) -> Iterator[asyncio.AbstractEventLoop]:
+    """Run an event loop in a thread; on leaving, cancel its tasks and close the clients."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        asyncio.run_coroutine_threadsafe(_wind_down(clients), loop).result(_WIND_DOWN_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_WIND_DOWN_S)
+        loop.close()
+
+
+async def _wind_down(clients: Sequence[AsyncOpenAI]) -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(client.close() for client in clients))
+
+
+def trouble(  # noqa: PLR0911 - one return per outcome
+    status: int, code: str | None, param: str | None, message: str
+) -> Trouble:
+    """Return what an error status means for the request.
+
+    "retry": it may succeed later; "too_long", "refused": an outcome of its own; "unsupported": it
+    may succeed without the parameter that `unsupported` names; "stop": no request will succeed;
+    "failed": this one will not.
+    """
+    if status in _STOPPING or code in _OUT_OF_CREDIT:
+        return "stop"
+    if status in _RETRIED or status >= _SERVER_ERROR:
+        return "retry"
+    if status not in (_BAD_REQUEST, _UNPROCESSABLE):
+        return "failed"
+    if code == "content_filter":
+        return "refused"
+    if unsupported(code, param, message):
+        return "unsupported"
+    if code == "context_length_exceeded" or _TOO_LONG.search(message):
+        return "too_long"
+    return "failed"
+
+
+def unsupported(code: str | None, param: str | None, message: str) -> str | None:
+    """Return the optional parameter that a server rejects; None if it rejects something else."""
+    if code not in _UNSUPPORTED_CODES and not _UNSUPPORTED.search(message):
+        return None
+    if param in _OPTIONAL:
+        return param
+    named = (name for name in _OPTIONAL if re.search(rf"\b{name}\b", message))
+    return next(named, None)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a server asks to wait, from any of its three headers; None without one."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is not None or value is None:
+        return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
