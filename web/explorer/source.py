@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from core.errors import MissingArtifact, SrlmError
+from core.errors import SrlmError
 from core.reader import RunReader
 from web.explorer import pages as ui
 from web.explorer.index.index import Index
@@ -82,16 +82,6 @@ class Source:
         except SrlmError as error:
             return str(error)
         return None
-
-    def require(self, ref: Ref) -> Ref:
-        """Return an artifact's address if it is complete.
-
-        Raises:
-            MissingArtifact: it is not; the message says why.
-        """
-        if (why := self.run.why_missing(ref)) is not None and not self.run.exists(ref):
-            raise MissingArtifact(f"{ref}: {why}")
-        return ref
 
     def available(self, refs: Mapping[str, Ref]) -> tuple[dict[str, Ref], str | None]:
         """Return the artifacts that can be shown, and a note on why the others cannot."""

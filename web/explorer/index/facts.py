@@ -50,10 +50,13 @@ def facts_of(row: Any) -> Facts:  # noqa: C901, PLR0911, PLR0912 - a case per ki
         case records.Candidate():
             return _facts(row, row.text, prompt=row.prompt_key, outcome=row.finish)
         case records.Judgment():
-            return _reply(row, row.prompt_key, row.subject_key)
+            outcome, score = row.unparsed or READ, row.score
+            found = _facts(row, row.reply, prompt=row.prompt_key, outcome=outcome, value=score)
+            return found._replace(subject=row.subject_key)
         case records.TurnJudgment():
-            question = str(row.question_id)
-            return _reply(row, question, f"{question}/t{row.turn}")
+            question, outcome = str(row.question_id), row.unparsed or READ
+            found = _facts(row, row.reply, prompt=question, outcome=outcome, value=row.score)
+            return found._replace(subject=f"{question}/t{row.turn}")
         case records.Verdict():
             outcome = row.winner or row.unparsed or MISSING
             found = _facts(row, *row.replies, prompt=row.prompt_key, outcome=outcome)
@@ -70,8 +73,8 @@ def facts_of(row: Any) -> Facts:  # noqa: C901, PLR0911, PLR0912 - a case per ki
         case records.Annotation():
             outputs = (row.output_1, row.output_2)
             outcome = outcome_of(row.preference, row.missing)
-            found = _facts(row, *outputs, given=(row.instruction,), value=row.preference)
-            return found._replace(outcome=outcome)
+            found = _facts(row, *outputs, given=(row.instruction,), outcome=outcome)
+            return found._replace(value=row.preference)
         case records.Tag():
             outcome = row.unparsed or row.category or MISSING
             return _facts(row, row.reply, outcome=outcome, value=row.complexity)
@@ -102,11 +105,6 @@ def _facts(
     about: str = row.key if prompt is None else prompt
     longest = max(map(len, own), default=0)
     return Facts(row.key, about, "", outcome, value, longest, (*given, *own))
-
-
-def _reply(row: records.Judgment | records.TurnJudgment, prompt: str, subject: str) -> Facts:
-    outcome = row.unparsed or READ
-    return Facts(row.key, prompt, subject, outcome, row.score, len(row.reply), (row.reply,))
 
 
 def outcome_of(preference: float | None, missing: str | None) -> str:

@@ -50,8 +50,8 @@ def self_judge(source: Source, query: ui.Query) -> ui.Listing:
     """Return the answers that both judges scored, with the largest difference first."""
     k = query.k
     judged_again = evaluation_ref(f"self_judge/iter{k}", Stage.EXTERNAL_JUDGMENTS)
-    external = mean_scores(source.index.select(source.require(judged_again)))
-    number = source.index.number(source.require(Ref(k, Stage.JUDGMENTS)))
+    external = mean_scores(source.index.select(judged_again))
+    number = source.index.number(Ref(k, Stage.JUDGMENTS))
     both = [
         _Both(prompt, key, mean, external[key].mean)
         for prompt, key, mean in source.index.query(_MEANS, (number,))
@@ -179,7 +179,7 @@ def _ranked_line(row: _Ranked) -> ui.Line:
 def ranked_prompt(source: Source, query: ui.Query) -> ui.Detail:
     """Return a prompt's human-ranked replies with every judge's replies."""
     key = query.key
-    row: RankedPrompt | None = source.index.row(source.require(RANKED), key)
+    row: RankedPrompt | None = source.index.row(RANKED, key)
     if row is None:
         raise no_such(f"prompt {key!r}", "all are at /agreement")
     judged = {

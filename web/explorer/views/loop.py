@@ -37,7 +37,7 @@ def prompt_link(k: int, key: str, answer: str = "") -> str:
 def prompts(source: Source, query: ui.Query) -> ui.Listing:
     """Return the prompts of an iteration: kept, or rejected with the reason."""
     k = query.k
-    found = source.on_page({"": source.require(Ref(k, Stage.PROMPTS))}, query)
+    found = source.on_page({"": Ref(k, Stage.PROMPTS)}, query)
 
     def line(row: Prompt) -> ui.Line:
         why = "kept" if row.kept else ui.spaced(str(row.rejected))
@@ -61,7 +61,7 @@ def prompts(source: Source, query: ui.Query) -> ui.Listing:
 
 def judgments(source: Source, query: ui.Query) -> ui.Listing:
     """Return the judge's replies, or the answers about which its replies disagree."""
-    k, ref = query.k, source.require(Ref(query.k, Stage.JUDGMENTS))
+    k, ref = query.k, Ref(query.k, Stage.JUDGMENTS)
     if query.show == "disagreement":
         return _disagreements(source, ref, query)
     found = source.on_page({"": ref}, query)
@@ -120,7 +120,7 @@ def _disagreements(source: Source, ref: Ref, query: ui.Query) -> ui.Listing:
 def pairs(source: Source, query: ui.Query) -> ui.Listing:
     """Return what became of each prompt: a preference pair, or why there is none."""
     k = query.k
-    found = source.on_page({"": source.require(Ref(k, Stage.PAIRS))}, query)
+    found = source.on_page({"": Ref(k, Stage.PAIRS)}, query)
     return ui.Listing(
         title=f"Iteration {k}: pairs",
         crumbs=crumbs(k),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def prompt(source: Source, query: ui.Query) -> ui.Detail:
     """Return everything about one prompt of an iteration."""
     k, key = query.k, query.key
-    ref = source.require(Ref(k, Stage.PROMPTS))
+    ref = Ref(k, Stage.PROMPTS)
     every = ui.link(f"/iteration/{k}/prompts")
     row: Prompt | None = source.index.row(ref, key)
     if row is None:

@@ -1,4 +1,4 @@
-"""Views: their addresses, what may be asked of them, and the artifacts whose rows they show."""
+"""Views: their addresses, what may be asked of them, and the artifacts that they show."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class View:
     `menu`: its label in the navigation; "" if it is not there.
     `filters`, `asks`: what its address takes besides (see routes.py). A view that asks for a key is
         about one row; the others list rows.
-    `rows_of`: benchmark ("" for the loop) and stage of the artifacts whose rows it shows.
+    `rows_of`: benchmark ("" for the loop) and stage of the artifacts that it shows.
     `scores`: its benchmark's line on the page of the run.
     """
 
@@ -94,7 +94,7 @@ class View:
 
 
 def row_address(views: Sequence[View], ref: Ref, key: str, prompt: str) -> str:
-    """Return the address of the view that is about a row, of the row as it is if there is none.
+    """Return the address of the view about a row; of the page of its fields if there is none.
 
     `prompt`: the key of the prompt that the row is about (see index/facts.py).
     """
