@@ -1,4 +1,4 @@
-"""An append-only file of JSON lines that survives kill -9: whole lines stay, a torn one is cut."""
+"""An append-only JSONL file that survives kill -9: a torn last line is cut off on opening."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AppendLog:
     """Use as a context manager: reads what is there, then appends.
 
     `lines` holds the objects found on opening, in order. With `read=False` it stays empty: for logs
-    that are only added to, and for those too large for memory, which `objects` streams.
+    that are only appended to, or too large for memory (`objects` streams them).
     """
 
     def __init__(self, path: Path, *, read: bool = True) -> None:

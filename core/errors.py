@@ -1,4 +1,4 @@
-"""Every error this project raises on purpose.
+"""The errors that this project raises on purpose.
 
 SrlmError                 exit code 2, printed as one line without a traceback
 ├── ConfigError           a configuration file, key or value
@@ -8,12 +8,12 @@ SrlmError                 exit code 2, printed as one line without a traceback
 ├── StaleArtifact         an artifact was made from other inputs or settings
 ├── RunLocked             another process is working on the same run
 ├── StorageError          the disk refused a write (full, read-only)
-├── NotRecorded           replaying a cassette: a request that it does not hold
-└── StageFailed           exit code 1: the work was done and its result says stop
+├── NotRecorded           a replayed cassette lacks the requested reply
+└── StageFailed           exit code 1: the command completed but reports a failure
     ├── UnhealthyJudge    the judge's scores are too poor to build preference pairs from
     ├── NothingToTrain    every row of a training set was dropped
     ├── JudgeFailed       requests to a judge failed after all retries; the others are kept
-    ├── WorkersLost       engine workers on Ray died again and again; finished rows are kept
+    ├── WorkersLost       Ray engine workers died repeatedly; finished rows are kept
     ├── BudgetSpent       the money limit is reached; what was paid for is kept
     └── EvaluationFailed  one or more benchmarks failed; the others are done
 """
@@ -68,7 +68,7 @@ class StorageError(SrlmError):
 
 
 class StageFailed(SrlmError):
-    """A stage ran properly and its result says that the run must stop."""
+    """A stage completed, but its result means that the run must stop."""
 
     exit_code = 1
 
@@ -82,15 +82,15 @@ class NothingToTrain(StageFailed):
 
 
 class NotRecorded(SrlmError):
-    """A cassette being replayed does not hold the reply that is asked for."""
+    """A replayed cassette lacks the requested reply."""
 
 
 class JudgeFailed(StageFailed):
-    """Requests to a judge failed after all retries; the replies that came are kept."""
+    """Requests to a judge failed after all retries; replies received are kept."""
 
 
 class WorkersLost(StageFailed):
-    """Engine workers on Ray died again and again; finished rows are kept."""
+    """Ray engine workers died repeatedly; finished rows are kept."""
 
 
 class BudgetSpent(StageFailed):
@@ -113,13 +113,13 @@ def disk_errors_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except SrlmError:  # named already, by the one who knew the path best
+    except SrlmError:  # already names a path, closer to the cause
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
             reason = error.strerror or str(error)
         elif "No space left" in str(error) or "os error 28" in str(error):
-            reason = "No space left on device"  # also of an OSError that carries words only
+            reason = "No space left on device"  # also for an OSError without an error number
         else:
             raise
         raise StorageError(_disk_message(path, reason)) from error

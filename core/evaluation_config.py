@@ -1,4 +1,4 @@
-"""The evaluation part of the configuration: which benchmarks, on what, judged by whom."""
+"""The evaluation part of the configuration: benchmarks, their data, and the judge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Benchmark = Literal[
 
 
 class JudgeBackendSection(Section):
-    """Who compares and grades the answers (the external judge; paper: GPT-4)."""
+    """The external judge, which compares and grades answers (paper: GPT-4)."""
 
     backend: Literal["openai", "model"] = "openai"
     """"openai": any server with the OpenAI chat protocol; "model": a model of this run, or a model
@@ -27,7 +27,7 @@ class JudgeBackendSection(Section):
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the key. The key itself never enters a file."""
     concurrency: Count = 8
-    """Requests under way at once."""
+    """Concurrent requests."""
     requests_per_minute: Rate | None = None
     """Limit on the rate of requests, None for none."""
     timeout_s: Rate = 120.0
@@ -51,7 +51,7 @@ class GenerationSection(Section):
     temperature: NonNegative = 0.7
     """Sampling temperature (the paper does not say for evaluation: as for candidates)."""
     top_p: Probability = 0.9
-    """Nucleus mass."""
+    """Nucleus sampling: cumulative probability in (0, 1]."""
     max_new_tokens: Count = 2048
     """Tokens of one answer."""
 
@@ -82,7 +82,7 @@ class AlpacaEvalSection(Section):
     reference: str = "hub"
     """"hub" (GPT-4 Turbo's outputs), a JSON file of outputs, or a model of this run (M0, sft)."""
     limit: Count | None = None
-    """Prompts used, None for all. The score then stands beside its n."""
+    """Prompts used, None for all. The score is shown with its n."""
     annotator: str = "weighted_alpaca_eval_gpt4_turbo"
     """Annotator configuration of the package, by name."""
     length_control_data: str = "hub"
@@ -104,7 +104,7 @@ class MtBenchSection(Section):
     limit: Count | None = None
     """Questions used, spread over the eight categories, None for all 80."""
     draws: Count = 1
-    """Judgments of each turn; more than one shows the judge's own spread."""
+    """Judgments of each turn; several show the judge's own variance."""
     max_new_tokens: Count = 1024
     """Tokens of one answer."""
     judge_max_new_tokens: Count = 2048
@@ -142,16 +142,16 @@ class SelfJudgeSection(Section):
 
 
 class ContaminationSection(Section):
-    """Generated prompts against every evaluation set."""
+    """Overlap of generated prompts with every evaluation set."""
 
     ngram: Count = 8
-    """Words of an n-gram that must not be shared."""
+    """Length in words of an n-gram that counts as overlap."""
     rouge_threshold: Probability = 0.7
     """ROUGE-L F from which a prompt counts as a paraphrase of an item."""
 
 
 class EvaluationSection(Section):
-    """What `srlm-eval run` does."""
+    """The benchmarks of `srlm-eval run` and their settings."""
 
     models: tuple[Annotated[str, Field(pattern=r"^(M[0-9]+|sft)$")], ...] = (
         "M0", "sft", "M1", "M2", "M3",

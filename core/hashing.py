@@ -77,5 +77,5 @@ def model_digest(folder: Path) -> str:
 
 
 def short(digest: str) -> str:
-    """Return the first twelve hex digits: enough to tell two hashes apart in a message."""
+    """Return the first twelve hex digits: enough to distinguish hashes in a message."""
     return digest[:12]

@@ -1,7 +1,7 @@
-"""Rows that stay on the disk: a mapping over an append log that holds keys and places only.
+"""Rows kept on disk: a mapping over an append log that holds only keys and byte offsets.
 
-A stage of 100,000 judgments is resumed, added to and committed in the memory of its keys. A row is
-read and validated again whenever it is asked for.
+A stage of 100,000 judgments is resumed, extended and committed in the memory of its keys. A row is
+read and validated again on every access.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIRST_LINE = 2  # rows begin below the header
 class LoggedRows(Mapping[str, Any]):
     """Key → row, in the order of the log; works while the log is open.
 
-    Rows are equal to those added as far as JSON can tell: a tuple in an untyped field is a list.
+    Rows have gone through JSON: a tuple in an untyped field comes back as a list.
     """
 
     def __init__(self, log: AppendLog, record: type[Any], path: Path) -> None:

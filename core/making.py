@@ -1,4 +1,4 @@
-"""The rule that nothing is made twice, for artifacts of rows."""
+"""Making row artifacts: current ones are kept, unfinished ones resumed, stale ones refused."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def make_rows(
     order: Callable[[Any], Any] = by_key,
     quiet: bool = False,
 ) -> Manifest | None:
-    """Make a row artifact unless it is there already, continuing an unfinished one.
+    """Make a row artifact unless it exists already, resuming an unfinished one.
 
-    Returns its manifest if it was made now, None if there was nothing to do. `quiet`: the caller
-    says in one line what several artifacts came to.
+    Returns its manifest if it was made now, None if there was nothing to do. `quiet`: print
+    nothing; the caller prints one line for several artifacts.
 
     Raises:
-        StaleArtifact: it is there but was made from something else.
+        StaleArtifact: it exists but was made from other inputs or settings.
     """
     if store.is_current(ref, key):
         return None
@@ -68,8 +68,8 @@ def make_rows(
         manifest = out.commit(order, make(out))
     if not quiet:
         counts = ", ".join(f"{n.replace('_', ' ')} {c}" for n, c in manifest.counts.items())
-        said = f": {counts}" if counts else ""
-        say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}{said}")
+        text = f": {counts}" if counts else ""
+        say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}{text}")
     return manifest
 
 

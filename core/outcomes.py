@@ -1,4 +1,4 @@
-"""Why benchmarks failed when they were last tried: evaluation writes it, reports read it."""
+"""The record of failed benchmarks, written by the evaluation and read by reports."""
 
 from __future__ import annotations
 

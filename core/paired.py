@@ -1,7 +1,7 @@
-"""Two models on the same items: the difference, its interval, and whether it may be chance.
+"""Paired comparison of two models on the same items: difference, interval and p-value.
 
-Every item is its own control: what makes an item hard is hard for both, so the paired test sees
-differences that two separate intervals would hide.
+Item difficulty affects both models alike and cancels, so the paired test detects differences that
+two separate intervals would hide.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def compare(
     """Compare two models' values on the items both have.
 
     Values of 0 and 1 on independent items get McNemar's exact test; everything else the sign-flip
-    permutation test over sums of clusters: if neither model were better, each cluster's difference
-    could as well have the other sign.
+    permutation test over sums of clusters: under the null hypothesis each cluster's
+    difference is as likely to have the other sign.
 
     Args:
         a: value of each item for model A; an item without a value is absent, not 0.
@@ -124,7 +124,7 @@ def mcnemar(
 
 
 def sign_test(wins: int, losses: int) -> Test:
-    """Test head-to-head wins against losses; ties say nothing about who is better and are dropped.
+    """Test head-to-head wins against losses; ties are dropped.
 
     1 when every comparison is a tie.
     """

@@ -1,4 +1,4 @@
-"""The plan part of the configuration: what a dry run reckons with. Nothing else reads it."""
+"""The plan part of the configuration: assumptions of a dry run. Nothing else reads it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from core.sections import Count, Probability, Rate, Section, Share, Tally
 
 
 class PlanSection(Section):
-    """What `--dry-run` reckons with: hardware, throughput, mean lengths. In no artifact's key.
+    """Assumptions of `--dry-run`: hardware, throughput, mean lengths. In no artifact's key.
 
     Lengths are in tokens, at four characters a token where only characters are known. docs/plan.md
     has the formulas.
     """
 
     gpus: Tally = 0
-    """GPUs of the machines the run has; 0: GPU memory, hours and money are not reckoned."""
+    """GPUs of the machines the run has; 0: GPU memory, hours and cost are not estimated."""
     gpu_memory_gb: Rate = 80.0
     """Memory of one GPU in GB of 10^9 bytes (H100 SXM: 80)."""
     memory_reserve: Share = 0.1

@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a live bar on a terminal, otherwise a line every 15 seconds."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _plain(
             return
         last = now
         rate = f", {spent / (now - began):.0f} tokens/s" if spent else ""
-        # Rows of a batch finish together: the first few say nothing about the time left.
+        # Rows of a batch finish together: no estimate from the first few.
         enough = done - resumed >= _LEAST_SHARE_TO_JUDGE * (total - resumed)
         per_row = (now - began) / max(1, done - resumed)
         left = f", about {duration(per_row * (total - done))} left" if enough else ""

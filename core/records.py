@@ -1,4 +1,4 @@
-"""The rows that stages exchange: frozen, typed, each with a key that is unique in its artifact."""
+"""The record types of all artifacts: frozen, typed, with a key that is unique in its artifact."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def user(text: str) -> list[Message]:
 class Example:
     """One instruction fine-tuning (IFT) example: a first turn and its best human reply.
 
-    `ended` is False for a sampled response that the token limit cut: it has no end to learn.
+    `ended` is False for a sampled response cut by the token limit; no end token is trained then.
     """
 
     key: str
@@ -63,7 +63,7 @@ class RankedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class JudgeExample:
-    """One evaluation fine-tuning (EFT) example: what to judge and the judge's target words."""
+    """One evaluation fine-tuning (EFT) example: what to judge and the judge's target reply."""
 
     key: str
     prompt: str
@@ -75,7 +75,7 @@ class JudgeExample:
 
 @dataclass(frozen=True, slots=True)
 class PromptCall:
-    """One few-shot call that asks for new tasks: which examples it showed, and the words back."""
+    """One few-shot call that asks for new tasks: the examples it showed, and the reply."""
 
     key: str
     call: int
@@ -135,8 +135,8 @@ class Judgment:
 class Verdict:
     """The result of comparing answers A and B of one prompt.
 
-    `winner` is "A", "B", "tie", or None when the judge's words could not be read in either order
-    or one of the orders; `unparsed` then says why.
+    `winner` is "A", "B", "tie", or None when the judge's reply in one or both orders could not be
+    parsed; `unparsed` then says why.
     """
 
     key: str
@@ -148,7 +148,7 @@ class Verdict:
     replies: tuple[str, ...] = ()
 
     def swapped(self) -> Verdict:
-        """Return the same comparison seen from the other side."""
+        """Return the same verdict with A and B exchanged."""
         flipped: dict[str, Literal["A", "B", "tie"]] = {"A": "B", "B": "A", "tie": "tie"}
         winner = flipped[self.winner] if self.winner is not None else None
         return Verdict(
@@ -158,7 +158,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """What became of one prompt: a preference pair, or the reason why it gave none.
+    """The outcome of one prompt: a preference pair, or the reason why there is none.
 
     `scores` holds each candidate's mean score in draw order (None: no reply could be read);
     `chosen`, `rejected` and their scores are None unless `outcome` is "pair"; `chosen_ended` and
@@ -182,7 +182,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One named number with the count behind it; `value` None when there is nothing to measure."""
+    """One named number and its count `n`; `value` is None when there is nothing to measure."""
 
     key: str
     value: float | None
@@ -264,7 +264,7 @@ class TurnJudgment:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What a judge says of an instruction: one of 20 categories, complexity 1..10, answer length.
+    """A judge's tags of an instruction: one of 20 categories, complexity 1..10, answer length.
 
     A field that could not be read is None, and `unparsed` says why.
     """
@@ -279,7 +279,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class ItemScore:
-    """One benchmark item: its metrics (`acc`, `acc_norm`, `exact_match`), and what led to them."""
+    """One benchmark item: its metrics (`acc`, `acc_norm`, `exact_match`), and their inputs."""
 
     key: str
     task: str
@@ -307,7 +307,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One number of a benchmark: value, 95 % interval, the items behind it and those without one.
+    """One number of a benchmark: value, 95 % interval, the number of items, and of items left out.
 
     `value` is None when there is nothing to measure; `reason` then says why. `missing` counts items
     left out (unparsed, failed, absent); `detail` breaks the number down.

@@ -1,4 +1,4 @@
-"""Which of many texts is similar to a new one, by rouge-score's ROUGE-L, without trying them all.
+"""ROUGE-L similarity search over many texts, exact as in rouge-score, by a prefix filter.
 
 A common subsequence is no longer than the words in common, counted with repetition. F of texts of
 m and n words can therefore reach a threshold t only if they share at least t(m + n)/2 words, and a

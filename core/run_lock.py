@@ -1,4 +1,4 @@
-"""One process per run folder: a second one is told so instead of mixing its rows in."""
+"""A lock on the run folder: a second process is refused instead of mixing its rows in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every section of the configuration is built from."""
+"""The base class of configuration sections, and their constrained number types."""
 
 from __future__ import annotations
 

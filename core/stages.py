@@ -1,4 +1,4 @@
-"""The one file that names stages, artifacts and paths.
+"""The stages, artifacts and paths of a run.
 
 iter0   model                                    M0, the base model
         probe                                    how M0 judges the EFT evaluation split
@@ -99,14 +99,14 @@ def evaluation_ref(address: str, stage: Stage) -> Ref:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a stage makes: rows of `record`, or (record None) a model folder."""
+    """What a stage makes: rows of type `record`, or a model folder (`record` None)."""
 
     title: str
     record: type | None
     sections: tuple[str, ...]
 
 
-# The settings that decide what one judge reply says; how many are drawn belongs to each stage.
+# The settings that determine a judge reply; the number of draws is a setting of each stage.
 HOW_JUDGED = ("judge.rubric", "judge.temperature", "judge.top_p", "judge.max_new_tokens")
 
 SPECS: dict[Stage, Spec] = {
@@ -259,7 +259,7 @@ class Paths(NamedTuple):
     root: Path
 
     def folder(self, ref: Ref) -> Path:
-        """Return the folder an artifact lies in."""
+        """Return the folder of an artifact."""
         return self.root / ref.place
 
     def artifact(self, ref: Ref) -> Path:
@@ -268,7 +268,7 @@ class Paths(NamedTuple):
         return self.folder(ref) / f"{ref.stage.value}{suffix}"
 
     def manifest(self, ref: Ref) -> Path:
-        """Return the manifest, whose existence makes the artifact exist."""
+        """Return the manifest; the artifact exists if this file does."""
         return self.folder(ref) / f"{ref.stage.value}.manifest.json"
 
     def partial(self, ref: Ref) -> Path:
@@ -309,22 +309,22 @@ class Paths(NamedTuple):
 
     @property
     def outcomes(self) -> Path:
-        """Return which benchmarks failed when they were last tried, and why."""
+        """Return the record of benchmarks that failed, and why."""
         return self.root / "eval" / "outcomes.json"
 
     @property
     def redo(self) -> Path:
-        """Return the note of a --redo that has not been finished: repeating it removes nothing."""
+        """Return the note of an unfinished --redo; repeating that command removes nothing."""
         return self.root / "redo.json"
 
     @property
     def digests(self) -> Path:
-        """Return the remembered hashes of model folders outside the run."""
+        """Return the cached hashes of model folders outside the run."""
         return self.root / "digests.json"
 
     @property
     def lock(self) -> Path:
-        """Return the file whose lock keeps two processes from working on one run."""
+        """Return the lock file that admits one process per run."""
         return self.root / ".lock"
 
 

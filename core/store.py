@@ -35,7 +35,7 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What an artifact depends on. Equal keys mean the artifact need not be made again.
+    """The provenance of an artifact. Equal keys mean that it is current.
 
     `inputs` maps an artifact's address or a source file's name to its content hash; `config` is
     the part of the configuration the stage reads; `seed` the run's seed.
@@ -46,7 +46,7 @@ class Key:
     seed: int
 
     def difference(self, other: Key) -> str | None:
-        """Say in words what `other` has that differs from this key, or None if nothing does."""
+        """Describe how `other` differs from this key; None if it does not."""
         found = []
         for name in sorted({*self.inputs, *other.inputs}):
             mine, theirs = self.inputs.get(name), other.inputs.get(name)
@@ -227,7 +227,7 @@ class Store:
         """Remove artifacts, finished or begun; return those of which something was there.
 
         Later ones go first and manifests before files, so a kill in between leaves nothing that
-        looks complete and nothing whose inputs are gone.
+        looks complete or lacks its inputs.
         """
         gone = []
         for ref in sorted(refs, key=order_of, reverse=True):
@@ -311,7 +311,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a stage reports about its work, for the manifest and the tables."""
+    """The result of a stage, for the manifest and the tables."""
 
     rows: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
@@ -321,7 +321,7 @@ class Built:
 
 
 class Partial:
-    """A row artifact in the making: knows the finished rows, appends new ones, then commits.
+    """A row artifact being made: holds the finished rows, appends new ones, then commits.
 
     Use as a context manager. `rows` maps keys to the rows that are there, of this run and of
     earlier, killed ones; they stay on the disk and are read when asked for.
@@ -399,7 +399,7 @@ class Partial:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a small file in one step: readers see the old text or the new, never a half."""
+    """Replace a small file atomically: readers see the old text or the new one, never a part."""
     with disk_errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".tmp")
