@@ -1,1 +1,1 @@
-"""Judges: text in, score or verdict out; what cannot be read is an outcome of its own."""
+"""Judges: text in, score or verdict out; an unparsable reply is an outcome of its own."""

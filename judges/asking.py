@@ -1,8 +1,8 @@
-"""Asking a judge: one request, one reply, and the protocol that every judge implements.
+"""Requests to a judge, its replies, and the protocol that every judge implements.
 
-A judge is an OpenAI-compatible server, a local engine, or a recording of either. What comes back is
-words or the reason why there are none; reading a score or a verdict out of the words is somebody
-else's work (judges/replies.py, ratings.py, pair_prompts.py).
+A judge is an OpenAI-compatible server, a local engine, or a recording of either. A reply holds text
+or the reason why there is none; scores and verdicts are parsed from the text elsewhere
+(judges/replies.py, ratings.py, pair_prompts.py).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ ReplyFinish = Literal["stop", "length", "too_long", "refused", "failed"]
 class Ask:
     """One request to a judge.
 
-    `key` names it among its neighbours and is no part of its identity; `draw` is: two draws of one
-    conversation are two requests. `weigh` lists single tokens whose probabilities as the first
-    token of the reply are wanted ("m", "M"); an API returns its `top_logprobs` most probable tokens
+    `key` identifies it within one call and is not part of its identity; `draw` is: two draws of one
+    conversation are two requests. `weigh` lists single tokens whose probabilities as the reply's
+    first token are wanted ("m", "M"); an API returns its `top_logprobs` most probable tokens
     instead.
     """
 
@@ -40,7 +40,7 @@ class Ask:
     top_logprobs: int = 0
 
     def identity(self, judge: str) -> dict[str, Any]:
-        """Return everything that decides the reply, as a JSON value: the cassette's key."""
+        """Return everything that determines the reply, as a JSON value: the cassette's key."""
         return {
             "judge": judge,
             "messages": [[m["role"], m["content"]] for m in self.messages],
@@ -55,15 +55,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back.
+    """A judge's reply to one request.
 
-    `finish`: "stop"; "length" (cut by the token limit); "too_long" (the prompt does not fit,
-    nothing was asked); "refused" (a content filter or the model's own refusal field); "failed" (no
-    answer after all retries: `failure` says why; never recorded, so that it is asked again).
-    `tokens_in` and `tokens_out` are what the server counts, malformed replies that were asked again
-    included: what is billed. `logprobs` has the OpenAI form:
+    `finish`: "stop"; "length" (cut by the token limit); "too_long" (the prompt does not fit the
+    context window); "refused" (a content filter or the model's refusal field); "failed" (no answer
+    after all retries: `failure` says why; never recorded, so that it is asked again).
+    `tokens_in` and `tokens_out` are the server's counts, retried malformed replies included: what
+    is billed. `logprobs` has the OpenAI form:
     {"content": [{"token", "logprob", "top_logprobs": [...]}]}.
-    `model` is who the server says answered.
+    `model` is the model name that the server reports.
     """
 
     key: str
@@ -78,25 +78,25 @@ class Reply:
 
 
 class Judge(Protocol):
-    """Whoever judges."""
+    """Interface of every judge: API model, local model or recorded replies."""
 
     @property
     def name(self) -> str:
-        """Who judges, for tables and verdicts: "gpt-4-1106-preview", "M1"."""
+        """The judge's name in tables and verdicts: "gpt-4-1106-preview", "M1"."""
         ...
 
     @property
     def identity(self) -> str:
-        """What decides the replies besides the request: model and server, or an engine's key."""
+        """What determines replies besides the request: model and server, or an engine's key."""
         ...
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
-        """Yield one reply per request, as they come, in no particular order."""
+        """Yield one reply per request as they arrive, in no particular order."""
         ...
 
 
 def unique_keys(asks: Sequence[Ask]) -> None:
-    """Check that each ask of one call can be told from the others by its key.
+    """Check that the keys of one call's requests are unique.
 
     Raises:
         ValueError: two have the same key.
@@ -112,15 +112,14 @@ def settle_failures(failures: Sequence[Reply], total: int, *, allowed_share: flo
     """Accept failed requests up to `allowed_share` of `total`; more stop the stage.
 
     Raises:
-        JudgeFailed: too many. What was answered is kept, and the same command asks again for the
-            rest only.
+        JudgeFailed: too many failed. Replies are kept, and the same command asks for the rest only.
     """
     if len(failures) <= allowed_share * total:
         return
     first = failures[0]
     message = (
         f"{len(failures)} of {total} judge requests failed after all retries (first: {first.key}: "
-        f"{first.failure}). The replies that came are kept: run the same command to ask for the "
+        f"{first.failure}). Received replies are kept: run the same command to ask for the "
         "rest, or accept missing rows with evaluation.judge.allowed_failures"
     )
     raise JudgeFailed(message)

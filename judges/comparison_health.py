@@ -1,24 +1,22 @@
-"""How far can this judge's comparisons be trusted? Position, length, ties, its own spread."""
+"""Reliability of a judge's comparisons: position bias, length bias and ties."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter, defaultdict
-from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.records import Measurement
 from core.reductions import combine, item_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from core.records import Judgment, Verdict
+    from core.records import Verdict
 
 
 class _Orders(NamedTuple):
-    """A comparison that could be read in both orders, seen from A's side in each."""
+    """A comparison with a readable verdict in both orders, each from A's side."""
 
     ab: Verdict
     ba: Verdict
@@ -30,7 +28,7 @@ def measure_comparisons(
     """Describe the verdicts of `judges.pairwise.judge_orders`, one per order.
 
     `lengths` maps each prompt's key to the characters of answer A and answer B. Verdicts under a
-    key without an order (nobody was asked) are left out.
+    key without an order (decided without a judge) are left out.
 
     Returns, each with the number of items behind it (value None when there are none):
         parse_rate: share of orders with a readable verdict; detail counts the reasons why not.
@@ -61,31 +59,6 @@ def measure_comparisons(
         _measurement("first_shown_rate", _first_shown(pairs)),
         _measurement("tie_rate", [float(v.winner == "tie") for v in joint]),
         _measurement("longer_wins", [_sign(v, lengths) for v in joint if v.winner != "tie"]),
-    ]
-
-
-def measure_draws(judgments: Iterable[Judgment]) -> list[Measurement]:
-    """Describe how far a judge agrees with itself over several draws of the same answer.
-
-    Returns:
-        draw_agreement: share of pairs of readable draws of one answer whose scores, rounded to
-            whole points, are equal; 1 for a judge that always repeats itself. `n` counts pairs.
-        draw_sd: standard deviation between an answer's draws, in points of the rubric, averaged
-            over answers with two or more readable draws. `n` counts answers.
-    """
-    by_subject: dict[str, list[float]] = defaultdict(list)
-    for judgment in judgments:
-        if judgment.score is not None:
-            by_subject[judgment.subject_key].append(judgment.score)
-    repeated = [scores for scores in by_subject.values() if len(scores) > 1]
-    equal = [
-        float(math.floor(one + 0.5) == math.floor(other + 0.5))
-        for scores in repeated
-        for one, other in combinations(scores, 2)
-    ]
-    return [
-        _measurement("draw_agreement", equal),
-        _measurement("draw_sd", [statistics.stdev(scores) for scores in repeated]),
     ]
 
 

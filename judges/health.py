@@ -1,7 +1,7 @@
-"""Is this judge's output good enough to build preference pairs from?
+"""Health checks of a judge's scores: fit to build preference pairs from?
 
-Score inflation (everything 5) and unreadable replies starve pair construction; both must be seen
-before hours of training, not after.
+Score inflation (everything 5) and unparsable replies leave too few pairs; the checks run before
+hours of training, not after.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.store import Partial
 
 # Two or three answers correlate perfectly by chance; ten at 0.8 do not (p = 0.005).
-_LEAST_FOR_CORRELATION = 10
+_MIN_FOR_CORRELATION = 10
 
 
 def write(judgments: Sequence[Judgment], lengths: Mapping[str, int], out: Partial) -> Built:
@@ -111,7 +111,7 @@ def _length_correlation(means: Mapping[str, float], lengths: Mapping[str, int]) 
 
 
 def problems(measured: Sequence[Measurement], limits: HealthSection) -> list[str]:
-    """Return one sentence per limit that is broken; empty when the judge is healthy."""
+    """Return one sentence per exceeded limit; empty when the judge is healthy."""
     value, n = {m.key: m.value for m in measured}, {m.key: m.n for m in measured}
     found = []
     parse_rate = value["parse_rate"]
@@ -134,7 +134,7 @@ def problems(measured: Sequence[Measurement], limits: HealthSection) -> list[str
             "raise judge.draws or candidates.n"
         )
     length, answers = value["length_correlation"], n["length_correlation"]
-    enough = answers >= _LEAST_FOR_CORRELATION
+    enough = answers >= _MIN_FOR_CORRELATION
     if enough and length is not None and abs(length) > limits.max_length_correlation:
         found.append(
             f"correlation of score with length {length:+.2f} "
@@ -147,7 +147,7 @@ def enforce(measured: Sequence[Measurement], limits: HealthSection, where: str) 
     """Return the problems as warnings, or stop the run.
 
     Raises:
-        UnhealthyJudge: a limit is broken and `limits.action` is "stop".
+        UnhealthyJudge: a limit is exceeded and `limits.action` is "stop".
     """
     found = problems(measured, limits)
     if found and limits.action == "stop":

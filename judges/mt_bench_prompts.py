@@ -38,7 +38,7 @@ class Template(NamedTuple):
         One pass, so that "{answer_b}" inside an answer stays what the model wrote.
 
         Raises:
-            ConfigError: the template has a field that nobody fills.
+            ConfigError: the template has an unknown field.
         """
         parts = _FIELD.split(self.body)
         if unknown := sorted(set(parts[1::2]) - values.keys()):
@@ -55,7 +55,7 @@ class Template(NamedTuple):
 
 
 class JudgePrompt(NamedTuple):
-    """What is sent to the judge, and FastChat's name of the prompt it was made from."""
+    """The messages to the judge, and FastChat's name of the prompt template."""
 
     name: str
     messages: list[Message]
@@ -90,20 +90,6 @@ def pair_messages(
     return template(name).filled(values | _references(None if reference is None else [reference]))
 
 
-def pair_messages_two_turns(
-    questions: Sequence[str],
-    answers_a: Sequence[str],
-    answers_b: Sequence[str],
-    *,
-    references: Sequence[str] | None = None,
-) -> list[Message]:
-    """Return the pair prompt that compares the second of two turns, with A shown first."""
-    name = "pair-v2-multi-turn" if references is None else "pair-math-v1-multi-turn"
-    values = _numbered("question", questions) | _references(references)
-    values |= _numbered("answer_a", answers_a) | _numbered("answer_b", answers_b)
-    return template(name).filled(values)
-
-
 def template(name: str) -> Template:
     """Return a judge prompt by FastChat's name ("single-math-v1-multi-turn").
 
@@ -121,7 +107,7 @@ def template(name: str) -> Template:
 def package_data() -> Path:
     """Return the package's data folder: judge_prompts.jsonl, and mt_bench/ with the questions.
 
-    The package is only looked up, never imported: its own dependencies are not installed.
+    The package is located, never imported: its dependencies are not installed.
 
     Raises:
         ConfigError: it is not installed.

@@ -1,7 +1,7 @@
-"""The prompts that show a judge two answers, and how each one's reply is read.
+"""Pairwise judge prompts, and how the replies to each are parsed.
 
 The AlpacaEval prompts are read from the alpaca-eval package, FastChat's pair prompt from the
-package of MT-Bench (judges/mt_bench_prompts.py): no wording of theirs is copied here.
+package of MT-Bench (judges/mt_bench_prompts.py); their texts are not copied here.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
-from judges.pairwise import PairPrompt, Read
+from judges.pairwise import PairPrompt, PairReading
 from judges.replies import parse_ranking
 
 if TYPE_CHECKING:
     from core.records import Message
     from judges.asking import Reply
-    from judges.pairwise import Comparison, Winner
+    from judges.pairwise import AnswerPair, Winner
 
 _TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)\n?<\|im_end\|>", re.DOTALL)
 _FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")
 _RANKING_TOKENS = 100  # the annotator's own setting: a ranking of two is about 60 tokens
 _PAIR_TOKENS = 1024  # an explanation, then the verdict
 _SHOWN: dict[int, Winner] = {1: "A", 2: "B"}
-_TOKENS = ("m", "M")  # what AlpacaEval 2 calls the first and the second output
+_TOKENS = ("m", "M")  # AlpacaEval 2's names of the first and the second output
 
 
 NAMES = ("alpaca_eval", "mt_bench", "first_token")
@@ -41,50 +41,50 @@ def pair_prompt(name: str) -> PairPrompt:
     }[name]
 
 
-def ranking_messages(item: Comparison) -> list[Message]:
+def ranking_messages(item: AnswerPair) -> list[Message]:
     """Return the AlpacaEval ranking prompt (annotator alpaca_eval_gpt4) with A shown first."""
     return _filled("alpaca_eval_gpt4/alpaca_eval.txt", item)
 
 
-def token_messages(item: Comparison) -> list[Message]:
+def token_messages(item: AnswerPair) -> list[Message]:
     """Return AlpacaEval 2's prompt, whose answer is one token, with A shown first."""
     return _filled("alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt", item)
 
 
-def read_ranking(reply: Reply) -> Read:
+def read_ranking(reply: Reply) -> PairReading:
     """Read a ranking of the two models shown."""
     choice = parse_ranking(reply.text, cut=reply.finish == "length")
-    return Read(
+    return PairReading(
         None if choice.preferred is None else _SHOWN[choice.preferred],
         choice.unparsed,
     )
 
 
-def read_token(reply: Reply) -> Read:
+def read_token(reply: Reply) -> PairReading:
     """Read which of "m" and "M" is the more probable first token; equal ones are a tie."""
     content = (reply.logprobs or {}).get("content") or []
     found = {t["token"]: t["logprob"] for t in content[0]["top_logprobs"]} if content else {}
     if not set(_TOKENS) & found.keys():
-        return Read(None, "no_score")
+        return PairReading(None, "no_score")
     first, second = (found.get(token, float("-inf")) for token in _TOKENS)
-    return Read("tie" if first == second else "A" if first > second else "B", None)
+    return PairReading("tie" if first == second else "A" if first > second else "B", None)
 
 
-def _mt_bench_messages(item: Comparison) -> list[Message]:
+def _mt_bench_messages(item: AnswerPair) -> list[Message]:
     from judges.mt_bench_prompts import pair_messages
 
     return pair_messages(item.prompt, item.answer_a, item.answer_b)
 
 
-def _read_mt_bench(reply: Reply) -> Read:
+def _read_mt_bench(reply: Reply) -> PairReading:
     from judges.ratings import parse_pair
 
     found = parse_pair(reply.text, cut=reply.finish == "length")
-    return Read(found.winner, found.unparsed)
+    return PairReading(found.winner, found.unparsed)
 
 
-def _filled(template: str, item: Comparison) -> list[Message]:
-    """Fill the fields in one pass, so that text cannot smuggle in another field."""
+def _filled(template: str, item: AnswerPair) -> list[Message]:
+    """Fill the fields in one pass, so that text that looks like a field stays text."""
     values = {
         "{instruction}": item.prompt,
         "{output_1}": item.answer_a,

@@ -1,4 +1,4 @@
-"""Comparing two answers of one prompt, in both presentation orders.
+"""Pairwise judging of two answers to one prompt, in both presentation orders.
 
 Disagreement between the orders is a tie (paper, section 3.1.2). What the judge is shown and how its
 reply is read is a `PairPrompt` (judges/pair_prompts.py).
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Winner = Literal["A", "B", "tie"]
 
 
-class Comparison(NamedTuple):
-    """Two answers to the same prompt, and the names of who gave them.
+class AnswerPair(NamedTuple):
+    """Two answers to the same prompt, and the names of the models that gave them.
 
     `key` names the comparison; `prompt_key` the prompt, where one prompt is compared more than once
     (empty: the same as `key`).
@@ -34,34 +34,34 @@ class Comparison(NamedTuple):
     answer_b: str
     prompt_key: str = ""
 
-    def swapped(self) -> Comparison:
+    def swapped(self) -> AnswerPair:
         """Return the same comparison with the sides exchanged."""
         return self._replace(a=self.b, b=self.a, answer_a=self.answer_b, answer_b=self.answer_a)
 
 
-class Read(NamedTuple):
-    """What a reply says of the two answers as shown ("A" is the first), or why that is unclear."""
+class PairReading(NamedTuple):
+    """The winner by a reply, "A" being the answer shown first, or why it cannot be parsed."""
 
     winner: Winner | None
     unparsed: str | None
 
 
 class PairPrompt(NamedTuple):
-    """How two answers are shown to a judge and its reply is read.
+    """How two answers are shown to a judge and its reply is parsed.
 
-    `weigh`: the reply is one token, of these the more probable; empty: the reply is words.
+    `weigh`: the reply is the most probable of these tokens; empty: the reply is text.
     """
 
     name: str
-    messages: Callable[[Comparison], list[Message]]
-    read: Callable[[Reply], Read]
+    messages: Callable[[AnswerPair], list[Message]]
+    read: Callable[[Reply], PairReading]
     max_new_tokens: int
     weigh: tuple[str, ...] = ()
 
 
 def judge_orders(
     judge: Judge,
-    items: Sequence[Comparison],
+    items: Sequence[AnswerPair],
     prompt: PairPrompt,
     *,
     done: Collection[str] = (),
@@ -90,10 +90,10 @@ def judge_orders(
         yield verdict if reply.key.endswith("/ab") else verdict.swapped()
 
 
-def _verdict(item: Comparison, reply: Reply, prompt: PairPrompt) -> Verdict:
+def _verdict(item: AnswerPair, reply: Reply, prompt: PairPrompt) -> Verdict:
     if reply.finish in ("too_long", "refused"):
         reason = "prompt_too_long" if reply.finish == "too_long" else "refused"
-        read = Read(None, reason)
+        read = PairReading(None, reason)
     else:
         read = prompt.read(reply)
     names = (reply.key, item.prompt_key or item.key, item.a, item.b)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.records import Judgment, user
 from engines.engine import Decoding, Request
-from judges.replies import Score, parse_score
+from judges.replies import ParsedScore, parse_score
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from engines.engine import Engine, Sampled
 
 
-class Subject(NamedTuple):
-    """An answer to be judged: its key, and the instruction it answers."""
+class JudgedAnswer(NamedTuple):
+    """An answer to be judged, and its instruction."""
 
     key: str
     prompt_key: str
@@ -27,7 +27,7 @@ class Subject(NamedTuple):
 
 def judge_answers(
     engine: Engine,
-    subjects: Sequence[Subject],
+    subjects: Sequence[JudgedAnswer],
     section: JudgeSection,
     *,
     seed: int,
@@ -54,10 +54,10 @@ def judgment_key(subject_key: str, draw: int) -> str:
     return f"{subject_key}/j{draw}"
 
 
-def read_judgment(sampled: Sampled, subject: Subject, rubric: Rubric) -> Judgment:
-    """Turn one judge reply into a judgment. A prompt too long for the judge is an outcome too."""
+def read_judgment(sampled: Sampled, subject: JudgedAnswer, rubric: Rubric) -> Judgment:
+    """Parse one judge reply into a judgment; a prompt too long for the judge is an outcome too."""
     if sampled.finish == "too_long":
-        score = Score(None, "prompt_too_long")
+        score = ParsedScore(None, "prompt_too_long")
     else:
         cut = sampled.finish == "length"
         score = parse_score(sampled.text, low=rubric.low, high=rubric.high, cut=cut)

@@ -1,4 +1,4 @@
-"""A model judges the replies that humans ranked: for EFT data, as a probe, and as a benchmark."""
+"""Judging human-ranked replies by a model: for EFT data, as a probe, and as a benchmark."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.progress import track
 from core.store import Built
-from judges.pointwise import Subject, judge_answers
+from judges.pointwise import JudgedAnswer, judge_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ def judge_ranked(
     out: Partial,
 ) -> Built:
     """Write `draws` judgments of every reply of the given prompts."""
-    subjects = [Subject(r.key, p.key, p.prompt, r.text) for p in prompts for r in p.replies]
+    subjects = [JudgedAnswer(r.key, p.key, p.prompt, r.text) for p in prompts for r in p.replies]
     with track(title, len(subjects) * draws, resumed=len(out.rows)) as advance:
         for judgment in judge_answers(
             engine, subjects, section, seed=seed, draws=draws, done=out.rows

@@ -1,11 +1,10 @@
-"""From the words of an MT-Bench judge to a rating or a winner, or to the reason why there is none.
+"""Parsing MT-Bench judge replies: a rating or a winner, or the reason why there is none.
 
-The forms read are FastChat's: "[[7]]", else "[7]", and "[[A]]", "[[B]]", "[[C]]". FastChat takes
-the first rating of a reply and prefers [[A]] to [[B]] wherever they stand; here the last one
-counts, because a judge that quotes "[[10]]" from the answer quotes it before its verdict, and
-because a matrix ("[[1]]") is discussed before it is graded. Where a reply holds one rating, as all
-recorded ones do, both rules agree. A reply that repeats the prompt's own example of the format has
-not decided anything by it.
+The formats are FastChat's: "[[7]]", else "[7]", and "[[A]]", "[[B]]", "[[C]]". FastChat takes the
+first rating of a reply and prefers [[A]] to [[B]] wherever they stand; here the last one counts,
+because a judge quotes "[[10]]" from the answer, or discusses a matrix ("[[1]]"), before its
+verdict. Where a reply holds one rating, as all recorded ones do, both rules agree. The prompt's own
+example of the format, repeated in a reply, is ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _WITH_A_DIGIT = re.compile(r"\[\[([^\[\]\n]*[0-9][^\[\]\n]*)\]\]")
 _SINGLE = re.compile(r"\[([0-9]+\.?[0-9]*)\]")
 _WINNER = re.compile(r"\[\[([ABC])\]\]")
 _UNFINISHED = re.compile(r"\[\[[^\[\]\n]*\]?\Z")
-# The prompts' own examples, as far as a judge repeats them word for word.
+# The prompts' examples, where a judge repeats them verbatim.
 _RATING_EXAMPLE = re.compile(r"for\s+example:\W*Rating:\s*\[\[5\]\]", re.IGNORECASE)
 _WINNER_EXAMPLE = re.compile(
     r"\[\[A\]\]\W+if\s+assistant\s+A\s+is\s+better\W+\[\[B\]\]\W+if\s+assistant\s+B\s+is\s+better"
@@ -40,8 +39,8 @@ class Rating(NamedTuple):
     unparsed: Reason | None
 
 
-class Choice(NamedTuple):
-    """The better of the two answers shown, or why that cannot be read."""
+class PairChoice(NamedTuple):
+    """The better of the two answers shown, or why it cannot be parsed."""
 
     winner: Literal["A", "B", "tie"] | None
     unparsed: Reason | None
@@ -51,11 +50,11 @@ def parse_rating(reply: str, *, cut: bool = False) -> Rating:
     """Read the last "[[x]]" of a judge's reply or, if there is no such number, the last "[x]".
 
     A later "[[8/10]]" or "[[7-8]]" makes the reply ambiguous rather than reviving an earlier
-    number. A reply `cut` off inside its last brackets has not said its rating.
+    number. A reply `cut` off inside its last brackets has no rating.
 
     Args:
-        reply: the judge's own words.
-        cut: whether the reply stopped for lack of tokens.
+        reply: the judge's text, without the prompt.
+        cut: whether the reply was cut off by the token limit.
     """
     if not reply.strip():
         return Rating(None, "empty")
@@ -77,18 +76,18 @@ def parse_rating(reply: str, *, cut: bool = False) -> Rating:
     return Rating(value, None)
 
 
-def parse_pair(reply: str, *, cut: bool = False) -> Choice:
+def parse_pair(reply: str, *, cut: bool = False) -> PairChoice:
     """Read the last "[[A]]", "[[B]]" or "[[C]]" (a tie) of a judge's reply.
 
     Args:
-        reply: the judge's own words.
-        cut: whether the reply stopped for lack of tokens.
+        reply: the judge's text, without the prompt.
+        cut: whether the reply was cut off by the token limit.
     """
     if not reply.strip():
-        return Choice(None, "empty")
+        return PairChoice(None, "empty")
     if cut and _UNFINISHED.search(reply):
-        return Choice(None, "cut_off")
+        return PairChoice(None, "cut_off")
     found = _WINNER.findall(_WINNER_EXAMPLE.sub("", reply))
     if not found:
-        return Choice(None, "cut_off" if cut else "no_score")
-    return Choice(_SIDES[found[-1]], None)
+        return PairChoice(None, "cut_off" if cut else "no_score")
+    return PairChoice(_SIDES[found[-1]], None)

@@ -1,7 +1,7 @@
-"""From a judge's words to a score or a verdict, or to the reason why there is none.
+"""Parsing judge replies: a score or a ranking, or the reason why there is none.
 
-Only the judge's own words are read, never the prompt: a "Score: 5" inside the judged answer must
-not count. An unreadable reply is never a 0, a tie or a loss.
+Only the judge's own text is parsed, never the prompt: a "Score: 5" inside the judged answer must
+not count. An unparsable reply is never a 0, a tie or a loss.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RANK = re.compile(
 )
 
 
-class Score(NamedTuple):
+class ParsedScore(NamedTuple):
     """A score, or why there is none; exactly one of the two is None."""
 
     value: float | None
@@ -43,7 +43,7 @@ class Score(NamedTuple):
 
 
 class Preference(NamedTuple):
-    """Which of the two shown outputs is preferred (1 or 2), or why that cannot be read."""
+    """Which of the two outputs shown is preferred (1 or 2), or why it cannot be parsed."""
 
     preferred: Literal[1, 2] | None
     unparsed: Reason | None
@@ -51,35 +51,35 @@ class Preference(NamedTuple):
 
 def parse_score(  # noqa: PLR0911 - one return per reason
     reply: str, *, low: float, high: float, cut: bool = False
-) -> Score:
+) -> ParsedScore:
     """Read the last "Score: x" of a judge's reply.
 
-    The last one counts even when it is unusable: falling back to an earlier one would let a quoted
-    score win. A reply `cut` off by the token limit right behind a number is refused, because the
+    The last one counts even if it is unusable: falling back to an earlier one could return a quoted
+    score. A reply `cut` off by the token limit right behind a number is refused, because the
     number may have had more digits.
 
     Args:
-        reply: the judge's own words.
+        reply: the judge's text, without the prompt.
         low: least valid score.
         high: greatest valid score; also the only scale accepted in "4/5".
-        cut: whether the reply stopped for lack of tokens.
+        cut: whether the reply was cut off by the token limit.
     """
     if not reply.strip():
-        return Score(None, "empty")
+        return ParsedScore(None, "empty")
     found = list(_SCORE.finditer(reply))
     if not found or found[-1]["value"] is None:
-        return Score(None, "cut_off" if cut else "no_score")
+        return ParsedScore(None, "cut_off" if cut else "no_score")
     last = found[-1]
     if last["more"]:
-        return Score(None, "ambiguous")
+        return ParsedScore(None, "ambiguous")
     if last["of"] and float(last["of"]) != high:
-        return Score(None, "wrong_scale")
+        return ParsedScore(None, "wrong_scale")
     value = float(last["value"])
     if cut and not last["of"] and last.end() == len(reply.rstrip().rstrip(".,")):
-        return Score(None, "cut_off")
+        return ParsedScore(None, "cut_off")
     if not low <= value <= high:
-        return Score(None, "out_of_range")
-    return Score(value, None)
+        return ParsedScore(None, "out_of_range")
+    return ParsedScore(value, None)
 
 
 def parse_ranking(reply: str, *, cut: bool = False) -> Preference:

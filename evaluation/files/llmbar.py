@@ -20,7 +20,7 @@ from evaluation.run import engine_section
 from judges.asking import settle_failures
 from judges.comparison_health import measure_comparisons
 from judges.pair_prompts import pair_prompt
-from judges.pairwise import Comparison, judge_orders
+from judges.pairwise import AnswerPair, judge_orders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ _NOTHING = "no verdict to count"
 class LabelledPairs(NamedTuple):
     """A file's comparisons (output_1 is A), and the right side by comparison key."""
 
-    comparisons: list[Comparison]
+    comparisons: list[AnswerPair]
     labels: dict[str, Side]
 
 
@@ -63,12 +63,12 @@ def load(path: Path) -> LabelledPairs:
             raise DataError(path, number, f"label is {label!r}, expected 1 or 2")
         key = f"{name}/{number - 1}"
         prompt, first, second = (row[field] for field in _TEXTS)
-        items.comparisons.append(Comparison(key, prompt, "output_1", "output_2", first, second))
+        items.comparisons.append(AnswerPair(key, prompt, "output_1", "output_2", first, second))
         items.labels[key] = _LABELS[label]
     return items
 
 
-def always_longer(comparisons: Sequence[Comparison]) -> list[Verdict]:
+def always_longer(comparisons: Sequence[AnswerPair]) -> list[Verdict]:
     """Return the verdicts of the baseline that prefers the longer answer; equal lengths tie."""
     return [
         Verdict(item.key, item.prompt_key or item.key, item.a, item.b, _longer(item))
@@ -76,7 +76,7 @@ def always_longer(comparisons: Sequence[Comparison]) -> list[Verdict]:
     ]
 
 
-def _longer(item: Comparison) -> Literal["A", "B", "tie"]:
+def _longer(item: AnswerPair) -> Literal["A", "B", "tie"]:
     a, b = len(item.answer_a), len(item.answer_b)
     return "tie" if a == b else "A" if a > b else "B"
 

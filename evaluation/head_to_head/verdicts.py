@@ -17,7 +17,7 @@ from core.reductions import combine_all
 from core.store import Built
 from judges.asking import settle_failures
 from judges.comparison_health import measure_comparisons
-from judges.pairwise import Comparison, judge_orders
+from judges.pairwise import AnswerPair, judge_orders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def judge_matchup(
         elif a.text == b.text:
             out.add(Verdict(key, key, left.name, right.name, "tie"))
         else:
-            items.append(Comparison(key, a.prompt, left.name, right.name, a.text, b.text))
+            items.append(AnswerPair(key, a.prompt, left.name, right.name, a.text, b.text))
     failures: list[Reply] = []
     wanted = 2 * len(items)
     done = {f"{item.key}/{order}" for item in items for order in ("ab", "ba")} & out.rows.keys()

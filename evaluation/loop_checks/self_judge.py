@@ -19,7 +19,7 @@ from core.store import Built
 from engines.engine import Sampled
 from evaluation.agreement.order_metrics import spearman
 from judges.asking import Ask, Reply, settle_failures
-from judges.pointwise import Subject, judgment_key, read_judgment
+from judges.pointwise import JudgedAnswer, judgment_key, read_judgment
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:
@@ -41,22 +41,22 @@ class Both(NamedTuple):
 
 def subjects(
     prompts: Sequence[Prompt], candidates: Sequence[Candidate], limit: int | None, *, seed: int
-) -> list[Subject]:
+) -> list[JudgedAnswer]:
     """Return the answers to be judged again: those of a seeded sample of prompts.
 
     Prompts are taken whole, since order is compared within a prompt: as many as have at most
     `limit` answers together, but at least one (None: all). Candidates never sampled are no answers.
     """
     texts = {prompt.key: prompt.text for prompt in prompts}
-    answers: dict[str, list[Subject]] = {}
+    answers: dict[str, list[JudgedAnswer]] = {}
     for c in sorted(candidates, key=lambda c: c.key):
         if c.finish != "too_long":
             answers.setdefault(c.prompt_key, []).append(
-                Subject(c.key, c.prompt_key, texts[c.prompt_key], c.text)
+                JudgedAnswer(c.key, c.prompt_key, texts[c.prompt_key], c.text)
             )
     keys = sorted(answers)
     random.Random(f"self_judge/{seed}").shuffle(keys)
-    chosen: list[Subject] = []
+    chosen: list[JudgedAnswer] = []
     for key in keys:
         if limit is not None and chosen and len(chosen) + len(answers[key]) > limit:
             break
@@ -66,7 +66,7 @@ def subjects(
 
 def judge_again(
     judge: Judge,
-    answers: Sequence[Subject],
+    answers: Sequence[JudgedAnswer],
     section: JudgeSection,
     *,
     draws: int = 1,
@@ -82,7 +82,7 @@ def judge_again(
         JudgeFailed: too many requests failed; what was answered is kept.
     """
     rubric = load_rubric(section.rubric)
-    asked: dict[str, tuple[Subject, int]] = {
+    asked: dict[str, tuple[JudgedAnswer, int]] = {
         judgment_key(subject.key, draw): (subject, draw)
         for subject in answers
         for draw in range(draws)
@@ -115,7 +115,7 @@ def judge_again(
     return Built(counts={"parsed": parsed, **unparsed}, engine=judge.identity)
 
 
-def _judgment(reply: Reply, subject: Subject, draw: int, rubric: Rubric) -> Judgment:
+def _judgment(reply: Reply, subject: JudgedAnswer, draw: int, rubric: Rubric) -> Judgment:
     finish = reply.finish
     if finish == "refused" or finish == "failed":  # noqa: PLR1714 - mypy narrows this one only
         names = (reply.key, subject.key, subject.prompt_key, draw)

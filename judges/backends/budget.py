@@ -24,7 +24,7 @@ CHARACTERS_PER_TOKEN = 4  # English prose; other scripts need more tokens
 _TOKENS_PER_MESSAGE = 4  # the chat format's own: role and delimiters
 _TOKENS_PER_REPLY = 3  # ... and those that open the reply
 _DOWNLOAD_PATIENCE_S = 5.0
-_OWN_DOMAINS = (".local", ".lan", ".internal", ".localhost")
+_LOCAL_DOMAINS = (".local", ".lan", ".internal", ".localhost")
 
 
 class Price(NamedTuple):
@@ -93,19 +93,19 @@ def load_prices(path: Path = _PRICES) -> dict[str, Price]:
 def price_of(model: str, base_url: str | None = None) -> Price | None:
     """Return a model's price; None when it is not known.
 
-    A server of one's own (this machine, a private address, a name without a public domain) is free,
-    whatever its model is called. Any other server, OpenAI's or not, is priced by the model's name.
+    A local server (this machine, a private address, a name without a public domain) is free. Any
+    other server, OpenAI's or not, is priced by the model's name.
     """
-    if base_url is not None and _is_own(urlsplit(base_url).hostname or ""):
+    if base_url is not None and _is_local(urlsplit(base_url).hostname or ""):
         return FREE
     return load_prices().get(model)
 
 
-def _is_own(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:  # a name
-        return "." not in host or host.endswith(_OWN_DOMAINS)
+        return "." not in host or host.endswith(_LOCAL_DOMAINS)
 
 
 def token_counter(
@@ -116,8 +116,8 @@ def token_counter(
 ) -> TokenCounter:
     """Return the model's tokenizer by tiktoken, or an estimate of four characters per token.
 
-    tiktoken downloads an encoding the first time; where that takes longer than `patience_s` or is
-    impossible, or the model is none of OpenAI's, the estimate is returned.
+    tiktoken downloads an encoding on first use; if that fails or takes longer than `patience_s`, or
+    the model is not one of OpenAI's, the estimate is returned.
 
     Args:
         model: the judge's model.
@@ -138,7 +138,7 @@ def token_counter(
         except (OSError, ValueError):  # no network; a damaged download
             return
 
-    # A daemon: a download that hangs must hold up neither this call nor the end of the process.
+    # A daemon thread: a hanging download must block neither this call nor the process's exit.
     thread = threading.Thread(target=fetch, name="encoding", daemon=True)
     thread.start()
     thread.join(patience_s)
@@ -156,9 +156,9 @@ def _encode_with(name: str) -> Callable[[str], Sequence[int]]:
 
 
 class Budget:
-    """Money: reserved before each request, settled by what the server counted; thread-safe.
+    """A spending limit: money is reserved before each request and settled after it; thread-safe.
 
-    `spent` is what this process paid, `spared` what recordings saved it.
+    `spent` is what this process paid, `replayed` the cost of replies taken from recordings.
     """
 
     def __init__(
@@ -169,12 +169,12 @@ class Budget:
         limit_usd: float | None = None,
         already_usd: float = 0.0,
     ) -> None:
-        """Begin with nothing spent by this process.
+        """Start with nothing spent by this process.
 
         Args:
-            price: None if not known: only tokens are counted then.
-            counter: for what a request may cost before its reply is there.
-            limit_usd: not to be exceeded, as far as `counter` is right; None for no limit.
+            price: None if not known: then only tokens are counted.
+            counter: estimates a request's cost before its reply.
+            limit_usd: limit on spending, as exact as `counter`; None for no limit.
             already_usd: what earlier processes spent on the same work; counts towards the limit, so
                 that running the same command again does not spend the limit again.
 
@@ -192,10 +192,10 @@ class Budget:
         self._lock = threading.Lock()
         self._reserved = 0.0
         self.spent = Spent()
-        self.spared = Spent()
+        self.replayed = Spent()
 
     def reserve(self, ask: Ask) -> bool:
-        """Set aside the most that a request can cost; False, and nothing is, if it does not fit."""
+        """Reserve the most that a request can cost; False, and nothing is, if it does not fit."""
         with self._lock:
             cost = self._most(ask)
             committed = self._already + self.spent.usd + self._reserved
@@ -205,10 +205,10 @@ class Budget:
             return True
 
     def settle(self, ask: Ask, reply: Reply) -> float:
-        """Replace an ask's reservation by what its reply cost; return that.
+        """Replace a request's reservation by the cost of its reply; return the cost.
 
-        A failed request costs what its malformed replies, if any, were counted as; an answer whose
-        server counts no tokens costs what the counter makes of it.
+        A failed request costs as much as its malformed replies, if any; if the server counts no
+        tokens, the counter's estimate applies.
         """
         with self._lock:
             self._reserved -= self._most(ask)
@@ -217,17 +217,17 @@ class Budget:
             return usd
 
     def release(self, ask: Ask) -> None:
-        """Give back the reservation of a request that was never answered."""
+        """Cancel the reservation of a request that was never answered."""
         with self._lock:
             self._reserved -= self._most(ask)
 
-    def spare(self, reply: Reply, usd: float) -> None:
-        """Count a reply that a recording gave, and what it cost when it was made."""
+    def replay(self, reply: Reply, usd: float) -> None:
+        """Count a reply taken from a recording, and its original cost."""
         with self._lock:
-            self.spared = self.spared.plus(reply, usd)
+            self.replayed = self.replayed.plus(reply, usd)
 
     def exceeded(self, ask: Ask, left: int) -> BudgetSpent:
-        """Return the error for a request that does not fit, of `left` that are not answered yet."""
+        """Return the error for a request that does not fit; `left` are not answered yet."""
         total = self._already + self.spent.usd
         earlier = f" ({self._already:.4f} of it by earlier runs)" if self._already else ""
         return BudgetSpent(

@@ -1,7 +1,7 @@
-"""Every request to a judge and its reply, in one SQLite file: paid for once, replayed for ever.
+"""Recorded requests to a judge and its replies, in one SQLite file.
 
 A reply is on the disk when `put` returns (rollback journal, synchronous=FULL), so that kill -9 and
-a power cut lose only what was under way. Keys and headers never reach this module.
+a power cut lose only requests in flight. API keys and headers never reach this module.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Cassette:
         """Open the file, creating it unless `read_only`.
 
         Raises:
-            DataError: it is no cassette or is damaged; or, read-only, it does not exist.
+            DataError: it is not a cassette or is damaged; or, read-only, it does not exist.
             StorageError: the disk refuses.
         """
         self.path = path
@@ -75,7 +75,7 @@ class Cassette:
         self._database.close()
 
     def get(self, request: dict[str, Any]) -> Recording | None:
-        """Return what was recorded for a request (`Ask.identity`), None if nothing was.
+        """Return the recording of a request (`Ask.identity`), None if there is none.
 
         Raises:
             DataError: the row is damaged.
@@ -88,7 +88,7 @@ class Cassette:
         """Record a reply; it is on the disk on return. The first recording of a request stays.
 
         Raises:
-            ValueError: the reply is a failure: nothing was said.
+            ValueError: the reply is a failure.
             StorageError: the disk refuses.
         """
         if reply.finish == "failed":

@@ -1,4 +1,4 @@
-"""A model of this machine as the judge: asks go through the engine protocol."""
+"""A local model as the judge, through the engine protocol."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from engines.engine import Engine, Sampled
     from judges.asking import Ask
 
-_WEIGHED_AT_ONCE = 64  # asks scored by one call: enough to fill a batch, few to lose on a kill
+_WEIGHED_AT_ONCE = 64  # requests scored by one call: enough to fill a batch, few to lose on a kill
 
 
 class _Style(NamedTuple):
-    """What asks must have in common to be sampled by one call."""
+    """Decoding settings that requests must share to be sampled by one call."""
 
     temperature: float
     top_p: float
@@ -31,7 +31,7 @@ class LocalJudge:
     """Judges with an engine; implements `judges.asking.Judge`.
 
     `name` is what tables call the judge ("M1"); `seed` decides the draws at temperatures above 0.
-    `tokens_in` of its replies is 0: an engine does not say, and nobody is charged.
+    `tokens_in` of its replies is 0: engines do not report it, and local models are free.
     """
 
     def __init__(self, engine: Engine, name: str, *, seed: int) -> None:
@@ -95,9 +95,7 @@ class LocalJudge:
         seconds = (time.monotonic() - began) / len(asks)
         for ask in asks:
             weights = [(token, next(found).total) for token in ask.weigh]
-            weights.sort(
-                key=lambda weight: -weight[1]
-            )  # stable: the first of equal ones stays first
+            weights.sort(key=lambda weight: -weight[1])  # stable: the first of equal ones wins
             top = [{"token": token, "logprob": logprob} for token, logprob in weights]
             yield Reply(
                 ask.key,
@@ -111,7 +109,7 @@ class LocalJudge:
 
 
 def _by_conversation(asks: Sequence[Ask]) -> dict[str, dict[int, Ask]]:
-    """Gather draws of one conversation under its first ask's key, so that they share a prefill."""
+    """Group draws of one conversation under its first request's key, to share a prefill."""
     first: dict[str, str] = {}
     gathered: dict[str, dict[int, Ask]] = {}
     for ask in asks:

@@ -1,4 +1,4 @@
-"""A judge that pays for nothing twice: recordings first, money counted, every reply kept."""
+"""A judge with recorded replies: no request is paid for twice, and spending is limited."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SHOWN_WORDS = 12
 
 
 class Recorded:
-    """Answers from a cassette what it holds, and asks the judge inside for the rest.
+    """Returns replies from a cassette, and asks the wrapped judge for the rest.
 
-    Each reply is recorded before it is handed out. Failures are handed out and not recorded.
+    Each reply is recorded before it is returned. Failures are returned and not recorded.
     """
 
     def __init__(
@@ -42,29 +42,29 @@ class Recorded:
 
     @property
     def name(self) -> str:
-        """The name of the judge inside."""
+        """The wrapped judge's name."""
         return self._judge.name
 
     @property
     def identity(self) -> str:
-        """The identity of the judge inside: recording changes nothing."""
+        """The wrapped judge's identity."""
         return self._judge.identity
 
     def missing(self, asks: Sequence[Ask]) -> list[Ask]:
-        """Return the asks that would have to be paid for: not recorded, each request once."""
+        """Return the requests that are not recorded, equal ones once."""
         firsts = [same[0] for same in self._equal(asks)]
         return [ask for ask in firsts if self._cassette.get(ask.identity(self.identity)) is None]
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
-        """Yield one reply per request: first the recorded ones, then the others as they come.
+        """Yield one reply per request: first the recorded ones, then the others as they arrive.
 
         Equal requests under several keys are asked once. With a budget, as many requests are sent
-        at once as fit into it at their greatest possible cost; when these are settled at their real
-        cost, more may fit.
+        at once as fit at their greatest possible cost; once these are settled at their real cost,
+        more may fit.
 
         Raises:
-            BudgetSpent: the next request may exceed the limit; all that were sent are recorded and
-                handed out before.
+            BudgetSpent: the next request may exceed the limit; the replies to all requests sent are
+                recorded and yielded before.
             ValueError: two asks have the same key.
         """
         unique_keys(asks)
@@ -76,7 +76,7 @@ class Recorded:
             if recording is None:
                 waiting[same[0].key] = same
             else:
-                yield from self._spared(same, recording.reply, recording.cost_usd)
+                yield from self._replayed(same, recording.reply, recording.cost_usd)
         left = [same[0] for same in waiting.values()]
         while left:
             count = self._affordable(left)
@@ -85,14 +85,14 @@ class Recorded:
             batch, left = left[:count], left[count:]
             for reply, cost in self._paid(batch):
                 yield reply
-                yield from self._spared(waiting[reply.key][1:], reply, cost)
+                yield from self._replayed(waiting[reply.key][1:], reply, cost)
 
     def summary(self) -> str | None:
         """Return one line: requests answered and replayed, actual against quoted cost.
 
         None if nothing was asked.
         """
-        spent, replayed = self.budget.spent, self.budget.spared
+        spent, replayed = self.budget.spent, self.budget.replayed
         if not spent.requests and not replayed.requests:
             return None
         cost = ""
@@ -118,11 +118,11 @@ class Recorded:
             f"({self.budget.counter.method}), at most {bound.tokens_out:,} out: {cost}"
         )
 
-    def _spared(self, asks: Sequence[Ask], reply: Reply, cost: float) -> Iterator[Reply]:
-        """Yield for each ask the reply that another one was paid for."""
+    def _replayed(self, asks: Sequence[Ask], reply: Reply, cost: float) -> Iterator[Reply]:
+        """Yield for each request the reply to an equal one."""
         for ask in asks:
             if reply.finish != "failed":
-                self.budget.spare(reply, cost)
+                self.budget.replay(reply, cost)
             yield replace(reply, key=ask.key)
 
     def _affordable(self, asks: Sequence[Ask]) -> int:
@@ -130,7 +130,7 @@ class Recorded:
         return next((n for n, ask in enumerate(asks) if not self.budget.reserve(ask)), len(asks))
 
     def _paid(self, batch: Sequence[Ask]) -> Iterator[tuple[Reply, float]]:
-        """Ask, settle and record; whatever happens, no reservation outlives the batch."""
+        """Ask, settle and record; on an error, cancel the reservations left."""
         open_asks = {ask.key: ask for ask in batch}
         try:
             for reply in self._judge.ask(batch):
@@ -144,7 +144,7 @@ class Recorded:
                 self.budget.release(ask)
 
     def _equal(self, asks: Sequence[Ask]) -> list[list[Ask]]:
-        """Return the asks, equal requests together."""
+        """Return the requests, equal ones together."""
         groups: dict[str, list[Ask]] = defaultdict(list)
         for ask in asks:
             groups[sha256_json(ask.identity(self.identity))].append(ask)
@@ -152,7 +152,7 @@ class Recorded:
 
 
 class Replayed:
-    """Answers from a cassette alone, as the judge of that identity once did; never asks anybody."""
+    """Returns recorded replies of the judge of that identity; never sends a request."""
 
     def __init__(self, cassette: Cassette, identity: str, name: str) -> None:
         """Keep the cassette; the caller closes it."""
@@ -160,10 +160,10 @@ class Replayed:
         self.identity, self.name = identity, name
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
-        """Yield the recorded replies, in the order of the asks.
+        """Yield the recorded replies, in the order of the requests.
 
         Raises:
-            NotRecorded: one of the asks is not in the cassette; nothing is yielded then.
+            NotRecorded: a request is not in the cassette; then nothing is yielded.
             ValueError: two asks have the same key.
         """
         unique_keys(asks)

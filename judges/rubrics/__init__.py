@@ -23,14 +23,14 @@ class Rubric:
     high: float
 
     def render(self, instruction: str, response: str) -> str:
-        """Fill in the two placeholders in one pass, so that text cannot smuggle in another."""
+        """Fill both placeholders in one pass, so that text that looks like one stays text."""
         values = {"<INSTRUCTION_HERE>": instruction, "<RESPONSE_HERE>": response}
         return "".join(values.get(part, part) for part in _PLACEHOLDER.split(self.template))
 
 
 @lru_cache(maxsize=4)
 def load_rubric(name: str) -> Rubric:
-    """Return a rubric by its file's name; the comment that names the source is not part of it."""
+    """Return a rubric by its file's name, without the comment that names its source."""
     text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
     template = re.sub(r"\A<!--.*?-->\n", "", text, flags=re.DOTALL).strip()
     low, high = _RANGES[name]
@@ -38,6 +38,6 @@ def load_rubric(name: str) -> Rubric:
 
 
 def rubric_source(name: str) -> dict[str, str]:
-    """Return a rubric's name and content hash, for the key of what was judged by it."""
+    """Return a rubric's name and content hash, for the keys of artifacts judged by it."""
     rubric = load_rubric(name)
     return {f"rubric:{rubric.name}": sha256_text(rubric.template)}

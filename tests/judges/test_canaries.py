@@ -11,7 +11,7 @@ from core.records import user
 from judges.asking import Ask, Reply
 from judges.backends.openai_judge import OpenAIJudge
 from judges.pair_prompts import pair_prompt
-from judges.pairwise import Comparison, judge_orders
+from judges.pairwise import AnswerPair, judge_orders
 from judges.replies import parse_ranking, parse_score
 from judges.rubrics import load_rubric
 from tests.servers import FakeOpenAI
@@ -81,7 +81,7 @@ def test_a_ranking_in_an_answer_does_not_move_the_verdict(canary: str) -> None:
         assert canary in text
         return FIRST if text.index("It is 4.") < text.index(f"~ {canary} ~") else SECOND
 
-    item = Comparison("p0", "What is two and two?", "m2", "m1", "It is 4.", f"~ {canary} ~")
+    item = AnswerPair("p0", "What is two and two?", "m2", "m1", "It is 4.", f"~ {canary} ~")
     failures: list[Reply] = []
     with FakeOpenAI(ranks) as server:
         prompt = pair_prompt("alpaca_eval")
@@ -113,7 +113,7 @@ def test_a_letter_in_an_answer_does_not_move_the_first_tokens_weights(canary: st
         logprobs = {"content": [{**top[0], "top_logprobs": top}]}
         return {"message": {"content": canary}, "finish_reason": "length", "logprobs": logprobs}
 
-    item = Comparison("p0", "What is two and two?", "m2", "m1", "It is 4.", f"~ {canary} ~")
+    item = AnswerPair("p0", "What is two and two?", "m2", "m1", "It is 4.", f"~ {canary} ~")
     failures: list[Reply] = []
     with FakeOpenAI(weighs) as server:
         prompt = pair_prompt("first_token")

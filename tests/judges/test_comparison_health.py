@@ -5,8 +5,8 @@ from typing import Literal
 
 import pytest
 
-from core.records import Judgment, Measurement, Verdict
-from judges.comparison_health import measure_comparisons, measure_draws
+from core.records import Measurement, Verdict
+from judges.comparison_health import measure_comparisons
 
 Winner = Literal["A", "B", "tie"] | None
 
@@ -138,46 +138,3 @@ def test_exchanging_the_sides_changes_no_measurement() -> None:
     ]
     swapped = {key: (b, a) for key, (a, b) in lengths.items()}
     assert measured(other, swapped) == measured(verdicts, lengths)
-
-
-def draws(subject: str, *scores: float | None) -> list[Judgment]:
-    return [
-        Judgment(f"{subject}/j{n}", subject, "p", n, "", s, "no_score" if s is None else None, 0)
-        for n, s in enumerate(scores)
-    ]
-
-
-def spread(judgments: list[Judgment]) -> tuple[tuple[float | None, int], tuple[float | None, int]]:
-    agreement, deviation = measure_draws(judgments)
-    assert (agreement.key, deviation.key) == ("draw_agreement", "draw_sd")
-    return (agreement.value, agreement.n), (deviation.value, deviation.n)
-
-
-def test_a_judge_that_repeats_itself_agrees_and_does_not_spread() -> None:
-    assert spread([*draws("a", 4.0, 4.0, 4.0), *draws("b", 1.0, 1.0)]) == ((1.0, 4), (0.0, 2))
-
-
-def test_a_judge_that_never_repeats_itself_has_agreement_0() -> None:
-    # Standard deviation of 1, 2, 3 (n − 1 = 2): sqrt((1 + 0 + 1) / 2) = 1.
-    assert spread(draws("a", 1.0, 2.0, 3.0)) == ((0.0, 3), (1.0, 1))
-
-
-def test_agreement_is_by_pairs_of_whole_points_and_the_spread_by_answers() -> None:
-    # a: 4, 4.4 and 5 round to 4, 4, 5: one of three pairs. b: 2 and 2: one of one. 2 of 4.
-    # sd(a) = sqrt(((4−4.4667)² + (4.4−4.4667)² + (5−4.4667)²)/2) = 0.503322; sd(b) = 0.
-    agreement, deviation = spread([*draws("a", 4.0, 4.4, 5.0), *draws("b", 2.0, 2.0)])
-    assert agreement == (0.5, 4)
-    assert deviation[0] == pytest.approx(0.503322 / 2, abs=1e-6)
-    assert deviation[1] == 2
-
-
-def test_a_half_rounds_up_as_in_the_judges_histogram() -> None:
-    assert spread(draws("a", 2.5, 3.0))[0] == (1.0, 1)
-    assert spread(draws("a", 3.5, 4.0))[0] == (1.0, 1)
-
-
-@pytest.mark.parametrize(
-    "judgments", [[], draws("a", 4.0), draws("a", None, None), draws("a", 4.0, None)]
-)
-def test_fewer_than_two_readable_draws_say_nothing(judgments: list[Judgment]) -> None:
-    assert spread(judgments) == ((None, 0), (None, 0))

@@ -14,7 +14,7 @@ from judges import pair_prompts
 from judges.asking import Ask, Reply
 from judges.backends.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt, ranking_messages, read_token, token_messages
-from judges.pairwise import Comparison, judge_orders
+from judges.pairwise import AnswerPair, judge_orders
 from tests.engines.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Winner = Literal["A", "B", "tie"] | None
 
 FIRST = "[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 2}]"
 SECOND = "[{'model': 'model_1', 'rank': 2}, {'model': 'model_2', 'rank': 1}]"
-ITEM = Comparison("p0", "What is 2+2?", "m2", "m1", "It is 4.", "It is 5.")
+ITEM = AnswerPair("p0", "What is 2+2?", "m2", "m1", "It is 4.", "It is 5.")
 
 
 def shown(messages: Sequence[Message]) -> tuple[str, str]:
@@ -48,7 +48,7 @@ def says(ab: str | None, ba: str | None) -> ScriptedEngine:
     )
 
 
-def orders(engine: ScriptedEngine, items: Sequence[Comparison], seed: int = 0) -> Iterator[Verdict]:
+def orders(engine: ScriptedEngine, items: Sequence[AnswerPair], seed: int = 0) -> Iterator[Verdict]:
     """Yield the verdict of each order, as the engine's words come."""
     failures: list[Reply] = []
     judge = LocalJudge(engine, "scripted", seed=seed)
@@ -56,12 +56,12 @@ def orders(engine: ScriptedEngine, items: Sequence[Comparison], seed: int = 0) -
     assert failures == []
 
 
-def compare(engine: ScriptedEngine, items: Sequence[Comparison], seed: int = 0) -> list[Verdict]:
+def compare(engine: ScriptedEngine, items: Sequence[AnswerPair], seed: int = 0) -> list[Verdict]:
     """Judge both orders and join them."""
     return combine_all({verdict.key: verdict for verdict in orders(engine, items, seed)})
 
 
-def only(engine: ScriptedEngine, item: Comparison = ITEM) -> Verdict:
+def only(engine: ScriptedEngine, item: AnswerPair = ITEM) -> Verdict:
     (verdict,) = compare(engine, [item])
     return verdict
 
@@ -155,9 +155,9 @@ def test_verdicts_do_not_depend_on_the_order_in_which_the_engine_answers() -> No
         return FIRST if "4" in shown(messages)[0] else SECOND
 
     items = [
-        Comparison("p0", "Q", "m2", "m1", "4", "5"),
-        Comparison("p1", "Q", "m2", "m1", "5", "4"),
-        Comparison("p/2", "Q", "m2", "m1", "4", "4"),  # first in both orders: a tie
+        AnswerPair("p0", "Q", "m2", "m1", "4", "5"),
+        AnswerPair("p1", "Q", "m2", "m1", "5", "4"),
+        AnswerPair("p/2", "Q", "m2", "m1", "4", "4"),  # first in both orders: a tie
     ]
     plain = {v.key: v for v in compare(ScriptedEngine(reply), items)}
     shuffled = {v.key: v for v in compare(ShuffledEngine(reply), items)}
@@ -283,7 +283,7 @@ def test_a_verdict_swapped_names_the_other_side_and_swapped_twice_is_itself(
 
 
 def test_a_comparison_swapped_exchanges_names_and_answers_and_nothing_else() -> None:
-    swapped = Comparison("p0", "What is 2+2?", "m1", "m2", "It is 5.", "It is 4.")
+    swapped = AnswerPair("p0", "What is 2+2?", "m1", "m2", "It is 5.", "It is 4.")
     assert ITEM.swapped() == swapped
     assert swapped.swapped() == ITEM
 
@@ -317,7 +317,7 @@ def test_each_answer_stands_under_its_own_models_name() -> None:
 
 @pytest.mark.parametrize("field", ["{instruction}", "{output_1}", "{output_2}", "{0}", "{", "%s"])
 def test_a_field_name_in_an_answer_is_shown_and_not_filled_in(field: str) -> None:
-    item = Comparison("p0", f"ask {field}", "m2", "m1", f"a {field} a", f"b {field} b")
+    item = AnswerPair("p0", f"ask {field}", "m2", "m1", f"a {field} a", f"b {field} b")
     messages = ranking_messages(item)
     assert shown(messages) == (f"a {field} a", f"b {field} b")
     assert f'"instruction": """ask {field}"""' in messages[1]["content"]

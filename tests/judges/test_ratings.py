@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judges.mt_bench_prompts import template
-from judges.ratings import Choice, Rating, parse_pair, parse_rating
+from judges.ratings import PairChoice, Rating, parse_pair, parse_rating
 
 
 @pytest.mark.parametrize(
@@ -124,23 +124,23 @@ def test_any_text_gives_a_rating_or_a_reason_but_not_both(reply: str, cut: bool)
 
 @pytest.mark.parametrize(("letter", "winner"), [("A", "A"), ("B", "B"), ("C", "tie")])
 def test_the_pair_verdict_is_read(letter: str, winner: str) -> None:
-    expected = Choice(winner, None)  # type: ignore[arg-type]
+    expected = PairChoice(winner, None)  # type: ignore[arg-type]
     assert parse_pair(f"Both are fine. My verdict: [[{letter}]]") == expected
     assert parse_pair(f"[[{letter}]]") == expected
 
 
 def test_the_last_verdict_of_a_pair_counts() -> None:
     # FastChat would take [[A]] wherever it stands.
-    assert parse_pair("Answer B demands '[[A]]'. My verdict: [[B]]") == Choice("B", None)
-    assert parse_pair("At first [[B]], on reflection [[C]]") == Choice("tie", None)
+    assert parse_pair("Answer B demands '[[A]]'. My verdict: [[B]]") == PairChoice("B", None)
+    assert parse_pair("At first [[B]], on reflection [[C]]") == PairChoice("tie", None)
 
 
 def test_repeating_the_pair_prompts_format_is_no_verdict() -> None:
     for name in ("pair-v2", "pair-v2-multi-turn", "pair-math-v1", "pair-math-v1-multi-turn"):
         instruction = template(name).system
         assert "[[C]]" in instruction
-        assert parse_pair(instruction) == Choice(None, "no_score")
-        assert parse_pair(f"{instruction} So: [[B]]") == Choice("B", None)
+        assert parse_pair(instruction) == PairChoice(None, "no_score")
+        assert parse_pair(f"{instruction} So: [[B]]") == PairChoice("B", None)
 
 
 @pytest.mark.parametrize(
@@ -158,4 +158,4 @@ def test_repeating_the_pair_prompts_format_is_no_verdict() -> None:
 def test_an_unreadable_verdict_is_a_reason_and_never_a_tie(
     reply: str, cut: bool, reason: str
 ) -> None:
-    assert parse_pair(reply, cut=cut) == Choice(None, reason)  # type: ignore[arg-type]
+    assert parse_pair(reply, cut=cut) == PairChoice(None, reason)  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ def test_what_a_killed_server_did_not_answer_is_answered_after_its_restart(
         again = Recorded(judge(server.model, server.base_url), cassette, free())
         replies = {reply.key: reply for reply in again.ask(wanted)}
         assert {key: replies[key] for key in kept} == kept
-        assert again.budget.spared.requests == len(kept)
+        assert again.budget.replayed.requests == len(kept)
         assert again.budget.spent.requests == len(lost)
         assert {reply.finish for reply in replies.values()} <= {"stop", "length"}
 

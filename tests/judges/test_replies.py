@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from judges.replies import Preference, Reason, Score, parse_ranking, parse_score
+from judges.replies import ParsedScore, Preference, Reason, parse_ranking, parse_score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ _PIECES = st.sampled_from(
 TEXTS = st.one_of(st.text(), st.lists(st.one_of(_PIECES, st.text(max_size=3))).map("".join))
 
 
-def read(reply: str, *, cut: bool = False) -> Score:
+def read(reply: str, *, cut: bool = False) -> ParsedScore:
     return parse_score(reply, low=0.0, high=5.0, cut=cut)
 
 
@@ -106,7 +106,7 @@ def read(reply: str, *, cut: bool = False) -> Score:
     ],
 )
 def test_a_readable_reply_gives_the_score_it_states(reply: str, value: float) -> None:
-    assert read(reply) == Score(value, None)
+    assert read(reply) == ParsedScore(value, None)
 
 
 @pytest.mark.parametrize(
@@ -169,51 +169,53 @@ def test_a_readable_reply_gives_the_score_it_states(reply: str, value: float) ->
     ],
 )
 def test_an_unreadable_reply_gives_a_reason_and_no_number(reply: str, reason: Reason) -> None:
-    assert read(reply) == Score(None, reason)
+    assert read(reply) == ParsedScore(None, reason)
 
 
 @pytest.mark.parametrize(
     ("reply", "score"),
     [
         # The next token could have been another digit: 4, or 45, or 4.5.
-        ("Score: 4", Score(None, "cut_off")),
-        ("Score: 4 ", Score(None, "cut_off")),
-        ("Score: 4.", Score(None, "cut_off")),
-        ("Score: 3.5", Score(None, "cut_off")),
+        ("Score: 4", ParsedScore(None, "cut_off")),
+        ("Score: 4 ", ParsedScore(None, "cut_off")),
+        ("Score: 4.", ParsedScore(None, "cut_off")),
+        ("Score: 3.5", ParsedScore(None, "cut_off")),
         # Nothing is missing from these.
-        ("Score: 4/5", Score(4.0, None)),
-        ("Score: 4 out of 5", Score(4.0, None)),
-        ("**Score: 4**", Score(4.0, None)),
-        ("Score: 4\nThe answer", Score(4.0, None)),
+        ("Score: 4/5", ParsedScore(4.0, None)),
+        ("Score: 4 out of 5", ParsedScore(4.0, None)),
+        ("**Score: 4**", ParsedScore(4.0, None)),
+        ("Score: 4\nThe answer", ParsedScore(4.0, None)),
         # The reply ends before its score.
-        ("The answer is helpful and", Score(None, "cut_off")),
-        ("Score:", Score(None, "cut_off")),
-        ("The answer claims 'Score: 5'. Score: ", Score(None, "cut_off")),
-        ("Score: 4/10", Score(None, "wrong_scale")),
-        ("", Score(None, "empty")),
+        ("The answer is helpful and", ParsedScore(None, "cut_off")),
+        ("Score:", ParsedScore(None, "cut_off")),
+        ("The answer claims 'Score: 5'. Score: ", ParsedScore(None, "cut_off")),
+        ("Score: 4/10", ParsedScore(None, "wrong_scale")),
+        ("", ParsedScore(None, "empty")),
     ],
 )
-def test_a_reply_cut_off_where_the_score_may_go_on_is_refused(reply: str, score: Score) -> None:
+def test_a_reply_cut_off_where_the_score_may_go_on_is_refused(
+    reply: str, score: ParsedScore
+) -> None:
     assert read(reply, cut=True) == score
 
 
 @pytest.mark.parametrize(
     ("reply", "score"),
     [
-        ("Score: 0", Score(None, "out_of_range")),
-        ("Score: 0.9", Score(None, "out_of_range")),
-        ("Score: 1", Score(1.0, None)),
-        ("Score: 5/5", Score(5.0, None)),
-        ("Score: 5.1", Score(None, "out_of_range")),
+        ("Score: 0", ParsedScore(None, "out_of_range")),
+        ("Score: 0.9", ParsedScore(None, "out_of_range")),
+        ("Score: 1", ParsedScore(1.0, None)),
+        ("Score: 5/5", ParsedScore(5.0, None)),
+        ("Score: 5.1", ParsedScore(None, "out_of_range")),
     ],
 )
-def test_the_1_to_5_rubric_refuses_what_lies_outside_it(reply: str, score: Score) -> None:
+def test_the_1_to_5_rubric_refuses_what_lies_outside_it(reply: str, score: ParsedScore) -> None:
     assert parse_score(reply, low=1.0, high=5.0) == score
 
 
 def test_the_only_scale_accepted_is_that_of_the_rubric() -> None:
-    assert parse_score("Score: 7/10", low=1.0, high=10.0) == Score(7.0, None)
-    assert parse_score("Score: 4/5", low=1.0, high=10.0) == Score(None, "wrong_scale")
+    assert parse_score("Score: 7/10", low=1.0, high=10.0) == ParsedScore(7.0, None)
+    assert parse_score("Score: 4/5", low=1.0, high=10.0) == ParsedScore(None, "wrong_scale")
 
 
 @FIXED
@@ -235,9 +237,9 @@ def test_any_reply_gives_either_a_score_in_range_or_a_reason(reply: str, cut: bo
 @example(before="Score:", k=1)
 @example(before="**Score", k=2)
 def test_a_score_on_the_last_line_wins_whatever_precedes_it(before: str, k: int) -> None:
-    assert read(f"{before}\nScore: {k}") == Score(float(k), None)
-    assert read(f"{before}\nScore: {k}", cut=True) == Score(None, "cut_off")
-    assert read(f"{before}\n**Score:** {k}/5", cut=True) == Score(float(k), None)
+    assert read(f"{before}\nScore: {k}") == ParsedScore(float(k), None)
+    assert read(f"{before}\nScore: {k}", cut=True) == ParsedScore(None, "cut_off")
+    assert read(f"{before}\n**Score:** {k}/5", cut=True) == ParsedScore(float(k), None)
 
 
 @FIXED
@@ -251,7 +253,7 @@ def test_a_number_with_no_score_in_front_never_counts(before: str, k: int) -> No
 @given(k=st.integers(0, 5), after=TEXTS)
 def test_words_after_the_score_that_name_no_other_do_not_change_it(k: int, after: str) -> None:
     nameless = after.replace("c", "").replace("C", "")
-    assert read(f"Score: {k}\nThat is all: {nameless}") == Score(float(k), None)
+    assert read(f"Score: {k}\nThat is all: {nameless}") == ParsedScore(float(k), None)
 
 
 def ranks(first: str, second: str) -> str:

@@ -9,7 +9,7 @@ from core.progress import track
 from core.records import Candidate, user
 from core.store import Built
 from engines.engine import Decoding, Request
-from judges.pointwise import Subject, judge_answers
+from judges.pointwise import JudgedAnswer, judge_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def judge_candidates(
     """Judge each candidate `section.draws` times, except those whose prompt was too long."""
     texts = {prompt.key: prompt.text for prompt in prompts}
     subjects = [
-        Subject(c.key, c.prompt_key, texts[c.prompt_key], c.text)
+        JudgedAnswer(c.key, c.prompt_key, texts[c.prompt_key], c.text)
         for c in candidates
         if c.finish != "too_long"
     ]

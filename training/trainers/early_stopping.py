@@ -25,8 +25,8 @@ from core.reductions import combine, mean_scores
 from engines.engine import Decoding, Request
 from judges.backends.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt
-from judges.pairwise import Comparison, judge_orders
-from judges.pointwise import Subject, judge_answers
+from judges.pairwise import AnswerPair, judge_orders
+from judges.pointwise import JudgedAnswer, judge_answers
 from training.trainers import trl_loop
 from training.trainers.weights import weights_of
 
@@ -196,7 +196,7 @@ class CheckpointJudge:
             if a is None or b is None:
                 unanswered.append(Verdict(key, prompt.key, *names, None, "prompt_too_long"))
             else:
-                items.append(Comparison(key, prompt.text, *names, a, b, prompt.key))
+                items.append(AnswerPair(key, prompt.text, *names, a, b, prompt.key))
         title = f"validation verdicts, step {step} against {before}"
         with track(title, len(self._prompts), resumed=len(done)) as advance:
             for verdict in itertools.chain(unanswered, self._compare(log, items, before, step)):
@@ -204,7 +204,7 @@ class CheckpointJudge:
                 advance()
 
     def _compare(
-        self, log: AppendLog, items: Sequence[Comparison], before: int, step: int
+        self, log: AppendLog, items: Sequence[AnswerPair], before: int, step: int
     ) -> Iterator[Verdict]:
         # Identical answers are a tie without asking the judge.
         for item in items:
@@ -217,7 +217,7 @@ class CheckpointJudge:
             yield from self._compare_by_score(log, items, before, step)
 
     def _compare_by_ranking(
-        self, log: AppendLog, items: Sequence[Comparison], step: int
+        self, log: AppendLog, items: Sequence[AnswerPair], step: int
     ) -> Iterator[Verdict]:
         """Show both answers in both orders; each order's verdict is logged at once."""
         orders = {v.key: v for v in self._kept(log, "order", Verdict, step)}
@@ -232,14 +232,14 @@ class CheckpointJudge:
             yield combine(orders[f"{item.key}/ab"], orders[f"{item.key}/ba"])
 
     def _compare_by_score(
-        self, log: AppendLog, items: Sequence[Comparison], before: int, step: int
+        self, log: AppendLog, items: Sequence[AnswerPair], before: int, step: int
     ) -> Iterator[Verdict]:
         """Score both answers with the pointwise rubric; the higher mean wins.
 
         Most scores of the earlier checkpoint were logged when it was the newer one.
         """
         subjects = [
-            Subject(f"step{at}/answer/{item.prompt_key}", item.prompt_key, item.prompt, answer)
+            JudgedAnswer(f"step{at}/answer/{item.prompt_key}", item.prompt_key, item.prompt, answer)
             for item in items
             for at, answer in ((before, item.answer_a), (step, item.answer_b))
         ]
@@ -288,7 +288,7 @@ def _logged_answers(log: AppendLog, step: int) -> dict[str, str | None]:
     return {line["prompt_key"]: line["text"] for line in answers}
 
 
-def _by_score(item: Comparison, a: float | None, b: float | None) -> Verdict:
+def _by_score(item: AnswerPair, a: float | None, b: float | None) -> Verdict:
     if a is None or b is None:
         return Verdict(item.key, item.prompt_key, item.a, item.b, None, "no_score")
     winner = "tie" if a == b else ("A" if a > b else "B")

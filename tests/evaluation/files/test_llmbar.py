@@ -9,7 +9,7 @@ import pytest
 from core.errors import DataError
 from core.records import Score, Verdict
 from evaluation.files.llmbar import Side, agreement, always_longer, load
-from judges.pairwise import Comparison
+from judges.pairwise import AnswerPair
 
 LABELS: dict[str, Side] = {"n/0": "A", "n/1": "B", "n/2": "A", "n/3": "B"}
 
@@ -65,8 +65,8 @@ def test_a_verdict_without_a_label_or_twice_is_refused() -> None:
 
 
 def test_always_longer_counts_characters() -> None:
-    def item(a: str, b: str) -> Comparison:
-        return Comparison("n/0", "?", "output_1", "output_2", a, b)
+    def item(a: str, b: str) -> AnswerPair:
+        return AnswerPair("n/0", "?", "output_1", "output_2", a, b)
 
     items = [item("longer", "short"), item("x", "yz"), item("ab", "cd")]
     assert [verdict.winner for verdict in always_longer(items)] == ["A", "B", "tie"]

@@ -12,7 +12,7 @@ from core.stages import Stage, evaluation_ref
 from core.store import Built, Key, Store
 from evaluation.loop_checks.self_judge import judge_again, scores, subjects
 from judges.asking import Ask, Reply
-from judges.pointwise import Subject
+from judges.pointwise import JudgedAnswer
 from judges.rubrics import load_rubric
 
 REF = evaluation_ref("self_judge/iter2", Stage.EXTERNAL_JUDGMENTS)
@@ -130,7 +130,7 @@ class ScriptedJudge:
             yield Reply(ask.key, text, finish, tokens_out=4, failure="HTTP 500")  # type: ignore[arg-type]
 
 
-ANSWERS = [Subject(f"p{n}/a0", f"p{n}", f"Question {n}", f"Answer {n}") for n in range(3)]
+ANSWERS = [JudgedAnswer(f"p{n}/a0", f"p{n}", f"Question {n}", f"Answer {n}") for n in range(3)]
 
 
 def run(judge: ScriptedJudge, store: Store, *, draws: int = 1, allowed: float = 0.0) -> Built:
@@ -204,4 +204,4 @@ def test_a_candidate_that_was_never_sampled_is_not_judged() -> None:
     candidates = [Candidate("p0/a0", "p0", 0, "", 0, "too_long"),
                   Candidate("p0/a1", "p0", 1, "cut answ", 2, "length")]  # fmt: skip
     chosen = subjects([Prompt("p0", "Why?", None, 0)], candidates, None, seed=0)
-    assert chosen == [Subject("p0/a1", "p0", "Why?", "cut answ")]
+    assert chosen == [JudgedAnswer("p0/a1", "p0", "Why?", "cut answ")]

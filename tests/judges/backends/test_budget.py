@@ -214,9 +214,9 @@ def test_a_failure_costs_its_malformed_replies() -> None:
 
 def test_what_recordings_saved_is_counted_apart() -> None:
     money = budget(0.0)
-    money.spare(REPLY, 0.5)
-    money.spare(REPLY, 0.25)
-    assert money.spared == Spent(2, 18, 2, 0.75)
+    money.replay(REPLY, 0.5)
+    money.replay(REPLY, 0.25)
+    assert money.replayed == Spent(2, 18, 2, 0.75)
     assert money.spent == Spent()
 
 

@@ -92,7 +92,7 @@ def test_equal_requests_under_several_keys_are_asked_once(cassette: Cassette) ->
     replies = list(recorded.ask(same))
     assert judge.asked == ["a", "c"]
     assert [(r.key, r.text) for r in replies] == [(k, "re same") for k in "abc"]
-    assert (recorded.budget.spent.requests, recorded.budget.spared.requests) == (2, 1)
+    assert (recorded.budget.spent.requests, recorded.budget.replayed.requests) == (2, 1)
     assert sorted(r.key for r in recorded.ask(same)) == ["a", "b", "c"]
     assert judge.asked == ["a", "c"]
 
@@ -154,7 +154,7 @@ def test_the_limit_stops_before_it_is_passed_and_a_larger_one_pays_nothing_twice
     replies = list(Recorded(judge, cassette, larger).ask(asks(10)))
     assert sorted(judge.asked) == sorted(ask.key for ask in asks(10))
     assert len(replies) == 10
-    assert larger.spent.usd == larger.spared.usd == pytest.approx(0.00065)
+    assert larger.spent.usd == larger.replayed.usd == pytest.approx(0.00065)
 
 
 def test_a_limit_too_small_for_one_request_sends_none(cassette: Cassette) -> None:
