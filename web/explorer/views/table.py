@@ -6,6 +6,7 @@ follow from the table.
 
 from __future__ import annotations
 
+from core.benchmarks import BENCHMARKS
 from core.stages import Stage
 from web.explorer.views import (
     alpaca_eval,
@@ -125,7 +126,16 @@ VIEWS: tuple[View, ...] = (
         asks=("key",),
         rows_of=(("mt_bench", Stage.TURN_JUDGMENTS), ("mt_bench", Stage.ANSWERS)),
     ),
-    *items.views("nlp", "/nlp/{task}", "NLP task {task}"),
+    *(
+        view
+        for facts in BENCHMARKS.values()
+        if facts.of == "model" and facts.stages == (Stage.ITEMS,)
+        for view in items.views(
+            facts.name,
+            f"/{facts.name}/{{task}}" if facts.parts else f"/{facts.name}",
+            "NLP task {task}" if facts.parts else facts.title,
+        )
+    ),
     View(
         "/agreement",
         judging.agreement,

@@ -1,0 +1,75 @@
+"""The section of a benchmark of one model whose scores and items need nothing of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.benchmarks import BENCHMARKS, Subject
+from core.stages import Stage
+from reports.document import Item, Table, TableRow, number
+from reports.formats.plotting import shown_name
+from reports.sections.cells import cell_of, failures_since, label, models_of
+from reports.sections.items import group, said
+from reports.sections.section import of_models, section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.reader import RunReader
+    from core.records import ItemScore
+    from reports.document import RowGroup
+    from reports.sections.section import ReportSection
+
+
+def plain_section(benchmark: str, columns: Mapping[str, str], *notes: str) -> ReportSection:
+    """Return a section with a row per model and the rows of its items.
+
+    `columns`: the titles of the scores to show, by their keys.
+    """
+    facts = BENCHMARKS[benchmark]
+
+    def table(results: RunReader) -> Table | None:
+        models = models_of(results, benchmark)
+        if not models:
+            return None
+        addresses = {model: Subject(benchmark, (model,)).address for model in models}
+        return Table(
+            key=benchmark,
+            title=f"{facts.title} ({'%' if facts.unit == 'percent' else facts.unit})",
+            head="model",
+            columns=tuple(columns.values()),
+            rows=tuple(
+                TableRow(label(model), tuple(cell_of(results, place, key) for key in columns))
+                for model, place in addresses.items()
+            ),
+            notes=(*notes, *failures_since(results, list(addresses.items()))),
+        )
+
+    def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
+        subject = Subject(benchmark, (model,))
+        ref = subject.ref(Stage.ITEMS)
+        if not results.exists(ref):
+            return None
+        found: list[ItemScore] = results.rows(ref)
+        metrics = tuple(dict.fromkeys(name for row in found for name in row.metrics))
+        return group(
+            subject.address,
+            f"{facts.title}, {shown_name(model)}",
+            ("item", *(columns.get(name, name) for name in metrics)),
+            found,
+            lambda row: _item(row, metrics),
+            most=most,
+            artifact=ref,
+        )
+
+    return section_of(benchmark, facts.title, tables=(table,), rows=of_models(rows))
+
+
+def _item(row: ItemScore, metrics: tuple[str, ...]) -> Item:
+    values = (row.metrics.get(name) for name in metrics)
+    cells = (row.item, *("missing" if value is None else number(value) for value in values))
+    parts = []
+    for name, value in row.detail.items():
+        lines = [f"{k}: {v}" for k, v in value.items()] if isinstance(value, dict) else [str(value)]
+        parts.append((name, said("\n".join(lines))))
+    return Item(row.key, cells, tuple(parts))
