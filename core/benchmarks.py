@@ -143,6 +143,20 @@ def _nlp(items: list[ItemScore]) -> dict[str, Items]:
     }
 
 
+def _ifeval(items: list[ItemScore]) -> dict[str, Items]:
+    """Prompts, and their instructions; a response follows or breaks all of a prompt's at once."""
+    found = _nlp(items)
+    for reading in ("strict", "loose"):
+        values, clusters = {}, {}
+        for item in items:
+            for label, followed in item.detail.get("prediction", {}).items():
+                key = f"{item.key}/{label.split()[0]}"
+                values[key] = 100.0 * (followed in ("strict", reading))
+                clusters[key] = item.key
+        found[f"inst_level_{reading}_acc"] = Items(values, _PERCENT, clusters)
+    return found
+
+
 def _human(items: list[ItemScore]) -> dict[str, Items]:
     """Net wins by majority; an item that lacks a vote has no value."""
     values = {item.key: item.metrics["net"] for item in items if item.metrics}
@@ -194,6 +208,14 @@ _FACTS = (
     ),
     Facts(
         "nlp", "NLP benchmarks", "model", (), stages=(Stage.ITEMS,), items=_nlp, parts="tasks"
+    ),
+    Facts(
+        "ifeval", "IFEval", "model",
+        (
+            "prompt_level_strict_acc", "inst_level_strict_acc",
+            "prompt_level_loose_acc", "inst_level_loose_acc",
+        ),
+        stages=(Stage.ITEMS,), items=_ifeval,
     ),
     Facts(
         "agreement", "Reward modelling", "model",

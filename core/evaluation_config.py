@@ -9,8 +9,9 @@ from pydantic import Field
 from core.sections import Count, NonNegative, Probability, Rate, Section, Share, Tally
 
 Benchmark = Literal[
-    "head_to_head", "alpaca_eval", "mt_bench", "nlp", "agreement", "self_judge", "contamination"
-]
+    "head_to_head", "alpaca_eval", "mt_bench", "nlp", "ifeval", "agreement", "self_judge",
+    "contamination",
+]  # fmt: skip
 
 
 class JudgeBackendSection(Section):
@@ -125,6 +126,18 @@ class NlpSection(Section):
     """Items per task (for mmlu: per subject), None for all."""
 
 
+class IfevalSection(Section):
+    """IFEval by lm-eval's checker. The paper does not report it: name it in `benchmarks` to run."""
+
+    data: str = "hub"
+    """"hub" (google/IFEval), "sample" (packaged), or a JSONL file in the hub's schema or its
+    folder."""
+    limit: Count | None = None
+    """Prompts used, None for all 541."""
+    max_new_tokens: Count = 1280
+    """Tokens of one response, decoded greedily (lm-eval's settings)."""
+
+
 class AgreementSection(Section):
     """The models as judges against human rankings (Table 4)."""
 
@@ -168,6 +181,7 @@ class EvaluationSection(Section):
     alpaca_eval: AlpacaEvalSection = AlpacaEvalSection()
     mt_bench: MtBenchSection = MtBenchSection()
     nlp: NlpSection = NlpSection()
+    ifeval: IfevalSection = IfevalSection()
     agreement: AgreementSection = AgreementSection()
     self_judge: SelfJudgeSection = SelfJudgeSection()
     contamination: ContaminationSection = ContaminationSection()

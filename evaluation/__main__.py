@@ -217,6 +217,27 @@ def nlp(
 
 
 @app.command()
+def ifeval(
+    responses: Annotated[
+        Path, typer.Option(help="JSONL with `response`, and `prompt` or `key` (.gz or not).")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="'hub', 'sample', or a JSONL file (default: input_data.jsonl beside the "
+            "responses, else the hub)."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first prompts.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check recorded responses to IFEval's prompts: which instructions are followed?"""
+    from evaluation.ifeval.command import report
+
+    _print(report(responses, data, limit), as_json=as_json)
+
+
+@app.command()
 def llmbar(
     file: Annotated[Path, typer.Option(help="One of LLMBar's files of labelled pairs.")],
     model: Annotated[str, typer.Option(help="Model folder, or with --base-url its name there.")],

@@ -20,6 +20,7 @@ from reports.sections import (
     summary,
     training_data,
 )
+from reports.sections.plain import plain_section
 
 if TYPE_CHECKING:
     from core.reader import RunReader
@@ -31,6 +32,17 @@ SECTIONS = (
     alpaca_eval.SECTION,
     mt_bench.SECTION,
     nlp.SECTION,
+    plain_section(
+        "ifeval",
+        {
+            "prompt_level_strict_acc": "prompt, strict",
+            "inst_level_strict_acc": "instruction, strict",
+            "prompt_level_loose_acc": "prompt, loose",
+            "inst_level_loose_acc": "instruction, loose",
+        },
+        "By lm-eval's checker: prompts whose instructions are all followed, and single "
+        "instructions. Those of one prompt are one observation for the intervals.",
+    ),
     agreement.SECTION,
     human.SECTION,
     lengths.SECTION,
