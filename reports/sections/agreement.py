@@ -172,8 +172,6 @@ def rows_of_ranked(
     results: RunReader, key: str, title: str, ref: Ref, most: int
 ) -> RowGroup | None:
     """Return a model's judgments of human-ranked replies, by prompt; None if there are none."""
-    if not results.exists(ref):
-        return None
     ranked: dict[str, RankedPrompt] = {r.key: r for r in results.rows(Ref(1, Stage.RANKED))}
     by_prompt: dict[str, list[Judgment]] = {}
     for judgment in results.rows(ref):
@@ -181,13 +179,14 @@ def rows_of_ranked(
     prompts = [_Prompted(name, judged_by_subject(rows)) for name, rows in by_prompt.items()]
     columns = ("prompt", "replies", "mean scores, best for humans first")
     return group(
-        key,
+        results,
+        ref,
         title,
         columns,
-        prompts,
         lambda prompt: _ranked(prompt, ranked.get(prompt.key)),
         most=most,
-        artifact=ref,
+        key=key,
+        rows=prompts,
     )
 
 

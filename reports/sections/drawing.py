@@ -8,7 +8,7 @@ from reports.document import Figure, number
 from reports.formats.plotting import INK, LOSE, ON_COLOUR, TIE, WIN, legend, render, shown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -36,6 +36,21 @@ class Point(NamedTuple):
             return f"{number(self.value)} (n = {self.n})"
         ends = f"{number(self.low)} to {number(self.high)}"
         return f"{number(self.value)} (95 % interval {ends}, n = {self.n})"
+
+
+def drawn_figure(
+    key: str,
+    title: str,
+    draw: Callable[[Canvas], None],
+    description: str,
+    *,
+    height: float,
+    origin: str = "",
+    notes: tuple[str, ...] = (),
+) -> Figure:
+    """Return a figure drawn by `draw`; `height` in inches."""
+    svg = render(key, draw, title=title, description=description, height=height)
+    return Figure(key, title, svg, description, origin, notes)
 
 
 def point_of(score: Score | None) -> Point | None:
@@ -167,14 +182,15 @@ def stacked(key: str, title: str, bars: list[Bar], *, origin: str, note: str) ->
     if not bars:
         return None
     description = " ".join(str(bar) for bar in bars)
-    svg = render(
+    return drawn_figure(
         key,
+        title,
         lambda canvas: _draw_bars(canvas, bars),
-        title=title,
-        description=description,
+        description,
         height=0.8 + 0.34 * len(bars),
+        origin=origin,
+        notes=(note,),
     )
-    return Figure(key, title, svg, description, origin, (note,))
 
 
 def bar_of(

@@ -131,18 +131,16 @@ def rows(results: RunReader, a: str, b: str, most: int) -> RowGroup | None:
     """Return the comparisons of a matchup, both orders joined; None without any."""
     address = f"head_to_head/{a}-{b}"
     ref = evaluation_ref(address, Stage.VERDICTS)
-    if not results.exists(ref):
-        return None
     orders: dict[str, Verdict] = {row.key: row for row in results.rows(ref)}
     answers = [_answers(results, model) for model in (a, b)]
     return group(
-        address,
+        results,
+        ref,
         f"Head to head, {shown_name(a)} against {shown_name(b)}",
         ("prompt", "verdict", f"{shown_name(a)} shown first", f"{shown_name(b)} shown first"),
-        combine_all(orders),
         lambda verdict: _compared(verdict, orders, answers[0], answers[1]),
         most=most,
-        artifact=ref,
+        rows=combine_all(orders),
     )
 
 

@@ -252,8 +252,6 @@ def rows(results: RunReader, a: str, b: str, most: int) -> RowGroup | None:
     """Return the items of a study; None if its results have not been made."""
     address = f"human/{a}-{b}"
     ref = evaluation_ref(address, Stage.ITEMS)
-    if not results.exists(ref):
-        return None
     names = {"A": shown_name(a), "B": shown_name(b)}
     compared = next(
         (f"head_to_head/{pair}" for pair in (f"{a}-{b}", f"{b}-{a}")
@@ -261,13 +259,12 @@ def rows(results: RunReader, a: str, b: str, most: int) -> RowGroup | None:
         None,
     )  # fmt: skip
     return group(
-        address,
+        results,
+        ref,
         f"Human evaluation, {names['A']} against {names['B']}",
         ("prompt", "majority", f"votes for {names['A']}", "for a tie", f"for {names['B']}"),
-        results.rows(ref),
         lambda row: _judged(row, names, compared),
         most=most,
-        artifact=ref,
     )
 
 

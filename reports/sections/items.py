@@ -11,6 +11,7 @@ from reports.document import RowGroup, number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from core.reader import RunReader
     from core.records import Judgment
     from core.reductions import MeanScore
     from core.stages import Ref
@@ -35,21 +36,29 @@ class Judged(NamedTuple):
 
 
 def group(
-    key: str,
+    results: RunReader,
+    ref: Ref,
     title: str,
     columns: tuple[str, ...],
-    rows: Sequence[Any],
     item: Callable[[Any], Item],
     *,
     most: int,
-    artifact: Ref,
-) -> RowGroup:
-    """Return the first `most` rows in the order of their keys; `total` counts all.
+    key: str = "",
+    rows: Sequence[Any] | None = None,
+) -> RowGroup | None:
+    """Return the first `most` rows of an artifact in the order of their keys; `total` counts all.
 
-    Numbers inside keys count as numbers: c2 comes before c10.
+    None if it has not been made. Numbers inside keys count as numbers: c2 comes before c10.
+    `key`: of the group; default: the address of an evaluation. `rows`: what to show instead of the
+    artifact's own rows.
     """
-    first = sorted(rows, key=lambda row: key_order(row.key))[:most]
-    return RowGroup(key, title, columns, tuple(map(item, first)), len(rows), str(artifact))
+    if not results.exists(ref):
+        return None
+    found = results.rows(ref) if rows is None else rows
+    first = sorted(found, key=lambda row: key_order(row.key))[:most]
+    return RowGroup(
+        key or ref.address, title, columns, tuple(map(item, first)), len(found), str(ref)
+    )
 
 
 def key_order(key: str) -> list[tuple[bool, int, str]]:

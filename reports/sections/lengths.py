@@ -13,13 +13,12 @@ from reports.formats.plotting import (
     Series,
     are_iterations,
     legend,
-    render,
     shown_name,
 )
 from reports.published import comparable
 from reports.published.published import of_paper
 from reports.sections.cells import cell_of, is_asked_for, label, models_of
-from reports.sections.drawing import Point, draw_columns, point_of, sentence
+from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentence
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -138,18 +137,19 @@ def figure(results: RunReader) -> Figure | None:
     title = "Length of the answers"
     said = [sentence(f"{series.name}, characters", names, points) for series, points in drawn]
     description = "Mean characters per answer. " + " ".join(said)
-    svg = render(
-        "answer_lengths",
-        lambda canvas: _draw(canvas, names, drawn, joined),
-        title=title,
-        description=description,
-        height=2.7,
-    )
     notes = (
         "Mean characters; lines are 95 % intervals. Answers cut by evaluation.generation's token "
         "limit count with the length they were cut to.",
     )
-    return Figure("answer_lengths", title, svg, description, "Table 1", notes)
+    return drawn_figure(
+        "answer_lengths",
+        title,
+        lambda canvas: _draw(canvas, names, drawn, joined),
+        description,
+        height=2.7,
+        origin="Table 1",
+        notes=notes,
+    )
 
 
 def mean_characters(results: RunReader, model: str, benchmark: str) -> Point | None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from core.stages import Stage, evaluation_ref
 from reports.document import Figure, Item, Table, TableRow, number
-from reports.formats.plotting import Series, legend, render, series_of, shown_name
+from reports.formats.plotting import Series, legend, series_of, shown_name
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import cell_of, counted, failures_since, label, listed, models_of
-from reports.sections.drawing import Point, draw_rows, height_of, point_of, sentence
+from reports.sections.drawing import Point, draw_rows, drawn_figure, height_of, point_of, sentence
 from reports.sections.items import group, points, said
 from reports.sections.section import of_models, section_of
 
@@ -114,13 +114,6 @@ def figure(results: RunReader) -> Figure | None:
     labels = [key.removeprefix(_PREFIX) for key in keys]
     title = "MT-Bench: score by category"
     description = " ".join(sentence(series.name, labels, points) for series, points in drawn)
-    svg = render(
-        "mt_bench",
-        lambda canvas: _draw(canvas, labels, drawn),
-        title=title,
-        description=description,
-        height=height_of(len(labels), len(drawn)),
-    )
     notes = [
         "Mean over judgments that could be read; lines are 95 % intervals, in which the two turns "
         "of a question are one observation."
@@ -133,7 +126,15 @@ def figure(results: RunReader) -> Figure | None:
     ]
     if unread:
         notes.append(f"Judgments without a score: {', '.join(unread)}.")
-    return Figure("mt_bench", title, svg, description, "Tables 2 and 10", tuple(notes))
+    return drawn_figure(
+        "mt_bench",
+        title,
+        lambda canvas: _draw(canvas, labels, drawn),
+        description,
+        height=height_of(len(labels), len(drawn)),
+        origin="Tables 2 and 10",
+        notes=tuple(notes),
+    )
 
 
 def _draw(
@@ -151,16 +152,13 @@ def _draw(
 def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return a model's MT-Bench grades by question, turn and draw; None without any."""
     ref = evaluation_ref(f"{model}/mt_bench", Stage.TURN_JUDGMENTS)
-    if not results.exists(ref):
-        return None
     return group(
-        f"{model}/mt_bench",
+        results,
+        ref,
         f"MT-Bench, {shown_name(model)}",
         ("question", "turn", "draw", "category", "score"),
-        results.rows(ref),
         _graded,
         most=most,
-        artifact=ref,
     )
 
 

@@ -14,8 +14,9 @@ from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow
-from reports.formats.plotting import COLOURS, MARKERS, Series, legend, render
+from reports.formats.plotting import COLOURS, MARKERS, Series, legend
 from reports.published.published import of_paper
+from reports.sections.drawing import drawn_figure
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -167,15 +168,14 @@ def figure(results: RunReader) -> Figure | None:
         + ", ".join(f"{g.name}: {len(g.texts)} of {g.total}" for g in groups)
         + "."
     )
-    svg = render(
+    return drawn_figure(
         "data_distribution",
+        title,
         lambda canvas: _draw(canvas, groups, places),
-        title=title,
-        description=description,
+        description,
         height=4.2,
-    )
-    return Figure(
-        "data_distribution", title, svg, description, "Figure 6", tuple(_notes(sets, groups))
+        origin="Figure 6",
+        notes=tuple(_notes(sets, groups)),
     )
 
 

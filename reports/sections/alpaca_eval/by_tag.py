@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
-from reports.formats.plotting import Series, legend, render, series_of
+from reports.formats.plotting import Series, legend, series_of
 from reports.published import comparable
 from reports.published.published import PAPER
 from reports.sections.cells import cell_of, is_asked_for, label, models_of
-from reports.sections.drawing import Point, draw_columns, draw_rows, height_of, point_of, sentence
+from reports.sections.drawing import (
+    Point,
+    draw_columns,
+    draw_rows,
+    drawn_figure,
+    height_of,
+    point_of,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -156,15 +164,16 @@ def figure(results: RunReader, kind: Kind) -> Figure | None:
     look = _LOOKS[kind]
     description = " ".join(sentence(series.name, groups, points) for series, points in drawn)
     across = kind != "category" and len(groups) <= _MOST_COLUMNS
-    svg = render(
-        f"alpaca_eval_{kind}",
-        lambda canvas: _draw(canvas, groups, sizes, drawn, look.head if across else ""),
-        title=look.title,
-        description=description,
-        height=2.9 if across else height_of(len(groups), len(drawn)),
-    )
     notes = ("n: annotations behind each value. Lines are 95 % intervals.",)
-    return Figure(f"alpaca_eval_{kind}", look.title, svg, description, look.origin, notes)
+    return drawn_figure(
+        f"alpaca_eval_{kind}",
+        look.title,
+        lambda canvas: _draw(canvas, groups, sizes, drawn, look.head if across else ""),
+        description,
+        height=2.9 if across else height_of(len(groups), len(drawn)),
+        origin=look.origin,
+        notes=notes,
+    )
 
 
 def _groups(keys: list[str], kind: Kind) -> list[str]:

@@ -15,14 +15,13 @@ from reports.formats.plotting import (
     Series,
     are_iterations,
     legend,
-    render,
     shown_name,
 )
 from reports.published import comparable, condition_differences
 from reports.published.comparable import PublishedNumbers
 from reports.published.published import PAPER, SIZES, rows_of
 from reports.sections.cells import EMPTY, cell_of, failures_since, label, listed, models_of
-from reports.sections.drawing import Point, draw_columns, point_of, sentence
+from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentence
 from reports.sections.items import excerpt, group, points, said
 
 if TYPE_CHECKING:
@@ -196,14 +195,15 @@ def figure(results: RunReader) -> Figure | None:
     title = "AlpacaEval 2.0: win rate against the reference"
     said = [sentence(f"{series.name} win rate in %", names, points) for series, points in drawn]
     description = " ".join(said)
-    svg = render(
+    return drawn_figure(
         "alpaca_eval",
+        title,
         lambda canvas: _draw(canvas, names, counts, drawn, joined),
-        title=title,
-        description=description,
+        description,
         height=2.9,
+        origin="Table 1",
+        notes=(_FIGURE_NOTE,),
     )
-    return Figure("alpaca_eval", title, svg, description, "Table 1", (_FIGURE_NOTE,))
 
 
 def _count(score: Score | None) -> str:
@@ -230,16 +230,13 @@ def _draw(
 def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return a model's AlpacaEval comparisons; None without any."""
     ref = evaluation_ref(f"{model}/alpaca_eval", Stage.ANNOTATIONS)
-    if not results.exists(ref):
-        return None
     return group(
-        f"{model}/alpaca_eval",
+        results,
+        ref,
         f"AlpacaEval, {shown_name(model)}",
         ("instruction", "preference (1 to 2)", "verdict"),
-        results.rows(ref),
         _annotated,
         most=most,
-        artifact=ref,
     )
 
 

@@ -127,17 +127,15 @@ def _linked(item: Item, shown: set[tuple[str, str]]) -> Item:
 
 def _prompts(results: RunReader, k: int, most: int) -> RowGroup | None:
     ref = Ref(k, Stage.PROMPTS)
-    if not results.exists(ref):
-        return None
     calls: dict[int, PromptCall] = {r.call: r for r in results.rows(Ref(k, Stage.PROMPT_CALLS))}
     return group(
-        f"prompts/iter{k}",
+        results,
+        ref,
         f"Iteration {k}: prompts",
         ("prompt", "kept?", "call"),
-        results.rows(ref),
         lambda row: _prompt(row, calls.get(row.call), k),
         most=most,
-        artifact=ref,
+        key=f"prompts/iter{k}",
     )
 
 
@@ -158,19 +156,18 @@ def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
 
 def _judgments(results: RunReader, k: int, most: int) -> RowGroup | None:
     ref = Ref(k, Stage.JUDGMENTS)
-    if not results.exists(ref):
-        return None
     judged = judged_by_subject(results.rows(ref))
     texts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
     pairs: dict[str, LedgerRow] = {r.key: r for r in results.rows(Ref(k, Stage.PAIRS))}
     return group(
-        f"judgments/iter{k}",
+        results,
+        ref,
         f"Iteration {k}: candidates of M{k - 1} and what its judge said",
         ("prompt", "candidate", "mean score", "role"),
-        results.rows(Ref(k, Stage.CANDIDATES)),
         lambda row: _candidate(row, judged.get(row.key), texts, pairs.get(row.prompt_key), k),
         most=most,
-        artifact=ref,
+        key=f"judgments/iter{k}",
+        rows=results.rows(Ref(k, Stage.CANDIDATES)),
     )
 
 
@@ -211,19 +208,17 @@ def _role(key: str, pair: LedgerRow | None) -> str:
 
 def _pairs(results: RunReader, k: int, most: int) -> RowGroup | None:
     ref = Ref(k, Stage.PAIRS)
-    if not results.exists(ref):
-        return None
     candidates: dict[str, list[Candidate]] = {}
     for row in sorted(results.rows(Ref(k, Stage.CANDIDATES)), key=lambda r: key_order(r.key)):
         candidates.setdefault(row.prompt_key, []).append(row)
     return group(
-        f"pairs/iter{k}",
+        results,
+        ref,
         f"Iteration {k}: what became of each prompt",
         ("prompt", "outcome", "mean scores", "chosen", "rejected"),
-        results.rows(ref),
         lambda row: _pair(row, candidates.get(row.key, []), k),
         most=most,
-        artifact=ref,
+        key=f"pairs/iter{k}",
     )
 
 

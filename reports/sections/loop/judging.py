@@ -217,8 +217,6 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     """Return the answers of iteration k that both judges saw; None if there are none."""
     address = f"self_judge/iter{k}"
     ref = evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)
-    if not results.exists(ref):
-        return None
     external = judged_by_subject(results.rows(ref))
     own = judged_by_subject(results.rows(Ref(k, Stage.JUDGMENTS)))
     answers: dict[str, Candidate] = {r.key: r for r in results.rows(Ref(k, Stage.CANDIDATES))}
@@ -243,7 +241,7 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     rows = [_Both(key, own.get(key), judged) for key, judged in external.items()]
     columns = ("prompt", f"by M{k - 1}", "by the external judge", "difference")
     title = f"Iteration {k}: M{k - 1} as a judge beside the external judge"
-    return group(address, title, columns, rows, item, most=most, artifact=ref)
+    return group(results, ref, title, columns, item, most=most, rows=rows)
 
 
 class _Both(NamedTuple):
@@ -256,16 +254,13 @@ def contamination_rows(results: RunReader, k: int, most: int) -> RowGroup | None
     """Return the prompts of iteration k that overlap with evaluation items; None if not checked."""
     address = f"contamination/iter{k}"
     ref = evaluation_ref(address, Stage.FLAGS)
-    if not results.exists(ref):
-        return None
     return group(
-        address,
+        results,
+        ref,
         f"Iteration {k}: prompts that overlap with evaluation items",
         ("prompt", "evaluation set", "item", "kind", "overlap"),
-        results.rows(ref),
         _flag,
         most=most,
-        artifact=ref,
     )
 
 

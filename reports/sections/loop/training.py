@@ -12,8 +12,9 @@ from core.reductions import mean_scores
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow, number
-from reports.formats.plotting import COLOURS, INK, LOSE, TIE, WIN, legend, render
+from reports.formats.plotting import COLOURS, INK, LOSE, TIE, WIN, legend
 from reports.sections.cells import count, facts_of
+from reports.sections.drawing import drawn_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,18 +160,18 @@ def of_preferences(results: RunReader, k: int) -> Figure | None:
     description = _described(found, panels)
     if kept is not None:
         description += f" Step {kept} was kept."
-    svg = render(
-        f"iteration_{k}_training",
-        lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
-        title=title,
-        description=description,
-        height=0.4 + 1.55 * ((len(panels) + 2) // 3),
-    )
     notes = [
         "Values of single batches. Dashed lines: checkpoints that were compared; solid: the step "
         "that was kept."
     ]
-    return Figure(f"iteration_{k}_training", title, svg, description, notes=tuple(notes))
+    return drawn_figure(
+        f"iteration_{k}_training",
+        title,
+        lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
+        description,
+        height=0.4 + 1.55 * ((len(panels) + 2) // 3),
+        notes=tuple(notes),
+    )
 
 
 def of_seed_models(results: RunReader) -> Figure | None:
@@ -190,14 +191,13 @@ def of_seed_models(results: RunReader) -> Figure | None:
         return None
     title = "Training of the SFT baseline and of M1"
     description = _described(found, panels)
-    svg = render(
+    return drawn_figure(
         "iteration_1_training",
+        title,
         lambda canvas: _draw_panels(canvas, panels, found, [], None),
-        title=title,
-        description=description,
+        description,
         height=2.2,
     )
-    return Figure("iteration_1_training", title, svg, description)
 
 
 def of_scores(results: RunReader, k: int) -> Figure | None:
@@ -224,14 +224,13 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
         f"Candidates by mean score, to the nearest half point: {said}. "
         f"Mean {number(average)} (n = {len(scored)}, {len(means) - len(scored)} without a score)."
     )
-    svg = render(
+    return drawn_figure(
         f"iteration_{k}_scores",
+        title,
         lambda canvas: _draw_scores(canvas, bins, counted),
-        title=title,
-        description=description,
+        description,
         height=2.3,
     )
-    return Figure(f"iteration_{k}_scores", title, svg, description)
 
 
 def _described(found: Mapping[str, Curve], panels: Sequence[_Panel]) -> str:

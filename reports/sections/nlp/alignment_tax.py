@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.paired import compare
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
-from reports.formats.plotting import INK, Series, legend, render, series_of
+from reports.formats.plotting import INK, Series, legend, series_of
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label
-from reports.sections.drawing import Point, draw_rows, height_of, sentence
+from reports.sections.drawing import Point, draw_rows, drawn_figure, height_of, sentence
 from reports.sections.nlp.scores import (
     MACRO,
     MMLU,
@@ -201,14 +201,15 @@ def figure(results: RunReader) -> Figure | None:
     names = [tasks[at] for at in kept]
     said = " ".join(sentence(series.name, names, points) for series, points in drawn)
     description = f"Change against M0 in percentage points; negative is a loss. {said}"
-    svg = render(
+    return drawn_figure(
         "alignment_tax",
+        title,
         lambda canvas: _draw(canvas, labels, drawn),
-        title=title,
-        description=description,
+        description,
         height=height_of(len(labels), len(drawn)),
+        origin="Table 3",
+        notes=(_FIGURE_NOTE,),
     )
-    return Figure("alignment_tax", title, svg, description, "Table 3", (_FIGURE_NOTE,))
 
 
 def _changes(

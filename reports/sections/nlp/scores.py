@@ -231,18 +231,16 @@ def rows(results: RunReader, model: str, task: str, most: int) -> RowGroup | Non
     """Return a model's items of one task; None without any."""
     address = f"{model}/nlp/{task}"
     ref = evaluation_ref(address, Stage.ITEMS)
-    if not results.exists(ref):
-        return None
     rows: list[ItemScore] = results.rows(ref)
     metrics = tuple(dict.fromkeys(name for row in rows for name in row.metrics))
     return group(
-        address,
+        results,
+        ref,
         f"{task}, {shown_name(model)}",
         ("item", *metrics),
-        rows,
         lambda row: _item(row, metrics),
         most=most,
-        artifact=ref,
+        rows=rows,
     )
 
 

@@ -55,7 +55,9 @@ def test_the_same_drawing_gives_the_same_bytes() -> None:
 
 
 def test_another_process_draws_the_same_bytes() -> None:
-    code = "import sys; from tests.reports.test_plotting import svg; sys.stdout.write(svg())"
+    code = (
+        "import sys; from tests.reports.formats.test_plotting import svg; sys.stdout.write(svg())"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8"
     )
@@ -72,7 +74,7 @@ def test_settings_of_the_user_do_not_change_a_figure_and_stay_as_they_were() -> 
 
 def test_pyplot_and_its_global_figures_are_not_loaded() -> None:
     code = (
-        "import sys; from tests.reports.test_plotting import svg; svg(); "
+        "import sys; from tests.reports.formats.test_plotting import svg; svg(); "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
