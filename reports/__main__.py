@@ -59,13 +59,13 @@ def build(
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders or scores.json files; the first is compared with."),
+        typer.Argument(help="Run folders or scores.json files; the first is the baseline."),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Also write HTML, Markdown, CSV and LaTeX there.")
     ] = None,
 ) -> None:
-    """Set two or more runs side by side, with paired differences."""
+    """Compare two or more runs, with paired differences by item."""
     from reports.build import write
     from reports.formats import markdown
     from reports.gate.compare import Named, compare_runs
@@ -81,9 +81,9 @@ def compare(
 
 @app.command()
 def gate(
-    baseline: Annotated[Path, typer.Option(help="Run folder or scores.json to hold against.")],
+    baseline: Annotated[Path, typer.Option(help="Baseline: run folder or scores.json.")],
     candidate: Annotated[
-        Path | None, typer.Option(help="Run folder or scores.json to be checked.")
+        Path | None, typer.Option(help="Candidate: run folder or scores.json.")
     ] = None,
     config: RunConfig = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
@@ -93,7 +93,7 @@ def gate(
     only: Annotated[
         list[str] | None, typer.Option(help="Only metrics that match, e.g. 'nlp' or 'M3/*'.")
     ] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Not those that match.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Exclude metrics that match.")] = None,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(help="PATTERN=DROP: smaller drops never fail, e.g. 'mt_bench=0.1'."),

@@ -108,7 +108,7 @@ class Item:
     """One row that a number rests on.
 
     `cells` are short, one per column of its group; `parts` are headings with texts of any length
-    and origin (untrusted: models and judges wrote them), such as ("The judge's words", "...").
+    and origin (untrusted: models and judges wrote them), such as ("The judge's reply", "...").
     """
 
     key: str

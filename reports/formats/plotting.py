@@ -44,7 +44,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.image_inline": True,
-    # A dollar sign in a model's words is no formula.
+    # A dollar sign in a model's text is not math.
     "text.parse_math": False,
     "text.usetex": False,
     "font.family": ["DejaVu Sans"],  # comes with matplotlib; only used to measure the layout

@@ -68,7 +68,7 @@ def pair_up(
         reason = (
             f"the baseline {baseline.run!r} has no metric with items"
             + (" that --only and --exclude leave" if only or exclude else "")
-            + ", so there is nothing to hold the candidate against"
+            + ", so the candidate cannot be compared"
         )
         problems.append(Problem(NOTHING, reason))
     known = {metric.id for metric in before}

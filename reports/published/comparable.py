@@ -134,7 +134,7 @@ def note(found: Sequence[str]) -> tuple[str, ...]:
     """Return the sentence that names the reasons below a table; () without any."""
     if not found:
         return ()
-    return (f"Published numbers are not set beside these: {'; '.join(found)}.",)
+    return (f"Not comparable with published results: {'; '.join(found)}.",)
 
 
 def judges_named(results: RunReader, benchmark: str) -> tuple[str, ...]:

@@ -42,12 +42,12 @@ METRICS = {
 _READINGS = {
     "ties_half": "ties count half",
     "ties_wrong": "ties count as wrong",
-    "per_prompt_ties_excluded": "prompts whose scores all tie left out",
-    "pooled": "over all replies in one pot",
+    "per_prompt_ties_excluded": "prompts with all scores tied excluded",
+    "pooled": "pooled over all replies",
 }
 _BASELINES = {
-    "always_4": "every reply 4 points",
-    "shuffled": "its scores dealt out anew",
+    "always_4": "a score of 4 for every reply",
+    "shuffled": "its scores shuffled",
     "length": "the longer reply is better",
 }
 _SAME_SOURCE = (
@@ -71,8 +71,8 @@ def table(results: RunReader) -> Table | None:
         rows=rows,
         origin="Table 4",
         notes=(
-            "Pairwise accuracy and exact match leave out what the judge's scores tie, correlations "
-            "are means over prompts where tied scores count 0: the paper does not say how it "
+            "Pairwise accuracy and exact match exclude ties in the judge's scores; correlations "
+            "are means over prompts, where tied scores count 0. The paper does not say how it "
             "counts ties. Missing: replies (for exact match: prompts) without a readable score.",
             *_unparsed(results, models),
             *beside.notes,
@@ -94,7 +94,7 @@ def readings(results: RunReader) -> Table | None:
     rows += _baseline_rows(results, models)
     return Table(
         key="reward_modelling_readings",
-        title="Reward modelling: other readings, and baselines that read nothing",
+        title="Reward modelling: other ways to count ties, and trivial baselines",
         head="model and reading",
         columns=tuple(metric.title for metric in METRICS.values()),
         rows=tuple(rows),

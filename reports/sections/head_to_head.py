@@ -66,9 +66,9 @@ def table(results: RunReader) -> Table | None:
         rows=rows,
         origin="Figure 3",
         notes=(
-            "Rates from the first model's side. Both presentation orders are judged; if they "
-            "disagree, the verdict is a tie. Comparisons that could not be read are missing and in "
-            f"no rate. The sign test leaves ties out. {P_VALUE_NOTE}",
+            "Rates are those of the first model. Both presentation orders are judged; if they "
+            "disagree, the verdict is a tie. Comparisons without a readable verdict are missing "
+            f"and excluded from the rates. The sign test excludes ties. {P_VALUE_NOTE}",
             f"Judge: {listed(comparable.judges_named(results, 'head_to_head'))}.",
             *beside.notes,
             *failures_since(results, places),
@@ -101,13 +101,13 @@ def judge_table(results: RunReader) -> Table | None:
         rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
     return Table(
         key="judge_of_pairs",
-        title="How far the judge of pairs can be trusted",
+        title="Reliability of the pairwise judge",
         head="matchup",
         columns=tuple(_JUDGE_COLUMNS),
         rows=tuple(rows),
         notes=(
-            "Flipped: the two presentation orders name different winners, which makes a tie; 0 for "
-            "a judge of content, 100 for one that looks at places alone. First shown wins: 50 "
+            "Flipped: the winner changes with the presentation order, which counts as a tie; 100 "
+            "if only the position decides. First shown wins: 50 "
             "without position bias. Longer wins: from −1 to 1, 0 without length bias.",
         ),
     )
@@ -170,13 +170,15 @@ def _compared(
         if single is not None:
             parts.append(_ordered_words(single, first))
     if not any(f"{verdict.key}/{order}" in orders for order in ("ab", "ba")):
-        parts.append(("The judge's words", "(nobody was asked: equal answers, or one is absent)"))
+        parts.append(
+            ("The judge's reply", "(the judge was not called: equal answers, or one is missing)")
+        )
     return Item(verdict.key, (excerpt(prompt), _winner(verdict), *singles), tuple(parts))
 
 
 def _ordered_words(verdict: Verdict, first: str) -> Part:
     words = verdict.replies[0] if verdict.replies else ""
-    return f"The judge's words, {first} shown first ({_winner(verdict)})", said(words)
+    return f"The judge's reply, {first} shown first ({_winner(verdict)})", said(words)
 
 
 def _winner(verdict: Verdict) -> str:

@@ -66,10 +66,10 @@ def table(results: RunReader) -> Table | None:
         origin="Figure 5",
         notes=(
             f"The paper: three authors, blind, majority of three, {SIZES.human_prompts} prompts.",
-            "Rates from the first model's side. A majority is more than half of the people; where "
+            "Rates are those of the first model. A majority is more than half of the people; where "
             "there is none (one for each side and one tie, or two against two) the item counts as "
-            "a tie. Items that somebody has not judged yet are missing and in no rate. "
-            f"The sign test leaves ties out. {P_VALUE_NOTE}",
+            "a tie. Items not yet judged by everyone are missing and excluded from the rates. "
+            f"The sign test excludes ties. {P_VALUE_NOTE}",
             *_made_since(results),
             *comparable.note(refused),
         ),
@@ -104,17 +104,17 @@ def people(results: RunReader) -> Table | None:
         rows.append(TableRow(f"{label(a)} vs {label(b)}", (*counts, *cells)))
     return Table(
         key="human_agreement",
-        title="How far people agree",
+        title="Agreement between annotators",
         head="study",
         columns=("people", "votes", "ties voted", "no majority", "three-way splits", *_PEOPLE),
         rows=tuple(rows),
         notes=(
             "Ties voted: a majority for a tie. No majority: counted as ties in the rates; of them, "
             "three-way splits have votes for each side and for a tie. Two agree: of any two votes "
-            "on one item. Alpha is Krippendorff's: 1 is perfect, 0 chance, below 0 people "
-            "contradict each other; in the ordinal one a tie lies between the two sides, so that "
-            "one side against the other is the greater disagreement. Shown left wins: of the votes "
-            "for a side, 50 without a liking for a side. Intervals resample items.",
+            "on one item. Alpha is Krippendorff's: 1 is perfect, 0 chance, below 0 is systematic "
+            "disagreement; in the ordinal alpha a tie lies between the two sides, so that "
+            "opposite votes are the larger disagreement. Shown left wins: of the votes for a "
+            "side; 50 without position bias. Intervals resample items.",
         ),
     )
 
@@ -142,7 +142,7 @@ def judge(results: RunReader) -> Table | None:
         rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
     return Table(
         key="human_judge",
-        title="The head-to-head judge beside people, on the same items",
+        title="Agreement of the head-to-head judge with people, on the same items",
         head="study",
         columns=(
             "agrees with majority %",
@@ -154,10 +154,11 @@ def judge(results: RunReader) -> Table | None:
         ),
         rows=tuple(rows),
         notes=(
-            "Items that both have judged, on the same answers; win, tie and lose must be equal. By "
-            "chance: two who choose as often as these, but independently. Kappa: what lies above "
-            "chance, 1 is perfect. Neither says tie: on items with a winner for both. The last two "
-            "columns are one measure: the judge with single votes, and two people with each other.",
+            "Items that both have judged, on the same answers; win, tie and lose must be equal. "
+            "By chance: expected agreement of independent votes with the same frequencies. Kappa: "
+            "agreement beyond chance, 1 is perfect. Neither says tie: on items with a winner for "
+            "both. The last two columns are the same measure: judge against a single vote, and "
+            "person against person.",
             f"Judge: {listed(comparable.judges_named(results, 'head_to_head'))}.",
         ),
     )

@@ -83,7 +83,7 @@ def points(value: float | None) -> str:
 
 
 def said(text: str) -> str:
-    """Return somebody's words, or that there are none: an empty text is easily taken for a gap."""
+    """Return somebody's reply, or that there are none: an empty text is easily taken for a gap."""
     return text if text.strip() else "(nothing)" if not text else f"(white space only) {text!r}"
 
 
@@ -102,7 +102,7 @@ def judged_by_subject(judgments: Iterable[Judgment]) -> dict[str, Judged]:
 def words_of(judged: Judged | None, who: str = "The judge") -> list[Part]:
     """Return a part per judge reply: its words under its score, or why it has none."""
     if judged is None:
-        return [(f"{who}'s words", "(not asked)")]
+        return [(f"{who}'s reply", "(not asked)")]
     many = len(judged.replies) > 1
     parts = []
     for reply in judged.replies:
@@ -112,5 +112,5 @@ def words_of(judged: Judged | None, who: str = "The judge") -> list[Part]:
             if reply.score is not None
             else f"no score: {reply.unparsed}"
         )
-        parts.append((f"{who}'s words{draw} ({score})", said(reply.reply)))
+        parts.append((f"{who}'s reply{draw} ({score})", said(reply.reply)))
     return parts

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from core.records import Generation
     from reports.document import Published
 
-_UNIT = ("The paper gives its lengths without a unit: characters, by inference.",)
+_UNIT = ("The paper does not state the unit of its lengths; characters are inferred.",)
 _COLUMNS = ("AlpacaEval prompts", "AlpacaEval's reference")
 _ANSWERED = ("finish_stop", "finish_length")
 _BENCHMARKS = {

@@ -72,8 +72,8 @@ def table(results: RunReader) -> Table | None:
         rows=rows,
         origin="Tables 2 and 10",
         notes=(
-            "Means over single judgments of turns, as FastChat's; judgments without a readable "
-            "grade are missing. Both turns of a question are one observation for the intervals.",
+            "Means over single judgments of turns, as in FastChat; judgments without a readable "
+            "score are missing. Intervals treat both turns of a question as one observation.",
             f"Judge: {listed(comparable.judges_named(results, 'mt_bench'))}.",
             *_judging(results, models),
             *beside.notes,
@@ -167,7 +167,7 @@ def _graded(row: TurnJudgment) -> Item:
     cells = (str(row.question_id), str(row.turn), str(row.draw + 1), row.category, score)
     parts = (
         (f"What the judge was shown ({row.judge_prompt})", row.user_prompt),
-        (f"The judge's words ({row.judge})", said(row.reply)),
+        (f"The judge's reply ({row.judge})", said(row.reply)),
     )
     return Item(row.key, cells, parts)
 

@@ -44,8 +44,8 @@ def _coverage(results: RunReader) -> list[str]:
     empty = [one.address for one in done if _is_empty(results, one)]
     if empty:
         said.append(
-            f"{len(empty)} of them gave no number, because nothing could be read or compared "
-            f"({', '.join(empty)}); the tables say why."
+            f"{len(empty)} of them have no score, because no reply could be parsed or compared "
+            f"({', '.join(empty)}); the tables give the reasons."
         )
     broken = [f"{address} ({why})" for address, why in failed.items() if why is not None]
     if broken:
@@ -56,7 +56,7 @@ def _coverage(results: RunReader) -> list[str]:
             untried[one.benchmark] = untried.get(one.benchmark, 0) + 1
     if untried:
         named = ", ".join(f"{_TITLES[name]} {count}" for name, count in untried.items())
-        said.append(f"Not measured yet: {named}. The tables say why, cell by cell.")
+        said.append(f"Not measured yet: {named}. The tables give the reasons.")
     return [" ".join(said)]
 
 
@@ -82,7 +82,8 @@ def _data(results: RunReader) -> list[str]:
         return []
     return [
         f"Sample data: {', '.join(sample)} use the packaged sample items, written for this "
-        "project. They show that the machinery works and say nothing about the paper's claims."
+        "project. They show that the pipeline works end to end; they are not comparable with the "
+        "paper's results."
     ]
 
 
@@ -96,8 +97,8 @@ def _judge(results: RunReader) -> list[str]:
     if judge.backend == "openai":
         return [f"Answers were compared and graded by {judge.model} (OpenAI protocol)."]
     return [
-        f"Answers were compared and graded by {judge.model}, a model of this machine, not by "
-        "GPT-4: scores show how this judge sees the models and compare with no leaderboard."
+        f"Answers were compared and graded by {judge.model}, a local model instead of GPT-4: "
+        "scores reflect this judge and are not comparable with any leaderboard."
     ]
 
 
@@ -128,14 +129,14 @@ def _table(results: RunReader) -> Table:
     first = ("net wins against SFT",) if against else ()
     return Table(
         "summary",
-        "The models at a glance",
+        "Overview of the models",
         "model",
         (*first, *used),
         tuple(rows),
         notes=(
             "Net wins: wins minus losses, % of prompts. Win rates and pairwise accuracy in %, "
-            "MT-Bench in points from 1 to 10, length in characters. Small numbers: the 95 % "
-            "interval, and the items behind the value.",
+            "MT-Bench in points from 1 to 10, length in characters. Small print: the 95 % "
+            "interval and the number of items.",
         ),
     )
 

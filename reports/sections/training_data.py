@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 _SAMPLE = "sample"
 _SIZES = (
-    "The paper's counts stand beside ours to show the scale: they are sizes, not results, and hold "
-    "for Llama 2 70B and Open Assistant's data."
+    "The paper's counts are shown for scale: they are sizes, not results, for Llama 2 70B and "
+    "Open Assistant's data."
 )
 _NOT_BESIDE = (
-    "Published counts are not set beside these: the seed data is the packaged sample, written for "
+    "Published counts are not shown: the seed data is the packaged sample, written for "
     "this project."
 )
 MOST_TEXTS = 200
@@ -162,7 +162,7 @@ def figure(results: RunReader) -> Figure | None:
         return None
     seed = results.config.seed if results.config is not None else 0
     places = project([text for group in groups for text in group.texts], seed=seed)
-    title = "Where the training data lies"
+    title = "Distribution of the training data"
     description = (
         "Texts as dots, near each other where they share words. "
         + ", ".join(f"{g.name}: {len(g.texts)} of {g.total}" for g in groups)
@@ -264,11 +264,11 @@ def _sample(name: str, texts: list[str], seed: int) -> list[str]:
 def _notes(sets: list[Group], groups: list[Group]) -> list[str]:
     notes = [
         "TF-IDF, truncated SVD and t-SNE of the words (the paper embeds with its 70B model). EFT "
-        "is shown as the model reads it, inside the judge's prompt. Only neighbourhood means "
-        "something, not distance.",
+        "is shown as the model reads it, inside the judge's prompt. Neighbourhoods are "
+        "meaningful, distances are not.",
     ]
     if small := [f"{g.name} {g.total}" for g in groups if g.total < _SMALL]:
-        notes.append(f"Small sets, whose shape is mostly chance: {', '.join(small)}.")
+        notes.append(f"Small sets, with a shape mostly due to chance: {', '.join(small)}.")
     if left_out := [f"{g.name} {g.total}" for g in sets if g not in groups]:
         notes.append(f"Too small to show: {', '.join(left_out)}.")
     return notes

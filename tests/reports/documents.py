@@ -250,7 +250,7 @@ def alpaca_rows() -> RowGroup:
                 ("The judge’s words", JUDGE_WORDS),
             ),
             links=(
-                Link("The pair it became", PAIRS, f"p{at}"),
+                Link("The resulting pair", PAIRS, f"p{at}"),
                 Link("Its PIQA item", PIQA_ROWS, "piqa/1700"),
             ),
         )

@@ -152,7 +152,7 @@ def test_a_click_on_a_number_leads_to_the_judges_words_and_the_pair(
     words.wait_for()
     assert words.inner_text() == JUDGE_WORDS
     assert page.url.endswith("#rows/alpaca_eval%2FM2/alpaca%2F000")
-    page.get_by_role("button", name="The pair it became").click()
+    page.get_by_role("button", name="The resulting pair").click()
     page.get_by_role("dialog", name="p0").wait_for()
     assert page.locator(".words-of pre").all_inner_texts() == [
         "the better answer to 0",
@@ -213,7 +213,7 @@ def test_the_chain_leads_from_a_row_to_the_sources_outside_the_run(
         "Code version": "0.1.0+3f9c2e1",
         "Seed": "0",
         "Finished": "2026-11-20T09:12:44Z",
-        "Took": "73.3 s",
+        "Duration": "73.3 s",
         # sha256sum of the text "iter1/ift", which documents.py takes for the file's.
         "sha256": shown[-1],
     }
@@ -313,7 +313,9 @@ def test_without_scripts_everything_but_the_rows_can_be_read(visit: Callable[...
     assert page.get_by_text("Scripts are off.").is_visible()
     assert page.get_by_text("Other base model than the paper’s").is_visible()
     assert drill(page).is_disabled()
-    assert drill(page).get_attribute("title") == "Opening the rows behind this needs scripts"
+    assert (
+        drill(page).get_attribute("title") == "Showing the rows behind this number needs JavaScript"
+    )
     reason = page.locator("#t-piqa details.why")
     reason.locator("summary").click()
     assert WHY_FAILED in reason.inner_text()
@@ -370,7 +372,7 @@ def test_in_a_real_runs_report_a_cell_leads_to_the_judges_words_and_to_the_weigh
     row = page.locator("#t-alpaca_eval tbody tr", has=page.locator(".label", has_text="M2"))
     row.locator("button.drill").first.click()
     page.locator("dialog[open] button.row").first.click()
-    words = page.locator(".words-of", has_text="The judge's words").locator("pre")
+    words = page.locator(".words-of", has_text="The judge's reply").locator("pre")
     words.wait_for()
     # What is on the screen is what the artifact holds.
     annotations: list[Annotation] = Store(run).read(

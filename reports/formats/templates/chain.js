@@ -20,13 +20,13 @@ function manifest(known, made) {
       ["Code version", made.code_version],
       ["Seed", made.seed],
       ["Finished", made.finished_at],
-      ["Took", `${made.seconds.toLocaleString("en", { maximumFractionDigits: 1 })} s`],
+      ["Duration", `${made.seconds.toLocaleString("en", { maximumFractionDigits: 1 })} s`],
       ["Engine", made.engine],
       ["sha256", made.sha256],
     ]),
     el("details", { className: "config" }, el("summary", {}, "Settings"), el("pre", {}, config)),
-    none ? el("p", { className: "quiet" }, "Made from nothing else.")
-      : el("p", { className: "from" }, "Made from"),
+    none ? el("p", { className: "quiet" }, "No inputs.")
+      : el("p", { className: "from" }, "Inputs"),
     none ? null : madeFrom(known, made.inputs));
 }
 
@@ -36,7 +36,7 @@ function link(known, address, sha256, open) {
   const made = known.get(address);
   if (!made) {
     return el("li", { className: "outside" }, el("code", {}, address), " ", digest(sha256),
-      el("span", { className: "quiet" }, " outside source"));
+      el("span", { className: "quiet" }, " external source"));
   }
   const branch = el("details", {},
     el("summary", {}, el("code", {}, address), " ", el("span", { className: "quiet" }, made.title), " ", digest(made.sha256)));

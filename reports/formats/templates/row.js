@@ -38,7 +38,7 @@ async function itemView(key, group, row) {
     ...parts.map(([heading, text]) => el("section", { className: "words-of" },
       el("h3", { dir: "auto" }, heading), el("pre", { dir: "auto" }, text))),
     ways.length ? el("div", { className: "ways" }, ...ways) : null,
-    el("h3", {}, "Where this row comes from"),
+    el("h3", {}, "Provenance of this row"),
     await chain(group.artifact, true),
   ];
 }

@@ -87,7 +87,7 @@ async function listView(key, group, origin) {
   return [
     origin ? el("p", { className: "origin-number" }, origin) : null,
     howMany(group),
-    el("details", { className: "from-where" }, el("summary", {}, "Where these rows come from"), await chain(group.artifact, true)),
+    el("details", { className: "from-where" }, el("summary", {}, "Provenance of these rows"), await chain(group.artifact, true)),
     el("div", { className: "filter" }, el("label", { htmlFor: "panel-filter" }, "Filter"), filter, status),
     el("div", { className: "scroll" }, table),
     more,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _OFFICIAL = "length_controlled_v1"
 _VARIANTS = {
     _OFFICIAL: "AlpacaEval's own fit, with the instructions' difficulties",
-    "length_only": "a fit on the answers' lengths alone, which no leaderboard has",
+    "length_only": "a fit on answer length alone, which no leaderboard uses",
 }
 _CONTROLLED = "length_controlled_win_rate"
 _OTHER_SYSTEMS = (
@@ -76,7 +76,8 @@ def table(results: RunReader) -> Table | None:
         rows=ours + others,
         origin="Table 1",
         notes=(
-            "Comparisons without a preference are missing and lower n; they are no losses.",
+            "Comparisons without a preference are missing and excluded from n; they are not "
+            "losses.",
             *_who_judged(results),
             *_variants(results, models),
             *_incomplete(results, models, beside),
@@ -171,9 +172,9 @@ def _incomplete(
             continue
         theirs = beside.published(model, _CONTROLLED)
         shift = (
-            " AlpacaEval's package then takes difficulties by row, which shifts them: its "
-            f"length-controlled {number(theirs.value)} is not beside ours, which takes them by "
-            "instruction."
+            " AlpacaEval's package then matches instruction difficulties by row, which misaligns "
+            f"them: its length-controlled {number(theirs.value)} is not shown beside ours, which "
+            "matches by instruction."
             if theirs is not None
             else ""
         )
@@ -245,8 +246,8 @@ def _annotated(row: Annotation) -> Item:
         ("Instruction", row.instruction),
         (f"{row.generator_2}'s answer", said(row.output_2)),
         (f"The reference's answer ({row.generator_1})", said(row.output_1)),
-        ("How they were shown", _presentation(row)),
-        ("The judge's words", _completion(row.raw_completion)),
+        ("Presentation order", _presentation(row)),
+        ("The judge's reply", _completion(row.raw_completion)),
     ]
     if row.missing is not None:
         parts.append(("Why there is no preference", row.missing))
@@ -264,7 +265,9 @@ def _presentation(row: Annotation) -> str:
     """
     told = "The order is drawn from a seed; the preference is the model's in either order."
     if not row.raw_completion:
-        return "Nobody was asked: " + ("the answers are equal." if not row.missing else row.missing)
+        return "The judge was not called: " + (
+            "the answers are equal." if not row.missing else row.missing
+        )
     probabilities = dict(read_completion(row.raw_completion).first_token)
     first, second = probabilities.get(_FIRST, 0.0), probabilities.get(_SECOND, 0.0)
     if row.preference is None or not first + second:

@@ -36,7 +36,7 @@ _OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_c
 
 
 def prompts(results: RunReader, k: int) -> Table:
-    """Return how many tasks were found in the generator's words, kept, and rejected by reason."""
+    """Return how many tasks were found in the generator's reply, kept, and rejected by reason."""
     reasons = Counter(row.rejected for row in results.rows(Ref(k, Stage.PROMPTS)))
     kept = reasons.pop(None, 0)
     named = {"kept": kept} | {
@@ -147,10 +147,10 @@ def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
     if call is not None:
         examples = "\n\n".join(f"{at}. {text}" for at, text in enumerate(call.examples, start=1))
         parts += [
-            ("The call that wrote it: its words", said(call.text)),
-            ("The call that wrote it: examples it was shown", examples),
+            ("The generation call: its output", said(call.text)),
+            ("The generation call: its few-shot examples", examples),
         ]
-    links = (Link("What became of it", f"pairs/iter{k}", row.key),) if row.kept else ()
+    links = (Link("Its outcome", f"pairs/iter{k}", row.key),) if row.kept else ()
     return Item(row.key, (excerpt(row.text), kept, str(row.call)), tuple(parts), links)
 
 
@@ -162,7 +162,7 @@ def _judgments(results: RunReader, k: int, most: int) -> RowGroup | None:
     return group(
         results,
         ref,
-        f"Iteration {k}: candidates of M{k - 1} and what its judge said",
+        f"Iteration {k}: candidates of M{k - 1} and their judgments",
         ("prompt", "candidate", "mean score", "role"),
         lambda row: _candidate(row, judged.get(row.key), texts, pairs.get(row.prompt_key), k),
         most=most,
@@ -183,7 +183,7 @@ def _candidate(
     mean = judged.shown if judged is not None else "not judged"
     links = [Link("The prompt", f"prompts/iter{k}", row.prompt_key)]
     if pair is not None:
-        label = "The pair it became" if row.key in _members(pair) else "What became of its prompt"
+        label = "The resulting pair" if row.key in _members(pair) else "Outcome of its prompt"
         links.insert(0, Link(label, f"pairs/iter{k}", pair.key))
     cells = (excerpt(prompt), str(row.draw + 1), mean, _role(row.key, pair))
     return Item(row.key, cells, tuple(parts), tuple(links))
@@ -214,7 +214,7 @@ def _pairs(results: RunReader, k: int, most: int) -> RowGroup | None:
     return group(
         results,
         ref,
-        f"Iteration {k}: what became of each prompt",
+        f"Iteration {k}: outcome of each prompt",
         ("prompt", "outcome", "mean scores", "chosen", "rejected"),
         lambda row: _pair(row, candidates.get(row.key, []), k),
         most=most,
@@ -229,10 +229,10 @@ def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
             (f"Chosen (score {points(row.chosen_score)})", said(row.chosen)),
             (f"Rejected (score {points(row.rejected_score)})", said(row.rejected)),
         ]
-    links = [Link("The prompt and the call that wrote it", f"prompts/iter{k}", row.key)]
+    links = [Link("The prompt and its generation call", f"prompts/iter{k}", row.key)]
     for candidate in candidates:
         role = _role(candidate.key, row)
-        label = f"Candidate {candidate.draw + 1} ({role}) and the judge's words"
+        label = f"Candidate {candidate.draw + 1} ({role}) and the judge's replies"
         links.append(Link(label, f"judgments/iter{k}", candidate.key))
     cells = (
         excerpt(row.prompt),

@@ -44,7 +44,7 @@ _HEALTH = {
     "parse_rate": _Health("share of replies with a readable score", 3),
     "score_mean": _Health("mean score", 2),
     "score_entropy_bits": _Health("entropy of the scores, bits", 2),
-    "tie_rate": _Health("share of prompts tied throughout", 3),
+    "tie_rate": _Health("share of prompts with all scores tied", 3),
     "draw_variance": _Health("variance between draws of an answer", 2),
     "length_correlation": _Health("Spearman correlation of score and length", 2),
 }
@@ -107,7 +107,7 @@ def self_judge(results: RunReader, k: int) -> Table | None:
     )
     return Table(
         f"iteration_{k}_self_judge",
-        f"M{k - 1} as a judge beside the external judge",
+        f"M{k - 1} as a judge compared with the external judge",
         "on the same answers",
         ("value",),
         rows,
@@ -169,7 +169,7 @@ def flagged_by_benchmark(results: RunReader, k: int) -> str:
         why = results.why_absent(address) or (
             score.reason if score is not None else "no such score"
         )
-        return f"Contamination: cannot be said; {why}."
+        return f"Contamination: unknown; {why}."
     flagged = round(score.value * score.n / 100)
     sets = ", ".join(f"{name} {n}" for name, n in (score.detail or {}).items())
     told = f" ({sets})" if sets else ""
@@ -240,7 +240,7 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
 
     rows = [_Both(key, own.get(key), judged) for key, judged in external.items()]
     columns = ("prompt", f"by M{k - 1}", "by the external judge", "difference")
-    title = f"Iteration {k}: M{k - 1} as a judge beside the external judge"
+    title = f"Iteration {k}: M{k - 1} as a judge compared with the external judge"
     return group(results, ref, title, columns, item, most=most, rows=rows)
 
 

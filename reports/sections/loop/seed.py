@@ -28,7 +28,7 @@ def section(results: RunReader) -> Section:
     absent = [str(ref) for ref in refs if not results.exists(ref)]
     paragraphs = [
         "The SFT baseline is M0 trained on IFT examples (instructions with a human reply) alone; "
-        "M1 is M0 trained on IFT and EFT examples (a reply to judge, with the judge's words)."
+        "M1 is M0 trained on IFT and EFT examples (a reply to judge, with the judge's verdict)."
     ]
     if absent:
         paragraphs.append(f"Not made yet: {', '.join(absent)}.")
@@ -101,7 +101,7 @@ def _scores(results: RunReader) -> Table | None:
         "score",
         ("examples", "% of all"),
         counted(named, "examples in all"),
-        notes=(f"Where the judge's words come from: {said}.",),
+        notes=(f"Sources of the judge's replies: {said}.",),
     )
 
 
@@ -154,4 +154,4 @@ def _probe_gaps(results: RunReader) -> list[str]:
     why = "not made yet"
     if results.config is not None and not results.config.probe.enabled:
         why = "probe.enabled is false"
-    return [f"How M0 and M1 judge was not probed: {', '.join(absent)} ({why})."]
+    return [f"The judging of M0 and M1 was not probed: {', '.join(absent)} ({why})."]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LEAST_STEPS = 8  # with fewer, the first and the last quarter are a single batch each
 _LEVEL = 0.05
 _CHOSEN = "Falling log-probability of chosen answers"
-_LENGTH = "Growing answers"
+_LENGTH = "Growing answer length"
 _TEST_ANSWERS = ("head_to_head", "alpaca_eval")
 
 
@@ -33,11 +33,11 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
     """
     ref = model_ref(k)
     if not results.exists(ref):
-        return f"{_CHOSEN}: cannot be said; {ref} is not made yet."
+        return f"{_CHOSEN}: unknown; {ref} is not made yet."
     facts = facts_of(results, ref)
     curve, beta = curves(results, ref).get("rewards/chosen"), facts.get("beta")
     if curve is None or not curve.values or not beta:
-        return f"{_CHOSEN}: cannot be said; the training log of {ref} has no preference pairs."
+        return f"{_CHOSEN}: unknown; the training log of {ref} has no preference pairs."
     curve = curve.until(facts.get("kept_step"))
     change = (curve.last - curve.first) / beta
     moved = "fell" if change < 0 else "rose"
@@ -47,7 +47,7 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
         f"{number(abs(change), 1)} nats per answer, against the reference"
     )
     if steps < _LEAST_STEPS:
-        return f"{_CHOSEN}: cannot be said from so few steps; {told}."
+        return f"{_CHOSEN}: unknown, too few steps; {told}."
     p_value = _trend(curve.values)
     seen = "seen" if change < 0 and p_value < _LEVEL else "not seen"
     return f"{_CHOSEN}: {seen}; {told} (Kendall's trend test, p = {number(p_value, 3)})."
@@ -71,7 +71,7 @@ def growing_length(results: RunReader, k: int) -> str:
             seen, measured = seen or _is_above(answers), True
             break
     if not measured:
-        return f"{_LENGTH}: cannot be said; there are no pairs and no answers to test prompts."
+        return f"{_LENGTH}: unknown; there are no pairs and no answers to test prompts."
     return f"{_LENGTH}: {'seen' if seen else 'not seen'}; {'; '.join(told)}."
 
 
@@ -83,7 +83,7 @@ def self_judge(results: RunReader, k: int) -> str:
         why = results.why_absent(address) or (
             score.reason if score is not None else "no such score"
         )
-        return f"Self-judge against the external judge: cannot be said; {why}."
+        return f"Self-judge against the external judge: unknown; {why}."
     value, beyond = score.value, _side(score.low, score.high)
     said = {
         1: f"more generous than the external judge, beyond chance: by {number(value)} points",

@@ -216,7 +216,7 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
     for key, mean in scored.items():
         place = min(range(len(bins)), key=lambda at: (abs(bins[at] - mean), -at))
         counted[roles.get(key, "other")][place] += 1
-    title = f"What M{k - 1} thinks of its answers: mean self-given scores"
+    title = f"Mean self-assigned scores of the answers of M{k - 1}"
     whole = Counter({at: sum(rows[at] for rows in counted.values()) for at in range(len(bins))})
     said = ", ".join(f"{number(bins[at], 1)}: {n}" for at, n in sorted(whole.items()) if n)
     average = sum(scored.values()) / len(scored)
@@ -309,8 +309,8 @@ def early_stopping(results: RunReader, k: int) -> Table | None:
         tuple(_checkpoint(checkpoint, kept) for checkpoint in found),
         notes=(
             "Answers to the validation prompts, judged against the previous checkpoint's. "
-            "Neighbours form a chain of win rates (a tie is half a win, unread ones are left out); "
-            "the strongest is kept, of equals the last.",
+            "Win rates of neighbours are chained (a tie is half a win, unreadable verdicts are "
+            "excluded); the strongest checkpoint is kept, of equals the last.",
         ),
     )
 
@@ -319,7 +319,7 @@ def _checkpoint(checkpoint: Checkpoint, kept: int | None) -> TableRow:
     choice = Cell(text="kept") if checkpoint.step == kept else Cell()
     label = f"step {checkpoint.step}"
     if checkpoint.before is None:
-        return TableRow(label, (Cell(text="nothing: the first"), *(Cell(),) * 5, choice))
+        return TableRow(label, (Cell(text="none: the first"), *(Cell(),) * 5, choice))
     c = checkpoint
     counts = tuple(count(number) for number in (c.better, c.tie, c.worse, c.unread))
     p_value = Cell(value=c.p_value, digits=3, n=c.better + c.worse, missing=c.unread)

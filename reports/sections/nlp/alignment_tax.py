@@ -77,10 +77,15 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
         rows=tuple(rows),
         origin="Table 3",
         notes=(
-            "Negative: the model lost. Each item is its own control; items that only one of the "
-            "two has are missing. Single items that are right or wrong: McNemar's exact test; "
-            f"MMLU macro: sign flips over items weighted by their subject. {P_VALUE_NOTE}",
-            *((f"No p is corrected for the {tested} tests here.",) if tested > 1 else ()),
+            "Negative: the model is worse than M0. Differences are paired by item; items that "
+            "only one of the two models has are missing. McNemar's exact test for items that are "
+            "right or wrong; for the MMLU macro average, sign-flip test over items weighted by "
+            f"subject. {P_VALUE_NOTE}",
+            *(
+                (f"p-values are not corrected for the {tested} tests in this table.",)
+                if tested > 1
+                else ()
+            ),
             *comparable.note(tuple(dict.fromkeys(x for b in beside.values() for x in b.own))),
         ),
     )

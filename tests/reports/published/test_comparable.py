@@ -284,7 +284,7 @@ def test_an_imported_annotation_file_by_another_annotator_is_named(tmp_path: Pat
 
 def test_the_sentence_lists_every_obstacle_and_is_absent_without_any() -> None:
     assert note(()) == ()
-    assert note(("a", "b")) == ("Published numbers are not set beside these: a; b.",)
+    assert note(("a", "b")) == ("Not comparable with published results: a; b.",)
 
 
 def test_a_smoke_run_says_that_it_is_not_the_papers_model(smoke_run: Path) -> None:

@@ -85,8 +85,8 @@ def test_every_reading_of_ties_is_a_row(tmp_path: Path) -> None:
     assert [cell.value for cell in half] == [65.0, None, 11.0, None, None]
     assert half[1].reason is None  # there is no such reading of 5-best: an empty cell
     assert rows["M1: ties count as wrong"].cells[0].value == 60.0
-    assert rows["M1: over all replies in one pot"].cells[3].value == 0.3
-    assert rows["M1: prompts whose scores all tie left out"].cells[4].value == 0.6
+    assert rows["M1: pooled over all replies"].cells[3].value == 0.3
+    assert rows["M1: prompts with all scores tied excluded"].cells[4].value == 0.6
 
 
 def test_baselines_that_read_no_score_are_one_row_and_the_shuffled_ones_one_per_model(
@@ -97,9 +97,9 @@ def test_baselines_that_read_no_score_are_one_row_and_the_shuffled_ones_one_per_
     rows = {row.label: row for row in made(reward_modelling.readings(run.open())).rows}
 
     assert rows["the longer reply is better"].cells[0].value == 55.0
-    assert rows["SFT baseline: its scores dealt out anew"].cells[0].value == 48.0
-    assert rows["M1: its scores dealt out anew"].cells[0].value == 52.0
-    always = rows["every reply 4 points"].cells[0]
+    assert rows["SFT baseline: its scores shuffled"].cells[0].value == 48.0
+    assert rows["M1: its scores shuffled"].cells[0].value == 52.0
+    always = rows["a score of 4 for every reply"].cells[0]
     assert (always.value, always.reason) == (None, "undefined for these scores")
 
 

@@ -125,7 +125,7 @@ def test_the_number_of_tests_is_said(tmp_path: Path) -> None:
         measured(run, model, "piqa", {"piqa/0": 1.0})
         measured(run, model, "arc_easy", {"arc_easy/0": 1.0})
 
-    assert "No p is corrected for the 2 tests here." in made(run.open()).notes
+    assert "p-values are not corrected for the 2 tests in this table." in made(run.open()).notes
 
 
 def test_one_model_alone_pays_no_tax(tmp_path: Path) -> None:

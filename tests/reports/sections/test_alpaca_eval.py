@@ -96,8 +96,7 @@ def test_the_leaderboards_models_need_no_llama(tmp_path: Path) -> None:
     assert row(table, "Claude 2").cells[1].value == 28.16
     assert row(table, "Gemini Pro").cells[1].value is None  # nothing known here
     assert table.notes[-1] == (
-        "Published numbers are not set beside these: the base model is a small model, "
-        "not Llama 2 70B."
+        "Not comparable with published results: the base model is a small model, not Llama 2 70B."
     )
 
 
@@ -175,7 +174,7 @@ def test_recorded_results_by_another_annotator_say_so(tmp_path: Path) -> None:
     assert row(table, "claude-2").cells[0].published is None
     assert [r.label for r in table.rows] == ["claude-2"]
     assert table.notes[-1].startswith(
-        "Published numbers are not set beside these: the annotator of claude-2.json is chatgpt_fn"
+        "Not comparable with published results: the annotator of claude-2.json is chatgpt_fn"
     )
 
 

@@ -74,21 +74,21 @@ def test_the_order_shown_follows_from_the_judge_s_probabilities(
 ) -> None:
     # "M", shown second, has 0.2 of the two: a preference of 1.2 for the second. If the model has
     # 1.8, it was the first. 1.35 fits neither.
-    told = parts(annotated(tmp_path, preference, completion(0.72, 0.18)))["How they were shown"]
+    told = parts(annotated(tmp_path, preference, completion(0.72, 0.18)))["Presentation order"]
     assert ("shown first" in told) == (first is not None)
     if first is not None:
         assert told.startswith(f'The {first} answer was shown first, as "m", the other as "M".')
 
 
 def test_equally_probable_answers_do_not_tell_the_order(tmp_path: Path) -> None:
-    told = parts(annotated(tmp_path, 1.5, completion(0.5, 0.5)))["How they were shown"]
+    told = parts(annotated(tmp_path, 1.5, completion(0.5, 0.5)))["Presentation order"]
     assert "shown first" not in told
 
 
 def test_equal_answers_were_shown_to_nobody(tmp_path: Path) -> None:
     found = parts(annotated(tmp_path, 1.5))
-    assert found["How they were shown"] == "Nobody was asked: the answers are equal."
-    assert found["The judge's words"] == "(not asked)"
+    assert found["Presentation order"] == "The judge was not called: the answers are equal."
+    assert found["The judge's reply"] == "(not asked)"
 
 
 # What a file of recorded annotations may hold instead of an annotator's JSON.
@@ -113,12 +113,12 @@ HOSTILE = (
 @pytest.mark.parametrize("raw", HOSTILE)
 def test_a_hostile_completion_is_a_row_with_its_text(tmp_path: Path, raw: str) -> None:
     found = parts(annotated(tmp_path, 1.2, raw))
-    assert found["The judge's words"] == raw
-    assert "shown first" not in found["How they were shown"]
+    assert found["The judge's reply"] == raw
+    assert "shown first" not in found["Presentation order"]
 
 
 def test_a_completion_without_text_says_so(tmp_path: Path) -> None:
-    assert parts(annotated(tmp_path, 1.2, '{"text": ""}'))["The judge's words"] == "(nothing)"
+    assert parts(annotated(tmp_path, 1.2, '{"text": ""}'))["The judge's reply"] == "(nothing)"
 
 
 def matchup(folder: Path, *orders: Verdict) -> dict[str, Item]:
@@ -142,8 +142,8 @@ def test_orders_that_disagree_are_a_tie_with_both_words(tmp_path: Path) -> None:
         ("Prompt", "prompt p"),
         ("M2's answer", "M2 on p"),
         ("M1's answer", "M1 on p"),
-        ("The judge's words, M2 shown first (M2 wins)", "first"),
-        ("The judge's words, M1 shown first (M1 wins)", "again first"),
+        ("The judge's reply, M2 shown first (M2 wins)", "first"),
+        ("The judge's reply, M1 shown first (M1 wins)", "again first"),
     )
 
 
@@ -156,7 +156,7 @@ def test_a_verdict_nobody_was_asked_for_says_so(tmp_path: Path) -> None:
     same = Verdict("q", "q", "M2", "M1", "tie")
     item = matchup(tmp_path, same)["q"]
     assert item.cells == ("prompt q", "tie", "–", "–")
-    assert parts(item)["The judge's words"].startswith("(nobody was asked")
+    assert parts(item)["The judge's reply"].startswith("(nobody was asked")
 
 
 def test_answers_that_are_not_in_the_run_are_named_as_such(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_small_sets_are_named_as_such(tmp_path: Path) -> None:
     built = prompts(seed_data(tmp_path, sentences(FOOD, 60)), sentences(CODE, 12))
     found = data_distribution.figure(built.open())
     assert found is not None
-    assert "Small sets, whose shape is mostly chance: AIFT(M1) 12." in found.notes
+    assert "Small sets, with a shape mostly due to chance: AIFT(M1) 12." in found.notes
     assert "Too small to show: EFT 0." in found.notes
 
 

@@ -88,7 +88,7 @@ def test_checkpoints_are_told_with_wins_ties_losses_and_gaps(tmp_path: Path) -> 
     table = curves.early_stopping(results, 2)
     # B is the later checkpoint. 2 better and 1 worse: the exact sign test gives 1.
     assert cells(table, "step 400") == ["step 200", 2, 1, 1, 1, 1.0, "kept"]
-    assert cells(table, "step 200")[0] == "nothing: the first"
+    assert cells(table, "step 200")[0] == "none: the first"
     without = trained(RunBuilder(tmp_path / "b"), [0.1]).open()
     assert curves.early_stopping(without, 2) is None
 
@@ -106,7 +106,7 @@ def test_health_stands_beside_its_limits_and_a_broken_one_is_said(tmp_path: Path
     results = built.rows(Ref(2, Stage.HEALTH), measured).open()
     table = judge_tables.health(results, 2)
     assert cells(table, "share of replies with a readable score") == [0.25, "≥ 0.5"]
-    assert cells(table, "share of prompts tied throughout") == ["nothing to measure", "≤ 0.9"]
+    assert cells(table, "share of prompts with all scores tied") == ["nothing to measure", "≤ 0.9"]
     assert table.notes == ("Unreadable replies by reason: no score 80, empty 10.",)
     (said,) = judge_tables.broken_limits(results, 2)
     assert said.startswith(
@@ -185,9 +185,7 @@ def test_the_story_of_a_real_run_counts_what_its_artifacts_hold(smoke_run: Path)
         results.manifest(Ref(1, Stage.IFT)).rows
     ]
     # Nothing was evaluated: said, not left out.
-    assert "Self-judge against the external judge: cannot be said; not evaluated yet." in (
-        two.paragraphs
-    )
+    assert "Self-judge against the external judge: unknown; not evaluated yet." in (two.paragraphs)
     assert sections(RunReader(smoke_run)) == [one, two, three]
 
 

@@ -43,7 +43,7 @@ def test_steps_after_the_one_that_was_kept_do_not_count(tmp_path: Path) -> None:
 
 def test_few_steps_and_no_log_say_nothing(tmp_path: Path) -> None:
     few = trained(RunBuilder(tmp_path / "a"), [0.0, -1.0, -2.0]).open()
-    assert "cannot be said from so few steps; " in signs.chosen_log_probability(few, 2)
+    assert "unknown, too few steps; " in signs.chosen_log_probability(few, 2)
     none = RunBuilder(tmp_path / "b").open()
     assert "iter2/model is not made yet" in signs.chosen_log_probability(none, 2)
     empty = trained(RunBuilder(tmp_path / "c"), []).open()
@@ -55,7 +55,7 @@ def test_pairs_that_reward_length_are_seen(tmp_path: Path, longer: int, seen: st
     # Twelve pairs whose chosen answers are longer by 12 characters, give or take one.
     pairs = [ledger(f"c{n}", "pair", "x" * (49 + longer + n % 3), "x" * 50) for n in range(12)]
     said = signs.growing_length(RunBuilder(tmp_path).rows(Ref(2, Stage.PAIRS), pairs).open(), 2)
-    assert said.startswith(f"Growing answers: {seen}; ")
+    assert said.startswith(f"Growing answer length: {seen}; ")
     assert f"{abs(longer):.1f} characters {'shorter' if longer < 0 else 'longer'}" in said
 
 
@@ -69,7 +69,7 @@ def test_a_model_that_answers_at_greater_length_is_seen(tmp_path: Path) -> None:
         built.rows(evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS), rows)
     # Paired by prompt, all eight differences are 30: far clearer than the answers' own spread.
     assert signs.growing_length(built.open(), 2) == (
-        "Growing answers: seen; M2 answers head_to_head prompts 30.0 characters longer "
+        "Growing answer length: seen; M2 answers head_to_head prompts 30.0 characters longer "
         "(95 % interval of the difference 30.0 to 30.0, n = 8) than M1."
     )
 

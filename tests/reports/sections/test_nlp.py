@@ -131,7 +131,7 @@ def test_only_a_whole_task_stands_beside_the_papers_number(tmp_path: Path) -> No
     assert table.rows[0].cells[0].published == Published(60.2, "Tables 3 and 9")
     assert table.rows[0].cells[1].published is None
     assert table.notes[-1] == (
-        "Published numbers are not set beside these: nq_open has 1 of 3,610 items."
+        "Not comparable with published results: nq_open has 1 of 3,610 items."
     )
 
 

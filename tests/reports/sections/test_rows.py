@@ -119,7 +119,7 @@ def test_a_grade_shows_what_the_judge_was_shown_and_said(tmp_path: Path) -> None
     one, two = groups(RunBuilder(tmp_path).rows(ref, rows).open())["M1/mt_bench"].items
     assert one.cells == ("81", "1", "1", "writing", "7.00")
     # Words of models and judges are handed on as they are: escaping is the formats' work.
-    assert parts(one)["The judge's words (gpt-4)"] == HOSTILE
+    assert parts(one)["The judge's reply (gpt-4)"] == HOSTILE
     assert parts(one)["What the judge was shown (single-v1)"] == "shown"
     assert two.cells[-1] == "no score: empty"
 
@@ -146,13 +146,13 @@ def test_replies_stand_in_the_humans_order_with_mean_and_words(tmp_path: Path) -
     assert [heading for heading, _ in item.parts] == [
         "Prompt",
         "Reply ranked 1 by humans; mean score – (0 of 1 read)",
-        "The judge's words (no score: no_score)",
+        "The judge's reply (no score: no_score)",
         "Reply ranked 2 by humans; mean score 3.50 (2 of 3 read)",
-        "The judge's words, reply 1 (score 3.00)",
-        "The judge's words, reply 2 (score 4.00)",
-        "The judge's words, reply 3 (no score: no_score)",
+        "The judge's reply, reply 1 (score 3.00)",
+        "The judge's reply, reply 2 (score 4.00)",
+        "The judge's reply, reply 3 (no score: no_score)",
         "Reply ranked 3 by humans; mean score not judged",
-        "The judge's words",
+        "The judge's reply",
     ]
     assert item.parts[1][1] == "better"
 
@@ -166,7 +166,7 @@ def test_probes_have_rows_of_their_own(tmp_path: Path) -> None:
 
 def iteration(folder: Path) -> RunBuilder:
     """Iteration 2: two kept prompts with two candidates each, and a rejected prompt."""
-    call = PromptCall("c0", 0, ("example one", "example two"), "the call's words", 9, "stop")
+    call = PromptCall("c0", 0, ("example one", "example two"), "the call's reply", 9, "stop")
     texts = [
         Prompt("c0/t0", "prompt c0/t0", None, 0),
         Prompt("c0/t1", "prompt c0/t1", None, 0),
@@ -192,8 +192,8 @@ def test_a_prompt_shows_why_it_was_rejected_and_the_call_that_wrote_it(tmp_path:
     kept, _, rejected = found.items
     assert rejected.cells == ("again", "rejected: similar to pool", "0")
     assert parts(rejected)["Too similar to"] == "an earlier one"
-    assert parts(kept)["The call that wrote it: its words"] == "the call's words"
-    shown = parts(kept)["The call that wrote it: examples it was shown"]
+    assert parts(kept)["The generation call: its output"] == "the call's reply"
+    shown = parts(kept)["The generation call: its few-shot examples"]
     assert shown == "1. example one\n\n2. example two"
     # A rejected prompt became nothing.
     assert rejected.links == ()
@@ -207,17 +207,17 @@ def test_links_lead_from_prompt_to_pair_to_judgment_and_back(tmp_path: Path) -> 
         return next(row for row in found[link.group].items if row.key == link.row)
 
     prompt = found["prompts/iter2"].items[0]
-    pair = follow(prompt, "What became of it")
+    pair = follow(prompt, "Its outcome")
     assert pair.cells == ("prompt c0/t0", "pair", "4.00, 2.00", "4.00", "2.00")
     assert parts(pair)["Rejected (score 2.00)"] == "answer 01"
     chosen = follow(pair, "Candidate 1 (chosen)")
     assert chosen.cells == ("prompt c0/t0", "1", "4.00 (2 of 2 read)", "chosen")
-    assert follow(chosen, "The pair it became") == pair
+    assert follow(chosen, "The resulting pair") == pair
     assert follow(follow(pair, "Candidate 2 (rejected)"), "The prompt") == prompt
     assert follow(pair, "The prompt") == prompt
     tie = found["pairs/iter2"].items[1]
     assert [link.label for link in tie.links[1:]] == [
-        f"Candidate {n} (not used) and the judge's words" for n in (1, 2)
+        f"Candidate {n} (not used) and the judge's replies" for n in (1, 2)
     ]
 
 
@@ -225,7 +225,7 @@ def test_a_candidate_shows_every_judge_reply_and_that_it_was_cut(tmp_path: Path)
     item = groups(iteration(tmp_path).open())["judgments/iter2"].items[1]
     assert item.cells[2] == "2.00 (1 of 2 read)"
     assert parts(item)["Answer (cut by the token limit)"] == "answer 01"
-    assert parts(item)["The judge's words, reply 2 (no score: no_score)"] == "words 1"
+    assert parts(item)["The judge's reply, reply 2 (no score: no_score)"] == "words 1"
 
 
 def all_links_resolve(found: dict[str, RowGroup]) -> bool:
@@ -250,8 +250,8 @@ def test_both_judges_words_stand_side_by_side(tmp_path: Path) -> None:
     built.rows(ref, [*judgments("c0/t0/a0", "c0/t0", 1.0), *judgments("c0/t1/a1", "c0/t1", None)])
     generous, unread = groups(built.open())["self_judge/iter2"].items
     assert generous.cells == ("prompt c0/t0", "4.00", "1.00", "3.00")
-    assert "M1's words, reply 1 (score 4.00)" in parts(generous)
-    assert "The external judge's words (score 1.00)" in parts(generous)
+    assert "M1's reply, reply 1 (score 4.00)" in parts(generous)
+    assert "The external judge's reply (score 1.00)" in parts(generous)
     assert unread.cells[2:] == ("–", "–")
     assert generous.links == ()
 
