@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A number somebody published, and where: "Table 1"."""
+    """A published number and its source: "Table 1"."""
 
     value: float
     source: str
@@ -23,7 +23,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: a measured number with what it rests on, or words, or why there is no number.
+    """One cell: a measured number with its n, a text, or the reason why there is no number.
 
     A number has `value` (and `low`, `high`: its 95 % interval). Words have `text`. A cell with
     neither says in `reason` why nothing was measured; all None is an empty cell. `n` counts the
@@ -73,7 +73,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure as SVG text. `description` says in words what it shows, for those who cannot see."""
+    """A figure as SVG text. `description` is its text alternative."""
 
     key: str
     title: str

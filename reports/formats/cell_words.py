@@ -1,4 +1,4 @@
-"""A cell in words: the parts that every format of text prints, each in its own markup."""
+"""The parts of a cell that every text format prints, unescaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MISSING = "–"
 
 
 class CellWords(NamedTuple):
-    """What a cell says, unescaped; "" for what it does not say.
+    """The parts of a cell as text, unescaped; "" for those it does not have.
 
     `main` is the value, the words, or a dash for a missing number; `interval` "[1.00, 2.00]";
     `counts` "n=20, 1 missing"; `reason` why there is no number; `published` "2.59 (Table 1)".
@@ -27,7 +27,7 @@ class CellWords(NamedTuple):
 
 
 def words(cell: Cell) -> CellWords:
-    """Return what a cell says; a cell that is all None says nothing."""
+    """Return the parts of a cell; all empty for a cell that is all None."""
     interval = ""
     if cell.low is not None and cell.high is not None:
         interval = f"[{number(cell.low, cell.digits)}, {number(cell.high, cell.digits)}]"

@@ -21,7 +21,7 @@ _ADDRESS = re.compile(r"(?i)\b(https?|ftp|www)(:|\.)")
 
 
 def render(report: Report) -> str:
-    """Return the report's text: a heading, facts, and each section's paragraphs, figures and tables.
+    """Return the report's text: a heading, facts, and each section's text, figures and tables.
 
     Figures are links to figures/<key>.svg beside the file. Whatever the texts hold stands there as
     text: pipes, backslashes, HTML and Markdown are escaped, line ends become spaces.

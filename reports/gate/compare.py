@@ -1,9 +1,10 @@
-"""Two or more runs side by side: the same benchmarks, item by item."""
+"""Comparison of two or more runs on the same benchmarks, paired by item."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.benchmarks import BENCHMARKS
 from core.paired import compare as paired
 from reports.document import Cell, Report, Section, Table, TableRow
 
@@ -12,16 +13,6 @@ if TYPE_CHECKING:
 
     from reports.scores import Metric, ScoresFile
 
-TITLES = {
-    "head_to_head": "Head to head",
-    "alpaca_eval": "AlpacaEval 2.0",
-    "mt_bench": "MT-Bench",
-    "nlp": "NLP benchmarks",
-    "agreement": "Reward modelling",
-    "human": "Human evaluation",
-    "self_judge": "Self-judge against external judge",
-    "contamination": "Contamination",
-}
 _LEAST_RUNS = 2
 
 
@@ -33,16 +24,16 @@ class Named(NamedTuple):
 
 
 def differing(a: Metric, b: Metric) -> list[str]:
-    """Say which conditions of two metrics differ; [] if their values may be compared."""
+    """Return which conditions of two metrics differ; [] if their values are comparable."""
     names = sorted({*a.conditions, *b.conditions})
     return [
-        f"{name} was {_said(a, name)}, is {_said(b, name)}"
+        f"{name} was {_condition(a, name)}, is {_condition(b, name)}"
         for name in names
-        if _said(a, name) != _said(b, name)
+        if _condition(a, name) != _condition(b, name)
     ]
 
 
-def _said(metric: Metric, name: str) -> str:
+def _condition(metric: Metric, name: str) -> str:
     return str(metric.conditions[name]) if name in metric.conditions else "absent"
 
 
@@ -65,7 +56,7 @@ def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
         if metric.headline
     )
     sections = []
-    for benchmark, title in TITLES.items():
+    for benchmark, known in BENCHMARKS.items():
         ids = [one for kind, one in order if kind == benchmark]
         if not ids:
             continue
@@ -73,8 +64,10 @@ def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
         columns = [names[0]]
         for name in names[1:]:
             columns += [name, f"{name} − {names[0]}", "p"]
-        table = Table(f"compare_{benchmark}", title, "metric", tuple(columns), rows, notes=_NOTES)
-        sections.append(Section(benchmark, title, tables=(table,)))
+        table = Table(
+            f"compare_{benchmark}", known.title, "metric", tuple(columns), rows, notes=_NOTES
+        )
+        sections.append(Section(benchmark, known.title, tables=(table,)))
     facts = tuple((name, run.scores.run) for name, run in zip(names, runs, strict=True))
     return Report(f"Comparison: {', '.join(names)}", facts, tuple(sections))
 

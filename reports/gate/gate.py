@@ -1,4 +1,4 @@
-"""The regression gate: is a candidate worse than a baseline, beyond chance and beyond tolerance?
+"""The regression gate: fails if a candidate is significantly worse than a baseline.
 
 Each metric is tested for a drop on the items that both have; Holm's correction keeps the chance of
 any false alarm, over all metrics together, at alpha. docs/reports.md says how to read it.
@@ -27,7 +27,7 @@ class GateOptions:
     """What to test and how strictly.
 
     `only` and `exclude` are patterns (`reports.gate.pairs.matches`). `tolerances` pairs a pattern
-    with the smallest drop anyone cares about, in the metric's unit; the last that matches counts,
+    with the largest drop that is tolerated, in the metric's unit; the last that matches counts,
     0 without one. `alpha` is the family-wise false-alarm rate.
     """
 
@@ -40,7 +40,7 @@ class GateOptions:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """The gate's answer: tested metrics, what could not be tested, and metrics without a baseline.
+    """The gate's result: tested metrics, problems, and metrics without a baseline.
 
     `exit_code` is 2 if anything could not be compared, else 1 if a metric failed, else 0.
     """
@@ -54,18 +54,18 @@ class GateResult:
 
     @property
     def failed(self) -> tuple[Checked, ...]:
-        """The metrics that dropped."""
+        """Metrics with a significant drop beyond their tolerance."""
         return self.with_outcome("failed")
 
     @property
     def exit_code(self) -> Literal[0, 1, 2]:
-        """For the shell."""
+        """The exit code of the command."""
         if self.problems:
             return 2
         return 1 if self.failed else 0
 
     def with_outcome(self, outcome: Outcome) -> tuple[Checked, ...]:
-        """Return the metrics that ended so."""
+        """Return the metrics with this outcome."""
         return tuple(one for one in self.checked if one.outcome == outcome)
 
 
@@ -98,7 +98,7 @@ def check_one(pair: Pair, options: GateOptions, *, family: int) -> Checked:
 
 
 def settle(checked: Sequence[Checked], alpha: float) -> list[Checked]:
-    """Correct for the number of tests, and decide."""
+    """Apply Holm's correction and decide each outcome."""
     worse = holm([one.p_value for one in checked])
     better = holm([one.p_better for one in checked])
     settled = []

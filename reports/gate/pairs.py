@@ -1,4 +1,4 @@
-"""Which metrics of two scores files may be compared, and why the others may not."""
+"""Pairing the metrics of two scores files, with the reasons for those not comparable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Problem(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """What can be compared, what cannot, and metrics (ids) that only the candidate has."""
+    """Comparable metrics, problems, and metrics (ids) that only the candidate has."""
 
     pairs: tuple[Pair, ...]
     problems: tuple[Problem, ...]
@@ -77,7 +77,7 @@ def pair_up(
 
 
 def require_known(option: str, patterns: Iterable[str], metrics: Iterable[Metric]) -> None:
-    """Refuse patterns that match nothing: a misspelt one would let everything pass.
+    """Reject patterns that match nothing: a misspelt one would let everything pass.
 
     Raises:
         ConfigError: names option and pattern.
@@ -105,10 +105,10 @@ def _chosen(metrics: Iterable[Metric], only: Sequence[str], exclude: Sequence[st
 
 
 def _is_default(metric: Metric) -> bool:
-    """Whether a metric is tested unasked: of an NLP task the paper's metric alone.
+    """Whether a metric is tested by default: of an NLP task only the paper's metric.
 
-    Testing acc beside acc_norm would double the family, and every further metric costs power. What
-    people said is tested only if asked for: a candidate that nobody was asked about is no failure.
+    Testing acc beside acc_norm would double the family, and every further metric costs power.
+    Human votes are tested only with --only: a candidate without a study is not a failure.
     """
     return metric.benchmark != "human" and (metric.headline or metric.benchmark != "nlp")
 
@@ -144,7 +144,7 @@ def cluster_of(metric: Metric, item: str) -> str:
 
 
 def _why_missing(before: Metric, after: Metric | None, candidate: ScoresFile) -> str:
-    """Return why the candidate has no such metric, in its own words where it has any."""
+    """Return why the candidate has no such metric, by its own reason if it gives one."""
     if after is not None:
         return f"missing in the candidate: {after.reason or 'its file has no items'}"
     where = (before.benchmark, before.subject, before.part)

@@ -1,12 +1,12 @@
-"""What a gate could have seen: the power for a drop, and the least drop it catches.
+"""Power of the gate's tests, and the minimum detectable effect.
 
-Two models of a worse candidate, one per test. Both are about the population that the items were
-drawn from: the drop on these very items varies around it.
+Two models of a worse candidate, one per test. Both describe the population that the items were
+drawn from: the drop on the items at hand varies around it.
 
 Binary items (exact McNemar test). Without a drop an item changes from right to wrong with
 probability q/2 and from wrong to right with the same. A drop of δ turns items that the candidate
 has right into wrong ones, each with the same probability θ = δ/right: q/2 + δ − θq/2 are lost and
-(1 − θ)q/2 gained. The test's power is then counted out, without an approximation.
+(1 − θ)q/2 gained. The test's power is then exact.
 
 Anything else (sign flips over clusters). The sum of differences is normal; its spread is the
 observed one, also when there is a drop.
@@ -68,8 +68,8 @@ class BinaryPower(NamedTuple):
 
         if drop <= 0 and self.noise == 0:
             return 0.0
-        spared = 1 - drop / self.most if drop else 1.0
-        gained = self.noise * spared
+        left = 1 - drop / self.most if drop else 1.0
+        gained = self.noise * left
         lost = gained + drop / self.step
         discordant = min(1.0, lost + gained)
         low, weights = _binomial_weights(self.n, discordant)

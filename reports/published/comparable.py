@@ -24,10 +24,10 @@ _LEAST_COMPLETE = 0.99
 
 
 def incomparability_reasons(results: RunReader, benchmark: str) -> tuple[str, ...]:
-    """Return why the paper's numbers may not stand beside those of a run's own models.
+    """Return why the paper's numbers are not comparable with those of a run's own models.
 
-    () if they may. Clauses without a full stop, for `note`. Imported results have nothing to do
-    with the paper's models: see `imported_reasons`.
+    () if they are. Clauses without a full stop, for `note`. For imported
+    results see `imported_reasons`.
 
     Args:
         results: the run.
@@ -68,7 +68,7 @@ def _others(results: RunReader, config: Config, benchmark: str) -> Iterator[str]
 
 
 def leaderboard_reasons(results: RunReader) -> tuple[str, ...]:
-    """Return why other systems' AlpacaEval numbers may not stand in the same table.
+    """Return why other systems' AlpacaEval numbers are not comparable.
 
     They need the same prompts, reference and judge; which models are compared does not matter.
     """
@@ -98,7 +98,7 @@ def imported(results: RunReader, address: str) -> dict[str, Any] | None:
 
 
 def imported_reasons(results: RunReader, address: str) -> tuple[str, ...]:
-    """Return why numbers published for an imported model may not stand beside its results.
+    """Return why numbers published for an imported model are not comparable with its results.
 
     Raises:
         ValueError: the results were not imported.
@@ -180,7 +180,7 @@ class PublishedNumbers:
         self.own = incomparability_reasons(results, benchmark) if has_own else ()
 
     def published(self, subject: str, key: str) -> Published | None:
-        """Return the number published for a row, None if there is none or it may not stand there.
+        """Return the number published for a row, None if there is none or it is not comparable.
 
         An imported model goes by the name its file gives it, a model of the run by the paper's.
         """
@@ -200,6 +200,6 @@ class PublishedNumbers:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return the sentences that say why published numbers are not there; () if they are."""
+        """Return the sentence that names the reasons; () if there are none."""
         refused = [clause for clauses in self._refused.values() for clause in clauses]
         return note(tuple(dict.fromkeys([*self.own, *refused])))

@@ -1,7 +1,7 @@
-"""How a run departs from the conditions under which others measured, one condition at a time.
+"""How a run's conditions differ from those of published results, one condition at a time.
 
-Each function yields clauses without a full stop; none if the condition is met. What artifacts were
-made from (their manifests) is what counts; the configuration only where nothing is made yet.
+Each function yields clauses without a full stop; none if the condition is met. The
+manifests decide; the configuration only where nothing is made yet.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def own(results: RunReader, benchmark: str, stage: Stage) -> list[Manifest]:
 
 
 def head_to_head_prompts(results: RunReader, config: Config) -> Iterator[str]:
-    """Yield what differs in the prompts: always something, as the paper does not give its own."""
+    """Yield differences in the prompts: at least one, as the paper's are not public."""
     section = config.evaluation.head_to_head
     file = PurePosixPath(section.prompts).name
     said = "are the packaged sample" if section.prompts == "sample" else f"are those of {file}"
@@ -194,7 +194,7 @@ def items(results: RunReader, config: Config, task: str) -> Iterator[str]:
 
 
 def people(results: RunReader) -> Iterator[str]:
-    """Yield what differs in a human study: always something, as the paper's prompts are not given.
+    """Yield differences of a human study: at least one, as the paper's prompts are not public.
 
     Nothing without a study.
     """
@@ -208,7 +208,7 @@ def people(results: RunReader) -> Iterator[str]:
         yield f"{fewest} prompts are judged, the paper's {SIZES.human_prompts}"
     for count in sorted({len(manifest.facts.get("annotators", ())) for manifest in made}):
         if count != SIZES.human_annotators:
-            yield f"{count} people judge, in the paper {SIZES.human_annotators}"
+            yield f"{count} annotators judge, in the paper {SIZES.human_annotators}"
 
 
 def ranked_replies(results: RunReader, config: Config) -> Iterator[str]:

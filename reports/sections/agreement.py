@@ -57,7 +57,7 @@ _SAME_SOURCE = (
 
 
 def table(results: RunReader) -> Table | None:
-    """Return a row per model; None if nobody asks for agreement and there are no scores of it."""
+    """Return a row per model; None if agreement is neither configured nor scored."""
     models = models_of(results, "agreement")
     if not models:
         return None

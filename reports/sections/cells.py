@@ -26,6 +26,11 @@ def label(model: str) -> str:
     return SFT if model == "sft" else model
 
 
+def versus(a: str, b: str) -> str:
+    """Return a matchup as tables print it."""
+    return f"{label(a)} vs {label(b)}"
+
+
 def is_asked_for(results: RunReader, benchmark: str) -> bool:
     """Whether the configuration wants a benchmark."""
     return results.config is not None and benchmark in results.config.evaluation.benchmarks
@@ -74,25 +79,11 @@ def shown(
     scale: float = 1.0,
 ) -> Cell:
     """Return a score as a cell; `scale` 100 turns a share into percent."""
-    if score.value is None:
-        return Cell(
-            digits=digits,
-            n=score.n,
-            missing=score.missing,
-            reason=score.reason or "nothing to measure",
-            published=published,
-            rows=address,
-        )
-    return Cell(
-        value=scale * score.value,
-        digits=digits,
-        low=None if score.low is None else scale * score.low,
-        high=None if score.high is None else scale * score.high,
-        n=score.n,
-        missing=score.missing,
-        published=published,
-        rows=address,
+    value, low, high = (
+        None if end is None else scale * end for end in (score.value, score.low, score.high)
     )
+    reason = (score.reason or "nothing to measure") if value is None else None
+    return Cell(value, None, digits, low, high, score.n, score.missing, reason, published, address)
 
 
 def failures_since(results: RunReader, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -110,7 +101,7 @@ def counted(counts: dict[str, int]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence lists them: "M1, M2 and M3"."""
+    """Return names joined for a sentence: "M1, M2 and M3"."""
     if len(names) < 2:  # noqa: PLR2004 - one name is no list
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
@@ -135,22 +126,6 @@ def of_point(point: Point | None, reason: str, digits: int = 1) -> Cell:
     return Cell(value=point.value, digits=digits, low=point.low, high=point.high, n=point.n)
 
 
-def of_score(score: Score | None, *, digits: int = 2, rows: str = "") -> Cell:
-    """Return a benchmark's number; a reason where nothing was measured."""
-    if score is None:
-        return Cell(reason="not among the scores")
-    return Cell(
-        value=score.value,
-        digits=digits,
-        low=score.low,
-        high=score.high,
-        n=score.n,
-        missing=score.missing,
-        reason=score.reason if score.value is None else None,
-        rows=rows,
-    )
-
-
 def counted_rows(names: Mapping[str, int], total: str, rows: str = "") -> tuple[TableRow, ...]:
     """Return a line per name with its count and share, and one for the sum."""
     whole = sum(names.values())
@@ -160,7 +135,7 @@ def counted_rows(names: Mapping[str, int], total: str, rows: str = "") -> tuple[
 
 
 def words(name: str) -> str:
-    """Return a name of the code as people write it: "similar_to_pool" is "similar to pool"."""
+    """Return a name without underscores: "similar_to_pool" is "similar to pool"."""
     return name.replace("_", " ")
 
 
@@ -170,5 +145,6 @@ def seed_of(results: RunReader) -> int:
 
 
 def facts_of(results: RunReader, ref: Ref) -> dict[str, Any]:
-    """Return what a stage noted in its manifest; {} if it has not been made."""
-    return results.manifest(ref).facts if results.exists(ref) else {}
+    """Return the facts in a stage's manifest; {} if it has not been made."""
+    manifest = results.known_manifest(ref)
+    return manifest.facts if manifest is not None else {}

@@ -145,7 +145,7 @@ def _offset(at: int, count: int) -> float:
 
 
 def sentence(name: str, labels: Sequence[str], points: Sequence[Point | None]) -> str:
-    """Say one series in words; labels without a point are left out."""
+    """Describe one series as text; labels without a point are left out."""
     said = [f"{label} {p}" for label, p in zip(labels, points, strict=True) if p is not None]
     return f"{name}: {'; '.join(said)}." if said else f"{name}: nothing measured."
 
@@ -169,7 +169,7 @@ class Bar(NamedTuple):
         return f"{self.left} vs {self.right} (n = {self.n}{unread})"
 
     def __str__(self) -> str:
-        """Return the bar in words."""
+        """Return the bar as a sentence."""
         unread = f", {self.missing} {self.lacking}" if self.missing else ""
         return (
             f"{self.left} against {self.right}: {number(self.win, 1)} % won, "

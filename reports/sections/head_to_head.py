@@ -16,8 +16,8 @@ from reports.sections.cells import (
     cell_of,
     failures_since,
     is_asked_for,
-    label,
     listed,
+    versus,
 )
 from reports.sections.drawing import bar_of, stacked
 from reports.sections.items import NONE, Part, excerpt, group, said
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from core.records import Generation, Verdict
     from reports.document import Cell, RowGroup
 
+COLUMNS = ("win", "tie", "lose", "net (win − lose)", "sign test p")
 _RATES = ("win", "tie", "lose")
 _PERCENT = 100.0
 _JUDGE_COLUMNS = {
@@ -44,7 +45,7 @@ _JUDGE_COLUMNS = {
 def table(results: RunReader) -> Table | None:
     """Return a row per matchup: win, tie and lose rate, net, and the sign test of wins and losses.
 
-    None if nobody asks for head-to-head comparisons and there are none.
+    None if the benchmark is neither configured nor scored.
     """
     asked = is_asked_for(results, "head_to_head")
     matchups = tuple(
@@ -53,16 +54,13 @@ def table(results: RunReader) -> Table | None:
     if not matchups:
         return None
     beside = PublishedNumbers(results, "head_to_head", tuple(f"{a}-{b}" for a, b in matchups))
-    rows = tuple(
-        TableRow(f"{label(a)} vs {label(b)}", _cells(results, f"{a}-{b}", beside))
-        for a, b in matchups
-    )
+    rows = tuple(TableRow(versus(a, b), _cells(results, f"{a}-{b}", beside)) for a, b in matchups)
     places = [(f"{a} vs {b}", f"head_to_head/{a}-{b}") for a, b in matchups]
     return Table(
         key="head_to_head",
         title="Head to head: win, tie, lose (% of prompts)",
         head="matchup",
-        columns=("win", "tie", "lose", "net (win − lose)", "sign test p"),
+        columns=COLUMNS,
         rows=rows,
         origin="Figure 3",
         notes=(
@@ -98,7 +96,7 @@ def judge_table(results: RunReader) -> Table | None:
             cell_of(results, address, key, digits=digits, scale=scale)
             for key, scale, digits in _JUDGE_COLUMNS.values()
         )
-        rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
+        rows.append(TableRow(versus(a, b), cells))
     return Table(
         key="judge_of_pairs",
         title="Reliability of the pairwise judge",

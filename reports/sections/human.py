@@ -9,8 +9,9 @@ from reports.document import Cell, Item, Link, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.published import SIZES, of_paper, rows_of
-from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed
+from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed, versus
 from reports.sections.drawing import bar_of, stacked
+from reports.sections.head_to_head import COLUMNS
 from reports.sections.items import NONE, excerpt, group, said
 from reports.sections.section import section_of
 
@@ -54,14 +55,14 @@ def table(results: RunReader) -> Table | None:
         return None
     refused = comparable.incomparability_reasons(results, "human")
     rows = tuple(
-        TableRow(f"{label(a)} vs {label(b)}", _rates(results, a, b, beside=not refused))
+        TableRow(versus(a, b), _rates(results, a, b, beside=not refused))
         for a, b in results.studies or [name.split("-") for name in rows_of("human", "win")]
     )
     return Table(
         key="human",
         title="Human evaluation: win, tie, lose (% of prompts, by majority)",
         head="matchup",
-        columns=("win", "tie", "lose", "net (win − lose)", "sign test p"),
+        columns=COLUMNS,
         rows=rows,
         origin="Figure 5",
         notes=(
@@ -89,7 +90,7 @@ def _rates(results: RunReader, a: str, b: str, *, beside: bool) -> tuple[Cell, .
 
 
 def people(results: RunReader) -> Table | None:
-    """Return how the votes of each study were counted and how far people agree; None without."""
+    """Return the vote counts of each study and the agreement between annotators; None without."""
     found = _with_scores(results)
     if not found:
         return None
@@ -101,7 +102,7 @@ def people(results: RunReader) -> Table | None:
             cell_of(results, address, key, digits=digits, scale=scale)
             for key, scale, digits in _PEOPLE.values()
         ]
-        rows.append(TableRow(f"{label(a)} vs {label(b)}", (*counts, *cells)))
+        rows.append(TableRow(versus(a, b), (*counts, *cells)))
     return Table(
         key="human_agreement",
         title="Agreement between annotators",
@@ -139,7 +140,7 @@ def judge(results: RunReader) -> Table | None:
             share("judge/vote_agreement"),
             share("people/agreement"),
         )
-        rows.append(TableRow(f"{label(a)} vs {label(b)}", cells))
+        rows.append(TableRow(versus(a, b), cells))
     return Table(
         key="human_judge",
         title="Agreement of the head-to-head judge with people, on the same items",
@@ -169,7 +170,7 @@ def _with_scores(results: RunReader) -> list[tuple[str, str]]:
 
 
 def _study_words(results: RunReader, a: str, b: str) -> str:
-    """Say what a study came to in a sentence or two."""
+    """Return a summary of a study's result."""
     name, address = f"{label(a)} against {label(b)}", f"human/{a}-{b}"
     scores, manifest = results.scores(address), _items(results, address)
     if not scores or manifest is None:
@@ -211,12 +212,11 @@ def _detail(results: RunReader, address: str, name: str, *, scale: float, digits
 
 
 def _items(results: RunReader, address: str) -> Manifest | None:
-    ref = evaluation_ref(address, Stage.ITEMS)
-    return results.manifest(ref) if results.exists(ref) else None
+    return results.known_manifest(evaluation_ref(address, Stage.ITEMS))
 
 
 def _made_since(results: RunReader) -> list[str]:
-    """Say which models have answered again since people judged them."""
+    """Return which models have new answers since people judged them."""
     notes = []
     for a, b in results.studies:
         manifest = _items(results, f"human/{a}-{b}")
@@ -230,7 +230,7 @@ def _made_since(results: RunReader) -> list[str]:
         ]
         if changed:
             notes.append(
-                f"{label(a)} vs {label(b)}: the answers of {listed(changed)} in this run are no "
+                f"{versus(a, b)}: the answers of {listed(changed)} in this run are no "
                 "longer those that people judged; those are kept in the study."
             )
     return notes

@@ -83,7 +83,7 @@ def points(value: float | None) -> str:
 
 
 def said(text: str) -> str:
-    """Return somebody's reply, or that there are none: an empty text is easily taken for a gap."""
+    """Return a text, or a note that it is empty or white space only."""
     return text if text.strip() else "(nothing)" if not text else f"(white space only) {text!r}"
 
 
@@ -100,7 +100,7 @@ def judged_by_subject(judgments: Iterable[Judgment]) -> dict[str, Judged]:
 
 
 def words_of(judged: Judged | None, who: str = "The judge") -> list[Part]:
-    """Return a part per judge reply: its words under its score, or why it has none."""
+    """Return a part per judge reply, headed by its score or the reason why it has none."""
     if judged is None:
         return [(f"{who}'s reply", "(not asked)")]
     many = len(judged.replies) > 1

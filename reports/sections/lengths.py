@@ -17,7 +17,7 @@ from reports.formats.plotting import (
 )
 from reports.published import comparable
 from reports.published.published import of_paper
-from reports.sections.cells import cell_of, is_asked_for, label, models_of
+from reports.sections.cells import cell_of, is_asked_for, label, models_of, seed_of
 from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentence
 from reports.sections.section import section_of
 
@@ -44,7 +44,7 @@ _UNASKED = ("too_long", "not_asked", "failed")
 def table(results: RunReader) -> Table | None:
     """Return a row per model: mean characters of its head-to-head and its AlpacaEval answers.
 
-    None if neither benchmark is asked for and there are no answers.
+    None if neither benchmark is configured and there are no answers.
     """
     with_answers = [
         m
@@ -95,9 +95,9 @@ def _of_alpaca(results: RunReader, model: str, *, with_published: bool) -> tuple
 
 def _head_to_head(results: RunReader, model: str) -> Cell:
     ref = evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS)
-    if not results.exists(ref):
+    manifest = results.known_manifest(ref)
+    if manifest is None:
         return Cell(reason=results.why_absent(ref.address) or "no answers")
-    manifest = results.manifest(ref)
     n = sum(manifest.counts.get(name, 0) for name in _ANSWERED)
     missing = (manifest.rows or 0) - n
     mean = manifest.facts.get("mean_characters")
@@ -107,14 +107,12 @@ def _head_to_head(results: RunReader, model: str) -> Cell:
 
 
 def _cut(results: RunReader, models: list[str]) -> Iterator[str]:
-    """Yield how many answers the token limit cut: their length says nothing about the model."""
+    """Yield how many answers the token limit truncated."""
     for model in models:
         for benchmark, title in (("head_to_head", "head-to-head"), ("alpaca_eval", "AlpacaEval")):
             ref = evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS)
-            if not results.exists(ref):
-                continue
-            manifest = results.manifest(ref)
-            if cut := manifest.counts.get("finish_length", 0):
+            manifest = results.known_manifest(ref)
+            if manifest is not None and (cut := manifest.counts.get("finish_length", 0)):
                 yield (
                     f"{label(model)}: {cut} of {manifest.rows} {title} answers were cut by the "
                     "token limit."
@@ -163,8 +161,8 @@ def mean_characters(results: RunReader, model: str, benchmark: str) -> Point | N
     if not answers:
         return point_of(results.scores(f"{model}/{benchmark}").get("avg_length"))
     lengths = [float(len(row.text)) for row in answers]
-    seed = results.config.seed if results.config is not None else 0
-    low, high = bootstrap_mean(lengths, [r.prompt_key for r in answers], seed=seed) or (None, None)
+    keys = [row.prompt_key for row in answers]
+    low, high = bootstrap_mean(lengths, keys, seed=seed_of(results)) or (None, None)
     return Point(sum(lengths) / len(lengths), low, high, len(lengths))
 
 

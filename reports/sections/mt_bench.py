@@ -41,15 +41,11 @@ COLUMNS = {
 """Scores' keys and their columns, in the paper's order."""
 _PREFIX = "category/"
 _OVERALL = "overall"
-# The paper's order: from the categories that gain to those that need the right result.
-_CATEGORIES = (
-    "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
-)  # fmt: skip
 _LEAST, _MOST = 1.0, 10.0
 
 
 def table(results: RunReader) -> Table | None:
-    """Return a row per model, in points from 1 to 10; None if nobody asks and there are none."""
+    """Return a row per model, in points from 1 to 10; None if neither configured nor scored."""
     models = models_of(results, "mt_bench")
     if not models:
         return None
@@ -108,7 +104,7 @@ def figure(results: RunReader) -> Figure | None:
     models = [m for m, scores in found.items() if any(map(point_of, scores.values()))]
     if not models:
         return None
-    keys = [_OVERALL, *(_PREFIX + name for name in _CATEGORIES)]
+    keys = [_OVERALL, *(key for key in COLUMNS if key.startswith(_PREFIX))]
     looks = series_of(results.models)
     drawn = [(looks[m], [point_of(found[m].get(key)) for key in keys]) for m in models]
     labels = [key.removeprefix(_PREFIX) for key in keys]

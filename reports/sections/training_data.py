@@ -16,6 +16,7 @@ from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, legend
 from reports.published.published import of_paper
+from reports.sections.cells import seed_of
 from reports.sections.drawing import drawn_figure
 from reports.sections.section import section_of
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.reader import RunReader
-    from core.store import Manifest
     from reports.document import Published
 
 _SAMPLE = "sample"
@@ -106,7 +106,7 @@ def _row(label: str, cell: Cell) -> TableRow:
 
 
 def _rows_of(results: RunReader, ref: Ref, published: Published | None) -> Cell:
-    manifest = _find(results, ref)
+    manifest = results.known_manifest(ref)
     if manifest is None:
         return Cell(reason="not made yet", digits=0, published=published)
     return Cell(value=manifest.rows or 0, digits=0, published=published)
@@ -121,7 +121,7 @@ def _count(
     of_rows: bool = False,
 ) -> Cell:
     """Return one count of an artifact; `n` are all its rows, so that the others show."""
-    manifest = _find(results, ref)
+    manifest = results.known_manifest(ref)
     if manifest is None:
         return Cell(reason="not made yet", digits=0, published=published)
     rows = "" if of_rows else f"pairs/iter{ref.iteration}"
@@ -136,10 +136,6 @@ def _evaluation_split(results: RunReader) -> Cell:
     held_out = [prompt for prompt in results.rows(ref) if prompt.split == "eval"]
     replies = sum(len(prompt.replies) for prompt in held_out)
     return Cell(value=replies, digits=0, published=published)
-
-
-def _find(results: RunReader, ref: Ref) -> Manifest | None:
-    return results.manifest(ref) if results.exists(ref) else None
 
 
 class Group(NamedTuple):
@@ -160,7 +156,7 @@ def figure(results: RunReader) -> Figure | None:
     groups = [group for group in sets if group.total >= _LEAST_TEXTS]
     if len(groups) < 2:  # noqa: PLR2004 - one set has nothing to be compared with
         return None
-    seed = results.config.seed if results.config is not None else 0
+    seed = seed_of(results)
     places = project([text for group in groups for text in group.texts], seed=seed)
     title = "Distribution of the training data"
     description = (
@@ -250,7 +246,7 @@ def _text_sets(results: RunReader) -> list[Group]:
     for k in results.feedback_iterations:
         rows = results.rows(Ref(k, Stage.PROMPTS))
         texts[f"AIFT(M{k - 1})"] = [row.text for row in rows if row.kept]
-    seed = results.config.seed if results.config is not None else 0
+    seed = seed_of(results)
     return [Group(name, _sample(name, found, seed), len(found)) for name, found in texts.items()]
 
 

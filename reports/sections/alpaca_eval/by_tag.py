@@ -26,59 +26,30 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
 
-_TITLES = {
-    "category": ("by category", "category", "Figure 4"),
-    "complexity": ("by complexity of the instruction", "complexity (1–10)", "Figure 11"),
-    "length": ("by expected length of the answer", "expected length", "Figure 11"),
-}
-_ORDER = (
-    *PAPER.categories,
-    "1-2", "3-4", "5-6", "7-8", "9-10",
-    "1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs",
-    "untagged",
-)  # fmt: skip
-_TAGS = evaluation_ref("tags/alpaca_eval", Stage.TAGS)
 Kind = Literal["category", "complexity", "length"]
-_MOST_COLUMNS = 7
+
+
+class _Breakdown(NamedTuple):
+    title: str
+    head: str
+    origin: str
+
+
+_BREAKDOWNS: dict[Kind, _Breakdown] = {
+    "category": _Breakdown("category", "category", "Figure 4"),
+    "complexity": _Breakdown("complexity of the instruction", "complexity (1–10)", "Figure 11"),
+    "length": _Breakdown("expected length of the answer", "expected length", "Figure 11"),
+}
 _UNTAGGED = "untagged"  # annotations whose tag could not be read; they come last
 # The tagging prompt's answers, from short to long.
 _LENGTHS = ("1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs")
+_ORDER = (*PAPER.categories, "1-2", "3-4", "5-6", "7-8", "9-10", *_LENGTHS, _UNTAGGED)
+_TAGS = evaluation_ref("tags/alpaca_eval", Stage.TAGS)
+_MOST_COLUMNS = 7
 
 
-class _Look(NamedTuple):
-    title: str
-    origin: str
-    head: str
-
-
-_LOOKS: dict[Kind, _Look] = {
-    "category": _Look("AlpacaEval: win rate by category", "Figure 4", "category"),
-    "complexity": _Look(
-        "AlpacaEval: win rate by complexity of the instruction", "Figure 11", "complexity"
-    ),
-    "length": _Look(
-        "AlpacaEval: win rate by expected length of the answer", "Figure 11", "expected length"
-    ),
-}
-
-
-def category(results: RunReader) -> Table | None:
-    """Return the win rate by category, and how many prompts each has (Figure 4, Table 6)."""
-    return _breakdown(results, "category")
-
-
-def complexity(results: RunReader) -> Table | None:
-    """Return the win rate by complexity of the instruction (Figure 11)."""
-    return _breakdown(results, "complexity")
-
-
-def length(results: RunReader) -> Table | None:
-    """Return the win rate by expected length of the answer (Figure 11)."""
-    return _breakdown(results, "length")
-
-
-def _breakdown(results: RunReader, kind: str) -> Table | None:
-    """Return a row per group and a column per model; None if nobody asks for tags.
+def table(results: RunReader, kind: Kind) -> Table | None:
+    """Return a row per group and a column per model; None without tags that are there or wanted.
 
     Groups that no model has prompts in are left out. A table whose tags are not there yet has one
     row, which says why.
@@ -99,11 +70,11 @@ def _breakdown(results: RunReader, kind: str) -> Table | None:
     )
     if not groups and not asked:
         return None
-    title, head, origin = _TITLES[kind]
+    title, head, origin = _BREAKDOWNS[kind]
     rows = [_row(results, kind, group, models) for group in groups]
     return Table(
         key=f"alpaca_eval_by_{kind}",
-        title=f"AlpacaEval win rate {title} (%)",
+        title=f"AlpacaEval win rate by {title} (%)",
         head=head,
         columns=("prompts", *map(label, models)),
         rows=tuple(rows) or (_absent(results, models),),
@@ -161,14 +132,16 @@ def figure(results: RunReader, kind: Kind) -> Figure | None:
         (looks[m], [point_of(found[m].get(prefix + group)) for group in groups]) for m in models
     ]
     sizes = [_size(points) for points in zip(*(points for _, points in drawn), strict=True)]
-    look = _LOOKS[kind]
+    look = _BREAKDOWNS[kind]
+    title = f"AlpacaEval: win rate by {look.title}"
+    head = look.head.partition(" (")[0]
     description = " ".join(sentence(series.name, groups, points) for series, points in drawn)
     across = kind != "category" and len(groups) <= _MOST_COLUMNS
     notes = ("n: annotations behind each value. Lines are 95 % intervals.",)
     return drawn_figure(
         f"alpaca_eval_{kind}",
-        look.title,
-        lambda canvas: _draw(canvas, groups, sizes, drawn, look.head if across else ""),
+        title,
+        lambda canvas: _draw(canvas, groups, sizes, drawn, head if across else ""),
         description,
         height=2.9 if across else height_of(len(groups), len(drawn)),
         origin=look.origin,
@@ -215,5 +188,5 @@ def _draw(
     legend(canvas, axes)
 
 
-FIGURES = tuple(partial(figure, kind=kind) for kind in _LOOKS)
-TABLES = (category, complexity, length)
+FIGURES = tuple(partial(figure, kind=kind) for kind in _BREAKDOWNS)
+TABLES = tuple(partial(table, kind=kind) for kind in _BREAKDOWNS)

@@ -57,9 +57,9 @@ _SAME = 1e-3
 
 
 def table(results: RunReader) -> Table | None:
-    """Return a row per model, and the published rows of other systems where they may stand.
+    """Return a row per model, and other systems' published rows if comparable.
 
-    None if nobody asks for AlpacaEval and there are no scores of it.
+    None if the benchmark is neither configured nor scored.
     """
     models = models_of(results, "alpaca_eval")
     if not models:
@@ -110,7 +110,7 @@ def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Ce
 
 
 def _published_rows(results: RunReader, beside: PublishedNumbers) -> Iterator[TableRow]:
-    """Yield the paper's models, unless they stand in the cells, and the leaderboard's others."""
+    """Yield the paper's models, unless shown in the cells, and the leaderboard's others."""
     if comparable.leaderboard_reasons(results):
         return
     if beside.own or results.config is None:
@@ -143,7 +143,7 @@ def _who_judged(results: RunReader) -> Iterator[str]:
 
 
 def _variants(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
-    """Yield which fit stands behind the length-controlled numbers, and what it has to say."""
+    """Yield the variant of the length-controlled fit, and its remarks."""
     by_variant: dict[str, list[str]] = {}
     remarks = []
     for model in models:
@@ -162,7 +162,7 @@ def _variants(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
 def _incomplete(
     results: RunReader, models: tuple[str, ...], beside: PublishedNumbers
 ) -> Iterator[str]:
-    """Yield which imported files lack prompts, and what that did to their published number."""
+    """Yield which imported files lack prompts, and the effect on their published number."""
     for model in models:
         score = results.scores(f"{model}/alpaca_eval").get("win_rate")
         if score is None or not beside.is_imported(model):
@@ -258,7 +258,7 @@ def _annotated(row: Annotation) -> Item:
 
 
 def _presentation(row: Annotation) -> str:
-    """Say which answer the judge saw first, where the recorded words tell.
+    """Return which answer the judge saw first, if the recorded completion shows it.
 
     The package draws the order from a seed and does not record it, but turns the preference round
     where the order was: comparing it with the judge's own probabilities shows whether it was.

@@ -28,6 +28,7 @@ from reports.sections.items import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from core.paired import Comparison
     from core.reader import RunReader
     from core.records import Candidate, LedgerRow, Prompt, PromptCall
     from reports.document import RowGroup
@@ -36,7 +37,7 @@ _OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_c
 
 
 def prompts(results: RunReader, k: int) -> Table:
-    """Return how many tasks were found in the generator's reply, kept, and rejected by reason."""
+    """Return how many prompts the generator wrote, kept, and rejected by reason."""
     reasons = Counter(row.rejected for row in results.rows(Ref(k, Stage.PROMPTS)))
     kept = reasons.pop(None, 0)
     named = {"kept": kept} | {
@@ -52,7 +53,7 @@ def prompts(results: RunReader, k: int) -> Table:
 
 
 def ledger(results: RunReader, k: int) -> Table:
-    """Return what became of each kept prompt; the outcomes add up to them."""
+    """Return the outcomes of the kept prompts, which add up to their number."""
     found = Counter(row.outcome for row in results.rows(Ref(k, Stage.PAIRS)))
     ordered = [*_OUTCOMES, *sorted(found.keys() - {*_OUTCOMES})]
     named = {words(name): found[name] for name in ordered if found[name]}
@@ -68,6 +69,14 @@ def ledger(results: RunReader, k: int) -> Table:
     )
 
 
+def chosen_minus_rejected(results: RunReader, k: int) -> Comparison:
+    """Return the paired difference of the pairs' lengths in characters."""
+    pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
+    chosen = {row.key: float(len(row.chosen)) for row in pairs}
+    rejected = {row.key: float(len(row.rejected)) for row in pairs}
+    return compare(chosen, rejected, seed=seed_of(results))
+
+
 def lengths(results: RunReader, k: int) -> Table:
     """Return mean characters of candidates, chosen and rejected answers, and how many were cut."""
     answers = [r for r in results.rows(Ref(k, Stage.CANDIDATES)) if r.finish != "too_long"]
@@ -75,7 +84,7 @@ def lengths(results: RunReader, k: int) -> Table:
     chosen = {row.key: float(len(row.chosen)) for row in pairs}
     rejected = {row.key: float(len(row.rejected)) for row in pairs}
     seed = seed_of(results)
-    difference = compare(chosen, rejected, seed=seed)
+    difference = chosen_minus_rejected(results, k)
     paired = None
     if difference.difference is not None:
         low, high = difference.interval or (None, None)

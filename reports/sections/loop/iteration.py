@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def section(results: RunReader, k: int) -> Section:
-    """Return the story of iteration k; what is not there is named in a sentence."""
+    """Return the section of iteration k; missing artifacts are named in a sentence."""
     paragraphs = [
         _summary(results, k),
         *_missing(results, k),
@@ -55,7 +55,7 @@ def _tables(results: RunReader, k: int) -> list[Table]:
 
 
 def _summary(results: RunReader, k: int) -> str:
-    """Say in one go what happened, as far as it did."""
+    """Return one paragraph on what was made so far."""
     prompts = results.rows(Ref(k, Stage.PROMPTS))
     kept = sum(row.kept for row in prompts)
     said = [f"{_writer(results, k)} wrote {len(prompts)} prompts, of which {kept} were kept."]

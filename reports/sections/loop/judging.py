@@ -8,7 +8,7 @@ from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
 from reports.document import Cell, Item, Table, TableRow
 from reports.sections.agreement import rows_of_ranked as _of_ranked
-from reports.sections.cells import of_score, words
+from reports.sections.cells import cell_of, words
 from reports.sections.items import (
     NONE,
     Judged,
@@ -102,8 +102,7 @@ def self_judge(results: RunReader, k: int) -> Table | None:
     if not scores:
         return None
     rows = tuple(
-        TableRow(name, (of_score(scores.get(key), rows=address),))
-        for key, name in _SELF_JUDGE.items()
+        TableRow(name, (cell_of(results, address, key),)) for key, name in _SELF_JUDGE.items()
     )
     return Table(
         f"iteration_{k}_self_judge",
@@ -122,8 +121,7 @@ def contamination(results: RunReader, k: int) -> list[Table]:
     if not scores:
         return []
     rows = tuple(
-        TableRow(name, (of_score(scores.get(key), rows=address),))
-        for key, name in _CONTAMINATION.items()
+        TableRow(name, (cell_of(results, address, key),)) for key, name in _CONTAMINATION.items()
     )
     share = Table(
         f"iteration_{k}_contamination",
@@ -162,7 +160,7 @@ def _flags(flags: list[Flag], k: int, address: str) -> Table:
 
 
 def flagged_by_benchmark(results: RunReader, k: int) -> str:
-    """Say how many prompts overlap with which evaluation sets, or why that is unknown."""
+    """Return how many prompts overlap with which evaluation sets, or why that is unknown."""
     address = f"contamination/iter{k}"
     score = results.scores(address).get("flagged")
     if score is None or score.value is None:

@@ -23,7 +23,7 @@ _DROPPED = "dropped_"
 
 
 def section(results: RunReader) -> Section:
-    """Return the story of iteration 1; what is not there is named in a sentence."""
+    """Return the section of iteration 1; missing artifacts are named in a sentence."""
     refs = (_IFT, _RANKED, SFT_BASELINE, _EFT, model_ref(1))
     absent = [str(ref) for ref in refs if not results.exists(ref)]
     paragraphs = [
@@ -106,7 +106,7 @@ def _scores(results: RunReader) -> Table | None:
 
 
 def _judging(results: RunReader) -> Table | None:
-    """Return how M0, the SFT baseline and M1 judge human-ranked replies: what EFT taught."""
+    """Return how M0, the SFT baseline and M1 judge human-ranked replies: the effect of EFT."""
     judged = (
         ("M0, evaluation split", Ref(0, Stage.PROBE), "probe/M0"),
         ("SFT, for EFT by construction", _JUDGED, "eft_judgments"),

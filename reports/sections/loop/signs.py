@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.paired import compare
-from core.stages import Ref, Stage, evaluation_ref, model_ref
+from core.stages import Stage, evaluation_ref, model_ref
 from reports.document import number
 from reports.sections.cells import facts_of, seed_of
+from reports.sections.loop.data import chosen_minus_rejected
 from reports.sections.loop.training import curves
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ _TEST_ANSWERS = ("head_to_head", "alpaca_eval")
 
 
 def chosen_log_probability(results: RunReader, k: int) -> str:
-    """Say whether training made the chosen answers less probable, up to the step that was kept.
+    """Return whether training made the chosen answers less probable, up to the kept step.
 
-    Measured against the reference model, which takes out what batch the step happened to see: the
-    logged reward divided by beta.
+    Measured against the reference model, which removes the noise of the batches: the logged reward
+    divided by beta.
     """
     ref = model_ref(k)
     if not results.exists(ref):
@@ -49,18 +50,18 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
     if steps < _LEAST_STEPS:
         return f"{_CHOSEN}: unknown, too few steps; {told}."
     p_value = _trend(curve.values)
-    seen = "seen" if change < 0 and p_value < _LEVEL else "not seen"
+    seen = "detected" if change < 0 and p_value < _LEVEL else "not detected"
     return f"{_CHOSEN}: {seen}; {told} (Kendall's trend test, p = {number(p_value, 3)})."
 
 
 def growing_length(results: RunReader, k: int) -> str:
-    """Say whether the pairs reward length, and whether M_k answers at greater length than before.
+    """Return whether the pairs reward length, and whether the answers of M_k are longer.
 
-    Seen if either difference's 95 % interval lies above 0. Both are paired: chosen and rejected
+    Detected if either difference's 95 % interval lies above 0. Both are paired: chosen and rejected
     answer of a prompt, both models' answers to a test prompt.
     """
     told, seen, measured = [], False, False
-    pairs = _of_pairs(results, k)
+    pairs = chosen_minus_rejected(results, k)
     if pairs.difference is not None:
         told.append(f"chosen answers are {_longer(pairs)} than rejected ones")
         seen, measured = seen or _is_above(pairs), True
@@ -72,11 +73,11 @@ def growing_length(results: RunReader, k: int) -> str:
             break
     if not measured:
         return f"{_LENGTH}: unknown; there are no pairs and no answers to test prompts."
-    return f"{_LENGTH}: {'seen' if seen else 'not seen'}; {'; '.join(told)}."
+    return f"{_LENGTH}: {'detected' if seen else 'not detected'}; {'; '.join(told)}."
 
 
 def self_judge(results: RunReader, k: int) -> str:
-    """Say whether the model's own judge is more generous than the external one beyond chance."""
+    """Return whether the self-judge scores significantly higher than the external judge."""
     address = f"self_judge/iter{k}"
     score = results.scores(address).get("mean_difference")
     if score is None or score.value is None:
@@ -111,13 +112,6 @@ def _trend(values: list[float]) -> float:
     if len(set(values)) == 1:
         return 1.0
     return float(kendalltau(range(len(values)), values).pvalue)
-
-
-def _of_pairs(results: RunReader, k: int) -> Comparison:
-    rows = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
-    chosen = {row.key: float(len(row.chosen)) for row in rows}
-    rejected = {row.key: float(len(row.rejected)) for row in rows}
-    return compare(chosen, rejected, seed=seed_of(results))
 
 
 def _of_models(results: RunReader, k: int, benchmark: str) -> Comparison:

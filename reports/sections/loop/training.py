@@ -68,7 +68,7 @@ class Curve(NamedTuple):
 
     @property
     def first(self) -> float:
-        """Mean of the first quarter: single steps carry the chance of their batch."""
+        """Mean of the first quarter, which averages out the noise of single batches."""
         return sum(self.values[: self.quarter]) / self.quarter
 
     @property
@@ -94,7 +94,7 @@ class Curve(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint and how its answers fared against the previous one's, by validation prompt.
+    """A checkpoint and the verdicts on its answers against the previous one's, by prompt.
 
     `before` is None for the first, which is compared with nothing.
     """
@@ -295,7 +295,7 @@ def _draw_scores(
 
 
 def early_stopping(results: RunReader, k: int) -> Table | None:
-    """Return how each checkpoint fared against the one before; None if none were compared."""
+    """Return each checkpoint's verdicts against the previous one; None if none were compared."""
     ref = model_ref(k)
     found = checkpoints(results, ref)
     if not found:

@@ -12,7 +12,7 @@ from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import INK, Series, legend, series_of
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
-from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label
+from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label, seed_of
 from reports.sections.drawing import Point, draw_rows, drawn_figure, height_of, sentence
 from reports.sections.nlp.scores import (
     MACRO,
@@ -50,7 +50,7 @@ class _Pair(NamedTuple):
 def table(results: RunReader, *, seed: int = 0) -> Table | None:
     """Return, per model, its difference to M0 on the items both have, and a row of p-values.
 
-    Negative is a loss. None if nobody asks for NLP benchmarks, or of one model only.
+    Negative is a loss. None if the benchmarks are not configured, or for one model only.
 
     Args:
         results: the run.
@@ -220,7 +220,7 @@ def figure(results: RunReader) -> Figure | None:
 def _changes(
     results: RunReader, model: str, base: Mapping[str, Mapping[str, float]]
 ) -> list[Point | None]:
-    seed = results.config.seed if results.config is not None else 0
+    seed = seed_of(results)
     found: list[Point | None] = []
     for task, theirs in base.items():
         result = compare(_items(results, f"{model}/nlp/{task}"), theirs, seed=seed)

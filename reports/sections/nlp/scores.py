@@ -97,7 +97,7 @@ def columns_of(results: RunReader, tasks: tuple[str, ...]) -> tuple[Column, ...]
 def table(results: RunReader) -> Table | None:
     """Return a row per model and a column per task, in percent, and the average.
 
-    None if nobody asks for NLP benchmarks and there are no scores of them.
+    None if the benchmarks are neither configured nor scored.
     """
     tasks = tasks_of(results)
     models = models_with_tasks(results, tasks)

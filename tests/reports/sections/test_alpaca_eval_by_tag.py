@@ -27,7 +27,9 @@ def tagged(run: RunBuilder) -> RunBuilder:
 
 
 def test_a_row_per_group_a_column_per_model_and_the_prompts_of_each(tmp_path: Path) -> None:
-    table = breakdowns.category(tagged(RunBuilder(tmp_path).config(evaluation=TAGGED)).open())
+    table = breakdowns.table(
+        tagged(RunBuilder(tmp_path).config(evaluation=TAGGED)).open(), "category"
+    )
     assert table is not None
 
     assert table.columns == ("prompts", "M1", "M2")
@@ -42,7 +44,10 @@ def test_a_row_per_group_a_column_per_model_and_the_prompts_of_each(tmp_path: Pa
 
 def test_complexity_and_length_have_tables_of_their_own(tmp_path: Path) -> None:
     results = tagged(RunBuilder(tmp_path).config(evaluation=TAGGED)).open()
-    complexity, length = breakdowns.complexity(results), breakdowns.length(results)
+    complexity, length = (
+        breakdowns.table(results, "complexity"),
+        breakdowns.table(results, "length"),
+    )
     assert complexity is not None and length is not None
 
     assert [row.label for row in complexity.rows] == ["1-2"]
@@ -55,7 +60,7 @@ def test_complexity_and_length_have_tables_of_their_own(tmp_path: Path) -> None:
 def test_counts_of_other_prompts_do_not_stand_beside_table_6(tmp_path: Path) -> None:
     judge = {"judge": {"backend": "model", "model": "M1"}}
     run = RunBuilder(tmp_path).config(evaluation={**TAGGED, **judge})
-    table = breakdowns.category(tagged(run).open())
+    table = breakdowns.table(tagged(run).open(), "category")
     assert table is not None
 
     assert all(row.cells[0].published is None for row in table.rows)
@@ -64,7 +69,7 @@ def test_counts_of_other_prompts_do_not_stand_beside_table_6(tmp_path: Path) -> 
 
 def test_counts_of_the_805_prompts_stand_beside_table_6(tmp_path: Path) -> None:
     rates = (Score("win_rate", 10.1, 805), score(f"win_rate/category/{SCIENCE}", 9.0, 130))
-    table = breakdowns.category(imported(tmp_path, "humpback-llama2-70b", *rates).open())
+    table = breakdowns.table(imported(tmp_path, "humpback-llama2-70b", *rates).open(), "category")
     assert table is not None
     prompts = table.rows[0].cells[0]
     assert prompts.published is not None
@@ -74,7 +79,7 @@ def test_counts_of_the_805_prompts_stand_beside_table_6(tmp_path: Path) -> None:
 
 
 def test_wanted_tags_that_are_not_there_are_one_row_with_the_reason(tmp_path: Path) -> None:
-    table = breakdowns.category(RunBuilder(tmp_path).config(evaluation=TAGGED).open())
+    table = breakdowns.table(RunBuilder(tmp_path).config(evaluation=TAGGED).open(), "category")
     assert table is not None
 
     assert [row.label for row in table.rows] == ["all"]
@@ -87,6 +92,6 @@ def test_without_tags_there_is_no_breakdown(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path).config(evaluation={"benchmarks": ["alpaca_eval"], "models": ["M1"]})
     results = run.scores("M1/alpaca_eval", score("win_rate", 5.0, 9)).open()
 
-    assert breakdowns.category(results) is None
-    assert breakdowns.complexity(results) is None
-    assert breakdowns.length(results) is None
+    assert breakdowns.table(results, "category") is None
+    assert breakdowns.table(results, "complexity") is None
+    assert breakdowns.table(results, "length") is None

@@ -277,7 +277,7 @@ def test_the_paper_s_rates_do_not_stand_beside_other_prompts_and_fewer_people(
     assert comparable.incomparability_reasons(results, "human") == (
         "the prompts are not the paper's 50",
         "2 prompts are judged, the paper's 50",
-        "2 people judge, in the paper 3",
+        "2 annotators judge, in the paper 3",
     )
     assert {cell.published for cell in cells(human.table(results)).values()} == {None}
 

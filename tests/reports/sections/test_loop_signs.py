@@ -18,25 +18,25 @@ def test_falling_log_probability_of_chosen_answers_is_seen(tmp_path: Path) -> No
     # First quarter −0.1, −0.2, −0.3; last −1.0, −1.1, −1.2: 0.9 of reward are 9 nats at beta 0.1.
     results = trained(RunBuilder(tmp_path), [-0.1 * n for n in range(1, 13)]).open()
     said = signs.chosen_log_probability(results, 2)
-    assert said.startswith("Falling log-probability of chosen answers: seen; ")
+    assert said.startswith("Falling log-probability of chosen answers: detected; ")
     assert "of 12 steps it fell by 9.0 nats per answer, against the reference" in said
     assert "p = 0.000" in said
 
 
 def test_rising_log_probability_and_noise_are_not_the_sign(tmp_path: Path) -> None:
     rising = trained(RunBuilder(tmp_path / "a"), [0.1 * n for n in range(12)]).open()
-    assert ": not seen; " in signs.chosen_log_probability(rising, 2)
+    assert ": not detected; " in signs.chosen_log_probability(rising, 2)
     noise = trained(RunBuilder(tmp_path / "b"), [0.3, -0.5, 0.4, -0.3] * 3).open()
     # Lower in the last quarter than in the first, but no trend.
     said = signs.chosen_log_probability(noise, 2)
-    assert ": not seen; " in said
+    assert ": not detected; " in said
     assert "it fell by" in said
 
 
 def test_steps_after_the_one_that_was_kept_do_not_count(tmp_path: Path) -> None:
     rewards = [0.1 * n for n in range(10)] + [-5.0 * n for n in range(10)]
     results = trained(RunBuilder(tmp_path), rewards, kept=10).open()
-    assert ": not seen; from the first to the last quarter of 10 steps it rose" in (
+    assert ": not detected; from the first to the last quarter of 10 steps it rose" in (
         signs.chosen_log_probability(results, 2)
     )
 
@@ -50,12 +50,14 @@ def test_few_steps_and_no_log_say_nothing(tmp_path: Path) -> None:
     assert "has no preference pairs" in signs.chosen_log_probability(empty, 2)
 
 
-@pytest.mark.parametrize(("longer", "seen"), [(12, "seen"), (0, "not seen"), (-12, "not seen")])
-def test_pairs_that_reward_length_are_seen(tmp_path: Path, longer: int, seen: str) -> None:
+@pytest.mark.parametrize(
+    ("longer", "detected"), [(12, "detected"), (0, "not detected"), (-12, "not detected")]
+)
+def test_pairs_that_reward_length_are_seen(tmp_path: Path, longer: int, detected: str) -> None:
     # Twelve pairs whose chosen answers are longer by 12 characters, give or take one.
     pairs = [ledger(f"c{n}", "pair", "x" * (49 + longer + n % 3), "x" * 50) for n in range(12)]
     said = signs.growing_length(RunBuilder(tmp_path).rows(Ref(2, Stage.PAIRS), pairs).open(), 2)
-    assert said.startswith(f"Growing answer length: {seen}; ")
+    assert said.startswith(f"Growing answer length: {detected}; ")
     assert f"{abs(longer):.1f} characters {'shorter' if longer < 0 else 'longer'}" in said
 
 
@@ -69,7 +71,7 @@ def test_a_model_that_answers_at_greater_length_is_seen(tmp_path: Path) -> None:
         built.rows(evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS), rows)
     # Paired by prompt, all eight differences are 30: far clearer than the answers' own spread.
     assert signs.growing_length(built.open(), 2) == (
-        "Growing answer length: seen; M2 answers head_to_head prompts 30.0 characters longer "
+        "Growing answer length: detected; M2 answers head_to_head prompts 30.0 characters longer "
         "(95 % interval of the difference 30.0 to 30.0, n = 8) than M1."
     )
 
