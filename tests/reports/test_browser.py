@@ -120,7 +120,7 @@ def test_the_page_opens_and_only_its_tables_scroll_sideways(
     visit: Callable[..., Page], size: tuple[int, int], scheme: str
 ) -> None:
     page = visit(size=size, color_scheme=scheme)
-    assert not page.get_by_text("Scripts are off.").is_visible()
+    assert not page.get_by_text("JavaScript is off.").is_visible()
     wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     assert page.evaluate(wide)
     table = page.locator("#t-mt_bench .scroll")
@@ -203,7 +203,7 @@ def test_the_chain_leads_from_a_row_to_the_sources_outside_the_run(
         chain.get_by_text(name, exact=True).last.click()
     source = chain.locator("li.outside", has_text="oasst1.jsonl")
     source.wait_for()
-    assert source.inner_text().endswith("outside source")
+    assert source.inner_text().endswith("external source")
     facts = chain.locator("li", has_text="iter1/ift").last.locator(".facts").first
     shown = facts.inner_text().split("\n")
     assert dict(zip(shown[::2], shown[1::2], strict=True)) == {
@@ -310,7 +310,7 @@ def test_an_address_opens_its_row_and_says_when_the_row_is_not_kept(
 
 def test_without_scripts_everything_but_the_rows_can_be_read(visit: Callable[..., Page]) -> None:
     page = visit(java_script_enabled=False)
-    assert page.get_by_text("Scripts are off.").is_visible()
+    assert page.get_by_text("JavaScript is off.").is_visible()
     assert page.get_by_text("Other base model than the paper’s").is_visible()
     assert drill(page).is_disabled()
     assert (

@@ -76,7 +76,7 @@ def test_under_the_papers_conditions_its_numbers_stand_in_the_cells(tmp_path: Pa
     assert raw.published == Published(9.94, "Table 1")
     assert controlled.published is None  # the paper has none
     assert length.published == Published(1092.0, "mean response length per iteration")
-    assert not any(note.startswith("Published numbers are not") for note in table.notes)
+    assert not any(note.startswith("Not comparable with") for note in table.notes)
     assert not any("(paper)" in r.label for r in table.rows)
 
 
@@ -133,7 +133,7 @@ def test_a_recorded_model_stands_beside_what_was_published_of_it(tmp_path: Path)
     labels = [r.label for r in table.rows]
     assert "Claude 2" not in labels  # it has been measured
     assert "Humpback LLaMa2 70B" in labels
-    assert not any(note.startswith("Published numbers are not") for note in table.notes)
+    assert not any(note.startswith("Not comparable with") for note in table.notes)
     assert any("Judge: weighted_alpaca_eval_gpt4_turbo; reference: gpt4_1106" in n
                for n in table.notes)  # fmt: skip
 

@@ -156,7 +156,7 @@ def test_a_verdict_nobody_was_asked_for_says_so(tmp_path: Path) -> None:
     same = Verdict("q", "q", "M2", "M1", "tie")
     item = matchup(tmp_path, same)["q"]
     assert item.cells == ("prompt q", "tie", "–", "–")
-    assert parts(item)["The judge's reply"].startswith("(nobody was asked")
+    assert parts(item)["The judge's reply"].startswith("(the judge was not called")
 
 
 def test_answers_that_are_not_in_the_run_are_named_as_such(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_published_rates_never_stand_beside_other_prompts(tmp_path: Path) -> Non
     assert table is not None
 
     assert all(cell.published is None for row in table.rows for cell in row.cells)
-    said = [note for note in table.notes if note.startswith("Published numbers are not")]
+    said = [note for note in table.notes if note.startswith("Not comparable with")]
     assert len(said) == 1
     assert "not the paper's 256 test prompts" in said[0]
 

@@ -94,7 +94,7 @@ def test_under_the_papers_conditions_its_numbers_stand_beside(tmp_path: Path) ->
     assert cells[3].published == Published(3.05, "Tables 2 and 10")
     assert cells[11].published == Published(3.83, "Tables 2 and 10")
     assert cells[9].published is None  # the paper does not give the turns
-    assert not any(note.startswith("Published numbers are not") for note in table.notes)
+    assert not any(note.startswith("Not comparable with") for note in table.notes)
 
 
 def test_a_recorded_model_stands_beside_what_was_published_of_it(tmp_path: Path) -> None:
