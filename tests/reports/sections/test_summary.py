@@ -26,7 +26,7 @@ def test_the_summary_counts_what_is_done_failed_and_not_tried(tmp_path: Path) ->
 def test_an_evaluation_without_a_number_is_not_passed_over(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path).config(evaluation=ONLY)
     run.scores("M0/mt_bench", score("overall", None, 0, 16, reason="no judgment has a score"))
-    assert "1 of them gave no number, because nothing could be read" in said(run)
+    assert "1 of them have no score, because no reply could be parsed" in said(run)
     assert "(M0/mt_bench)" in said(run)
 
 
@@ -34,7 +34,7 @@ def test_a_judge_that_is_no_gpt_4_is_named(tmp_path: Path) -> None:
     graded = score("overall", 5.0, 160)
     local = {**ONLY, "judge": {"backend": "model", "model": "M1"}}
     run = RunBuilder(tmp_path / "local").config(evaluation=local).scores("M1/mt_bench", graded)
-    assert "by M1, a model of this machine, not by GPT-4" in said(run)
+    assert "by M1, a local model instead of GPT-4" in said(run)
     run = RunBuilder(tmp_path / "api").config(evaluation=ONLY)
     assert "graded by" not in said(run)  # nobody judged yet
     run.scores("M1/mt_bench", graded)
