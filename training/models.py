@@ -140,7 +140,9 @@ def named_source(run: Run, setting: str, name: str, k: int) -> Source:
         raise ConfigError(message)
     sources = _local_model(run, name)
     (digest,) = sources.values()
-    return Source([], sources, lambda stage: run.engine_at(folder, stage, weights_sha256=digest))
+    return Source(
+        [], sources, lambda stage: run.engines.folder(folder, stage, weights_sha256=digest)
+    )
 
 
 def prompt_writer(run: Run, k: int) -> Source:
@@ -176,7 +178,7 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         judge = _checkpoint_judge(run, job, k) if stopping.enabled else None
         if run.config.launch.config == NONE:
             return train_dpo(job, chosen, judge)
-        return launch.train_dpo(job, chosen, run.config.launch, judge, run.release_engines)
+        return launch.train_dpo(job, chosen, run.config.launch, judge, run.engines.clear)
 
     run.model(
         ref,
@@ -194,8 +196,8 @@ def _checkpoint_judge(run: Run, job: TrainingJob, k: int) -> CheckpointJudge:
     judge = named_source(run, "dpo.early_stopping.judge", stopping.judge, k)
 
     def open_policy(folder: Path) -> Engine:
-        run.forget_engine(folder)
-        return run.engine_at(folder, stage)
+        run.engines.forget(folder)
+        return run.engines.folder(folder, stage)
 
     return CheckpointJudge(
         stopping,

@@ -37,7 +37,7 @@ class Run:
         """Open the run; nothing is loaded."""
         self.config = config
         self.store = Store(config.folder)
-        self._engines = EnginePool(config, self.store)
+        self.engines = EnginePool(config, self.store)
 
     def key(
         self, ref: Ref, inputs: Sequence[Ref], sections: Sequence[str], sources: dict[str, str]
@@ -87,7 +87,7 @@ class Run:
         began = time.monotonic()
         name = _title(ref)
         say(f"{ref}: {name}")
-        self.release_engines()
+        self.engines.clear()  # training needs the memory
         self.store.begin_model(ref, key)
         result = replace(make(), seconds=time.monotonic() - began)
         manifest = self.store.commit_model(ref, key, self.model_folder(ref), result)
@@ -135,19 +135,7 @@ class Run:
 
     def engine(self, model: Ref, stage: Ref) -> Engine:
         """Return the engine of a model artifact; its calls are logged as `stage`'s."""
-        return self._engines.model(model, stage)
-
-    def engine_at(self, folder: Path, stage: Ref, *, weights_sha256: str | None = None) -> Engine:
-        """Return the engine of a model folder; the two used last stay in memory."""
-        return self._engines.folder(folder, stage, weights_sha256=weights_sha256)
-
-    def forget_engine(self, folder: Path) -> None:
-        """Drop an engine whose folder is about to change or be removed."""
-        self._engines.forget(folder)
-
-    def release_engines(self) -> None:
-        """Free every engine: training needs the memory."""
-        self._engines.clear()
+        return self.engines.model(model, stage)
 
     def redo(self, ref: Ref) -> None:
         """Remove an artifact and everything made from it, so that they are made again.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.config import DpoSection
 from core.errors import ConfigError
 from training.launch.command import NONE, launch_file
-from training.plan.memory import Adapters, TrainingSetup
+from training.plan.memory import TrainingSetup
 from training.plan.shapes import Unknown
 
 if TYPE_CHECKING:
@@ -71,13 +71,14 @@ def training_setup(config: Config, section: SftSection | DpoSection, shape: Shap
     )
 
 
-def _adapters(config: Config, shape: Shape) -> Adapters | None:
+def _adapters(config: Config, shape: Shape) -> int:
+    """Return the parameters of the LoRA adapters, 0 without LoRA."""
     if not config.lora.enabled:
-        return None
+        return 0
     modules = config.lora.target_modules
     # "all-linear": every linear layer but the output layer.
     targets = tuple(shape.matrices) if isinstance(modules, str) else modules
-    return Adapters(config.lora.r, targets)
+    return shape.lora_parameters(config.lora.r, targets)
 
 
 class Samplers(NamedTuple):

@@ -17,19 +17,13 @@ _MOMENTS = 2 * _FP32  # Adam's, per trained parameter
 _GATHERED_LAYERS = 2  # FSDP: the layer in use and the next one, fetched meanwhile
 
 
-class Adapters(NamedTuple):
-    """LoRA: the rank and the matrices that get adapters, by the names of `Shape.matrices`."""
-
-    rank: int
-    targets: tuple[str, ...]
-
-
 class TrainingSetup(NamedTuple):
     """How one training stage runs.
 
     `sharded`: weights, gradients and optimiser are divided among the GPUs (FSDP). `rows`: of the
     micro-batch of one GPU, each with `answers` sequences: two in a DPO pair. `second_reference`:
     DPO's reference is another model than the policy it starts from, and is kept in memory too.
+    `adapters`: parameters of LoRA, 0 if the whole model is trained.
     """
 
     gpus: int
@@ -39,7 +33,7 @@ class TrainingSetup(NamedTuple):
     max_length: int
     bf16: bool
     checkpointing: bool
-    adapters: Adapters | None = None
+    adapters: int = 0
     second_reference: bool = False
 
 
@@ -66,13 +60,9 @@ def training_memory(shape: Shape, setup: TrainingSetup) -> Memory:
     policy itself needs nothing. TRL computes logits in tiles, which belong to the reserve.
     """
     shards = setup.gpus if setup.sharded else 1
-    everything = shape.parameters
-    trained = everything
-    if setup.adapters is not None:
-        trained = shape.lora_parameters(setup.adapters.rank, setup.adapters.targets)
-        everything += trained
+    trained = setup.adapters or shape.parameters
     return Memory(
-        weights=_FP32 * everything / shards,
+        weights=_FP32 * (shape.parameters + setup.adapters) / shards,
         gradients=_FP32 * trained / shards,
         optimiser=_MOMENTS * trained / shards,
         copies=_copies(shape, setup),
@@ -97,7 +87,7 @@ def _copies(shape: Shape, setup: TrainingSetup) -> float:
     if not setup.sharded:
         return _BF16 * shape.parameters if setup.bf16 else 0.0
     layers, outer = _GATHERED_LAYERS, 1
-    if setup.adapters is None:
+    if not setup.adapters:
         layers, outer = layers + 1, outer + 1
     return width * (layers * shape.layer_parameters + outer * shape.outer_parameters)
 

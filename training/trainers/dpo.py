@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from transformers import TrainerCallback
-
     from core.config import DpoSection
     from core.records import LedgerRow
     from training.trainers.early_stopping import CheckpointJudge
@@ -189,7 +187,6 @@ def train(
         raise NothingToTrain(
             f"{job.title}: none of {len(pairs)} pairs fits dpo.max_length = {length} tokens"
         )
-    whole = weights.WholeModel(job, every=_judged_every(job))
     reference = _reference_model(job, args)
     trainer = PairTrainer(
         model=policy.model,
@@ -198,9 +195,8 @@ def train(
         train_dataset=_data_set(rows, policy.encoder.end_of_turn, job.work),
         processing_class=policy.tokenizer,
         peft_config=weights.lora_config(job.lora),
-        callbacks=_callbacks(job, judge, whole),
     )
-    whole.trainer = trainer
+    _add_callbacks(trainer, job, judge)
     if shards_weights():
         files = model_files(job.reference or job.policy)
         trainer.precompute_reference(reference, "".join(map(sha256_file, files)))
@@ -238,16 +234,17 @@ def _arguments(job: TrainingJob, *, judged: bool) -> DPOConfig:
     )
 
 
-def _callbacks(
-    job: TrainingJob, judge: CheckpointJudge | None, whole: weights.WholeModel
-) -> list[TrainerCallback]:
-    return [
-        *([whole] if job.pausing or (judge and job.lora.enabled) else []),
-        trl_loop.CompleteMark(),
-        trl_loop.StepLog(job),
-        *([judge.callback()] if judge else []),
-        *([trl_loop.Pause(_judged_every(job))] if job.pausing else []),
-    ]
+def _add_callbacks(trainer: PairTrainer, job: TrainingJob, judge: CheckpointJudge | None) -> None:
+    """Add the callbacks in the order in which they must run."""
+    every = _judged_every(job)
+    if job.pausing or (judge and job.lora.enabled):
+        trainer.add_callback(weights.WholeModel(trainer, job, every=every))
+    trainer.add_callback(trl_loop.CompleteMark())
+    trainer.add_callback(trl_loop.StepLog(job))
+    if judge:
+        trainer.add_callback(judge.callback())
+    if job.pausing:
+        trainer.add_callback(trl_loop.Pause(every))
 
 
 def _data_set(rows: list[dict[str, list[int]]], filler: int, work: Path) -> Dataset:

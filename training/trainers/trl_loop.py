@@ -184,9 +184,7 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
         self._bar: AbstractContextManager[Advance] | None = None
         self._advance: Advance | None = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Drop lines of steps after the checkpoint that training resumes from; open the bar."""
         if not state.is_world_process_zero:
             return
@@ -196,15 +194,10 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
         self._advance = self._bar.__enter__()
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: object,
+        self, args: object, state: TrainerState, *_: object, logs: dict[str, float], **__: object
     ) -> None:
         """Write one step."""
-        if not state.is_world_process_zero or not logs or "loss" not in logs:
+        if not state.is_world_process_zero or "loss" not in logs:
             return
         line = {"step": state.global_step}
         line |= {k: v for k, v in logs.items() if k not in _UNSTABLE}
@@ -223,7 +216,7 @@ class CompleteMark(TrainerCallback):  # type: ignore[misc]
     """Marks a checkpoint complete once all its files are written. Must come before other savers."""
 
     def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+        self, args: TrainingArguments, state: TrainerState, *_: object, **__: object
     ) -> None:
         """Touch the mark in the checkpoint just written, once every process wrote its part."""
         wait_for_all()

@@ -83,10 +83,9 @@ class WholeModel(TrainerCallback):  # type: ignore[misc]
     `trl_loop.CompleteMark`.
     """
 
-    def __init__(self, job: TrainingJob, *, every: int) -> None:
-        """Write every `every` steps; `trainer` is set once there is one."""
-        self.trainer: Trainer | None = None
-        self._job, self._every = job, every
+    def __init__(self, trainer: Trainer, job: TrainingJob, *, every: int) -> None:
+        """Write every `every` steps."""
+        self._trainer, self._job, self._every = trainer, job, every
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, *_: object, **__: object
@@ -94,13 +93,11 @@ class WholeModel(TrainerCallback):  # type: ignore[misc]
         """Write `checkpoint-N/model`."""
         if state.global_step % self._every and state.global_step < state.max_steps:
             return
-        if self.trainer is None:
-            raise RuntimeError("WholeModel was not given its trainer")
-        model = whole_model(self.trainer, self._job)
+        model = whole_model(self._trainer, self._job)
         if model is not None:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE
             dropout = trl_loop.dropout_fields(model.config)
-            tokenizer = self.trainer.processing_class
+            tokenizer = self._trainer.processing_class
             trl_loop.save(model, tokenizer, folder, dtype=torch.float32, dropout=dropout)
 
 

@@ -7,7 +7,7 @@ import pytest
 from core.config import Config, DpoSection, EngineSection, LaunchSection, ModelSection
 from core.plan_config import PlanSection
 from training.plan.costs import Cost, cost_of, total, training_flops
-from training.plan.memory import Adapters, TrainingSetup
+from training.plan.memory import TrainingSetup
 from training.plan.shapes import KNOWN, Unknown
 from training.plan.work import Work
 
@@ -36,8 +36,8 @@ def cost(*work: Work, plan: PlanSection = PLAN, **sections: Any) -> Cost:
     [
         (ALONE, 6),  # 2 forward, 4 backward
         (ALONE._replace(checkpointing=True), 8),  # 2 forward again
-        (ALONE._replace(adapters=Adapters(8, ("q_proj",))), 4),  # no gradients of frozen weights
-        (ALONE._replace(adapters=Adapters(8, ("q_proj",)), checkpointing=True), 6),
+        (ALONE._replace(adapters=1), 4),  # no gradients of frozen weights
+        (ALONE._replace(adapters=1, checkpointing=True), 6),
     ],
 )
 def test_operations_of_training_per_parameter_and_token(

@@ -20,7 +20,7 @@ from core.errors import ConfigError
 from core.plan_config import PlanSection
 from training.plan.fit import Fit, fits
 from training.plan.machine import Processes, Samplers, processes_of, samplers, training_setup
-from training.plan.memory import Adapters, TrainingSetup
+from training.plan.memory import TrainingSetup
 from training.plan.shapes import KNOWN, Unknown
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ def test_a_setup_is_read_from_launch_lora_and_the_stages_section() -> None:
         dpo=DpoSection(micro_batch_size=2, gradient_checkpointing=True, reference="m1"),
         lora=LoraSection(enabled=True, r=8, target_modules=("q_proj",)),
     )
-    adapters = Adapters(8, ("q_proj",))
+    adapters = EIGHT.lora_parameters(8, ("q_proj",))
     assert training_setup(settings, settings.dpo, EIGHT) == TrainingSetup(
         8, True, 2, 2, 2048, True, True, adapters, second_reference=True
     )
     everything = config(lora=LoraSection(enabled=True))
     setup = training_setup(everything, everything.sft, EIGHT)
-    assert setup.adapters == Adapters(16, tuple(EIGHT.matrices))
+    assert setup.adapters == EIGHT.lora_parameters(16, tuple(EIGHT.matrices))
     assert (setup.answers, setup.second_reference) == (1, False)
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from training.plan.memory import (
-    Adapters,
     SamplingMemory,
     TrainingSetup,
     activation_bytes,
@@ -137,7 +136,7 @@ def test_a_reference_of_its_own_is_held_and_the_start_itself_is_not() -> None:
 
 
 def test_adapters_leave_gradients_and_optimiser_to_themselves() -> None:
-    adapters = Adapters(16, ("q_proj", "v_proj"))
+    adapters = EIGHT.lora_parameters(16, ("q_proj", "v_proj"))
     found = training_memory(EIGHT, ALONE._replace(adapters=adapters))
     trained = 32 * 212_992  # tests/training/plan/test_shapes.py
     assert found.gradients == 4 * trained
@@ -146,7 +145,9 @@ def test_adapters_leave_gradients_and_optimiser_to_themselves() -> None:
 
 
 def test_adapters_gather_no_gradients() -> None:
-    found = training_memory(EIGHT, SIXTEEN._replace(adapters=Adapters(16, ("q_proj",))))
+    found = training_memory(
+        EIGHT, SIXTEEN._replace(adapters=EIGHT.lora_parameters(16, ("q_proj",)))
+    )
     # Two layers and the outer parameters: 2 x (2 x 218,112,000 + 1,050,677,248) bytes.
     assert found.copies == 2 * (2 * 218_112_000 + 1_050_677_248)
 
