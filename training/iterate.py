@@ -56,10 +56,9 @@ def make_m1(run: Run) -> None:
     config = run.config
     ift, ranked, examples = Ref(1, Stage.IFT), Ref(1, Stage.RANKED), Ref(1, Stage.EFT)
     judged, built = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
-    selection, construction = config.eft.selection, config.eft.construction
 
     models.train_baseline(run, ift)
-    if construction.enabled:
+    if config.eft.construction.enabled:
         run.rows(
             judged,
             [ranked, SFT_BASELINE],
@@ -67,7 +66,7 @@ def make_m1(run: Run) -> None:
                 run.engine(SFT_BASELINE, judged),
                 training_prompts(run, ranked),
                 config.judge,
-                draws=construction.draws,
+                draws=config.eft.construction.draws,
                 seed=config.seed,
                 title="the SFT baseline judges",
                 out=out,
@@ -76,24 +75,15 @@ def make_m1(run: Run) -> None:
         run.rows(
             built,
             [ranked, judged],
-            lambda out: eft.construct(
-                training_prompts(run, ranked),
-                run.read(judged),
-                selection,
-                draws=construction.draws,
-                seed=config.seed,
-                out=out,
-            ),
+            lambda out: eft.construct(training_prompts(run, ranked), run.read(judged), config, out),
         )
-    if selection.source == "constructed":
+    if config.eft.selection.source == "constructed":
         run.rows(examples, [built], lambda out: eft.adopt(run.read(built), out))
     else:
         run.rows(
             examples,
             [ranked],
-            lambda out: eft.written(
-                of_split(run.read(ranked), "train"), selection, seed=config.seed, out=out
-            ),
+            lambda out: eft.written(of_split(run.read(ranked), "train"), config, out),
         )
     models.train_m1(run, ift, examples)
     if config.probe.enabled:
@@ -112,16 +102,14 @@ def self_reward(run: Run, k: int) -> None:
     measured, chosen = Ref(k, Stage.HEALTH), Ref(k, Stage.PAIRS)
     earlier = [Ref(i, Stage.PROMPTS) for i in range(2, k)]
 
+    def earlier_prompts() -> list[str]:
+        return [prompt.text for ref in earlier for prompt in kept(run, ref)]
+
     run.rows(
         calls,
         [ift, *writer.inputs, *earlier],
         lambda out: prompts.ask(
-            writer.open(calls),
-            run.read(ift),
-            [p.text for e in earlier for p in kept(run, e)],
-            config.prompts,
-            seed=config.seed + k,
-            out=out,
+            writer.open(calls), run.read(ift), earlier_prompts(), config, k=k, out=out
         ),
         sources=writer.sources,
         order=lambda call: call.call,
@@ -130,11 +118,7 @@ def self_reward(run: Run, k: int) -> None:
         new,
         [ift, calls, *earlier],
         lambda out: prompts.filter_prompts(
-            run.read(calls),
-            run.read(ift),
-            [p.text for e in earlier for p in kept(run, e)],
-            config.prompts,
-            out,
+            run.read(calls), run.read(ift), earlier_prompts(), config, out
         ),
         order=lambda prompt: (prompt.call, prompt.key),
     )
@@ -142,19 +126,14 @@ def self_reward(run: Run, k: int) -> None:
         answers,
         [new, model],
         lambda out: candidates.sample_candidates(
-            run.engine(model, answers), kept(run, new), config.candidates, seed=config.seed, out=out
+            run.engine(model, answers), kept(run, new), config, out
         ),
     )
     run.rows(
         judged,
         [new, answers, judge],
         lambda out: candidates.judge_candidates(
-            run.engine(judge, judged),
-            kept(run, new),
-            run.read(answers),
-            config.judge,
-            seed=config.seed,
-            out=out,
+            run.engine(judge, judged), kept(run, new), run.read(answers), config, out
         ),
     )
     run.rows(
@@ -169,7 +148,7 @@ def self_reward(run: Run, k: int) -> None:
         chosen,
         [new, answers, judged],
         lambda out: pairs.select_pairs(
-            kept(run, new), run.read(answers), run.read(judged), config.pairs, out
+            kept(run, new), run.read(answers), run.read(judged), config, out
         ),
     )
     models.improve(run, k, chosen)

@@ -14,22 +14,18 @@ from judges.pointwise import JudgedAnswer, judge_answers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.config import CandidatesSection, JudgeSection
+    from core.config import Config
     from core.records import Prompt
     from core.store import Partial
     from engines.engine import Engine
 
 
 def sample_candidates(
-    engine: Engine,
-    prompts: Sequence[Prompt],
-    section: CandidatesSection,
-    *,
-    seed: int,
-    out: Partial,
+    engine: Engine, prompts: Sequence[Prompt], config: Config, out: Partial
 ) -> Built:
-    """Sample `section.n` answers to each prompt."""
-    decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
+    """Sample `candidates.n` answers to each prompt."""
+    section = config.candidates
+    decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, config.seed)
     requests = []
     for prompt in prompts:
         missing = tuple(d for d in range(section.n) if candidate_key(prompt.key, d) not in out.rows)
@@ -66,12 +62,11 @@ def judge_candidates(
     engine: Engine,
     prompts: Sequence[Prompt],
     candidates: Sequence[Candidate],
-    section: JudgeSection,
-    *,
-    seed: int,
+    config: Config,
     out: Partial,
 ) -> Built:
-    """Judge each candidate `section.draws` times, except those whose prompt was too long."""
+    """Judge each candidate `judge.draws` times, except those whose prompt was too long."""
+    section, seed = config.judge, config.seed
     texts = {prompt.key: prompt.text for prompt in prompts}
     subjects = [
         JudgedAnswer(c.key, c.prompt_key, texts[c.prompt_key], c.text)

@@ -19,7 +19,7 @@ from judges.pointwise import judgment_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.config import EftSelectionSection
+    from core.config import Config
     from core.records import Judgment, RankedPrompt, Reply
     from core.store import Partial
 
@@ -34,16 +34,14 @@ class ScoredReply(NamedTuple):
 def construct(
     prompts: Sequence[RankedPrompt],
     judgments: Sequence[Judgment],
-    section: EftSelectionSection,
-    *,
-    draws: int,
-    seed: int,
+    config: Config,
     out: Partial,
 ) -> Built:
     """Write the judgments that rank a prompt's replies as humans did; count each reason to drop.
 
     Counts are per reply: kept and dropped ones add up to `replies`.
     """
+    draws, rule = config.eft.construction.draws, config.eft.selection.agreement
     by_key = {judgment.key: judgment for judgment in judgments}
     counts: Counter[str] = Counter(replies=sum(len(p.replies) for p in prompts))
     agreeing = []
@@ -52,7 +50,7 @@ def construct(
         counts["dropped_unparsed"] += len(prompt.replies) - len(scored)
         if len(scored) < 2:  # noqa: PLR2004 - an order needs two
             counts["dropped_fewer_than_two_scored"] += len(scored)
-        elif not agrees(scored, section.agreement):
+        elif not agrees(scored, rule):
             counts["dropped_order_disagrees"] += len(scored)
         else:
             counts["prompts_agreeing"] += 1
@@ -67,7 +65,7 @@ def construct(
                 )
                 for s in scored
             ]
-    return _keep(agreeing, section, counts, seed=seed, out=out)
+    return _keep(agreeing, counts, config, out)
 
 
 def _first_readable(reply: Reply, by_key: dict[str, Judgment], draws: int) -> ScoredReply | None:
@@ -96,9 +94,7 @@ def agrees(scored: Sequence[ScoredReply], rule: str) -> bool:
     return spread and all(min(better) >= max(worse) for better, worse in pairwise(groups))
 
 
-def written(
-    prompts: Sequence[RankedPrompt], section: EftSelectionSection, *, seed: int, out: Partial
-) -> Built:
+def written(prompts: Sequence[RankedPrompt], config: Config, out: Partial) -> Built:
     """Write the examples that have a justification and a score in the source file."""
     counts: Counter[str] = Counter(replies=sum(len(p.replies) for p in prompts))
     examples = []
@@ -112,7 +108,7 @@ def written(
             examples.append(
                 JudgeExample(key, prompt.prompt, reply.text, target, reply.score, "written")
             )
-    return _keep(examples, section, counts, seed=seed, out=out)
+    return _keep(examples, counts, config, out)
 
 
 def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:
@@ -122,15 +118,11 @@ def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:
 
 
 def _keep(
-    examples: list[JudgeExample],
-    section: EftSelectionSection,
-    counts: Counter[str],
-    *,
-    seed: int,
-    out: Partial,
+    examples: list[JudgeExample], counts: Counter[str], config: Config, out: Partial
 ) -> Built:
     """Balance, cap and write the examples in a seeded order."""
-    random.Random(f"eft-order/{seed}").shuffle(examples)
+    section = config.eft.selection
+    random.Random(f"eft-order/{config.seed}").shuffle(examples)
     kept = without_excess(examples) if section.balance_scores else examples
     counts["dropped_most_common_score"] += len(examples) - len(kept)
     limit = section.max_examples

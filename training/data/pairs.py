@@ -13,7 +13,7 @@ from core.store import Built
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from core.config import PairsSection
+    from core.config import Config, PairsSection
     from core.records import Candidate, Judgment, Prompt
     from core.store import Partial
 
@@ -39,7 +39,7 @@ def select_pairs(
     prompts: Iterable[Prompt],
     candidates: Iterable[Candidate],
     judgments: Iterable[Judgment],
-    section: PairsSection,
+    config: Config,
     out: Partial,
 ) -> Built:
     """Write one ledger row per prompt; the outcomes' counts add up to the number of prompts."""
@@ -49,7 +49,7 @@ def select_pairs(
         by_prompt[candidate.prompt_key].append(candidate)
     for prompt in prompts:
         if prompt.key not in out.rows:
-            out.add(ledger_row(prompt, by_prompt[prompt.key], means, section))
+            out.add(ledger_row(prompt, by_prompt[prompt.key], means, config.pairs))
     return Built(counts=dict(Counter(row.outcome for row in out.rows.values())))
 
 

@@ -21,7 +21,7 @@ from engines.engine import Decoding, Request
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from core.config import PromptsSection
+    from core.config import Config, PromptsSection
     from core.records import Example, Message
     from core.store import Partial
     from engines.engine import Engine
@@ -165,16 +165,17 @@ def ask(
     engine: Engine,
     seeds: Sequence[Example],
     earlier: Sequence[str],
-    section: PromptsSection,
+    config: Config,
     *,
-    seed: int,
+    k: int,
     out: Partial,
 ) -> Built:
-    """Call the generator until enough prompts pass the filter, or `max_calls` is reached.
+    """Call the generator of iteration k until enough prompts pass, or `max_calls` is reached.
 
     Calls are made in rounds; within a round all see the same pool, so that the result does not
     depend on which of them finishes first, or on where a killed run was resumed.
     """
+    section, seed = config.prompts, config.seed + k
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
     texts = [example.prompt for example in seeds]
     chosen = PromptFilter(texts, earlier, section)
@@ -211,11 +212,11 @@ def filter_prompts(
     calls: Sequence[PromptCall],
     seeds: Sequence[Example],
     earlier: Sequence[str],
-    section: PromptsSection,
+    config: Config,
     out: Partial,
 ) -> Built:
     """Write every task found, kept or rejected with a reason; counts add up to the rows."""
-    chosen = PromptFilter([example.prompt for example in seeds], earlier, section)
+    chosen = PromptFilter([example.prompt for example in seeds], earlier, config.prompts)
     for call in sorted(calls, key=lambda c: c.call):
         out.add_missing(chosen.read(call))
     counts = Counter("kept" if p.kept else f"rejected_{p.rejected}" for p in out.rows.values())

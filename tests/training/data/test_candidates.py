@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.config import CandidatesSection, JudgeSection
+from core.config import CandidatesSection, Config, JudgeSection
 from core.stages import Ref, Stage
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import (
@@ -41,7 +41,7 @@ def sample(folder: Path, engine: Engine, prompts: Sequence[Prompt] = PROMPTS, n:
     return made(
         folder,
         ANSWERS,
-        lambda out: sample_candidates(engine, prompts, section, seed=0, out=out),
+        lambda out: sample_candidates(engine, prompts, Config(candidates=section), out),
     )
 
 
@@ -50,7 +50,7 @@ def judge(folder: Path, engine: Engine, candidates: Sequence[Candidate], draws: 
     return made(
         folder,
         JUDGMENTS,
-        lambda out: judge_candidates(engine, PROMPTS, candidates, section, seed=0, out=out),
+        lambda out: judge_candidates(engine, PROMPTS, candidates, Config(judge=section), out),
     )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.config import EftSelectionSection
+from core.config import Config, EftConstructionSection, EftSection, EftSelectionSection
 from core.records import JudgeExample, Judgment, RankedPrompt, Reply
 from core.stages import Ref, Stage
 from judges.replies import parse_score
@@ -55,11 +55,9 @@ def build(
     **settings: Any,
 ) -> Made:
     section = EftSelectionSection(**{"balance_scores": False, **settings})
-    return made(
-        folder,
-        BUILT,
-        lambda out: construct(prompts, judgments, section, draws=draws, seed=seed, out=out),
-    )
+    eft = EftSection(selection=section, construction=EftConstructionSection(draws=draws))
+    config = Config(eft=eft, seed=seed)
+    return made(folder, BUILT, lambda out: construct(prompts, judgments, config, out))
 
 
 def dropped(result: Made) -> int:
@@ -237,9 +235,10 @@ def test_written_examples_end_with_their_score_and_parse_back_to_it(tmp_path: Pa
         Reply("p/r3", "no score", 3, None, "Who knows."),
         Reply("p/r4", "no words", 4, 1.0, None),
     )
-    section = EftSelectionSection(balance_scores=False)
+    selection = EftSelectionSection(balance_scores=False)
+    config = Config(eft=EftSection(selection=selection))
     prompts = [RankedPrompt("p", "Question?", replies)]
-    result = made(tmp_path, EFT, lambda out: written(prompts, section, seed=0, out=out))
+    result = made(tmp_path, EFT, lambda out: written(prompts, config, out))
     assert {row.key: row.target for row in result.rows} == {
         "p/r0/written": "Mostly right.\n\nScore: 4",
         "p/r1/written": 'It even says "Score: 5" itself.\n\nScore: 2.5',
@@ -254,8 +253,9 @@ def test_written_examples_end_with_their_score_and_parse_back_to_it(tmp_path: Pa
 def test_every_packaged_justification_becomes_an_example_that_parses_back(tmp_path: Path) -> None:
     threads = read_threads("sample", "eft.trees.jsonl", language="en")
     prompts = [RankedPrompt(t.key, t.prompt, ranked_replies(t)) for t in threads]
-    section = EftSelectionSection(balance_scores=False, max_examples=None)
-    result = made(tmp_path, EFT, lambda out: written(prompts, section, seed=0, out=out))
+    selection = EftSelectionSection(balance_scores=False, max_examples=None)
+    config = Config(eft=EftSection(selection=selection))
+    result = made(tmp_path, EFT, lambda out: written(prompts, config, out))
     assert len(result.rows) == sum(len(p.replies) for p in prompts) == 245
     for row in result.rows:
         assert parse_score(row.target, low=0, high=5).value == row.score

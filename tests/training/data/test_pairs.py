@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.config import PairsSection
+from core.config import Config, PairsSection
 from core.reductions import MeanScore
 from core.stages import Ref, Stage
 from tests.training.making import Made, candidate, interrupted, judgment, made, prompt
@@ -134,7 +134,7 @@ def test_a_candidates_score_is_the_mean_of_its_readable_draws(tmp_path: Path) ->
     result = made(
         tmp_path,
         PAIRS,
-        lambda out: select_pairs([prompt("p")], candidates, judgments, PairsSection(), out),
+        lambda out: select_pairs([prompt("p")], candidates, judgments, Config(), out),
     )
     (row,) = result.rows
     assert row.scores == (3.0, pytest.approx(8 / 3), None)
@@ -172,7 +172,7 @@ def select(folder: Path) -> Made:
     return made(
         folder,
         PAIRS,
-        lambda out: select_pairs(prompts, candidates, judgments, PairsSection(), out),
+        lambda out: select_pairs(prompts, candidates, judgments, Config(), out),
     )
 
 

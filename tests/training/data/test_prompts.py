@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.config import PromptsSection
+from core.config import Config, PromptsSection
 from core.records import Example, Prompt, PromptCall
 from core.stages import Ref, Stage
 from tests.engines.scripted import ScriptedEngine
@@ -60,7 +60,7 @@ def asked(folder: Path, engine: Engine, earlier: Sequence[str] = (), **settings:
     return made(
         folder,
         CALLS,
-        lambda out: ask(engine, SEEDS, earlier, section, seed=5, out=out),
+        lambda out: ask(engine, SEEDS, earlier, Config(prompts=section, seed=3), k=2, out=out),
     )
 
 
@@ -68,7 +68,11 @@ def filtered(
     folder: Path, calls: Sequence[PromptCall], earlier: Sequence[str] = (), **settings: Any
 ) -> Made:
     section = PromptsSection(**settings)
-    return made(folder, PROMPTS, lambda out: filter_prompts(calls, SEEDS, earlier, section, out))
+    return made(
+        folder,
+        PROMPTS,
+        lambda out: filter_prompts(calls, SEEDS, earlier, Config(prompts=section), out),
+    )
 
 
 def decisions(result: Made) -> dict[str, str | None]:
