@@ -116,7 +116,7 @@ def test_the_large_configurations_fit_their_machines(path: Path) -> None:
         assert found.fits, found.verdict
 
 
-def test_what_a_plan_reckons_with_is_in_no_artifacts_key() -> None:
+def test_plan_settings_are_in_no_artifact_key() -> None:
     read = {section.partition(".")[0] for spec in SPECS.values() for section in spec.sections}
     assert "plan" not in read
     assert "judge" in read

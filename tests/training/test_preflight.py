@@ -33,7 +33,7 @@ def test_the_shipped_settings_pass(tmp_path: Path) -> None:
         ("dpo.early_stopping.validation=./nowhere.jsonl", "nowhere.jsonl: no such file"),
     ],
 )
-def test_what_a_late_stage_will_need_is_asked_for_before_the_first(
+def test_settings_of_late_stages_are_checked_before_the_first_stage(
     tmp_path: Path, setting: str, words: str
 ) -> None:
     with pytest.raises(SrlmError, match=words):
@@ -52,7 +52,7 @@ def test_a_run_to_m1_does_not_ask_for_what_only_later_iterations_use(tmp_path: P
     check(tmp_path, "prompts.generator=nobody", "ift.language=de", k=1)
 
 
-def test_an_unfinished_redo_is_gone_on_with_and_a_finished_one_done_again(tmp_path: Path) -> None:
+def test_an_unfinished_redo_is_resumed_and_a_finished_one_starts_again(tmp_path: Path) -> None:
     from core.stages import Ref, Stage
     from core.store import Built, Key
 

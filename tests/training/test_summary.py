@@ -134,7 +134,7 @@ def test_the_seed_facts_name_counts_yield_and_parse_rates(tmp_path: Path) -> Non
     ]
 
 
-def test_what_was_not_made_is_a_dash_or_left_out(tmp_path: Path) -> None:
+def test_missing_artifacts_are_a_dash_or_omitted(tmp_path: Path) -> None:
     assert seed_facts(Store(tmp_path)) == [("IFT examples", "–"), ("EFT training examples", "–")]
 
 

@@ -99,7 +99,7 @@ def test_only_the_missing_draws_are_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("draws", [0, 2, 5, 8])
-def test_sampling_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path, draws: int) -> None:
+def test_sampling_that_was_killed_resumes_to_the_same_bytes(tmp_path: Path, draws: int) -> None:
     whole = sample(tmp_path / "whole", ScriptedEngine(answer))
     first = ScriptedEngine(dying_after(draws, answer))
     with pytest.raises(Killed):

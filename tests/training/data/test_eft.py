@@ -211,7 +211,7 @@ def test_at_most_max_examples_are_kept_and_which_follows_the_seed(tmp_path: Path
     assert first.content != other.content
 
 
-def test_a_killed_construction_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_construction_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     prompts = [ranked(f"p{i}", 0, 1) for i in range(6)]
     judgments = [j for p in prompts for j in judge_all(p, 4, 2)]
     whole = build(tmp_path / "whole", prompts, judgments, max_examples=7)

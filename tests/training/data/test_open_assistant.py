@@ -342,7 +342,7 @@ def test_the_real_answer_file_gives_2293_prompts_with_548_ranked_ones() -> None:
     assert sum(len(thread.replies) for thread in threads) == 3032
 
 
-def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+def test_skipped_messages_are_counted_by_reason(tmp_path: Path) -> None:
     messages = [
         {"message_id": "a", "parent_id": None, "text": "Why?", "role": "prompter", "lang": "en"},
         {"message_id": "b", "parent_id": "a", "text": "x", "role": "assistant", "lang": "en",

@@ -190,7 +190,7 @@ def test_the_ledgers_counts_add_up_to_the_prompts(tmp_path: Path) -> None:
     assert sorted(row.key for row in result.rows) == sorted(p.key for p in every_outcome()[0])
 
 
-def test_a_killed_selection_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_selection_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     whole = select(tmp_path / "whole")
     interrupted(tmp_path / "killed", PAIRS, whole.rows[1:4])
     resumed = select(tmp_path / "killed")

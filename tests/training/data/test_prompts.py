@@ -183,7 +183,7 @@ def test_tasks_are_read_from_the_completion_only(tmp_path: Path) -> None:
     assert result.rows == [Prompt("c0/t0", new, None, 0)]
 
 
-def test_examples_said_again_are_rejected_as_similar_to_the_pool(tmp_path: Path) -> None:
+def test_repeated_examples_are_rejected_as_similar_to_the_pool(tmp_path: Path) -> None:
     new = task(random.Random("new"))
     listing = "\n".join(f"Task {i}: {text}" for i, text in enumerate(SEED_TEXTS[:8], start=1))
     result = filtered(tmp_path, [call_of(0, f"{listing}\nTask 9: {new}")])
@@ -315,7 +315,7 @@ def test_the_filter_keeps_what_asking_had_counted(tmp_path: Path) -> None:
     assert prompts.counts["kept"] == 12
 
 
-def test_a_killed_filter_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_filter_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     calls = asked(tmp_path, ScriptedEngine(inventive)).rows
     whole = filtered(tmp_path / "whole", calls)
     interrupted(tmp_path / "killed", PROMPTS, whole.rows[:5])
@@ -388,7 +388,7 @@ def test_the_order_in_which_calls_finish_changes_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("draws", [0, 1, 3, 4, 5, 7])
-def test_asking_that_was_killed_mid_round_goes_on_to_the_same_bytes(
+def test_asking_that_was_killed_mid_round_resumes_to_the_same_bytes(
     tmp_path: Path, draws: int
 ) -> None:
     whole_engine = ScriptedEngine(inventive)

@@ -181,7 +181,7 @@ def test_a_source_without_usable_prompts_is_an_error_that_says_why(tmp_path: Pat
         ranked_of(tmp_path, config("other", path))
 
 
-def test_a_killed_selection_goes_on_to_the_same_bytes(tmp_path: Path, thirty: Path) -> None:
+def test_a_killed_selection_resumes_to_the_same_bytes(tmp_path: Path, thirty: Path) -> None:
     settings = config(thirty, thirty, max_examples=12)
     ift = ift_of(tmp_path / "whole", settings)
     ranked = ranked_of(tmp_path / "whole", settings, ift.rows)

@@ -132,7 +132,7 @@ def test_the_runs_precision_counts_and_not_the_files(
     assert prepare_multi_gpu_env(arguments)["ACCELERATE_MIXED_PRECISION"] == expected
 
 
-def test_a_batch_that_cannot_be_dealt_out_evenly_is_refused_before_training() -> None:
+def test_a_batch_that_cannot_be_split_evenly_is_refused_before_training() -> None:
     uneven = Config(
         launch=LaunchSection(config="fsdp-8"), dpo=DpoSection(batch_size=12, micro_batch_size=1)
     )
@@ -287,7 +287,7 @@ def processes_naming(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_launch_killed_in_an_epoch_goes_on_from_its_checkpoint_to_the_same_losses(
+def test_a_launch_killed_in_an_epoch_resumes_from_its_checkpoint_to_the_same_losses(
     tiny: Path, alone: Path, tmp_path: Path
 ) -> None:
     words = [sys.executable, "-c", _RUN, str(tiny), str(tmp_path)]

@@ -83,7 +83,7 @@ def test_money_is_for_all_gpus_while_a_stage_runs() -> None:
     assert cost(Work(BASE, written=360_000), plan=unpriced).usd is None
 
 
-def test_what_is_not_known_is_said() -> None:
+def test_unknown_inputs_are_named() -> None:
     with pytest.raises(Unknown, match="models/mine"):
         cost(Work("models/mine", read=1.0))
     unstated = PLAN.model_copy(update={"sampling_tokens_per_s": None})

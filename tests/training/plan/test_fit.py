@@ -149,7 +149,7 @@ def test_seventy_billion_do_not_fit_sixteen_gpus_of_80_gb() -> None:
     assert found.verdict == "does not fit: needs 88.9 of 72.0 GB on each GPU"
 
 
-def test_a_batch_that_cannot_be_dealt_out_cannot_run() -> None:
+def test_a_batch_that_cannot_be_split_evenly_cannot_run() -> None:
     found = fit(config(sft=SftSection(micro_batch_size=4)), 0)
     assert not found.fits
     assert found.verdict.startswith(
@@ -157,7 +157,7 @@ def test_a_batch_that_cannot_be_dealt_out_cannot_run() -> None:
     )
 
 
-def test_gpus_that_are_not_there_are_missed() -> None:
+def test_more_gpus_than_plan_gpus_do_not_fit() -> None:
     found = fit(config(plan=PlanSection(gpus=4)), 0)
     assert not found.fits
     assert found.verdict.startswith("needs 8 GPUs, and plan.gpus is 4; ")
@@ -184,7 +184,7 @@ def test_transformers_holds_two_models_and_the_batch_it_is_allowed() -> None:
     assert found.parts.needed == 4 * 8_030_261_248 + 100_000 * 131_072
 
 
-def test_models_that_write_or_judge_are_looked_at_once_each() -> None:
+def test_models_that_write_or_judge_are_listed_once_each() -> None:
     stopping = EarlyStoppingSection(judge="models/Llama-2-7b-chat-hf")
     settings = config(
         prompts=PromptsSection(generator="models/Llama-2-7b-chat-hf"),

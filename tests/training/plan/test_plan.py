@@ -111,14 +111,14 @@ def test_a_killed_row_stage_resumes_after_its_finished_rows(tmp_path: Path, coun
     assert rows_of(config(tmp_path))["iter1/ift"].state == f"resumes after {count} rows"
 
 
-def test_a_row_torn_by_the_kill_is_not_counted(tmp_path: Path) -> None:
+def test_a_row_cut_by_the_kill_is_not_counted(tmp_path: Path) -> None:
     interrupted(tmp_path / "r", Ref(1, Stage.IFT), EXAMPLES[:3])
     path = tmp_path / "r" / "iter1" / "ift.partial.jsonl"
     path.write_bytes(path.read_bytes()[:-4])
     assert rows_of(config(tmp_path))["iter1/ift"].state == "resumes after 2 rows"
 
 
-def test_a_header_torn_by_the_kill_leaves_no_rows(tmp_path: Path) -> None:
+def test_a_header_cut_by_the_kill_leaves_no_rows(tmp_path: Path) -> None:
     folder = tmp_path / "r" / "iter1"
     folder.mkdir(parents=True)
     (folder / "ift.partial.jsonl").write_text('{"key": {"inp')
@@ -132,7 +132,7 @@ def test_killed_training_resumes_from_a_checkpoint_if_there_is_one(tmp_path: Pat
     assert rows_of(config(tmp_path))["iter1/sft"].state == "resumes from a checkpoint"
 
 
-def test_what_the_configuration_leaves_out_is_off(tmp_path: Path) -> None:
+def test_disabled_stages_are_off(tmp_path: Path) -> None:
     without = config(
         tmp_path,
         eft=EftSection(
@@ -203,7 +203,7 @@ def test_without_eft_m1_is_trained_on_no_more_than_the_baseline(tmp_path: Path) 
     assert rows_of(ablation)["iter1/model"].rows == 100
 
 
-def test_the_table_shows_states_and_bounds_as_people_read_them(tmp_path: Path) -> None:
+def test_the_table_shows_states_and_bounds(tmp_path: Path) -> None:
     make_ift(tmp_path)
     settings = bounded(tmp_path)
     console = Console(width=200)

@@ -91,7 +91,7 @@ def test_an_unpriced_judge_is_not_free(paper: Config) -> None:
     assert "Price: unknown; add the model to judges/backends/prices.toml." in text
 
 
-def test_what_cannot_be_reckoned_is_a_question_mark_with_its_reason(paper: Config) -> None:
+def test_unknown_costs_are_question_marks_with_a_reason(paper: Config) -> None:
     unstated = paper.plan.model_copy(update={"sampling_tokens_per_s": None})
     text = " ".join(printed(paper.model_copy(update={"plan": unstated})).split())
     assert "iter2/judgments" in text
@@ -111,7 +111,7 @@ def test_stages_that_are_done_cost_nothing(paper: Config) -> None:
     assert "iter2/candidates" in names
 
 
-def test_a_run_without_gpus_gets_no_reckoning(tmp_path: Path) -> None:
+def test_a_run_without_gpus_gets_no_estimate(tmp_path: Path) -> None:
     quickstart = load_config(ROOT / "configs" / "quickstart.toml", [f"out_dir={tmp_path}"])
     text = printed(quickstart)
     assert "Set plan.gpus to estimate GPU memory" in " ".join(text.split())

@@ -84,7 +84,7 @@ def test_the_best_is_the_strongest_and_of_equals_the_last(chain: list[float], be
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 1 / 3, 0.4, 0.45])
-def test_ground_lost_and_won_back_makes_an_equal_in_spite_of_rounding(rate: float) -> None:
+def test_a_win_rate_and_its_opposite_cancel_out_in_spite_of_rounding(rate: float) -> None:
     # ln(r / (1 - r)) + ln((1 - r) / r) = 0, which floating point misses by some 1e-16.
     assert best_of(strengths([rate, 1 - rate])) == 2
 
@@ -229,7 +229,7 @@ def test_patience_waits_for_so_many_checkpoints_after_the_best(tmp_path: Path, p
     assert best.step == 1
 
 
-def test_a_checkpoint_that_makes_up_the_lost_ground_is_the_best_again(tmp_path: Path) -> None:
+def test_a_checkpoint_as_strong_as_the_best_replaces_it(tmp_path: Path) -> None:
     # Lost by all (-ln 49), then won by all (back to 0): of equals the last.
     run = rig(tmp_path, {1: 3, 2: 2, 3: 3}, patience=2)
     assert [run.save(step) for step in (1, 2, 3)] == [False, False, False]
@@ -278,7 +278,7 @@ def test_a_judge_that_always_prefers_the_first_shown_gives_ties(tmp_path: Path) 
 
 
 @BOTH
-def test_equal_answers_are_a_tie_that_nobody_is_asked_about(tmp_path: Path, prompt: str) -> None:
+def test_equal_answers_are_a_tie_without_asking_the_judge(tmp_path: Path, prompt: str) -> None:
     run = rig(tmp_path, {1: 2, 2: 2}, prompt=prompt)
     run.save(1)
     run.save(2)
@@ -406,7 +406,7 @@ def test_a_kill_at_any_draw_changes_nothing_and_repeats_nothing(
     assert Counter(first.asked) + Counter(second.asked) == Counter(whole.asked)
 
 
-def test_a_torn_last_line_costs_only_its_own_answer(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_costs_only_its_own_answer(tmp_path: Path) -> None:
     first = rig(tmp_path, {1: 1, 2: 2})
     first.save(1)
     path = tmp_path / "checkpoints.jsonl"

@@ -236,7 +236,7 @@ def test_judging_rows_hold_the_rubric_and_end_in_a_readable_score() -> None:
     assert parse_score(row.response, low=0, high=5).value == 1.0
 
 
-def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
+def test_a_killed_training_resumes_from_its_checkpoint_to_the_same_weights(
     tiny: Path, tmp_path: Path
 ) -> None:
     section = SECTION.model_copy(update={"epochs": 4, "checkpoint_steps": 3, "dropout": 0.2})
