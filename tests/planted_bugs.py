@@ -150,16 +150,12 @@ def any_number_of_failed_requests_is_accepted(right: Any, *args: Any, **named: A
     return None
 
 
-@plant(
-    "judges.backends.openai_protocol:trouble", noticed_by="test_each_error_status_means_one_thing"
-)
+@plant("engines.remote.transport:trouble", noticed_by="test_each_error_status_means_one_thing")
 def a_429_is_a_verdict_of_failure_at_once(right: Any, status: int, *rest: Any) -> Any:
     return "failed" if status == 429 else right(status, *rest)
 
 
-@plant(
-    "judges.backends.openai_protocol:trouble", noticed_by="test_each_error_status_means_one_thing"
-)
+@plant("engines.remote.transport:trouble", noticed_by="test_each_error_status_means_one_thing")
 def server_errors_are_not_tried_again(right: Any, status: int, *rest: Any) -> Any:
     return "failed" if status >= 500 else right(status, *rest)
 
@@ -495,7 +491,7 @@ def a_context_too_long_for_the_window_loses_its_end(right: Any, pair: Any, windo
 
 
 @plant(
-    "evaluation.alpaca_eval.files:require_one_table",
+    "evaluation.alpaca_eval.files:require_one_source",
     noticed_by="test_scores.py::test_judges_are_never_mixed_in_one_table",
 )
 def two_annotators_are_mixed_in_one_table(right: Any, *args: Any) -> None:
@@ -532,7 +528,7 @@ def the_length_controls_bootstrap_is_not_seeded(right: Any, *args: Any, **named:
 
 
 @plant(
-    "evaluation.alpaca_eval.win_rate:win_rate",
+    "evaluation.alpaca_eval.scores:win_rate",
     noticed_by="test_a_missing_preference_lowers_n_and_is_no_loss",
 )
 def a_comparison_without_a_preference_is_lost(right: Any, annotations: Any, **rest: Any) -> Any:

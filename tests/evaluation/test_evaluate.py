@@ -24,8 +24,6 @@ from tests import loop
 from tests.conftest import ROOT
 from tests.loop import evaluation_in
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def copy(evaluated: Path, tmp_path: Path) -> Path:

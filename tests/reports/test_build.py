@@ -17,8 +17,6 @@ from reports.scores import read_scores
 from tests import loop
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.slow
-
 
 def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return loop.main("reports", *arguments)

@@ -30,7 +30,6 @@ def by_id(scores: ScoresFile) -> dict[str, Metric]:
     return {metric.id: metric for metric in scores.metrics}
 
 
-@pytest.mark.slow
 def test_every_number_with_items_is_their_mean(scores: ScoresFile) -> None:
     checked = set()
     for metric in scores.metrics:
@@ -44,7 +43,6 @@ def test_every_number_with_items_is_their_mean(scores: ScoresFile) -> None:
     assert {"head_to_head", "alpaca_eval", "nlp", "agreement"} <= checked
 
 
-@pytest.mark.slow
 def test_what_the_configuration_wants_and_is_not_there_has_a_reason(copy: Path) -> None:
     Store(copy).remove([evaluation_ref("M1/nlp/piqa", Stage.SCORES)])
     (copy / "eval" / "outcomes.json").write_text('{"failed": {"M1/nlp/piqa": "disk on fire"}}')
@@ -55,7 +53,6 @@ def test_what_the_configuration_wants_and_is_not_there_has_a_reason(copy: Path) 
     assert found["M0/nlp/piqa/acc_norm"].value is not None
 
 
-@pytest.mark.slow
 def test_a_number_that_is_not_the_mean_of_its_items_is_refused(copy: Path) -> None:
     path = copy / "eval" / "M1" / "nlp" / "piqa" / "items.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines() if line]
@@ -74,7 +71,6 @@ def test_a_number_that_is_not_the_mean_of_its_items_is_refused(copy: Path) -> No
         collect(RunReader(copy))
 
 
-@pytest.mark.slow
 def test_conditions_name_judge_prompts_and_shots_but_not_what_is_compared(
     scores: ScoresFile,
 ) -> None:
@@ -94,7 +90,6 @@ def test_conditions_name_judge_prompts_and_shots_but_not_what_is_compared(
     assert not [name for name in matchup if name.startswith(("iter", "eval/"))]
 
 
-@pytest.mark.slow
 def test_a_scores_file_survives_the_way_to_disk_and_back(
     scores: ScoresFile, tmp_path: Path
 ) -> None:

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 import typer.main
 
@@ -49,7 +48,6 @@ def test_commands_have_the_options_they_had() -> None:
     assert golden.differences(expected()["options"], options()) == []
 
 
-@pytest.mark.slow
 def test_a_run_has_the_addresses_keys_and_inputs_it_had(evaluated: Path) -> None:
     found = kept_of(evaluated / "smoke")["artifacts"]
     # Through JSON, because a recording is read from a file: tuples are lists there.

@@ -18,8 +18,6 @@ from tests.conftest import ROOT
 from training.iterate import iterate
 from training.run import open_run
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def copy(smoke_run: Path, tmp_path: Path) -> Path:

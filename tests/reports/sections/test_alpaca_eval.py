@@ -3,8 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from core.reader import RunReader
 from core.records import Generation, Score
 from core.stages import Stage, evaluation_ref
@@ -182,7 +180,6 @@ def test_without_interest_and_without_scores_there_is_no_table(tmp_path: Path) -
     assert alpaca_eval.table(RunBuilder(tmp_path).open()) is None
 
 
-@pytest.mark.slow
 def test_the_real_recorded_files_print_their_published_win_rates(
     tmp_path: Path, shared: Path
 ) -> None:

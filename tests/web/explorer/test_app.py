@@ -59,7 +59,6 @@ def test_every_page_can_be_reached_and_nothing_is_written(tmp_path: Path) -> Non
     assert "form" in shown and not shown & {"iframe", "img", "object", "embed", "style"}
 
 
-@pytest.mark.slow
 def test_a_real_run_with_its_evaluation_can_be_read(evaluated: Path) -> None:
     with Source(evaluated / "smoke") as source:
         pages = crawl(reader(source), most=300)
