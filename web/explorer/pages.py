@@ -267,7 +267,6 @@ def answer_card(model: str, row: Generation, ref: Ref) -> Card:
 
 def judge_text(judge: str, row: Judgment) -> Text:
     """Return a judge's reply under its score, or under why it has none."""
-    score = f"score {number(row.score)}"
-    reason = f"no score: {spaced(str(row.unparsed))}"
-    outcome = score if row.score is not None else reason
+    reason = "" if row.unparsed == "no_score" else f" ({spaced(str(row.unparsed))})"
+    outcome = f"score {number(row.score)}" if row.score is not None else f"no score{reason}"
     return Text(f"{judge}, reply {row.draw + 1}: {outcome}", row.reply)

@@ -81,14 +81,11 @@ def _parameters(view: View) -> list[Parameter]:
     for found in view.filters:
         values = tuple(found.options)
         optional[found.name] = (Literal[values], values[0])
-    return [
-        Parameter("request", kind, annotation=Request),
-        *(Parameter(name, kind, annotation=needed[name]) for name in needed),
-        *(
-            Parameter(name, kind, annotation=annotation, default=default)
-            for name, (annotation, default) in optional.items()
-        ),
-    ]
+    parameters = [Parameter("request", kind, annotation=Request)]
+    parameters += [Parameter(name, kind, annotation=of) for name, of in needed.items()]
+    for name, (of, default) in optional.items():
+        parameters.append(Parameter(name, kind, annotation=of, default=default))
+    return parameters
 
 
 def _addresses(source: Source, view: View) -> list[str]:

@@ -146,12 +146,8 @@ class Source:
 
     def facts(self, ref: Ref, columns: str) -> Found:
         """Return columns of the index for an artifact's rows in the file's order."""
-
-        def look() -> list[Any]:
-            sql = f"SELECT {columns} FROM rows WHERE artifact = ? ORDER BY id"  # noqa: S608 - the caller's own words
-            return self.index.query(sql, (self.index.number(ref),))
-
-        return self._guarded(ref, look)
+        sql = f"SELECT {columns} FROM rows WHERE artifact = ? ORDER BY id"  # noqa: S608 - our own words
+        return self._guarded(ref, lambda: self.index.query(sql, (self.index.number(ref),)))
 
     def _guarded(self, ref: Ref, look: Callable[[], list[Any]]) -> Found:
         if (why := self.run.why_missing(ref)) is not None:

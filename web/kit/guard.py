@@ -62,18 +62,11 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        refused = refusal(scope, self._hosts)
-        body = await _body(scope, receive, self._most) if refused is None else None
-        if refused is None and body is None:
-            kilobytes = f"{self._most / 1024:g} kB"
-            refused = PlainTextResponse(
-                f"larger than {kilobytes}", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            )
-        if refused is not None or body is None:
-            answer = refused or PlainTextResponse("", HTTPStatus.BAD_REQUEST)
-            await answer(scope, receive, send_guarded)
-            return
-        await self._app(scope, _replayed(body, receive), send_guarded)
+        body = refusal(scope, self._hosts) or await _body(scope, receive, self._most)
+        if isinstance(body, bytes):
+            await self._app(scope, _replayed(body, receive), send_guarded)
+        else:
+            await body(scope, receive, send_guarded)
 
 
 def refusal(scope: Scope, hosts: Collection[str] | None) -> PlainTextResponse | None:
@@ -114,20 +107,22 @@ def _name(host: str) -> str:
     return (name if colon and port.isdecimal() else host).lower()
 
 
-async def _body(scope: Scope, receive: Receive, most: int) -> bytes | None:
-    """Read the whole body; None if it is larger than allowed."""
+async def _body(scope: Scope, receive: Receive, most: int) -> bytes | PlainTextResponse:
+    """Read the whole body; the response that refuses it if it is larger than allowed."""
+    message = f"larger than {most / 1024:g} kB"
+    too_large = PlainTextResponse(message, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     declared = Headers(scope=scope).get("content-length", "0")
     if not declared.isdecimal() or int(declared) > most:
-        return None
+        return too_large
     found: bytes = b""
     while True:
-        message = await receive()
-        if message["type"] != "http.request":  # the browser disconnected
+        part = await receive()
+        if part["type"] != "http.request":  # the browser disconnected
             return found
-        found += message.get("body", b"")
+        found += part.get("body", b"")
         if len(found) > most:
-            return None
-        if not message.get("more_body", False):
+            return too_large
+        if not part.get("more_body", False):
             return found
 
 

@@ -107,9 +107,7 @@ def test_texts_are_markdown_or_raw_as_the_address_says(client: TestClient) -> No
         ("/static/../app.py", "there are /"),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(
-    client: TestClient, address: str, said: str
-) -> None:
+def test_a_404_names_what_exists(client: TestClient, address: str, said: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 404
     assert said in answer.text.replace("&#39;", "'")
@@ -131,7 +129,7 @@ def test_what_is_not_there_is_answered_with_what_is(
         "/search?q=" + "x" * 301,
     ],
 )
-def test_a_question_out_of_bounds_is_refused(client: TestClient, address: str) -> None:
+def test_a_query_out_of_bounds_is_refused(client: TestClient, address: str) -> None:
     assert client.get(address).status_code == 422
 
 

@@ -95,7 +95,7 @@ def visit(browser: Browser, serving: dict[str, str]) -> Iterator[Callable[..., P
 
 
 @pytest.mark.parametrize("at", range(len(HOSTILE)))
-def test_hostile_words_do_nothing_and_change_nothing_around_them(
+def test_hostile_text_runs_nothing_and_does_not_change_the_page(
     visit: Callable[..., Page], at: int
 ) -> None:
     key = f"{at}\"'><script>/{HOSTILE[at][:20]}"
@@ -158,7 +158,7 @@ def test_an_address_points_at_a_candidate(visit: Callable[..., Page]) -> None:
     page.locator("article:target", has_text="Whales").wait_for()
 
 
-def test_a_dark_room_gets_dark_pages(visit: Callable[..., Page]) -> None:
+def test_pages_follow_the_dark_colour_scheme(visit: Callable[..., Page]) -> None:
     shades = {}
     for scheme in ("light", "dark"):
         page = visit("made", "/", color_scheme=scheme)

@@ -42,7 +42,7 @@ def test_rows_are_found_by_key_outcome_order_and_page(tmp_path: Path) -> None:
         assert [row.key for row in index.select_keys(PROMPTS, ["c4", "zz", "c0"])] == ["c4", "c0"]
 
 
-def test_an_artifact_made_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_rebuilt_artifact_is_indexed_again(tmp_path: Path) -> None:
     store = made(tmp_path, prompt(0))
     with opened(store) as index:
         assert index.outcomes(PROMPTS) == {"kept": 1}

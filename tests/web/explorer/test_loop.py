@@ -74,7 +74,7 @@ def test_a_pairs_line_has_its_scores_gap_and_lengths(client: TestClient) -> None
     ]
 
 
-def test_a_prompts_page_tells_its_whole_story(client: TestClient) -> None:
+def test_a_prompts_page_has_its_call_candidates_judgments_and_pair(client: TestClient) -> None:
     page = client.get("/iteration/2/prompt?key=c0/t0").text
     told = [
         "Name a <strong>fish</strong>.",
@@ -83,7 +83,7 @@ def test_a_prompts_page_tells_its_whole_story(client: TestClient) -> None:
         "A trout, of the river kind.",
         "The run&#39;s judge, reply 1: score 5",
         "Right and complete, and long enough. Score: 5",
-        "The run&#39;s judge, reply 2: no score: no score",
+        "The run&#39;s judge, reply 2: no score<",
         "The run&#39;s judge: 1 (1 of 2 read)",  # the mean of the one reply that could be read
         "The external judge: 4 (1 of 1 read)",
         "The mean scores are 3 apart.",

@@ -58,7 +58,7 @@ def test_the_trigram_index_changes_nothing_but_time(opened: Source) -> None:
     assert sum(map(len, scanned.values())) > len(QUERIES)
 
 
-def test_the_trigrams_are_what_finds(opened: Source) -> None:
+def test_the_trigram_index_is_used(opened: Source) -> None:
     opened.search.start()
     opened.search.wait()
     opened.index.write("DELETE FROM texts WHERE id = (SELECT id FROM rows WHERE key = 't6')")
@@ -89,9 +89,7 @@ def test_what_is_finished_later_is_found_and_indexed_too(opened: Source) -> None
     assert keys(opened)("spoon again") == ["late/a0"]
 
 
-def test_more_hits_than_are_listed_are_said_to_be_more(
-    opened: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cut_list_of_hits_says_so(opened: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "MOST_HITS", 2)
     found = opened.search.find("a")
     assert (len(found.hits), found.cut) == (2, True)

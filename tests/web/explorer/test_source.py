@@ -24,7 +24,7 @@ def test_what_finishes_while_the_explorer_runs_is_shown(tmp_path: Path) -> None:
         assert "The mean scores are 3 apart." in client.get("/iteration/2/prompt?key=c0/t0").text
 
 
-def test_a_damaged_manifest_is_a_reason_and_no_failure_of_the_server(tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_shown_as_a_reason(tmp_path: Path) -> None:
     folder = made_run(tmp_path / "made")
     (folder / "iter2" / "pairs.manifest.json").write_text("{")
     with Source(folder) as source:

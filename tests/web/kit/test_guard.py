@@ -101,7 +101,7 @@ def test_a_body_in_parts_without_a_length_is_counted(client: TestClient) -> None
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "9" * 400])
-def test_a_length_that_is_none_is_refused(client: TestClient, length: str) -> None:
+def test_an_invalid_content_length_is_refused(client: TestClient, length: str) -> None:
     said = client.post("/echo", content=b"", headers={"content-length": length})
     assert said.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 

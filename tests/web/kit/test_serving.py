@@ -28,7 +28,7 @@ def test_an_address_that_others_reach_is_warned_of(capsys: pytest.CaptureFixture
         assert "can be reached from other machines" in capsys.readouterr().err
 
 
-def test_a_taken_port_or_a_strange_host_is_said_in_one_line() -> None:
+def test_a_taken_port_or_an_unknown_host_is_a_one_line_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

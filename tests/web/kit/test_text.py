@@ -73,7 +73,7 @@ def test_hostile_text_is_shown_and_does_nothing(hostile: str, shown: str) -> Non
     assert as_html(hostile) == shown
 
 
-def test_links_lead_away_without_telling_from_where() -> None:
+def test_external_links_send_no_referrer() -> None:
     found = Tags(as_html("[x](https://example.org)")).found
     assert found[1] == (
         "a",

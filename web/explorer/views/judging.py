@@ -58,7 +58,12 @@ def self_judge(source: Source, query: ui.Query) -> ui.Listing:
         if key in external
     ]
     reversed_ = _reversed(source, k, {row.key: row.external for row in both})
-    chosen = [row for row in both if _is_wanted(row, query.show, reversed_)]
+    wanted = {
+        "apart": lambda row: row.difference is not None and abs(row.difference) >= _APART,
+        "reversed": lambda row: row.key in reversed_,
+        "unparsed": lambda row: row.difference is None,
+    }.get(query.show, lambda _: True)
+    chosen = [row for row in both if wanted(row)]
     chosen.sort(key=lambda row: (row.difference is None, -abs(row.difference or 0.0)))
     shown = ui.on_page(chosen, query.page)
     answers = source.of_keys(Ref(k, Stage.CANDIDATES), [row.key for row in shown])
@@ -76,15 +81,6 @@ def self_judge(source: Source, query: ui.Query) -> ui.Listing:
         page=query.page,
         filters=(BOTH_SHOW.select(query),),
     )
-
-
-def _is_wanted(row: _Both, wanted: str, reversed_: set[str]) -> bool:
-    found = {
-        "apart": row.difference is not None and abs(row.difference) >= _APART,
-        "reversed": row.key in reversed_,
-        "unparsed": row.difference is None,
-    }
-    return found.get(wanted, True)
 
 
 def _reversed(source: Source, k: int, external: dict[str, float | None]) -> set[str]:

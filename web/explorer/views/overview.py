@@ -132,13 +132,11 @@ def _models(source: Source) -> ui.Table:
     rows: list[Cells] = []
     for name in filter(is_model_name, names):  # imported results are of models no run has made
         ref = named_model(name)
-        why = source.run.why_missing(ref)
-        if why is not None:
-            rows.append((name, why))
-            continue
         manifest = source.run.known_manifest(ref)
-        finished = manifest.finished_at if manifest is not None else ""
-        rows.append((ui.Link(name, ui.artifact_link(ref)), finished))
+        if manifest is None:
+            rows.append((name, str(source.run.why_missing(ref))))
+        else:
+            rows.append((ui.Link(name, ui.artifact_link(ref)), manifest.finished_at))
     return ui.Table("Models", ("model", "finished, or why it is missing"), tuple(rows))
 
 
