@@ -15,7 +15,7 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _PRODUCT = "core|engines|judges|training|evaluation|web|reports|benchmarks|tests|tools|configs|data"
 _PATH = re.compile(
     rf"(?<![\w/.-])((?:{_PRODUCT}|docs)/"
-    r"(?:[\w./-]*?\w\.(?:py|md|toml|json|yaml|txt|js|jinja)\b|(?:\w+/)+))"
+    r"(?:[\w./-]*?\w\.(?:py|md|toml|json|yaml|txt|js|jinja|j2)\b|(?:\w+/)+))"
 )
 
 
