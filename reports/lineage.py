@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.benchmarks import Subject
 from core.errors import StaleArtifact
 from core.hashing import short
 from core.stages import SPECS, Ref
@@ -35,21 +36,22 @@ def verified(store: Store, *, rehash: bool = False) -> dict[str, Artifact]:
     for address, manifest in manifests.items():
         for name, digest in manifest.key.inputs.items():
             if Ref.parse(name) is not None:
-                _check_input(address, name, digest, manifests)
+                _check_input(refs[address], name, digest, manifests)
     return {address: _shown(store, refs[address], found) for address, found in manifests.items()}
 
 
-def _check_input(address: str, name: str, digest: str, manifests: Mapping[str, Manifest]) -> None:
+def _check_input(ref: Ref, name: str, digest: str, manifests: Mapping[str, Manifest]) -> None:
+    subject = Subject.parse(ref.address)
     again = "run `make train-iter` and `make eval-all` with the run's configuration and --redo"
-    if address.startswith("eval/human/"):
+    if subject is not None and subject.facts.by_people:
         again = "run `srlm-eval human-results` with --run and the run's folder"
     if name not in manifests:
-        message = f"{address} was made from {name}, which is no longer there; {again}"
+        message = f"{ref} was made from {name}, which is no longer there; {again}"
         raise StaleArtifact(message)
     now = manifests[name].sha256
     if now != digest:
         message = (
-            f"{address} was made from another {name} (sha256 was {short(digest)}, is "
+            f"{ref} was made from another {name} (sha256 was {short(digest)}, is "
             f"{short(now)}), so its numbers do not belong to what lies there now; {again}"
         )
         raise StaleArtifact(message)

@@ -12,13 +12,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.benchmarks import Subject
 from core.errors import ConfigError, StaleArtifact
 from core.hashing import sha256_file, sha256_json, sha256_text, short
 from core.jsonl import encode
 from core.making import make_rows
 from core.records import ItemScore
 from core.run_lock import locked
-from core.stages import Stage, evaluation_ref
+from core.stages import Stage
 from core.store import Built, Key, Store
 from evaluation.human import judge_agreement, statistics
 from evaluation.human.study import read_study, study_folders
@@ -53,7 +54,7 @@ class StudyResults(NamedTuple):
 
     def ref(self, stage: Stage) -> Ref:
         """Return the artifact of these results."""
-        return evaluation_ref(f"human/{'-'.join(self.study.models)}", stage)
+        return Subject("human", self.study.models).ref(stage)
 
 
 def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> StudyResults:
@@ -112,7 +113,7 @@ def refresh(run: Path) -> list[StudyFolder]:
     for folder in study_folders(run):
         study = read_study(folder)
         if study.kind == "comparison":
-            ref = evaluation_ref(f"human/{'-'.join(study.models)}", Stage.ITEMS)
+            ref = Subject("human", study.models).ref(Stage.ITEMS)
             store = Store(run)
             known = store.manifest(ref).facts if store.exists(ref) else {}
             write_results(folder, known.get("left_out", ()))
@@ -202,12 +203,12 @@ def _make_or_replace(store: Store, ref: Ref, key: Key, make: Callable[[Partial],
 def _verdicts_ref(store: Store, study: StudyInfo) -> Ref | None:
     """Return the head-to-head verdicts on two models, in whichever order the run compared them."""
     a, b = study.models
-    refs = [evaluation_ref(f"head_to_head/{x}-{y}", Stage.VERDICTS) for x, y in ((a, b), (b, a))]
+    refs = [Subject("head_to_head", pair).ref(Stage.VERDICTS) for pair in ((a, b), (b, a))]
     return next((ref for ref in refs if store.exists(ref)), None)
 
 
 def _answers_refs(study: StudyInfo) -> list[Ref]:
-    return [evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS) for model in study.models]
+    return [Subject("head_to_head", (m,)).ref(Stage.ANSWERS) for m in study.models]
 
 
 def _same_answers(store: Store, study: StudyInfo) -> set[str]:

@@ -221,9 +221,7 @@ def _published_note(beside: Mapping[str, PublishedNumbers]) -> tuple[str, ...]:
 
 def nlp_tasks(results: RunReader, model: str) -> list[str]:
     """Return the tasks a model has items of: in the configuration's order, then others by name."""
-    wanted = results.config.evaluation.nlp.tasks if results.config is not None else ()
-    found = sorted(p.name for p in (results.folder / "eval" / model / "nlp").glob("*"))
-    names = (*wanted, *(name for name in found if name not in wanted))
+    names = results.parts("nlp")
     return [n for n in names if results.exists(evaluation_ref(f"{model}/nlp/{n}", Stage.ITEMS))]
 
 
