@@ -144,15 +144,15 @@ def _lines(rows: Sequence[TableRow], marks: _Marks, source: str) -> list[str]:
 def _cell(cell: Cell, marks: _Marks, source: str) -> str:
     """Return a cell: the number, and below it in small type interval, counts and published one.
 
-    `source` is said once below the table, and not in every cell.
+    `source` is printed once below the table, not in every cell.
     """
-    said = words(cell)
-    main = _wrapped(said.main) if cell.text is not None else escape(said.main)
-    if said.reason and said.main == MISSING:
-        main += marks.of(said.reason)
-    small = [said.interval, said.counts]
-    if said.published:
-        theirs = said.published.removesuffix(f" ({source})") if source else said.published
+    wording = words(cell)
+    main = _wrapped(wording.main) if cell.text is not None else escape(wording.main)
+    if wording.reason and wording.main == MISSING:
+        main += marks.of(wording.reason)
+    small = [wording.interval, wording.counts]
+    if wording.published:
+        theirs = wording.published.removesuffix(f" ({source})") if source else wording.published
         small.append(f"published {theirs}")
     lines = [f"{{\\scriptsize {escape(part)}}}" for part in small if part]
     return _stacked([main, *lines]) if lines else main

@@ -78,11 +78,11 @@ def _line(cells: list[str]) -> str:
 
 def _cell(cell: Cell) -> str:
     """Return a cell: value, interval and counts, then the published number on a line of its own."""
-    said = words(cell)
-    brackets = "; ".join(part for part in (said.counts, escape(said.reason)) if part)
-    parts = [escape(said.main), said.interval, f"({brackets})" if brackets else ""]
+    wording = words(cell)
+    brackets = "; ".join(part for part in (wording.counts, escape(wording.reason)) if part)
+    parts = [escape(wording.main), wording.interval, f"({brackets})" if brackets else ""]
     line = " ".join(part for part in parts if part)
-    beside = f"<br>published: {escape(said.published)}" if said.published else ""
+    beside = f"<br>published: {escape(wording.published)}" if wording.published else ""
     return line + beside
 
 

@@ -32,7 +32,7 @@ def incomparability_reasons(results: RunReader, benchmark: str) -> tuple[str, ..
     Args:
         results: the run.
         benchmark: head_to_head, alpaca_eval, mt_bench, nlp (all tasks), nlp/TASK, agreement, human,
-            or "lengths" (AlpacaEval's answers, whatever the judge said of them).
+            or "lengths" (AlpacaEval's answers, whatever their judgments).
     """
     config = results.config
     if config is None:

@@ -113,8 +113,8 @@ def head_to_head_prompts(results: RunReader, config: Config) -> Iterator[str]:
     """Yield differences in the prompts: at least one, as the paper's are not public."""
     section = config.evaluation.head_to_head
     file = PurePosixPath(section.prompts).name
-    said = "are the packaged sample" if section.prompts == "sample" else f"are those of {file}"
-    yield f"the prompts {said}, not the paper's {SIZES.head_to_head_prompts} test prompts"
+    wording = "are the packaged sample" if section.prompts == "sample" else f"are those of {file}"
+    yield f"the prompts {wording}, not the paper's {SIZES.head_to_head_prompts} test prompts"
     if section.prompt != "alpaca_eval":
         yield f"the judge's prompt is {section.prompt}, the paper's AlpacaEval's ranking prompt"
     scores = [results.scores(f"head_to_head/{a}-{b}").get("win") for a, b in results.matchups]

@@ -115,22 +115,22 @@ def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Ce
 
 def _reading_rows(results: RunReader, model: str) -> Iterator[TableRow]:
     address = f"{model}/agreement"
-    for reading, said in _READINGS.items():
+    for reading, wording in _READINGS.items():
         names = {key: f"{key}/{reading}" for key in METRICS}
-        yield TableRow(f"{label(model)}: {said}", _of_detail(results, address, names))
+        yield TableRow(f"{label(model)}: {wording}", _of_detail(results, address, names))
 
 
 def _baseline_rows(results: RunReader, models: list[str]) -> Iterator[TableRow]:
     """Yield each baseline once where it is the same for all models: it does not read scores."""
-    for name, said in _BASELINES.items():
+    for name, wording in _BASELINES.items():
         names = dict.fromkeys(METRICS, name)
         found = {model: _of_detail(results, f"{model}/agreement", names) for model in models}
         values = {tuple(cell.value for cell in cells) for cells in found.values()}
         if name != "shuffled" and len(values) == 1:
-            yield TableRow(said, found[models[0]])
+            yield TableRow(wording, found[models[0]])
             continue
         for model, cells in found.items():
-            yield TableRow(f"{label(model)}: {said}", cells)
+            yield TableRow(f"{label(model)}: {wording}", cells)
 
 
 def _of_detail(results: RunReader, address: str, names: dict[str, str]) -> tuple[Cell, ...]:

@@ -146,8 +146,8 @@ def _offset(at: int, count: int) -> float:
 
 def sentence(name: str, labels: Sequence[str], points: Sequence[Point | None]) -> str:
     """Describe one series as text; labels without a point are left out."""
-    said = [f"{label} {p}" for label, p in zip(labels, points, strict=True) if p is not None]
-    return f"{name}: {'; '.join(said)}." if said else f"{name}: nothing measured."
+    wording = [f"{label} {p}" for label, p in zip(labels, points, strict=True) if p is not None]
+    return f"{name}: {'; '.join(wording)}." if wording else f"{name}: nothing measured."
 
 
 class Bar(NamedTuple):

@@ -20,7 +20,7 @@ from reports.sections.cells import (
     versus,
 )
 from reports.sections.drawing import bar_of, stacked
-from reports.sections.items import NONE, Part, excerpt, group, said
+from reports.sections.items import NONE, Part, excerpt, group, text_or_note
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ def _compared(
     left, right = shown_name(verdict.a), shown_name(verdict.b)
     parts = [
         ("Prompt", prompt),
-        (f"{left}'s answer", said(a.text) if a is not None else "(not in this run)"),
-        (f"{right}'s answer", said(b.text) if b is not None else "(not in this run)"),
+        (f"{left}'s answer", text_or_note(a.text) if a is not None else "(not in this run)"),
+        (f"{right}'s answer", text_or_note(b.text) if b is not None else "(not in this run)"),
     ]
     singles = []
     for order, first in (("ab", left), ("ba", right)):
@@ -176,7 +176,7 @@ def _compared(
 
 def _ordered_words(verdict: Verdict, first: str) -> Part:
     words = verdict.replies[0] if verdict.replies else ""
-    return f"The judge's reply, {first} shown first ({_winner(verdict)})", said(words)
+    return f"The judge's reply, {first} shown first ({_winner(verdict)})", text_or_note(words)
 
 
 def _winner(verdict: Verdict) -> str:

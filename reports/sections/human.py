@@ -12,7 +12,7 @@ from reports.published.published import SIZES, of_paper, rows_of
 from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed, versus
 from reports.sections.drawing import bar_of, stacked
 from reports.sections.head_to_head import COLUMNS
-from reports.sections.items import NONE, excerpt, group, said
+from reports.sections.items import NONE, excerpt, group, text_or_note
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -176,17 +176,17 @@ def _study_words(results: RunReader, a: str, b: str) -> str:
     if not scores or manifest is None:
         return f"{name}: {results.why_absent(address) or 'no results'}."
     who = len(manifest.facts["annotators"])
-    said = (
+    wording = (
         f"{name}: {who} {'person' if who == 1 else 'people'}, blind, {manifest.counts['votes']} "
         f"votes; {manifest.counts['complete']} of {manifest.rows} items are judged by all."
     )
     if left_out := manifest.facts["left_out"]:
-        said += f" Left out: {', '.join(left_out)}."
+        wording += f" Left out: {', '.join(left_out)}."
     ties = scores["tie"].detail or {}
     if count := ties.get("no_majority"):
-        said += f" Without a majority, and counted as ties: {count}"
-        said += f" (three-way splits: {ties['three_way']})."
-    return said
+        wording += f" Without a majority, and counted as ties: {count}"
+        wording += f" (three-way splits: {ties['three_way']})."
+    return wording
 
 
 def _counts(results: RunReader, address: str) -> list[Cell]:
@@ -275,8 +275,8 @@ def _judged(row: ItemScore, names: Mapping[str, str], compared: str | None) -> I
     counts = [str(sum(vote["choice"] == side for vote in cast)) for side in ("A", "tie", "B")]
     parts = [
         ("Prompt", row.item),
-        (f"{names['A']}'s answer", said(ours)),
-        (f"{names['B']}'s answer", said(theirs)),
+        (f"{names['A']}'s answer", text_or_note(ours)),
+        (f"{names['B']}'s answer", text_or_note(theirs)),
         *((_heading(vote, names), _comment(vote)) for vote in cast),
     ]
     links = [Link("The judge on the same prompt", compared, row.key)] if compared else []

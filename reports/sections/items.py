@@ -82,7 +82,7 @@ def points(value: float | None) -> str:
     return NONE if value is None else number(value)
 
 
-def said(text: str) -> str:
+def text_or_note(text: str) -> str:
     """Return a text, or a note that it is empty or white space only."""
     return text if text.strip() else "(nothing)" if not text else f"(white space only) {text!r}"
 
@@ -112,5 +112,5 @@ def words_of(judged: Judged | None, who: str = "The judge") -> list[Part]:
             if reply.score is not None
             else f"no score: {reply.unparsed}"
         )
-        parts.append((f"{who}'s reply{draw} ({score})", said(reply.reply)))
+        parts.append((f"{who}'s reply{draw} ({score})", text_or_note(reply.reply)))
     return parts

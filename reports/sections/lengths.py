@@ -133,8 +133,8 @@ def figure(results: RunReader) -> Figure | None:
     models = [results.models[at] for at in kept]
     names, joined = [shown_name(model) for model in models], are_iterations(models)
     title = "Length of the answers"
-    said = [sentence(f"{series.name}, characters", names, points) for series, points in drawn]
-    description = "Mean characters per answer. " + " ".join(said)
+    wording = [sentence(f"{series.name}, characters", names, points) for series, points in drawn]
+    description = "Mean characters per answer. " + " ".join(wording)
     notes = (
         "Mean characters; lines are 95 % intervals. Answers cut by evaluation.generation's token "
         "limit count with the length they were cut to.",

@@ -11,7 +11,7 @@ from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import cell_of, counted, failures_since, label, listed, models_of
 from reports.sections.drawing import Point, draw_rows, drawn_figure, height_of, point_of, sentence
-from reports.sections.items import group, points, said
+from reports.sections.items import group, points, text_or_note
 from reports.sections.section import of_models, section_of
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _graded(row: TurnJudgment) -> Item:
     cells = (str(row.question_id), str(row.turn), str(row.draw + 1), row.category, score)
     parts = (
         (f"What the judge was shown ({row.judge_prompt})", row.user_prompt),
-        (f"The judge's reply ({row.judge})", said(row.reply)),
+        (f"The judge's reply ({row.judge})", text_or_note(row.reply)),
     )
     return Item(row.key, cells, parts)
 

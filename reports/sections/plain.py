@@ -9,7 +9,7 @@ from core.stages import Stage
 from reports.document import Item, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.sections.cells import cell_of, failures_since, label, models_of
-from reports.sections.items import group, said
+from reports.sections.items import group, text_or_note
 from reports.sections.section import of_models, section_of
 
 if TYPE_CHECKING:
@@ -46,21 +46,12 @@ def plain_section(benchmark: str, columns: Mapping[str, str], *notes: str) -> Re
         )
 
     def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
-        subject = Subject(benchmark, (model,))
-        ref = subject.ref(Stage.ITEMS)
-        if not results.exists(ref):
-            return None
+        ref = Subject(benchmark, (model,)).ref(Stage.ITEMS)
         found: list[ItemScore] = results.rows(ref)
         metrics = tuple(dict.fromkeys(name for row in found for name in row.metrics))
-        return group(
-            subject.address,
-            f"{facts.title}, {shown_name(model)}",
-            ("item", *(columns.get(name, name) for name in metrics)),
-            found,
-            lambda row: _item(row, metrics),
-            most=most,
-            artifact=ref,
-        )
+        columns_shown = ("item", *(columns.get(name, name) for name in metrics))
+        title = f"{facts.title}, {shown_name(model)}"
+        return group(results, ref, title, columns_shown, lambda row: _item(row, metrics), most=most)
 
     return section_of(benchmark, facts.title, tables=(table,), rows=of_models(rows))
 
@@ -71,5 +62,5 @@ def _item(row: ItemScore, metrics: tuple[str, ...]) -> Item:
     parts = []
     for name, value in row.detail.items():
         lines = [f"{k}: {v}" for k, v in value.items()] if isinstance(value, dict) else [str(value)]
-        parts.append((name, said("\n".join(lines))))
+        parts.append((name, text_or_note("\n".join(lines))))
     return Item(row.key, cells, tuple(parts))

@@ -40,24 +40,24 @@ def _coverage(results: RunReader) -> list[str]:
     everything = results.subjects()
     done = [one for one in everything if results.scores(one.address)]
     failed = {one.address: results.failure(one.address) for one in everything if one not in done}
-    said = [f"{len(done)} of {len(everything)} evaluations are done."]
+    wording = [f"{len(done)} of {len(everything)} evaluations are done."]
     empty = [one.address for one in done if _is_empty(results, one)]
     if empty:
-        said.append(
+        wording.append(
             f"{len(empty)} of them have no score, because no reply could be parsed or compared "
             f"({', '.join(empty)}); the tables give the reasons."
         )
     broken = [f"{address} ({why})" for address, why in failed.items() if why is not None]
     if broken:
-        said.append(f"Failed: {'; '.join(broken)}.")
+        wording.append(f"Failed: {'; '.join(broken)}.")
     untried: dict[str, int] = {}
     for one in everything:
         if one not in done and failed[one.address] is None:
             untried[one.benchmark] = untried.get(one.benchmark, 0) + 1
     if untried:
         named = ", ".join(f"{_TITLES[name]} {count}" for name, count in untried.items())
-        said.append(f"Not measured yet: {named}. The tables give the reasons.")
-    return [" ".join(said)]
+        wording.append(f"Not measured yet: {named}. The tables give the reasons.")
+    return [" ".join(wording)]
 
 
 def _is_empty(results: RunReader, one: Subject) -> bool:

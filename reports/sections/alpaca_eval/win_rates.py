@@ -22,7 +22,7 @@ from reports.published.comparable import PublishedNumbers
 from reports.published.published import PAPER, SIZES, rows_of
 from reports.sections.cells import EMPTY, cell_of, failures_since, label, listed, models_of
 from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentence
-from reports.sections.items import excerpt, group, points, said
+from reports.sections.items import excerpt, group, points, text_or_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,8 +151,8 @@ def _variants(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
         if score is None or score.value is None or not score.detail:
             continue
         by_variant.setdefault(str(score.detail.get("variant")), []).append(label(model))
-        if said := score.detail.get("note"):
-            remarks.append(f"{label(model)}, length control: {said}.")
+        if wording := score.detail.get("note"):
+            remarks.append(f"{label(model)}, length control: {wording}.")
     for variant, names in by_variant.items():
         what = f" ({_VARIANTS[variant]})" if variant in _VARIANTS else ""
         yield f"Length control of {listed(names)}: variant {variant}{what}."
@@ -194,8 +194,8 @@ def figure(results: RunReader) -> Figure | None:
     names = [shown_name(model) for model in models]
     counts = [_count(found[model].get("win_rate")) for model in models]
     title = "AlpacaEval 2.0: win rate against the reference"
-    said = [sentence(f"{series.name} win rate in %", names, points) for series, points in drawn]
-    description = " ".join(said)
+    wording = [sentence(f"{series.name} win rate in %", names, points) for series, points in drawn]
+    description = " ".join(wording)
     return drawn_figure(
         "alpaca_eval",
         title,
@@ -244,8 +244,8 @@ def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
 def _annotated(row: Annotation) -> Item:
     parts = [
         ("Instruction", row.instruction),
-        (f"{row.generator_2}'s answer", said(row.output_2)),
-        (f"The reference's answer ({row.generator_1})", said(row.output_1)),
+        (f"{row.generator_2}'s answer", text_or_note(row.output_2)),
+        (f"The reference's answer ({row.generator_1})", text_or_note(row.output_1)),
         ("Presentation order", _presentation(row)),
         ("The judge's reply", _completion(row.raw_completion)),
     ]
@@ -285,4 +285,4 @@ def _completion(raw: str) -> str:
     if not raw:
         return "(not asked)"
     found = read_completion(raw)
-    return str(found._replace(text=said(found.text)))
+    return str(found._replace(text=text_or_note(found.text)))

@@ -21,7 +21,7 @@ from reports.sections.items import (
     judged_by_subject,
     key_order,
     points,
-    said,
+    text_or_note,
     words_of,
 )
 
@@ -150,13 +150,13 @@ def _prompts(results: RunReader, k: int, most: int) -> RowGroup | None:
 
 def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
     kept = "kept" if row.kept else f"rejected: {str(row.rejected).replace('_', ' ')}"
-    parts = [("Prompt", said(row.text))]
+    parts = [("Prompt", text_or_note(row.text))]
     if row.similar_to is not None:
         parts.append(("Too similar to", row.similar_to))
     if call is not None:
         examples = "\n\n".join(f"{at}. {text}" for at, text in enumerate(call.examples, start=1))
         parts += [
-            ("The generation call: its output", said(call.text)),
+            ("The generation call: its output", text_or_note(call.text)),
             ("The generation call: its few-shot examples", examples),
         ]
     links = (Link("Its outcome", f"pairs/iter{k}", row.key),) if row.kept else ()
@@ -188,7 +188,7 @@ def _candidate(
     k: int,
 ) -> Item:
     prompt = texts.get(row.prompt_key, row.prompt_key)
-    parts = [("Prompt", prompt), (_answer_head(row), said(row.text)), *words_of(judged)]
+    parts = [("Prompt", prompt), (_answer_head(row), text_or_note(row.text)), *words_of(judged)]
     mean = judged.shown if judged is not None else "not judged"
     links = [Link("The prompt", f"prompts/iter{k}", row.prompt_key)]
     if pair is not None:
@@ -235,8 +235,8 @@ def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
     parts: list[Part] = [("Prompt", row.prompt)]
     if row.chosen is not None and row.rejected is not None:
         parts += [
-            (f"Chosen (score {points(row.chosen_score)})", said(row.chosen)),
-            (f"Rejected (score {points(row.rejected_score)})", said(row.rejected)),
+            (f"Chosen (score {points(row.chosen_score)})", text_or_note(row.chosen)),
+            (f"Rejected (score {points(row.rejected_score)})", text_or_note(row.rejected)),
         ]
     links = [Link("The prompt and its generation call", f"prompts/iter{k}", row.key)]
     for candidate in candidates:

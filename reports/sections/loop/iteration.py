@@ -58,22 +58,24 @@ def _summary(results: RunReader, k: int) -> str:
     """Return one paragraph on what was made so far."""
     prompts = results.rows(Ref(k, Stage.PROMPTS))
     kept = sum(row.kept for row in prompts)
-    said = [f"{_writer(results, k)} wrote {len(prompts)} prompts, of which {kept} were kept."]
+    wording = [f"{_writer(results, k)} wrote {len(prompts)} prompts, of which {kept} were kept."]
     if answers := results.rows(Ref(k, Stage.CANDIDATES)):
-        said.append(f"M{k - 1} answered them with {len(answers)} candidates.")
+        wording.append(f"M{k - 1} answered them with {len(answers)} candidates.")
     if judged := results.rows(Ref(k, Stage.JUDGMENTS)):
         read = sum(row.score is not None for row in judged)
-        said.append(f"{_judge(results, k)} judged them in {len(judged)} replies, {read} readable.")
+        wording.append(
+            f"{_judge(results, k)} judged them in {len(judged)} replies, {read} readable."
+        )
     if results.exists(Ref(k, Stage.PAIRS)):
         ledger = results.rows(Ref(k, Stage.PAIRS))
         pairs = sum(row.outcome == "pair" for row in ledger)
-        said.append(f"{pairs} of {len(ledger)} prompts gave a preference pair.")
+        wording.append(f"{pairs} of {len(ledger)} prompts gave a preference pair.")
     facts = facts_of(results, model_ref(k))
     if "kept_step" in facts:
-        said.append(f"M{k} is step {facts['kept_step']} of {facts['steps']} of DPO on them.")
+        wording.append(f"M{k} is step {facts['kept_step']} of {facts['steps']} of DPO on them.")
     elif facts:
-        said.append(f"M{k} was trained for {facts.get('steps')} steps without preference pairs.")
-    return " ".join(said)
+        wording.append(f"M{k} was trained for {facts.get('steps')} steps without preference pairs.")
+    return " ".join(wording)
 
 
 def _missing(results: RunReader, k: int) -> list[str]:

@@ -16,7 +16,7 @@ from reports.sections.items import (
     group,
     judged_by_subject,
     points,
-    said,
+    text_or_note,
     words_of,
 )
 
@@ -228,8 +228,8 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
         if means[0] is not None and means[1] is not None:
             difference = means[0] - means[1]
         parts = [
-            ("Prompt", said(prompt)),
-            ("Answer", said(answer.text) if answer is not None else "(not in this run)"),
+            ("Prompt", text_or_note(prompt)),
+            ("Answer", text_or_note(answer.text) if answer is not None else "(not in this run)"),
             *words_of(both.own, f"M{k - 1}"),
             *words_of(both.external, "The external judge"),
         ]

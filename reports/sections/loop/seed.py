@@ -94,14 +94,14 @@ def _scores(results: RunReader) -> Table | None:
     points = Counter(round(example.score) for example in examples)
     named = {f"score {point}": points[point] for point in sorted(points)}
     sources = Counter(example.source for example in examples)
-    said = ", ".join(f"{source} {n}" for source, n in sorted(sources.items()))
+    wording = ", ".join(f"{source} {n}" for source, n in sorted(sources.items()))
     return Table(
         "iteration_1_eft_scores",
         "Scores of the EFT examples",
         "score",
         ("examples", "% of all"),
         counted(named, "examples in all"),
-        notes=(f"Sources of the judge's replies: {said}.",),
+        notes=(f"Sources of the judge's replies: {wording}.",),
     )
 
 
@@ -135,7 +135,7 @@ def _judging_cells(judgments: list[Judgment], group: str) -> tuple[Cell, ...]:
         low, high = (100 * end for end in interval)
         share = Point(100 * len(scores) / len(judgments), low, high, len(judgments))
     reasons = Counter(words(j.unparsed) for j in judgments if j.unparsed is not None)
-    said = ", ".join(f"{reason} {n}" for reason, n in sorted(reasons.items()))
+    wording = ", ".join(f"{reason} {n}" for reason, n in sorted(reasons.items()))
     readable = of_point(share, "no judgments")
     unread = len(judgments) - len(scores)
     mean = (
@@ -143,7 +143,7 @@ def _judging_cells(judgments: list[Judgment], group: str) -> tuple[Cell, ...]:
         if scores
         else Cell(reason="no reply could be read", n=0, missing=unread, rows=group)
     )
-    return readable, mean, Cell(text=said or "none")
+    return readable, mean, Cell(text=wording or "none")
 
 
 def _probe_gaps(results: RunReader) -> list[str]:

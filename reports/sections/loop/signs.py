@@ -86,7 +86,7 @@ def self_judge(results: RunReader, k: int) -> str:
         )
         return f"Self-judge against the external judge: unknown; {why}."
     value, beyond = score.value, _side(score.low, score.high)
-    said = {
+    wording = {
         1: f"more generous than the external judge, beyond chance: by {number(value)} points",
         -1: f"stricter than the external judge, beyond chance: by {number(-value)} points",
         0: "neither more generous nor stricter than the external judge beyond chance: a "
@@ -96,7 +96,7 @@ def self_judge(results: RunReader, k: int) -> str:
     if score.low is not None and score.high is not None:
         interval = f"95 % interval {number(score.low)} to {number(score.high)}, "
     missing = f", {score.missing} without a score by one of them" if score.missing else ""
-    return f"M{k - 1} as its own judge is {said} ({interval}{score.n} answers{missing})."
+    return f"M{k - 1} as its own judge is {wording} ({interval}{score.n} answers{missing})."
 
 
 def _side(low: float | None, high: float | None) -> int:

@@ -218,10 +218,10 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
         counted[roles.get(key, "other")][place] += 1
     title = f"Mean self-assigned scores of the answers of M{k - 1}"
     whole = Counter({at: sum(rows[at] for rows in counted.values()) for at in range(len(bins))})
-    said = ", ".join(f"{number(bins[at], 1)}: {n}" for at, n in sorted(whole.items()) if n)
+    wording = ", ".join(f"{number(bins[at], 1)}: {n}" for at, n in sorted(whole.items()) if n)
     average = sum(scored.values()) / len(scored)
     description = (
-        f"Candidates by mean score, to the nearest half point: {said}. "
+        f"Candidates by mean score, to the nearest half point: {wording}. "
         f"Mean {number(average)} (n = {len(scored)}, {len(means) - len(scored)} without a score)."
     )
     return drawn_figure(
@@ -234,14 +234,14 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
 
 
 def _described(found: Mapping[str, Curve], panels: Sequence[_Panel]) -> str:
-    said = []
+    wording = []
     for panel in panels:
         for name, label, _ in panel.lines:
             if name in found:
                 what = f"{panel.title}, {label}" if label else panel.title
                 curve = found[name]
-                said.append(f"{what}: {number(curve.first, 3)} to {number(curve.last, 3)}")
-    return f"From the first to the last quarter of the steps: {'; '.join(said)}."
+                wording.append(f"{what}: {number(curve.first, 3)} to {number(curve.last, 3)}")
+    return f"From the first to the last quarter of the steps: {'; '.join(wording)}."
 
 
 def _draw_panels(

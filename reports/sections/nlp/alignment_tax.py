@@ -204,8 +204,8 @@ def figure(results: RunReader) -> Figure | None:
     drawn = [(looks[m], [changes[m][at] for at in kept]) for m in models]
     title = "NLP benchmarks: change against M0 (alignment tax)"
     names = [tasks[at] for at in kept]
-    said = " ".join(sentence(series.name, names, points) for series, points in drawn)
-    description = f"Change against M0 in percentage points; negative is a loss. {said}"
+    wording = " ".join(sentence(series.name, names, points) for series, points in drawn)
+    description = f"Change against M0 in percentage points; negative is a loss. {wording}"
     return drawn_figure(
         "alignment_tax",
         title,

@@ -11,7 +11,7 @@ from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import cell_of, failures_since, is_asked_for, label, listed
-from reports.sections.items import Part, group, said
+from reports.sections.items import Part, group, text_or_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,15 +191,15 @@ def _metrics_note(results: RunReader, columns: tuple[Column, ...]) -> str:
         details = [s.detail or {} for scores in found for s in scores.values()]
         for count in {d["shots"] for d in details if d.get("shots")}:
             shots.setdefault(count, []).append(TITLES.get(column.task, column.task))
-    said = "".join(
+    wording = "".join(
         f" {count} examples: {listed(list(dict.fromkeys(names)))};"
         for count, names in sorted(shots.items())
     )
     macro = " MMLU micro is over all items, macro the mean over subjects (the paper's)."
     return (
-        f"lm-eval's metrics: {metrics or 'none measured yet'}.{said.rstrip(';')}"
-        f"{'.' if said else ''}{macro if any(c.task == MMLU for c in columns) else ''} The paper "
-        "states neither metrics nor examples; these follow its Llama 2 row."
+        f"lm-eval's metrics: {metrics or 'none measured yet'}.{wording.rstrip(';')}"
+        f"{'.' if wording else ''}{macro if any(c.task == MMLU for c in columns) else ''} The "
+        "paper states neither metrics nor examples; these follow its Llama 2 row."
     )
 
 
@@ -271,10 +271,12 @@ def _choices(detail: dict[str, Any]) -> list[Part]:
 
 
 def _generated(detail: dict[str, Any]) -> list[Part]:
-    parts = [("Generated text", said(str(detail.get("text", ""))))]
+    parts = [("Generated text", text_or_note(str(detail.get("text", ""))))]
     predictions = detail.get("prediction")
     if isinstance(predictions, dict):
-        parts += [(f"Read as ({name})", said(str(text))) for name, text in predictions.items()]
+        parts += [
+            (f"Read as ({name})", text_or_note(str(text))) for name, text in predictions.items()
+        ]
     target = detail.get("target", "")
     wanted = "\n".join(map(str, target)) if isinstance(target, list | tuple) else str(target)
     return [*parts, ("Right answer", wanted)]

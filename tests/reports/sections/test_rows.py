@@ -18,7 +18,7 @@ from core.records import (
 )
 from core.stages import Ref, Stage, evaluation_ref
 from reports.sections import groups
-from reports.sections.items import excerpt, key_order, said
+from reports.sections.items import excerpt, key_order, text_or_note
 from tests.reports.runs import RunBuilder
 from tests.reports.trained import ledger
 
@@ -278,7 +278,7 @@ def test_every_row_of_a_real_run_has_a_cell_per_column(smoke_run: Path) -> None:
     [("", "(nothing)"), ("\n\n", "(white space only) '\\n\\n'"), (" a ", " a ")],
 )
 def test_empty_words_are_said_to_be_empty(text: str, shown: str) -> None:
-    assert said(text) == shown
+    assert text_or_note(text) == shown
 
 
 def test_an_excerpt_is_one_line_and_marked_where_it_is_cut() -> None:
