@@ -1,9 +1,9 @@
-"""The engine over servers with the OpenAI protocol: vLLM's own, or what speaks like it.
+"""The engine over servers with the OpenAI protocol: vLLM's, or a compatible one.
 
 Prompts are rendered here, with the tokenizer of the model's folder, and sent as token ids to
 /v1/completions, each draw with its own seed: the same prompts and seeds as with `kind = "vllm"`.
-Replies are read as token ids where the server gives them (vLLM does), else as text. Scores use
-vLLM's `prompt_logprobs`; a server without it can sample but not score, and says so when asked.
+Replies are read as token ids where the server returns them (vLLM does), else as text. Scores use
+vLLM's `prompt_logprobs`; with a server without it, sampling works and scoring is an error.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from engines.engine import Continuation, Decoding, Finish, Request
     from engines.prompting import Pair
 
-# What a server would otherwise take from the model's generation_config.json.
+# Overrides the server's defaults from the model's generation_config.json.
 _NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
 class OpenAIEngine:
-    """A model folder served elsewhere. `close` stops the server if this engine started it."""
+    """A model folder served by one or more servers. `close` stops a server that it started."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class OpenAIEngine:
         weights_sha256: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        """Read the tokenizer; ask the servers, or one that is started now, what they serve.
+        """Read the tokenizer; check what the servers serve, or start one.
 
         Raises:
-            ConfigError: the command that starts a server names no program.
-            ModelError: the folder cannot be used, a server does not answer, or serves another
+            ConfigError: the program of engine.serve_command does not exist.
+            ModelError: the folder cannot be used, or a server does not answer or serves another
                 model; the message says how to start one.
         """
         self._facts = FolderFacts(
@@ -58,19 +58,19 @@ class OpenAIEngine:
         urls = [self._server.url] if self._server else section.base_urls
         self._servers = Servers(urls, section)
         try:
-            self._model, who = self._recognise(folder, section.served_model)
+            self._model, kind = self._identify(folder, section.served_model)
         except BaseException:
             self.close()
             raise
-        self.fingerprint = f"openai/{who}/{section.dtype}/{self._facts.digest}"
+        self.fingerprint = f"openai/{kind}/{section.dtype}/{self._facts.digest}"
 
     def close(self) -> None:
-        """Stop the server that this engine started, if any; a second time does nothing."""
+        """Stop the server that this engine started, if any; calling it again has no effect."""
         if self._server is not None:
             self._server.close()
 
-    def _recognise(self, folder: Path, served_model: str | None) -> tuple[str, str]:
-        """Return the model's name on the servers and what kind of servers they are."""
+    def _identify(self, folder: Path, served_model: str | None) -> tuple[str, str]:
+        """Return the model's name on the servers, and their kind and version."""
         name = (served_model or "").replace("{weights}", short(self._facts.digest))
         kinds = {}
         for url in self._servers.urls:
@@ -90,7 +90,7 @@ class OpenAIEngine:
         """Yield draws as they finish; see `Engine.sample`.
 
         Raises:
-            ModelError: a server refuses a request, or none answers any more.
+            ModelError: a server refuses a request, or none answers.
         """
         plan = plan_draws(self._prompter, requests, decoding, self._facts.window)
         yield from plan.too_long
@@ -103,8 +103,8 @@ class OpenAIEngine:
         """Return one result per request, in order.
 
         Raises:
-            ModelError: the server gives no log-probabilities of prompts, or a continuation alone is
-                longer than the window.
+            ModelError: the server returns no prompt_logprobs, or a continuation alone is longer
+                than the window.
         """
         pairs = self._prompter.pairs(requests)
         found = [Logprob(0.0, 0, greedy=True)] * len(pairs)
@@ -138,7 +138,7 @@ class OpenAIEngine:
         }
 
     def _read(self, draw: Draw, reply: Completion) -> Sampled:
-        """Read one reply, from its tokens if the server gives them."""
+        """Parse one reply, from its token ids if the server returns them."""
         choice = reply.choice
         stopped = choice.get("finish_reason") == "stop"
         ids = choice.get("token_ids")
@@ -152,14 +152,14 @@ class OpenAIEngine:
         listed = choice.get("prompt_logprobs")
         if not listed:
             message = (
-                f"{self._servers.urls[0]}: gives no prompt_logprobs, which scoring needs (vLLM's "
+                f"{self._servers.urls[0]}: returns no prompt_logprobs, which scoring needs (vLLM's "
                 "server does); use engine.kind 'vllm' or 'transformers' for this stage"
             )
             raise ModelError(message)
         ends = listed[-len(pair.target) :]
-        said = [end[str(token)] for end, token in zip(ends, pair.target, strict=True)]
-        total = sum(token["logprob"] for token in said)
-        return Logprob(total, len(said), all(token["rank"] == 1 for token in said))
+        scored = [end[str(token)] for end, token in zip(ends, pair.target, strict=True)]
+        total = sum(token["logprob"] for token in scored)
+        return Logprob(total, len(scored), all(token["rank"] == 1 for token in scored))
 
 
 def _is_served(card: ServedModel, folder: Path, name: str) -> bool:

@@ -1,7 +1,7 @@
-"""Starting a server for a model, and stopping it for certain.
+"""Starting and reliably stopping a server process for a model.
 
-The server runs under a small watcher, which ends it when told to, and also when this process is
-gone, however it went: a server that outlived a killed run would keep the memory.
+The server runs under a small watcher process, which ends it on request and whenever this process
+has ended, even by kill -9: a server that outlives its run would keep the GPU's memory.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _SHOWN_LINES = 3
 
 
 class ModelServer:
-    """A server process over one model folder. `url` is what a client is given."""
+    """A server process over one model folder, reached at `url`."""
 
     def __init__(self, folder: Path, section: EngineSection) -> None:
         """Start `section.serve_command` and wait until it answers.
 
         Raises:
-            ConfigError: there is no such program.
-            ModelError: it ended, or did not answer in time; the message shows its last words.
+            ConfigError: the program does not exist.
+            ModelError: it ended, or did not answer in time; the message shows its last output.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -60,7 +60,7 @@ class ModelServer:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C reaches us, and we stop it in order
+                start_new_session=True,  # Ctrl-C reaches only us; we stop the server
             )
         self.close = weakref.finalize(self, _stop, self._watcher, self._log)
         try:
@@ -74,19 +74,18 @@ class ModelServer:
         while not _answers(self.url):
             code = self._watcher.poll()
             if code == _NO_PROGRAM:
-                raise ConfigError(f"engine.serve_command: there is no program {program!r} here")
+                raise ConfigError(f"engine.serve_command: program not found: {program!r}")
             if code is not None or time.monotonic() > deadline:
                 what = "ended" if code is not None else f"did not answer within {timeout_s:g} s"
-                message = (
-                    f"engine.serve_command: the server {what}; its last words: {self._words()}"
-                )
+                shown = self._last_output()
+                message = f"engine.serve_command: the server {what}; its last output: {shown}"
                 raise ModelError(message)
             time.sleep(_POLL_S)
 
-    def _words(self) -> str:
+    def _last_output(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        spoken = [line.strip() for line in lines if line.strip()]
-        return " | ".join(spoken[-_SHOWN_LINES:]) or "none"
+        shown = [line.strip() for line in lines if line.strip()]
+        return " | ".join(shown[-_SHOWN_LINES:]) or "none"
 
 
 def _answers(url: str) -> bool:
@@ -102,7 +101,7 @@ def _answers(url: str) -> bool:
 
 def _stop(watcher: subprocess.Popen[bytes], log: Path) -> None:
     if watcher.stdin is not None:
-        watcher.stdin.close()  # what the watcher waits for
+        watcher.stdin.close()  # the watcher's signal to stop
     watcher.wait()
     log.unlink(missing_ok=True)
 

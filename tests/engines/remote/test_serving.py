@@ -75,13 +75,13 @@ def test_a_server_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
 
 
 def test_a_command_without_a_program_is_a_mistake_in_the_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no program 'no-such-server'"):
+    with pytest.raises(ConfigError, match="program not found: 'no-such-server'"):
         ModelServer(tmp_path, section("no-such-server {model} --port {port}"))
 
 
 def test_a_server_that_ends_is_quoted(tmp_path: Path) -> None:
     command = f"{sys.executable} -c 'raise SystemExit(\"no memory left\")' {{model}} {{port}}"
-    with pytest.raises(ModelError, match=r"the server ended; its last words: no memory left$"):
+    with pytest.raises(ModelError, match=r"the server ended; its last output: no memory left$"):
         ModelServer(tmp_path, section(command))
 
 
