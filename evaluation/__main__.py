@@ -1,4 +1,4 @@
-"""The command line: `srlm-eval run` evaluates a run; the other commands check a file of yours."""
+"""The command line: `srlm-eval run` evaluates a run; the other commands work on files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Evaluate the models of a run, or check a file. Results go to stdout, the rest to stderr.",
+    help="Evaluate the models of a run, or score a file. Results go to stdout, messages to stderr.",
 )
 
 app.add_typer(human_eval, name="human-eval")
@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override, e.g. --set evaluation.nlp.limit=50.")
 ]
-Dtype = Annotated[str, typer.Option(help="Arithmetic of a local model: float32 or bfloat16.")]
+Dtype = Annotated[str, typer.Option(help="Data type of a local model: float32 or bfloat16.")]
 RunConfig = Annotated[Path, typer.Option(help="The run's TOML file.")]
 
 
@@ -54,11 +54,11 @@ def run(
         typer.Option(help="Rebuild what matches, e.g. mt_bench, M2, M2/nlp/piqa, or 'stale'."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would run and what the judge may cost.")
+        bool, typer.Option("--dry-run", help="Print the plan and the judge's maximum cost.")
     ] = False,
     settings: Settings = None,
 ) -> None:
-    """Run every benchmark on every model of a run; what is done already is not repeated."""
+    """Run every benchmark on every model of a run; completed ones are not repeated."""
     chosen = list(settings or [])
     if models is not None:
         chosen.append(f"evaluation.models={json.dumps(models.split(','))}")
@@ -109,17 +109,17 @@ def import_(
     ] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Replace earlier imports.")] = False,
 ) -> None:
-    """Make recorded results into artifacts that `srlm-report build --run FOLDER` reads."""
+    """Import recorded results as artifacts that `srlm-report build --run FOLDER` reads."""
     from evaluation.files.import_recorded import import_results
 
     if not annotations and not judgments:
         message = "import: give at least one --annotations FILE or --judgments FILE"
         raise ConfigError(message)
     data = str(length_control_data) if length_control_data is not None else None
-    said = import_results(
+    lines = import_results(
         to, annotations or (), judgments or (), length_control_data=data, redo=redo
     )
-    for line in said:
+    for line in lines:
         results().print(line, markup=False)
 
 
@@ -177,13 +177,13 @@ def compare(
 
 @app.command("parse-judgments")
 def parse_judgments(
-    file: Annotated[Path, typer.Option(help="JSONL; `response` holds a judge's words.")],
+    file: Annotated[Path, typer.Option(help="JSONL; `response` holds a judge's reply.")],
     form: Annotated[
-        str, typer.Option(help="What to read: additive, li, rating, ranking or pair.")
+        str, typer.Option(help="Reply format: additive, li, rating, ranking or pair.")
     ] = "additive",
     as_json: AsJson = False,
 ) -> None:
-    """Read every judge reply of a file: the score, or the reason why there is none."""
+    """Parse every judge reply of a file: the score, or why it has none."""
     from evaluation.files.reply_files import FORMS, report
 
     known = next((f for f in FORMS if f == form), None)
@@ -249,7 +249,8 @@ def llmbar(
     ] = "first_token",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.")] = None,
     cassette: Annotated[
-        Path, typer.Option(help="Where replies are recorded; asked again for nothing.")
+        Path,
+        typer.Option(help="File that records the replies; recorded requests are not sent again."),
     ] = Path("runs/llmbar.cassette.sqlite"),
     dtype: Dtype = "float32",
     as_json: AsJson = False,
@@ -303,7 +304,7 @@ def _print(found: Any, *, as_json: bool) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every number of a nested report under its dotted name."""
+    """Yield every value of a nested report with its dotted name."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else str(key))

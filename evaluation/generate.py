@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from evaluation.run import EvalRun
 
 
-ANSWERED = ("stop", "length")  # the finishes of an answer that has words
+ANSWERED = ("stop", "length")  # finish reasons of a non-empty answer
 
 
 class Keyed(Protocol):
-    """A prompt with a key of its own."""
+    """A prompt with a key."""
 
     @property
     def key(self) -> str:
@@ -46,15 +46,16 @@ def answer(
     title: str,
     out: Partial,
 ) -> Built:
-    """Write one answer per prompt; a prompt too long for the model is an answer of no words."""
+    """Write one answer per prompt; empty if the prompt is too long for the model."""
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
     by_key = {prompt.key: prompt for prompt in prompts}
     requests = [Request(p.key, user(p.text)) for p in prompts if p.key not in out.rows]
     with track(title, len(prompts), resumed=len(out.rows)) as advance:
-        for said in engine.sample(requests, decoding):
-            text = by_key[said.key].text
-            out.add(Generation(said.key, said.key, text, said.text, said.tokens, said.finish))
-            advance(tokens=said.tokens)
+        for sampled in engine.sample(requests, decoding):
+            text = by_key[sampled.key].text
+            key, finish = sampled.key, sampled.finish
+            out.add(Generation(key, key, text, sampled.text, sampled.tokens, finish))
+            advance(tokens=sampled.tokens)
     finished = Counter(f"finish_{row.finish}" for row in out.rows.values())
     return Built(
         counts=dict(sorted(finished.items())),

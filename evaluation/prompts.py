@@ -17,7 +17,7 @@ SAMPLE_PROMPTS = project_root() / "data" / "sample" / "prompts.trees.jsonl"
 
 
 class HeldOutPrompt(NamedTuple):
-    """A prompt every model answers."""
+    """A prompt that every model answers."""
 
     key: str
     text: str
@@ -42,7 +42,7 @@ def prompts_file(setting: str) -> Path:
 def load_prompts(setting: str, limit: int | None) -> list[HeldOutPrompt]:
     """Return the first `limit` prompts of a file, in its order.
 
-    A row is a message tree, or an object with "prompt" or "instruction" (text). Rows that name a
+    A row is a message tree, or an object with "prompt" or "instruction" (text). Rows of a
     split other than "test" are left out. Keys are the rows' own ("key", "id", "message_tree_id") or
     a hash of the text.
 
@@ -56,7 +56,7 @@ def load_prompts(setting: str, limit: int | None) -> list[HeldOutPrompt]:
             continue
         prompt = _prompt(row, path, line)
         if prompt.key in found:
-            raise DataError(path, line, f"the key {prompt.key!r} was used before")
+            raise DataError(path, line, f"the key {prompt.key!r} is used twice")
         found[prompt.key] = prompt
     if not found:
         raise DataError(path, None, "no prompts for testing (split 'test' or none)")

@@ -67,10 +67,10 @@ class EvalRun:
         sections: Sequence[str] = (),
         sources: dict[str, str] | None = None,
     ) -> Ref:
-        """Make a row artifact unless it is there already, continuing an unfinished one.
+        """Make a row artifact unless it exists, resuming an unfinished one.
 
         Raises:
-            StaleArtifact: it is there but was made from something else.
+            StaleArtifact: it exists but was made from other inputs.
         """
         ref = evaluation_ref(address, stage)
         sources = sources or {}
@@ -97,7 +97,7 @@ class EvalRun:
         sections: Sequence[str] = (),
         sources: dict[str, str] | None = None,
     ) -> list[Score]:
-        """Make the scores artifact of a benchmark unless it is there already; return its rows."""
+        """Make the scores artifact of a benchmark unless it exists; return its rows."""
 
         def make(out: Partial) -> Built:
             out.add_missing(measure())
@@ -111,11 +111,11 @@ class EvalRun:
         return self.store.read(ref)
 
     def engine(self, model: str, address: str, stage: Stage) -> Engine:
-        """Return the engine over one of the run's models; its calls are journalled."""
+        """Return the engine of one of the run's models; its calls are logged."""
         return self._engines.model(self.model(model), evaluation_ref(address, stage))
 
     def generator(self, model: str, address: str, stage: Stage = Stage.ANSWERS) -> Engine:
-        """Return the engine that answers benchmark prompts; it remembers what it generated."""
+        """Return the engine that answers benchmark prompts; it caches its generations."""
         engine = self.engine(model, address, stage)
         return CachedEngine(engine, self.store.paths.generations)
 
@@ -164,14 +164,14 @@ class EvalRun:
         return self._judge.summary() if isinstance(self._judge, Recorded) else None
 
     def judge_inputs(self) -> list[Ref]:
-        """Return the artifacts the external judge depends on: a model of this run, or none."""
+        """Return the artifacts that the external judge depends on: a model of this run, or none."""
         section = self.section.judge
         if section.backend == "model" and is_model_name(section.model):
             return [self.model(section.model)]
         return []
 
     def judge_sources(self) -> dict[str, str]:
-        """Return what identifies a judge outside the run: server and model, or a folder's hash."""
+        """Return the identity of a judge outside the run: server and model, or a folder's hash."""
         section = self.section.judge
         if section.backend == "openai":
             # The server may come from the environment, which the configuration does not show.
@@ -196,7 +196,7 @@ def engine_section(dtype: str, kind: str = "transformers") -> EngineSection:
     """Return the engine's settings for a model named on the command line.
 
     Raises:
-        ConfigError: there is no such arithmetic, or no such engine for a model folder.
+        ConfigError: unknown dtype or engine.
     """
     arithmetic: tuple[Literal["bfloat16", "float32"], ...] = ("bfloat16", "float32")
     engines: tuple[Literal["transformers", "vllm"], ...] = ("transformers", "vllm")

@@ -99,7 +99,7 @@ class Outcome:
     failure: str | None = None
 
     def score(self, key: str) -> Score | None:
-        """Return one of its scores; None if there is no such number."""
+        """Return one of its scores; None if there is none of that key."""
         return next((score for score in self.scores if score.key == key), None)
 
 
@@ -164,12 +164,12 @@ def _subjects(run: EvalRun, wanted: Sequence[Facts]) -> Iterator[Subject]:
 
 
 def run_jobs(jobs: Sequence[Job], log: Path, record: Path) -> list[Outcome]:
-    """Run all jobs in order, printing a line for each; tracebacks of surprises go to `log`.
+    """Run all jobs in order, printing a line for each; tracebacks of unexpected errors go to `log`.
 
-    `record` is a file that keeps why each job failed when it was last tried, for reports.
+    `record` is a file with the reason of each job's latest failure, for reports.
 
     Raises:
-        StorageError, RunLocked: the next job could not do better.
+        StorageError, RunLocked: the next job would fail too.
     """
     outcomes = []
     failed = read_failures(record)
@@ -199,7 +199,7 @@ def run_jobs(jobs: Sequence[Job], log: Path, record: Path) -> list[Outcome]:
 
 
 def line(outcome: Outcome) -> str:
-    """Return a job's one line: what it found, on how many items, how long it took."""
+    """Return a job's one line: headline score, number of items, duration."""
     job = outcome.job
     if outcome.failure is not None:
         return f"{job.name}: FAILED: {' '.join(outcome.failure.splitlines())}"
@@ -211,7 +211,7 @@ def line(outcome: Outcome) -> str:
 
 
 def shown(score: Score) -> str:
-    """Return a score as people read it: value, interval, n, and what is missing."""
+    """Format a score: value, interval, n and missing items."""
     if score.value is None:
         return f"– ({score.reason or 'nothing to measure'}; {score.missing} missing)"
     span = ""
@@ -222,7 +222,7 @@ def shown(score: Score) -> str:
 
 
 def raise_failures(outcomes: Sequence[Outcome]) -> None:
-    """End with a summary if anything failed.
+    """Raise a summary if anything failed.
 
     Raises:
         EvaluationFailed: at least one job failed; the message names each.
@@ -232,14 +232,14 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
         return
     causes = " | ".join(f"{o.job.name}: {o.failure}" for o in failed)
     message = (
-        f"{len(failed)} of {len(outcomes)} benchmarks failed, the others are done and kept; the "
-        f"same command tries the failed ones again. {causes}"
+        f"{len(failed)} of {len(outcomes)} benchmarks failed, the others are complete; the "
+        f"same command retries the failed ones. {causes}"
     )
     raise EvaluationFailed(message)
 
 
 def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> None:
-    """Write down a failure, or that what failed before has succeeded now."""
+    """Record a failure, or remove the record of an earlier one."""
     address, before = outcome.job.subject.address, dict(failed)
     if outcome.failure is None:
         failed.pop(address, None)

@@ -20,7 +20,7 @@ _FAILED = "failed"
 
 
 def results_tables(outcomes: Sequence[Outcome]) -> list[Table]:
-    """Return what was measured. Each cell is a value and (n), or – and what is missing."""
+    """Return the tables of scores. Each cell is a value and (n), or – and the missing items."""
     models = [o for o in outcomes if len(o.job.subject.models) == 1]
     matchups = [o for o in outcomes if len(o.job.subject.models) > 1]
     others = [o for o in outcomes if o.job.subject.iteration is not None]
@@ -71,14 +71,14 @@ def _cell(outcome: Outcome | None, key: str) -> str:
 
 
 def short(score: Score) -> str:
-    """Return value and n: "62.50 (256)"; items without a value beside it: "62.50 (250+6?)"."""
+    """Format value and n: "62.50 (256)"; with missing items "62.50 (250+6?)"."""
     count = f"{score.n}+{score.missing}?" if score.missing else f"{score.n}"
     return f"– ({count})" if score.value is None else f"{score.value:.2f} ({count})"
 
 
 def notes(outcomes: Sequence[Outcome], section: EvaluationSection) -> list[str]:
-    """Return what must stand beside the numbers: judge, data, limits, why numbers are missing."""
-    lines = ["(n+m?): m items without a value, because something could not be read or answered."]
+    """Return the notes below the tables: judge, data, limits, reasons of missing values."""
+    lines = ["(n+m?): m items without a value (unparsed or failed)."]
     reasons: dict[str, list[str]] = {}
     for outcome in outcomes:
         for key in outcome.job.columns:

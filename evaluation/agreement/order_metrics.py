@@ -1,15 +1,15 @@
-"""How a judge's scores order replies that humans have ranked: the metrics of Table 4.
+"""Agreement of a judge's scores with human rankings: the metrics of Table 4.
 
-The paper leaves open what a tie between two scores counts. With model ties left out, Kendall's
-tau-b over pairs is (2·accuracy − 1)·√(1 − tie rate), so M3's .817 and .324 fit together at a tie
+The paper does not say how a tie between two scores counts. With model ties left out, Kendall's
+tau-b over pairs is (2·accuracy − 1)·√(1 − tie rate), so M3's .817 and .324 are consistent at a tie
 rate of 74 %; counted as half or as wrong, an accuracy of .817 forces a tau of at least .634.
-Leaving ties out is therefore the default, and all three readings are given.
+Excluding ties is therefore the default; all three variants are reported.
 
-It also leaves open how correlations are pooled. The default is the mean over instructions, one
-whose replies all got the same score counting 0 because such scores order nothing: leaving it out
-would give about .634 for M3 (an instruction of two untied replies has tau ±1), and over all replies
-in one pot Spearman's rho lies further above tau (12 to 20 % in simulations on OASST2's rankings)
-than in the paper (5 to 10 %). Both other readings are given.
+Nor does it say how correlations are pooled. The default is the mean over instructions, one whose
+replies all got the same score counting 0: excluding it would give about .634 for M3 (an instruction
+of two untied replies has tau ±1), and pooled over all replies Spearman's rho lies further above tau
+(12 to 20 % in simulations on OASST2's rankings) than in the paper (5 to 10 %). Both other variants
+are reported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BY_HAND = 16  # below this, plain loops are many times faster than scipy's over
 PERFECT = 5.0  # the rubric's highest score
 
 
-class Scored(NamedTuple):
+class ScoredReplies(NamedTuple):
     """One instruction's replies: human rank (lower is better) and score, None for none."""
 
     prompt_key: str
@@ -35,17 +35,17 @@ class Scored(NamedTuple):
 
     @property
     def comparable(self) -> bool:
-        """Whether the humans put at least two of the replies in an order."""
+        """Whether at least two of the replies have different human ranks."""
         return len({rank for rank, _ in self.replies}) > 1
 
-    def with_scores(self, scores: Sequence[float | None]) -> Scored:
+    def with_scores(self, scores: Sequence[float | None]) -> ScoredReplies:
         """Return the same replies with other scores."""
         pairs = zip(self.replies, scores, strict=True)
-        return Scored(self.prompt_key, tuple((rank, score) for (rank, _), score in pairs))
+        return ScoredReplies(self.prompt_key, tuple((rank, score) for (rank, _), score in pairs))
 
 
 class Metric(NamedTuple):
-    """A number, None where undefined; the items behind it; its 95 % interval over instructions."""
+    """A value (None where undefined), its number of items, its 95 % interval over instructions."""
 
     value: float | None
     n: int
@@ -53,11 +53,11 @@ class Metric(NamedTuple):
 
 
 class _Order(NamedTuple):
-    """How one instruction's scores order its replies, against the humans.
+    """One instruction's replies, ordered by score against human rank.
 
     Pairs of differently ranked, scored replies: `right`, `wrong`, `tied`. `exact` is the
-    probability that the whole order comes out right with ties broken by chance, None if a reply has
-    no score. `perfect` replies with the highest score, of which `best` ranked first.
+    probability of the human order when ties are broken at random, None if a reply has no score.
+    `perfect` replies with the highest score, of which `best` ranked first.
     """
 
     right: int
@@ -75,15 +75,15 @@ class _Order(NamedTuple):
 
 
 def measure(
-    prompts: Sequence[Scored], *, seed: int, perfect: float = PERFECT, intervals: bool = True
+    prompts: Sequence[ScoredReplies], *, seed: int, perfect: float = PERFECT, intervals: bool = True
 ) -> dict[str, Metric]:
-    """Return every metric under every reading; instructions without a human order are left out.
+    """Return every metric in every variant; instructions without a human order are left out.
 
     pairwise_accuracy/{ties_excluded, ties_half, ties_wrong}: % of pairs of differently ranked
-        replies that the scores order as the humans did; 50 is chance under the first two.
-    exact_match/...: % of instructions whose whole order is right. Excluded: those with a tie
-        between differently ranked replies are dropped; half: ties broken by chance, the expected
-        share; wrong: a tie is not exact. Instructions with an unscored reply do not count.
+        replies in the human order; 50 is chance for the first two.
+    exact_match/...: % of instructions in the human order. Excluded: those with a tie
+        between differently ranked replies are dropped; half: the expected share with ties broken
+        at random; wrong: a tie is not exact. Instructions with an unscored reply do not count.
     five_best: % of the replies with the perfect score that humans ranked first of theirs.
     spearman, kendall_tau/{per_prompt, per_prompt_ties_excluded, pooled}: in [−1, 1], 0 is chance;
         see the module's docstring.
@@ -122,7 +122,7 @@ def measure(
 
 
 class _Shares:
-    """Makes metrics of sums per instruction; without a seed, without intervals."""
+    """Computes ratios of sums per instruction; intervals only with a seed."""
 
     def __init__(self, seed: int | None) -> None:
         self.seed = seed
@@ -142,13 +142,13 @@ class _Shares:
 
 def _correlations(
     name: str,
-    prompts: Sequence[Scored],
+    prompts: Sequence[ScoredReplies],
     each: Sequence[float | None],
     share: _Shares,
     correlate: Callable[[Sequence[float], Sequence[float]], float | None],
 ) -> dict[str, Metric]:
     rows = [_goodness_and_scores(prompt) for prompt in prompts]
-    # Of an instruction with fewer than two differently ranked, scored replies nothing can be said.
+    # Undefined with fewer than two differently ranked, scored replies.
     found = [v for v, (good, _) in zip(each, rows, strict=True) if len(set(good)) > 1]
 
     def pooled(drawn: Sequence[tuple[list[float], list[float]]]) -> float | None:
@@ -164,13 +164,13 @@ def _correlations(
     }
 
 
-def _goodness_and_scores(prompt: Scored) -> tuple[list[float], list[float]]:
+def _goodness_and_scores(prompt: ScoredReplies) -> tuple[list[float], list[float]]:
     """Return the scored replies' human goodness (−rank) and their scores."""
     rows = [(-rank, score) for rank, score in prompt.replies if score is not None]
     return [goodness for goodness, _ in rows], [score for _, score in rows]
 
 
-def _order(prompt: Scored, perfect: float) -> _Order:
+def _order(prompt: ScoredReplies, perfect: float) -> _Order:
     goodness, found = _goodness_and_scores(prompt)
     right = wrong = tied = 0
     for i in range(len(found)):
@@ -196,10 +196,10 @@ def _order(prompt: Scored, perfect: float) -> _Order:
 
 
 def _chance_of_exact(goodness: Sequence[float], found: Sequence[float], wrong: int) -> float:
-    """Return the probability of the humans' order when equal scores are put in random order.
+    """Return the probability of the human order when equal scores are ordered at random.
 
-    Of m replies with one score, m! orders; those that keep the humans' order permute replies which
-    the humans rank equally.
+    m replies with one score have m! orders; those that keep the human order permute replies of
+    equal rank.
     """
     if wrong:
         return 0.0

@@ -1,6 +1,6 @@
-"""A judge's scores against human rankings (Table 4), beside what no judgment at all would score.
+"""A judge's agreement with human rankings (Table 4), and trivial baselines.
 
-What ties count and how correlations are pooled: see order_metrics.py.
+See order_metrics.py for ties and for the pooling of correlations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from core.intervals import bootstrap_mean
 from core.records import Score
 from core.reductions import mean_scores
-from evaluation.agreement.order_metrics import PERFECT, Metric, Scored, measure
+from evaluation.agreement.order_metrics import PERFECT, Metric, ScoredReplies, measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,17 +42,17 @@ _UNDEFINED = {
 
 
 def baselines(
-    prompts: Sequence[Scored],
+    prompts: Sequence[ScoredReplies],
     lengths: Mapping[str, Sequence[int]] | None,
     *,
     seed: int,
     perfect: float = PERFECT,
 ) -> dict[str, dict[str, float | None]]:
-    """Return what no judgment at all would score on the same replies.
+    """Return the metrics of trivial baselines on the same replies.
 
-    always_4: the same score everywhere. shuffled: the judge's own scores dealt out anew among all
-    scored replies, mean over 200 seeded deals. length: characters as the score (longer is better);
-    only if `lengths` (per prompt key, in the order of the replies) is given.
+    always_4: a constant score. shuffled: the judge's own scores permuted among all scored replies,
+    mean over 200 seeded permutations. length: characters as the score (longer is better); only if
+    `lengths` (per prompt key, in the order of the replies) is given.
     """
     constant = [prompt.with_scores([ALWAYS] * len(prompt.replies)) for prompt in prompts]
     found = {
@@ -61,7 +61,7 @@ def baselines(
     }
     if lengths is not None:
         longer = [prompt.with_scores(lengths[prompt.prompt_key]) for prompt in prompts]
-        # A length is on no rubric's scale: none is a perfect score.
+        # Lengths are not on the rubric's scale, so none is a perfect score.
         found["length"] = _values(measure(longer, seed=seed, perfect=math.inf, intervals=False))
     return found
 
@@ -71,15 +71,14 @@ def scores(
 ) -> list[Score]:
     """Return Table 4 for one judge: the five metrics, tie rate and parse rate.
 
-    Draws of one reply are averaged over those that could be read. A reply without a readable draw,
-    or never judged, is missing, not 0. `detail` of each number holds the other readings and the
-    baselines.
+    A reply's parsed draws are averaged; a reply without one is missing, not 0. `detail` of each
+    metric holds its other variants and the baselines.
     """
     means = {key: found.mean for key, found in mean_scores(judgments).items()}
     prompts, lengths = [], {}
     for prompt in ranked:
         rows = tuple((float(reply.rank), means.get(reply.key)) for reply in prompt.replies)
-        prompts.append(Scored(prompt.key, rows))
+        prompts.append(ScoredReplies(prompt.key, rows))
         lengths[prompt.key] = [len(reply.text) for reply in prompt.replies]
     found = measure(prompts, seed=seed)
     chance = baselines(prompts, lengths, seed=seed)
@@ -110,17 +109,19 @@ def _score(name: str, metric: Metric, missing: int, detail: Mapping[str, object]
     return Score(name, metric.value, metric.n, missing, low, high, reason=reason, detail=kept)
 
 
-def _shuffled(prompts: Sequence[Scored], *, seed: int, perfect: float) -> dict[str, float | None]:
+def _shuffled(
+    prompts: Sequence[ScoredReplies], *, seed: int, perfect: float
+) -> dict[str, float | None]:
     rng = random.Random(f"shuffled/{seed}")
     kept = [prompt for prompt in prompts if prompt.comparable]
-    dealt = [score for p in kept for _, score in p.replies if score is not None]
+    pool = [score for p in kept for _, score in p.replies if score is not None]
     found: dict[str, list[float]] = {}
     names: list[str] = []
     for _ in range(SHUFFLES):
-        rng.shuffle(dealt)
-        deck = iter(dealt)
+        rng.shuffle(pool)
+        shuffled = iter(pool)
         again = [
-            p.with_scores([None if score is None else next(deck) for _, score in p.replies])
+            p.with_scores([None if score is None else next(shuffled) for _, score in p.replies])
             for p in kept
         ]
         values = _values(measure(again, seed=seed, perfect=perfect, intervals=False))

@@ -59,10 +59,26 @@ def annotate(
     rules = PackageAnnotator(annotator)
     todo = [answer for answer in answers if answer.prompt_key not in out.rows]
     comparisons: dict[str, AnswerPair] = {}
-    written = _Rows(out, names, f"{annotator} by {judge.name}", reference, todo)
+    by_key = {answer.prompt_key: answer for answer in todo}
+
+    def add(key: str, found: Preference) -> None:
+        row = Annotation(
+            key=key,
+            instruction=by_key[key].prompt,
+            output_1=reference.get(key, ""),
+            output_2=by_key[key].text,
+            generator_1=names[0],
+            generator_2=names[1],
+            annotator=f"{annotator} by {judge.name}",
+            preference=found.preference,
+            missing=found.missing,
+            raw_completion=found.raw,
+        )
+        out.add(row)
+
     for answer in todo:
         if (known := _known(answer, reference)) is not None:
-            written.add(answer.prompt_key, known)
+            add(answer.prompt_key, known)
         else:
             shown = (answer.prompt, reference[answer.prompt_key], answer.text)
             comparisons[answer.prompt_key] = AnswerPair(answer.prompt_key, *shown)
@@ -73,11 +89,11 @@ def annotate(
             if reply.finish == "failed":
                 failures.append(reply)
             else:
-                written.add(reply.key, rules.read(reply))
+                add(reply.key, rules.read(reply))
             advance(tokens=reply.tokens_out)
     settle_failures(failures, len(answers), allowed_share=allowed_failures)
     for failed in failures:
-        written.add(failed.key, Preference(None, "failed", ""))
+        add(failed.key, Preference(None, "failed", ""))
     missing = Counter(row.missing for row in out.rows.values() if row.missing is not None)
     counts = {f"missing_{reason}": n for reason, n in sorted(missing.items())}
     return Built(
@@ -85,39 +101,6 @@ def annotate(
         facts={"annotator": annotator, "judge": judge.name, "order_seed": ORDER_SEED},
         engine=judge.identity,
     )
-
-
-class _Rows:
-    """Adds preferences to `out` as rows."""
-
-    def __init__(
-        self,
-        out: Partial,
-        names: tuple[str, str],
-        annotator: str,
-        reference: Mapping[str, str],
-        answers: Sequence[Generation],
-    ) -> None:
-        """Keep the fields that all rows share."""
-        self._out, self._names, self._annotator = out, names, annotator
-        self._reference, self._answers = reference, {a.prompt_key: a for a in answers}
-
-    def add(self, key: str, outcome: Preference) -> None:
-        """Add one row, durably."""
-        answer = self._answers[key]
-        row = Annotation(
-            key=key,
-            instruction=answer.prompt,
-            output_1=self._reference.get(key, ""),
-            output_2=answer.text,
-            generator_1=self._names[0],
-            generator_2=self._names[1],
-            annotator=self._annotator,
-            preference=outcome.preference,
-            missing=outcome.missing,
-            raw_completion=outcome.raw,
-        )
-        self._out.add(row)
 
 
 def _known(answer: Generation, reference: Mapping[str, str]) -> Preference | None:

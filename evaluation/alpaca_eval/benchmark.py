@@ -121,7 +121,7 @@ def _tags(run: EvalRun) -> Ref:
 def _file_source(field: Literal["prompts", "reference"], setting: str) -> dict[str, str]:
     """Return name and content hash of the file that `evaluation.alpaca_eval.<field>` names.
 
-    The hub's data set is identified by its name alone: what was read is in the artifact itself.
+    The hub's data set is identified by its name alone; its contents are in the artifact.
 
     Raises:
         ConfigError: there is no such file.

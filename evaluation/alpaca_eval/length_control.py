@@ -47,8 +47,8 @@ class LengthControlled(NamedTuple):
     the fit; None for "length_only", which predicts the same for every prompt. `low` and `high` are
     the bootstrap's, which has both; None without resamples or if a tenth of them could not be
     fitted. `n` counts annotations with a preference, `resamples` the fitted; `c` is the inverse
-    regularisation that cross-validation chose (None where nothing was fitted). `reason` may stand
-    beside a value: why no fit was needed, or why it is not the official formula's.
+    regularisation that cross-validation chose (None where nothing was fitted). `reason` may
+    accompany a value: why no fit was needed, or why it is not the official formula's.
     """
 
     value: float | None
@@ -90,8 +90,8 @@ def length_controlled(
 
     The interval comes from refits on bootstrap resamples of the prompts; a prompt brings its rows
     of the gamed baselines along, and those of prompts that were not annotated stay as they are. C
-    is kept at the full fit's choice. Choosing it anew each time gave claude-2 the same interval in
-    30 s instead of 5 s (200 refits of 805 prompts, one core). The same seed, the same interval.
+    is kept at the full fit's choice. Choosing it for each resample gave claude-2 the same interval
+    in 30 s instead of 5 s (200 refits of 805 prompts, one core). The same seed, the same interval.
 
     Args:
         annotations: one model's, any number.

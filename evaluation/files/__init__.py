@@ -1,1 +1,1 @@
-"""Commands that check a file."""
+"""Commands on files: score, compare, import and export results."""

@@ -1,8 +1,8 @@
-"""Recorded results as artifacts of a folder that reports can read like a run's.
+"""Importing recorded results as artifacts of a folder that reports read like a run's.
 
-AlpacaEval annotations and MT-Bench judgments that others made become
-`<folder>/eval/<model>/alpaca_eval/` and `.../mt_bench/`, with scores beside them and manifests that
-say which file they came from. The same files: nothing to do. Other files: StaleArtifact.
+AlpacaEval annotations and MT-Bench judgments become `<folder>/eval/<model>/alpaca_eval/` and
+`.../mt_bench/`, with scores and with manifests that name their source. Importing the same file
+again does nothing; another file is a StaleArtifact.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def import_results(
     length_control_data: str | None = None,
     redo: bool = False,
 ) -> list[str]:
-    """Import files; return what each gave, as "model benchmark: value (n)".
+    """Import files; return one line per result: "model benchmark: value (n)".
 
     A judgment file may hold several models; an annotation file holds one. `length_control_data` is
     a folder with AlpacaEval's df_gamed.csv, None for the fit on lengths alone. `redo` replaces
@@ -59,10 +59,10 @@ def import_results(
     folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder)
     with locked(store.paths.lock):
-        said = [_annotations(store, p, length_control_data, redo=redo) for p in annotations]
+        lines = [_annotations(store, p, length_control_data, redo=redo) for p in annotations]
         for path in judgments:
-            said += _judgments(store, path, redo=redo)
-    return said
+            lines += _judgments(store, path, redo=redo)
+    return lines
 
 
 def _annotations(store: Store, path: Path, data: str | None, *, redo: bool) -> str:
@@ -94,21 +94,21 @@ def _judgments(store: Store, path: Path, *, redo: bool) -> list[str]:
     by_model = defaultdict(list)
     for found in read_judgments(path, load_questions(MtBenchSection())):
         by_model[found.judgment.model].append(found.judgment)
-    said = []
+    lines = []
     for model, rows in sorted(by_model.items()):
         facts = {"imported": path.name, "model": model, "judge": rows[0].judge}
         address = f"{folder_name(model)}/mt_bench"
         ref = evaluation_ref(address, Stage.TURN_JUDGMENTS)
         _imported(store, ref, path, rows, facts, redo=redo)
         scores = _scored(store, address, ref, {}, partial(mt_bench_scores.scores, rows))
-        said.append(_line(model, "mt_bench", scores[0]))
-    return said
+        lines.append(_line(model, "mt_bench", scores[0]))
+    return lines
 
 
 def _imported(
     store: Store, ref: Ref, path: Path, rows: Sequence[Row], facts: dict[str, str], *, redo: bool
 ) -> None:
-    """Write the rows of a file unless they are there already."""
+    """Write the rows of a file unless they exist."""
     key = Key({f"file:{path.name}": sha256_file(path)}, {}, _SEED)
 
     def make(out: Partial) -> Built:
@@ -134,7 +134,7 @@ def _scored(
     sources: dict[str, str],
     measure: Callable[[], Sequence[Score]],
 ) -> list[Score]:
-    """Write the scores of imported rows; those made with other data are made again."""
+    """Write the scores of imported rows, replacing those made with other data."""
     ref = evaluation_ref(address, Stage.SCORES)
     key = Key({str(made_from): store.manifest(made_from).sha256} | sources, {}, _SEED)
 

@@ -1,4 +1,4 @@
-"""Reading files of JSON objects that people hand to a command: lines or a list, plain or .gz."""
+"""Reading users' files of JSON objects: JSONL or a JSON list, plain or .gz."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def number(path: Path, line: int, row: dict[str, Any], field: str) -> float:
     """
     value = row.get(field)
     plain = isinstance(value, int | float) and not isinstance(value, bool)
-    if not plain or not _LEAST <= value <= _MOST:  # type: ignore[operator] # NaN is outside too
+    if not plain or not _LEAST <= value <= _MOST:  # type: ignore[operator] # also excludes NaN
         shown = json.dumps(value)[:40] if field in row else "absent"
         raise DataError(path, line, f"{field} is {shown}, expected a finite number")
     return float(value)  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ def _text(path: Path) -> str:
             raw = gzip.decompress(raw)
         return raw.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(path, None, f"not a whole gzip file ({error})") from None
+        raise DataError(path, None, f"not a complete gzip file ({error})") from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(path, line, f"not UTF-8 at byte {error.start} of the file") from None

@@ -1,11 +1,11 @@
-"""A file of ranked, scored replies → the five metrics: `srlm-eval agreement --ranked FILE`."""
+"""Agreement metrics of a file of ranked, scored replies: `srlm-eval agreement --ranked FILE`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
-from evaluation.agreement.order_metrics import PERFECT, Metric, Scored, measure
+from evaluation.agreement.order_metrics import PERFECT, Metric, ScoredReplies, measure
 from evaluation.agreement.scores import baselines
 from evaluation.files.json_rows import number, number_or_missing, read_rows
 
@@ -22,9 +22,9 @@ _EXPECTED = (
 
 
 class RankedFile(NamedTuple):
-    """The instructions of a file, and their replies' lengths in characters if all have a text."""
+    """A file's instructions, and their replies' lengths in characters if all have a text."""
 
-    prompts: list[Scored]
+    prompts: list[ScoredReplies]
     lengths: dict[str, list[int]] | None
 
 
@@ -37,8 +37,8 @@ class _Reply(NamedTuple):
 def report(path: Path, *, seed: int = 0, perfect: float = PERFECT) -> dict[str, Any]:
     """Return the metrics of a file of ranked replies, their intervals and baselines, as JSON.
 
-    Instructions whose replies the humans did not put in any order (one reply, or all of one rank)
-    are left out and counted. A score of null is missing, never 0.
+    Instructions whose replies all have one rank are left out and counted. A score of null is
+    missing, never 0.
 
     Raises:
         DataError: a row cannot be read, or no instruction has two differently ranked replies.
@@ -66,10 +66,10 @@ def report(path: Path, *, seed: int = 0, perfect: float = PERFECT) -> dict[str, 
 
 
 def read_ranked(path: Path) -> RankedFile:
-    """Read a file of ranked replies; rows of one reply are gathered by their prompt.
+    """Read a file of ranked replies; rows of one reply are grouped by prompt.
 
     Raises:
-        DataError: a row cannot be read, or an instruction with its list of replies comes twice.
+        DataError: a row cannot be read, or an instruction with its list of replies is repeated.
     """
     replies: dict[str, list[_Reply]] = {}
     whole: dict[str, int] = {}
@@ -87,7 +87,7 @@ def read_ranked(path: Path) -> RankedFile:
         else:
             replies.setdefault(key, []).append(_reply(path, line, row))
     prompts = [
-        Scored(key, tuple((reply.rank, reply.score) for reply in found))
+        ScoredReplies(key, tuple((reply.rank, reply.score) for reply in found))
         for key, found in replies.items()
     ]
     lengths: dict[str, list[int]] = {}

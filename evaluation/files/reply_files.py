@@ -1,4 +1,4 @@
-"""Reading every judge reply of a file: the score, or the reason why there is none."""
+"""Parsing the judge replies of a file: `srlm-eval parse-judgments`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FORMS: tuple[Form, ...] = ("additive", "li", "rating", "ranking", "pair")
 def report(path: Path, form: Form) -> list[dict[str, Any]]:
     """Return {"line", "score", "reason"} for each row's `response`; one of the two is None.
 
-    `form` says what to look for: "additive" and "li", "Score: x" in the rubric's range; "rating",
+    `form` is the reply format: "additive" and "li", "Score: x" in the rubric's range; "rating",
     MT-Bench's "[[x]]"; "ranking", AlpacaEval's (score 1 or 2: the preferred output); "pair",
-    "[[A]]", "[[B]]" or "[[C]]" (score "A", "B" or "tie"). A row may say that its reply was cut by
-    the token limit with `"cut": true` or `"finish": "length"`.
+    "[[A]]", "[[B]]" or "[[C]]" (score "A", "B" or "tie"). A reply that was cut
+    by the token limit is marked with `"cut": true` or `"finish": "length"`.
 
     Raises:
         DataError: a row has no `response`, or it is not text.
@@ -32,7 +32,7 @@ def report(path: Path, form: Form) -> list[dict[str, Any]]:
     for line, row in read_rows(path):
         text = row.get("response")
         if not isinstance(text, str):
-            raise DataError(path, line, f'"response" is {text!r}, expected the judge\'s words')
+            raise DataError(path, line, f'"response" is {text!r}, expected the judge\'s reply')
         cut = bool(row.get("cut")) or row.get("finish") == "length"
         score, reason = _read(text, form, cut=cut)
         found.append({"line": line, "score": score, "reason": reason})

@@ -1,4 +1,4 @@
-"""Files of scores by item: our own rows, AlpacaEval annotations, MT-Bench judgments, plain ones."""
+"""Comparing two files of per-item scores: own rows, AlpacaEval, MT-Bench, or plain."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 _ITEM_FIELDS = ("item", "key", "id")
 _VALUE_FIELDS = ("score", "value")
-_UNPARSED = -1.0  # how FastChat writes a grade that could not be read
+_UNPARSED = -1.0  # FastChat's score of an unparsed reply
 _EXPECTED = (
     "expected item scores (task, item, metrics), annotations (instruction, preference), MT-Bench "
     'judgments (question_id, turn, score), or {"item", "score"} with optional "metric", "cluster"'
 )
 
 
-class Value(NamedTuple):
-    """One row's value of one metric; None when the row says that it is missing."""
+class ItemValue(NamedTuple):
+    """One row's value of one metric; None if missing."""
 
     metric: str
     item: str
@@ -34,7 +34,7 @@ class Value(NamedTuple):
 
 
 class ScoreFile(NamedTuple):
-    """Per metric the values by item, their clusters, and how many rows had none."""
+    """Per metric the values by item, their clusters, and the number of missing values."""
 
     values: dict[str, dict[str, float]]
     clusters: dict[str, dict[str, str]]
@@ -44,11 +44,11 @@ class ScoreFile(NamedTuple):
 def report(path_a: Path, path_b: Path, *, seed: int = 0) -> dict[str, Any]:
     """Compare two score files: per metric the means, difference (a − b), interval, p-value, n.
 
-    Metrics that only one file has are listed, not compared. Items without a value are left out and
-    counted, and an item must be in both files to be compared.
+    Metrics of only one file are listed, not compared. Items without a value in both files are left
+    out and counted.
 
     Raises:
-        DataError: a row cannot be read, an item comes twice, or the files share no item.
+        DataError: a row cannot be read, an item is repeated, or the files share no item.
     """
     a, b = read_scores(path_a), read_scores(path_b)
     shared = [metric for metric in a.values if metric in b.values]
@@ -98,7 +98,7 @@ def read_scores(path: Path) -> ScoreFile:
     """Read a file of scores; several draws of one item are averaged.
 
     Raises:
-        DataError: a row cannot be read, or an item comes twice.
+        DataError: a row cannot be read, or an item is repeated.
     """
     draws: dict[tuple[str, str], list[float | None]] = {}
     clusters: dict[str, dict[str, str]] = {}
@@ -125,7 +125,7 @@ def read_scores(path: Path) -> ScoreFile:
     return ScoreFile(values, clusters, missing)
 
 
-def _values(path: Path, line: int, row: dict[str, Any]) -> Iterator[Value]:
+def _values(path: Path, line: int, row: dict[str, Any]) -> Iterator[ItemValue]:
     if isinstance(row.get("metrics"), dict):
         yield from _item_score(path, line, row)
     elif "instruction" in row and "preference" in row:
@@ -136,38 +136,38 @@ def _values(path: Path, line: int, row: dict[str, Any]) -> Iterator[Value]:
         yield _plain(path, line, row)
 
 
-def _item_score(path: Path, line: int, row: dict[str, Any]) -> Iterator[Value]:
+def _item_score(path: Path, line: int, row: dict[str, Any]) -> Iterator[ItemValue]:
     task, item = str(row.get("task", "")), row.get("item", row.get("key"))
     if item is None:
         raise DataError(path, line, f"no item or key; {_EXPECTED}")
     for name in row["metrics"]:
         value = number_or_missing(path, line, row["metrics"], name)
         metric = f"{task}/{name}" if task else name
-        yield Value(metric, str(item), str(row.get("cluster", item)), "", value)
+        yield ItemValue(metric, str(item), str(row.get("cluster", item)), "", value)
 
 
-def _annotation(path: Path, line: int, row: dict[str, Any]) -> Value:
+def _annotation(path: Path, line: int, row: dict[str, Any]) -> ItemValue:
     value = number_or_missing(path, line, row, "preference")
     if value is not None:
         if value != 0 and not 1 <= value <= 2:  # noqa: PLR2004 - the schema's range
             raise DataError(path, line, f"preference {value:g} is not in 1..2 (or 0 for a draw)")
         value = zero_is_a_draw(value) - 1
     item = str(row["instruction"])
-    return Value("preference", item, item, "", value)
+    return ItemValue("preference", item, item, "", value)
 
 
-def _turn(path: Path, line: int, row: dict[str, Any]) -> Value:
+def _turn(path: Path, line: int, row: dict[str, Any]) -> ItemValue:
     value = number_or_missing(path, line, row, "score")
     question, draw = str(row["question_id"]), str(row.get("draw", ""))
     value = None if value == _UNPARSED else value
-    return Value("score", f"{question}/{row['turn']}", question, draw, value)
+    return ItemValue("score", f"{question}/{row['turn']}", question, draw, value)
 
 
-def _plain(path: Path, line: int, row: dict[str, Any]) -> Value:
+def _plain(path: Path, line: int, row: dict[str, Any]) -> ItemValue:
     item = next((row[field] for field in _ITEM_FIELDS if row.get(field) is not None), None)
     field = next((field for field in _VALUE_FIELDS if field in row), None)
     if item is None or field is None:
         raise DataError(path, line, f"no {'item' if item is None else 'score'}; {_EXPECTED}")
     value = number_or_missing(path, line, row, field)
     metric, cluster = str(row.get("metric", "score")), row.get("cluster")
-    return Value(metric, str(item), str(item if cluster is None else cluster), "", value)
+    return ItemValue(metric, str(item), str(item if cluster is None else cluster), "", value)

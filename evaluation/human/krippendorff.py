@@ -120,11 +120,11 @@ def _differences(
 ) -> NDArray[np.float64]:
     """Return δ² of every two categories.
 
-    Ordinal: the square of how many values lie from one to the other, the two ends counted half.
+    Ordinal: the squared number of values between them, the two ends counted half.
     """
     if level == "nominal":
         return 1 - np.eye(len(totals))
-    # A category's middle place when all values stand in a row: differences of these are ordinal.
+    # Each category's mean rank; ordinal differences are differences of these.
     middles = np.cumsum(totals) - totals / 2
     scale = middles if level == "ordinal" else np.asarray(categories, dtype=np.float64)
     return np.square(np.subtract.outer(scale, scale))

@@ -237,8 +237,8 @@ def _require_same(folder: StudyFolder, there: StudyInfo, wanted: StudyInfo) -> N
 def _write_secrets(path: Path, tokens: dict[str, str]) -> None:
     """Write the annotators' secrets to a file that only its owner can read (0600).
 
-    They are not hashed because links must be printable again; whoever can read this file can read
-    the votes beside it as well.
+    They are not hashed because links must be printable again; they are as
+    protected as the votes beside them.
     """
     temporary = path.with_suffix(".tmp")
     with disk_errors_named(path):

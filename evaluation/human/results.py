@@ -58,7 +58,7 @@ class StudyResults(NamedTuple):
 
 
 def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> StudyResults:
-    """Read a comparison as it stands, without the votes of some annotators.
+    """Read a comparison's current votes, without the votes of some annotators.
 
     Raises:
         MissingArtifact: there is no study.

@@ -47,9 +47,9 @@ def find_overlaps(
 ) -> Built:
     """Write a flag for each prompt (key, text) and item that overlap, by kind.
 
-    "ngram": they share `section.ngram` words in a row, or the shorter one has fewer words than that
-    (but at least four) and lies in the other as a whole. "rouge": ROUGE-L F reaches the threshold.
-    Counts: prompts, items, prompts flagged at all and per benchmark.
+    "ngram": they share `section.ngram` consecutive words, or the shorter one has fewer words than
+    that (but at least four) and the other contains all of it. "rouge": ROUGE-L F reaches the
+    threshold. Counts: prompts, items, prompts flagged at all and per benchmark.
     """
     found = {
         "ngram": shared_ngrams([text for _, text in prompts], [i.text for i in items], section),

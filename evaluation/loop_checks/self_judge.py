@@ -1,7 +1,7 @@
-"""The self-judge against an external judge on the same answers: does it see what others see?
+"""Agreement of the self-judge with an external judge on the same answers.
 
-A model that trains on its own judgments may drift to answers that only itself admires. Its mean
-score then rises against the external judge's, and the pairs it chose no longer hold.
+A model that trains on its own judgments may drift to answers that only it prefers. Its mean score
+then rises above the external judge's, and its training pairs are no longer confirmed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.intervals import Interval, bootstrap, bootstrap_mean, bootstrap_ratio
+from core.intervals import bootstrap, bootstrap_mean, bootstrap_ratio
 from core.progress import track
 from core.records import Judgment, Score, user
 from core.reductions import mean_scores
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from judges.asking import Judge
 
 
-class Both(NamedTuple):
-    """An answer that both judges scored: its prompt, and the means of their readable draws."""
+class ScoredByBoth(NamedTuple):
+    """An answer that both judges scored: its prompt, and the means of their parsed draws."""
 
     prompt_key: str
     own: float
@@ -44,8 +44,8 @@ def subjects(
 ) -> list[JudgedAnswer]:
     """Return the answers to be judged again: those of a seeded sample of prompts.
 
-    Prompts are taken whole, since order is compared within a prompt: as many as have at most
-    `limit` answers together, but at least one (None: all). Candidates never sampled are no answers.
+    All answers of a prompt are taken, since order is compared within a prompt: as many prompts as
+    have at most `limit` answers together, but at least one (None: all).
     """
     texts = {prompt.key: prompt.text for prompt in prompts}
     answers: dict[str, list[JudgedAnswer]] = {}
@@ -75,11 +75,11 @@ def judge_again(
 ) -> Built:
     """Write `draws` judgments of each answer by an external judge with the same rubric.
 
-    A refusal ("refused") and a request that failed for good ("failed", at most the share
-    `allowed_failures` of them) are judgments without a score.
+    Refusals ("refused") and permanently failed requests ("failed", at most a share
+    `allowed_failures`) are judgments without a score.
 
     Raises:
-        JudgeFailed: too many requests failed; what was answered is kept.
+        JudgeFailed: too many requests failed; received replies are kept.
     """
     rubric = load_rubric(section.rubric)
     asked: dict[str, tuple[JudgedAnswer, int]] = {
@@ -134,21 +134,21 @@ def scores(
     """Compare the two judges on the answers that both scored; draws are averaged.
 
     mean_own, mean_external: mean scores, in the rubric's points.
-    mean_difference: own minus external, the inflation; 0 when the self-judge is as strict.
+    mean_difference: own minus external, the self-judge's inflation; 0 if it is as strict.
     spearman: correlation of the scores over answers, in [−1, 1].
-    order_agreement: % of pairs of answers to one prompt that both put in the same order; pairs that
-        either judge ties are left out and counted; 50 is chance.
+    order_agreement: % of pairs of answers to one prompt that both put in the same order; ties of
+        either judge are left out and counted; 50 is chance.
     pairs_confirmed: % of training pairs whose chosen answer the external judge scores higher; pairs
         it ties are left out and counted; 50 is chance.
 
     Intervals resample prompts. Missing are answers (or pairs) the external judge was asked about
-    that lack a score by either judge; an answer it was not asked about is no part of the sample.
+    that lack a score by either judge; other answers are not part of the sample.
     """
     own_means = {k: m.mean for k, m in mean_scores(own).items() if m.mean is not None}
     external_means = {k: m.mean for k, m in mean_scores(external).items()}
     prompt_of = {judgment.subject_key: judgment.prompt_key for judgment in external}
     both = [
-        Both(prompt_of[key], own_means[key], mean)
+        ScoredByBoth(prompt_of[key], own_means[key], mean)
         for key, mean in external_means.items()
         if mean is not None and key in own_means
     ]
@@ -172,12 +172,12 @@ def _mean(
 ) -> Score:
     if not values:
         return Score(name, None, 0, missing, reason="no answer was scored by both judges")
-    low, high = _ends(bootstrap_mean(values, labels, seed=seed))
+    low, high = bootstrap_mean(values, labels, seed=seed) or (None, None)
     return Score(name, sum(values) / len(values), len(values), missing, low, high)
 
 
-def _spearman(both: Sequence[Both], missing: int, seed: int) -> Score:
-    def pooled(drawn: Sequence[list[Both]]) -> float | None:
+def _spearman(both: Sequence[ScoredByBoth], missing: int, seed: int) -> Score:
+    def pooled(drawn: Sequence[list[ScoredByBoth]]) -> float | None:
         found = [answer for answers in drawn for answer in answers]
         return spearman([a.own for a in found], [a.external for a in found])
 
@@ -186,11 +186,11 @@ def _spearman(both: Sequence[Both], missing: int, seed: int) -> Score:
     if value is None:
         reason = "fewer than two different scores by one of the judges"
         return Score("spearman", None, len(both), missing, reason=reason)
-    low, high = _ends(bootstrap(prompts, pooled, seed=seed))
+    low, high = bootstrap(prompts, pooled, seed=seed) or (None, None)
     return Score("spearman", value, len(both), missing, low, high)
 
 
-def _order_agreement(both: Sequence[Both], missing: int, seed: int) -> Score:
+def _order_agreement(both: Sequence[ScoredByBoth], missing: int, seed: int) -> Score:
     same, compared, tied = [], [], 0
     for answers in _by_prompt(both):
         products = [
@@ -204,11 +204,11 @@ def _order_agreement(both: Sequence[Both], missing: int, seed: int) -> Score:
     if not n:
         reason = "no two answers to one prompt are untied under both judges"
         return Score("order_agreement", None, 0, missing, reason=reason, detail=detail)
-    low, high = _ends(bootstrap_ratio(same, compared, seed=seed))
+    low, high = bootstrap_ratio(same, compared, seed=seed) or (None, None)
     return Score("order_agreement", sum(same) / n, n, missing, low, high, detail=detail)
 
 
-def _by_prompt(both: Sequence[Both]) -> list[list[Both]]:
+def _by_prompt(both: Sequence[ScoredByBoth]) -> list[list[ScoredByBoth]]:
     groups = defaultdict(list)
     for answer in both:
         groups[answer.prompt_key].append(answer)
@@ -233,10 +233,6 @@ def _pairs_confirmed(
         reason = "the external judge put no training pair in an order"
         return Score("pairs_confirmed", None, 0, missing, reason=reason, detail=detail)
     percents = [100 * found for found in decided]
-    low, high = _ends(bootstrap_mean(percents, seed=seed))  # one pair per prompt
+    low, high = bootstrap_mean(percents, seed=seed) or (None, None)  # one pair per prompt
     value = sum(percents) / len(percents)
     return Score("pairs_confirmed", value, len(decided), missing, low, high, detail=detail)
-
-
-def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    return interval or (None, None)

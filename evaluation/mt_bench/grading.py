@@ -184,20 +184,9 @@ def _gradings(
         for turn in TURNS:
             texts = [given[question.key, n] for n in TURNS[:turn] if (question.key, n) in given]
             for draw in range(section.draws):
-                row = TurnJudgment(
-                    key=f"{turn_key(question, turn)}/j{draw}",
-                    question_id=question.question_id,
-                    category=question.category,
-                    turn=turn,
-                    draw=draw,
-                    model=model,
-                    judge=judge,
-                    judge_prompt="",
-                    user_prompt="",
-                    reply="",
-                    score=None,
-                    unparsed="no_answer",
-                )
+                key = f"{turn_key(question, turn)}/j{draw}"
+                about = (key, question.question_id, question.category, turn, draw, model, judge)
+                row = TurnJudgment(*about, "", "", "", None, unparsed="no_answer")
                 complete = len(texts) == turn
                 found.append(
                     _graded(row, question, texts, section)

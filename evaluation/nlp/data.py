@@ -206,7 +206,8 @@ def _over_hub(task: str, overrides: dict[str, Any]) -> dict[str, Any]:
     manager = _manager(task)
     if task not in manager.task_index:
         raise ConfigError(f"evaluation.nlp.tasks: lm-eval has no task {task!r}")
-    spec = {"group": "srlm", "task": [_hub_spec(manager, task, overrides)]}
+    kind = "group" if task in manager.all_groups else "task"
+    spec = {"group": "srlm", "task": [{kind: task, **overrides}]}
     try:
         tasks: dict[str, Any] = manager.load(spec)["tasks"]
     except (DatasetsError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
@@ -217,12 +218,6 @@ def _over_hub(task: str, overrides: dict[str, Any]) -> dict[str, Any]:
         )
         raise DataError(task, None, message) from error
     return dict(sorted(tasks.items()))
-
-
-def _hub_spec(manager: Any, task: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Return a task, or a group of tasks, with overrides."""
-    name = "group" if task in manager.all_groups else "task"
-    return {name: task, **overrides}
 
 
 def _manager(task: str) -> Any:

@@ -149,7 +149,7 @@ def _checked(
 
 
 def voted_for(shown: ShownItem, choice: Literal["left", "right", "tie"]) -> str:
-    """Map a side to the model whose answer stood there: "A", "B" or "tie"."""
+    """Map a side to the model shown there: "A", "B" or "tie"."""
     if choice == "tie":
         return "tie"
     return "AB"[shown.order[0 if choice == "left" else 1]]

@@ -32,7 +32,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def export(folder: StudyFolder) -> Path:
-    """Export a study as it stands: votes.jsonl and its results, or rankings.jsonl.
+    """Export a study's current state: votes.jsonl and its results, or rankings.jsonl.
 
     Raises:
         MissingArtifact: there is no study.

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.agreement.order_metrics import Metric, Scored, measure
+from evaluation.agreement.order_metrics import Metric, ScoredReplies, measure
 
 
-def scored(*replies: tuple[float, float | None], key: str = "p") -> Scored:
-    return Scored(key, replies)
+def scored(*replies: tuple[float, float | None], key: str = "p") -> ScoredReplies:
+    return ScoredReplies(key, replies)
 
 
-def ranked(*scores: float | None, key: str = "p") -> Scored:
+def ranked(*scores: float | None, key: str = "p") -> ScoredReplies:
     """Scores in the humans' order, best first."""
     return scored(*((float(rank), score) for rank, score in enumerate(scores)), key=key)
 
 
-def values(*prompts: Scored) -> dict[str, float | None]:
+def values(*prompts: ScoredReplies) -> dict[str, float | None]:
     return {name: m.value for name, m in measure(prompts, seed=0, intervals=False).items()}
 
 
@@ -152,7 +152,7 @@ def test_a_missing_score_is_not_a_zero() -> None:
         [ranked(5, None)],
     ],
 )
-def test_nothing_to_compare_is_nothing_to_say(prompts: list[Scored]) -> None:
+def test_nothing_to_compare_is_nothing_to_say(prompts: list[ScoredReplies]) -> None:
     found = measure(prompts, seed=0)
     for name, metric in found.items():
         if name not in ("five_best", "scored_rate"):
@@ -178,7 +178,7 @@ def test_intervals_count_an_instruction_and_not_its_pairs() -> None:
     rng = random.Random(3)
     once = [ranked(rng.random(), rng.random(), key=str(n)) for n in range(100)]
     # Each reply said three times over: nine times the pairs, no more instructions.
-    thrice = [Scored(p.prompt_key, p.replies * 3) for p in once]
+    thrice = [ScoredReplies(p.prompt_key, p.replies * 3) for p in once]
     narrow, wide = (
         measure(p, seed=0)["pairwise_accuracy/ties_excluded"].interval for p in (thrice, once)
     )
@@ -199,7 +199,7 @@ def test_length_against_real_human_ranks_counted_a_second_way(shared: Path) -> N
     for line in path.read_text().splitlines():
         row = json.loads(line)
         groups[row["question"]].append((row["rank"], float(len(row["answer"]))))
-    found = measure([Scored(key, tuple(rows)) for key, rows in groups.items()], seed=0)
+    found = measure([ScoredReplies(key, tuple(rows)) for key, rows in groups.items()], seed=0)
     right = wrong = tied = 0
     for rows in groups.values():
         for (rank_a, length_a), (rank_b, length_b) in combinations(sorted(rows), 2):

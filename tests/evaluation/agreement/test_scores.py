@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from core.records import Judgment, RankedPrompt, Reply, Score
-from evaluation.agreement.order_metrics import Scored
+from evaluation.agreement.order_metrics import ScoredReplies
 from evaluation.agreement.scores import baselines, scores
 
 
@@ -84,7 +84,8 @@ def test_without_any_judgment_there_is_a_reason_and_no_number() -> None:
 
 def test_the_baselines_of_the_same_data_are_at_chance() -> None:
     prompts = [
-        Scored(str(n), ((0.0, float(n % 6)), (1.0, float((n * 7 + 1) % 6)))) for n in range(60)
+        ScoredReplies(str(n), ((0.0, float(n % 6)), (1.0, float((n * 7 + 1) % 6))))
+        for n in range(60)
     ]
     lengths = {p.prompt_key: [10, 20] for p in prompts}
     found = baselines(prompts, lengths, seed=0)
@@ -101,7 +102,10 @@ def test_the_baselines_of_the_same_data_are_at_chance() -> None:
 
 
 def test_shuffling_keeps_the_missing_scores_where_they_are() -> None:
-    prompts = [Scored("a", ((0.0, 5.0), (1.0, None))), Scored("b", ((0.0, 5.0), (1.0, 1.0)))]
+    prompts = [
+        ScoredReplies("a", ((0.0, 5.0), (1.0, None))),
+        ScoredReplies("b", ((0.0, 5.0), (1.0, 1.0))),
+    ]
     found = baselines(prompts, None, seed=0)["shuffled"]
     assert found["scored_rate"] == 0.75
     # b gets (5, 5), (5, 1) or (1, 5), a third each: 1 in 3 is a tie.
