@@ -1,7 +1,8 @@
-"""What the suite knows of one benchmark: how to run it, and its texts for the contamination check.
+"""Interface of a benchmark of the suite: how to run it, its texts, what judging it may cost.
 
-Each benchmark's folder defines one `Benchmark`; `evaluation.suite.BENCHMARKS` lists them. The facts
-that reports and the web pages need too are in core/benchmarks.py.
+To add a benchmark: a line of facts in core/benchmarks.py and a settings section in
+core/evaluation_config.py, a folder here whose benchmark.py defines a `Benchmark`, its entry in
+`evaluation.suite.BENCHMARKS`, and a module in reports/sections/.
 """
 
 from __future__ import annotations
