@@ -178,6 +178,11 @@ def test_the_table_shows_every_metric_with_its_detectable_drop(mixed: GateResult
     assert "80 % power" in text.replace("\n", " ")
 
 
+def test_numbers_are_aligned_on_the_right_and_words_on_the_left(mixed: GateResult) -> None:
+    columns = table(mixed).columns
+    assert [column.justify for column in columns] == ["left", *["right"] * 6, "left"]
+
+
 def test_hostile_names_neither_move_the_cursor_nor_begin_a_line(hostile: GateResult) -> None:
     for width in (60, 120, 300):
         lines = shown(hostile, width).splitlines()
