@@ -96,7 +96,7 @@ def gate(
     exclude: Annotated[list[str] | None, typer.Option(help="Exclude metrics that match.")] = None,
     tolerance: Annotated[
         list[str] | None,
-        typer.Option(help="PATTERN=DROP: smaller drops never fail, e.g. 'mt_bench=0.1'."),
+        typer.Option(help="PATTERN=DROP: smaller drops never fail, e.g. 'nlp=2'."),
     ] = None,
     alpha: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Family-wise false-alarm rate.")

@@ -132,7 +132,7 @@ def parse_tolerances(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
         except ValueError:
             drop = math.nan
         if not pattern or not math.isfinite(drop) or drop < 0:
-            message = f"--tolerance {text}: expected PATTERN=DROP, such as mt_bench=0.1"
+            message = f"--tolerance {text}: expected PATTERN=DROP, such as nlp=2"
             raise ConfigError(message)
         found.append((pattern, drop))
     return tuple(found)

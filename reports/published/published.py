@@ -128,7 +128,7 @@ def of_paper(benchmark: str, subject: str, key: str) -> Published | None:
     """Return the paper's number for one of its models; None if it gives none.
 
     Args:
-        benchmark: head_to_head, human, alpaca_eval, mt_bench, nlp, agreement or training_data.
+        benchmark: a benchmark's name, or "training_data".
         subject: a model, or a matchup as "M2-M1".
         key: the score's key: "win", "win_rate", "avg_length", "category/math"; for nlp the task.
     """

@@ -126,6 +126,12 @@ def of_point(point: Point | None, reason: str, digits: int = 1) -> Cell:
     return Cell(value=point.value, digits=digits, low=point.low, high=point.high, n=point.n)
 
 
+def why_unknown(results: RunReader, address: str, score: Score | None) -> str:
+    """Return why a score has no value."""
+    reason = score.reason if score is not None else "no such score"
+    return str(results.why_absent(address) or reason)
+
+
 def counted_rows(names: Mapping[str, int], total: str, rows: str = "") -> tuple[TableRow, ...]:
     """Return a line per name with its count and share, and one for the sum."""
     whole = sum(names.values())

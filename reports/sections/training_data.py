@@ -77,65 +77,54 @@ def _alone(row: TableRow) -> TableRow:
 
 
 def _rows(results: RunReader, iterations: int) -> Iterator[TableRow]:
-    yield _row("IFT examples", _rows_of(results, Ref(1, Stage.IFT), _of_paper("IFT examples")))
-    yield _row(
-        "EFT examples (training)",
-        _rows_of(results, Ref(1, Stage.EFT), _of_paper("EFT examples (training)")),
-    )
-    yield _row("EFT evaluation split (ranked replies)", _evaluation_split(results))
+    for name, stage in (("IFT examples", Stage.IFT), ("EFT examples (training)", Stage.EFT)):
+        yield _row(results, name, Ref(1, stage), published=_of_paper(name))
+    yield _evaluation_split(results)
     last = max(iterations, *results.feedback_iterations, 1)
     for k in range(FIRST_FEEDBACK_ITERATION, last + 1):
         by = f"M{k - 1}"
-        yield _row(
-            f"prompts kept for M{k}", _count(results, Ref(k, Stage.PROMPTS), "kept", of_rows=True)
-        )
-        yield _row(f"candidates by {by}", _rows_of(results, Ref(k, Stage.CANDIDATES), None))
+        yield _row(results, f"prompts kept for M{k}", Ref(k, Stage.PROMPTS), "kept")
+        yield _row(results, f"candidates by {by}", Ref(k, Stage.CANDIDATES))
         name = f"preference pairs AIFT({by}), for M{k}"
         published = _of_paper(name)
         if published is not None:
             published = replace(published, source=f"AIFT({by}), {published.source}")
-        yield _row(name, _count(results, Ref(k, Stage.PAIRS), "pair", published=published))
+        rows = f"pairs/iter{k}"
+        yield _row(results, name, Ref(k, Stage.PAIRS), "pair", published=published, rows=rows)
 
 
 def _of_paper(name: str) -> Published | None:
     return of_paper("training_data", name, "count")
 
 
-def _row(label: str, cell: Cell) -> TableRow:
-    return TableRow(label, (cell,))
-
-
-def _rows_of(results: RunReader, ref: Ref, published: Published | None) -> Cell:
-    manifest = results.known_manifest(ref)
-    if manifest is None:
-        return Cell(reason="not made yet", digits=0, published=published)
-    return Cell(value=manifest.rows or 0, digits=0, published=published)
-
-
-def _count(
+def _row(
     results: RunReader,
-    ref: Ref,
     name: str,
+    ref: Ref,
+    count: str = "",
     *,
     published: Published | None = None,
-    of_rows: bool = False,
-) -> Cell:
-    """Return one count of an artifact; `n` are all its rows, so that the others show."""
+    rows: str = "",
+) -> TableRow:
+    """Return an artifact's rows, or one count of it with `n` all its rows."""
     manifest = results.known_manifest(ref)
     if manifest is None:
-        return Cell(reason="not made yet", digits=0, published=published)
-    rows = "" if of_rows else f"pairs/iter{ref.iteration}"
-    value = manifest.counts.get(name, 0)
-    return Cell(value=value, digits=0, n=manifest.rows, published=published, rows=rows)
+        return TableRow(name, (Cell(reason="not made yet", digits=0, published=published),))
+    if not count:
+        return TableRow(name, (Cell(value=manifest.rows or 0, digits=0, published=published),))
+    value = manifest.counts.get(count, 0)
+    cell = Cell(value=value, digits=0, n=manifest.rows, published=published, rows=rows)
+    return TableRow(name, (cell,))
 
 
-def _evaluation_split(results: RunReader) -> Cell:
+def _evaluation_split(results: RunReader) -> TableRow:
     ref, published = Ref(1, Stage.RANKED), _of_paper("EFT examples (evaluation)")
-    if not results.exists(ref):
-        return Cell(reason="not made yet", digits=0, published=published)
-    held_out = [prompt for prompt in results.rows(ref) if prompt.split == "eval"]
-    replies = sum(len(prompt.replies) for prompt in held_out)
-    return Cell(value=replies, digits=0, published=published)
+    cell = Cell(reason="not made yet", digits=0, published=published)
+    if results.exists(ref):
+        held_out = [prompt for prompt in results.rows(ref) if prompt.split == "eval"]
+        replies = sum(len(prompt.replies) for prompt in held_out)
+        cell = Cell(value=replies, digits=0, published=published)
+    return TableRow("EFT evaluation split (ranked replies)", (cell,))
 
 
 class Group(NamedTuple):

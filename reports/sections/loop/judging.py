@@ -8,7 +8,7 @@ from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
 from reports.document import Cell, Item, Table, TableRow
 from reports.sections.agreement import rows_of_ranked as _of_ranked
-from reports.sections.cells import cell_of, words
+from reports.sections.cells import cell_of, why_unknown, words
 from reports.sections.items import (
     NONE,
     Judged,
@@ -164,10 +164,7 @@ def flagged_by_benchmark(results: RunReader, k: int) -> str:
     address = f"contamination/iter{k}"
     score = results.scores(address).get("flagged")
     if score is None or score.value is None:
-        why = results.why_absent(address) or (
-            score.reason if score is not None else "no such score"
-        )
-        return f"Contamination: unknown; {why}."
+        return f"Contamination: unknown; {why_unknown(results, address, score)}."
     flagged = round(score.value * score.n / 100)
     sets = ", ".join(f"{name} {n}" for name, n in (score.detail or {}).items())
     told = f" ({sets})" if sets else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from core.paired import compare
 from core.stages import Stage, evaluation_ref, model_ref
 from reports.document import number
-from reports.sections.cells import facts_of, seed_of
+from reports.sections.cells import facts_of, seed_of, why_unknown
 from reports.sections.loop.data import chosen_minus_rejected
 from reports.sections.loop.training import curves
 
@@ -81,9 +81,7 @@ def self_judge(results: RunReader, k: int) -> str:
     address = f"self_judge/iter{k}"
     score = results.scores(address).get("mean_difference")
     if score is None or score.value is None:
-        why = results.why_absent(address) or (
-            score.reason if score is not None else "no such score"
-        )
+        why = why_unknown(results, address, score)
         return f"Self-judge against the external judge: unknown; {why}."
     value, beyond = score.value, _side(score.low, score.high)
     wording = {
