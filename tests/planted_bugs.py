@@ -337,7 +337,7 @@ def the_pad_tokens_embedding_never_learns(right: Any, model: Any, **rest: Any) -
 
 @plant(
     "training.trainers.trl_loop:last_checkpoint",
-    noticed_by="test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights",
+    noticed_by="test_a_killed_training_resumes_from_its_checkpoint_to_the_same_weights",
 )
 def a_half_written_checkpoint_is_resumed_from(right: Any, work: Path) -> Path | None:
     return max(

@@ -16,6 +16,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -74,10 +75,16 @@ def node_of(test: str) -> str:
     """
     file, _, name = test.rpartition("::")
     pattern = re.compile(rf"^def {re.escape(name.partition('[')[0])}\(", re.MULTILINE)
-    paths = (ROOT / "tests").rglob(file or "test_*.py")
-    found = [path for path in paths if pattern.search(path.read_text(encoding="utf-8"))]
+    modules = _test_modules().items()
+    found = [path for path, text in modules if file in ("", path.name) and pattern.search(text)]
     assert len(found) == 1, f"{test} is defined in {list(map(str, found))}"
     return f"{found[0].relative_to(ROOT).as_posix()}::{name}"
+
+
+@lru_cache(maxsize=1)
+def _test_modules() -> dict[Path, str]:
+    paths = sorted((ROOT / "tests").rglob("test_*.py"))
+    return {path: path.read_text(encoding="utf-8") for path in paths}
 
 
 def _functions_of(path: Path) -> set[str]:

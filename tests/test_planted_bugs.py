@@ -11,10 +11,8 @@ import pytest
 import engines  # noqa: F401 - what it sets in the environment goes to the waiting process
 import tests.planted_bugs  # noqa: F401 - registers the plants
 from tests.conftest import ROOT
-from tests.planting import PLANTS, Plant, node_of
+from tests.planting import PLANTS, Plant, module_of, node_of
 from tests.warm_pytest import WarmPytest
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +33,13 @@ def run_test(warm: WarmPytest, output: Path, plant: Plant, *arguments: str) -> t
 
 
 @pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
+def test_a_plant_names_a_function_and_a_test_that_exist(plant: Plant) -> None:
+    assert module_of(plant.function) == plant.function.partition(":")[0]
+    assert node_of(plant.noticed_by)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
 def test_a_planted_bug_makes_its_test_fail(plant: Plant, warm: WarmPytest, tmp_path: Path) -> None:
     code, printed = run_test(warm, tmp_path / "pytest.out", plant, "--plant", plant.bug)
     if code == 0 and " skipped" in printed and " passed" not in printed:
@@ -44,6 +49,7 @@ def test_a_planted_bug_makes_its_test_fail(plant: Plant, warm: WarmPytest, tmp_p
     assert " failed" in printed
 
 
+@pytest.mark.slow
 def test_without_its_bug_a_test_passes(warm: WarmPytest, tmp_path: Path) -> None:
     """The others do so in their own modules; this one shows that planting alone fails nothing."""
     plant = PLANTS["the_first_score_counts_not_the_last"]
