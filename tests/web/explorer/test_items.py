@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fastapi.testclient import TestClient
+
 from core.records import ItemScore
 from core.stages import Stage, evaluation_ref
 from tests.reports.runs import RunBuilder
-from tests.web.explorer.made import EVALUATION
+from tests.web.explorer.made import EVALUATION, Markup, reader
 from web.explorer import pages as ui
 from web.explorer.source import Source
 from web.explorer.views import items
@@ -33,8 +35,14 @@ def test_a_benchmark_without_parts_has_a_list_and_a_page_per_item(tmp_path: Path
         )
         assert page.note is not None and page.note.startswith("M1: ")
         shown = item.page(source, ui.Query(key="7"))
+        cells = Markup(reader(source).get("/").text).cells
+        assert ["IFEval", "right by every metric: M1 –; M2 1 of 2"] in cells
     assert isinstance(shown, ui.Detail)
     assert shown.crumbs[1] == ui.Link("IFEval", "/ifeval")
     texts = [(text.heading, text.text) for text in shown.parts[0].cards[0].texts]
     assert texts[:2] == [("Prompt", "Say hi."), ("Generated text", "hi")]
     assert texts[2][0] == "instructions" and '"case"' in texts[2][1]
+
+
+def test_a_benchmark_that_was_neither_asked_for_nor_run_is_not_listed(client: TestClient) -> None:
+    assert "IFEval" not in client.get("/").text

@@ -77,8 +77,10 @@ def _benchmarks(source: Source, views: Sequence[View]) -> ui.Table:
         for view, scores in _scored(views, of)
     ]
     for view, scores in _scored(views, "part"):
-        parts = run.parts(scores.address) if "{task}" in view.path else [""]
-        rows += [_right_items(source, view, scores, part) for part in parts]
+        rows += [
+            _right_items(source, view, scores, part)
+            for part in _parts(source, view, scores.address)
+        ]
     rows += [
         _scores(source, view, scores, str(k), str(k))
         for k in run.iterations
@@ -113,6 +115,15 @@ def _scores(source: Source, view: View, shown: Scores, name: str, label: str) ->
 def _score(score: Score) -> str:
     missing = f", {score.missing:,} missing" if score.missing else ""
     return f"{ui.spaced(score.key)} {ui.number(score.value)} (n {score.n:,}{missing})"
+
+
+def _parts(source: Source, view: View, benchmark: str) -> Sequence[str]:
+    """Return a benchmark's tasks; [""] for one without tasks that is configured or has results."""
+    if "{task}" in view.path:
+        return source.run.parts(benchmark)
+    config, refs = source.run.config, item_refs(source, benchmark, "").values()
+    wanted = config is not None and benchmark in config.evaluation.benchmarks
+    return [""] if wanted or any(map(source.run.exists, refs)) else []
 
 
 def _right_items(source: Source, view: View, shown: Scores, part: str) -> Cells:
