@@ -43,6 +43,13 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_normal_approximation() -> None:
     assert interval.high == pytest.approx(mean + half, abs=half / 10)
 
 
+def test_both_ends_leave_out_equal_shares_of_the_resamples() -> None:
+    # Two items, 0 and 1: resampled means are 0, 0.5 and 1 in shares of 1/4, 1/2 and 1/4. A level of
+    # 0.4 lies between the quantiles 0.3 and 0.7, inside the half; 0.6 between 0.2 and 0.8, outside.
+    assert bootstrap_mean([0.0, 1.0], seed=0, level=0.4) == Interval(0.5, 0.5)
+    assert bootstrap_mean([0.0, 1.0], seed=0, level=0.6) == Interval(0.0, 1.0)
+
+
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
     values = [random.Random(0).gauss(0, 1) for _ in range(50)] + flips(50)
     assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3)
