@@ -51,7 +51,7 @@ _OPERATORS: dict[type[ast.AST], Any] = {
 
 
 class Mutant(NamedTuple):
-    """One change: bytes `begin` to `end` of a file are replaced by `text`."""
+    """One change: bytes `begin` to `end` of a file's `source` are replaced by `text`."""
 
     file: str
     line: int
@@ -59,6 +59,7 @@ class Mutant(NamedTuple):
     begin: int
     end: int
     text: str
+    source: bytes
 
 
 class Outcome(NamedTuple):
@@ -120,7 +121,7 @@ def mutants_of(source: bytes, file: str) -> Iterator[Mutant]:
         begin = starts[node.lineno - 1] + node.col_offset
         end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
         for kind, text in _changes(node):
-            yield Mutant(file, node.lineno, kind, begin, end, text)
+            yield Mutant(file, node.lineno, kind, begin, end, text, source)
 
 
 def _code(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
@@ -239,12 +240,11 @@ class Copy:
         """Return which test notices a mutant."""
         began = time.monotonic()
         path = self.folder / mutant.file
-        right = path.read_bytes()
-        path.write_bytes(mutated(right, mutant))
+        path.write_bytes(mutated(mutant))
         try:
             found = self._first_failure(mutant.file, quick=quick)
         finally:
-            path.write_bytes(right)
+            path.write_bytes(mutant.source)
         if found is not None and not self._passes(found):
             sys.exit(f"{found} fails without a mutant too: repair it first")
         return Outcome(found, time.monotonic() - began)
@@ -304,31 +304,25 @@ def _failed(code: int, printed: str, otherwise: str) -> str | None:
     return found[1] if found else otherwise
 
 
-def mutated(source: bytes, mutant: Mutant) -> bytes:
+def mutated(mutant: Mutant) -> bytes:
     """Return a module's source with the change made."""
-    return source[: mutant.begin] + mutant.text.encode() + source[mutant.end :]
+    return mutant.source[: mutant.begin] + mutant.text.encode() + mutant.source[mutant.end :]
 
 
 def _described(mutant: Mutant, outcome: Outcome) -> str:
     place = f"{mutant.file}:{mutant.line} {mutant.kind}"
     if outcome.test is not None:
         return f"noticed  {place}  by {outcome.test} ({outcome.seconds:.0f} s)"
-    before, after = (text.decode().splitlines() for text in _sources(mutant))
+    before, after = (t.decode().splitlines() for t in (mutant.source, mutated(mutant)))
     diff = difflib.unified_diff(before, after, mutant.file, mutant.file, n=2, lineterm="")
     return f"SURVIVED {place} ({outcome.seconds:.0f} s)\n" + "\n".join(diff)
-
-
-def _sources(mutant: Mutant) -> tuple[bytes, bytes]:
-    source = (ROOT / mutant.file).read_bytes()
-    return source, mutated(source, mutant)
 
 
 _TABLE_HEAD = "| # | Place | Kind | Before → after | Noticed by |\n|--|--|--|--|--|"
 
 
 def _row(number: int, mutant: Mutant, outcome: Outcome) -> str:
-    source, _ = _sources(mutant)
-    before = " ".join(source[mutant.begin : mutant.end].decode().split())
+    before = " ".join(mutant.source[mutant.begin : mutant.end].decode().split())
     change = " → ".join(f"`{text.replace('|', chr(92) + '|')}`" for text in (before, mutant.text))
     noticed = "**survived**"
     if outcome.test is not None:

@@ -11,10 +11,8 @@ mutate = script("mutate")
 
 def changes(source: str) -> set[str]:
     """Return the mutated lines of a one-line module."""
-    text = source.encode()
-    return {
-        mutate.mutated(text, mutant).decode() for mutant in mutate.mutants_of(text, "module.py")
-    }
+    mutants = mutate.mutants_of(source.encode(), "module.py")
+    return {mutate.mutated(mutant).decode() for mutant in mutants}
 
 
 def test_each_operator_is_replaced_by_another() -> None:
@@ -55,6 +53,6 @@ def test_a_seed_gives_the_same_mutants_and_each_is_python() -> None:
     drawn = mutate.choose(["core/intervals.py"], 12, seed=1)
     assert drawn == mutate.choose(["core/intervals.py"], 12, seed=1)
     assert len({(m.begin, m.end) for m in drawn}) == 12
-    source = (mutate.ROOT / "core/intervals.py").read_bytes()
     for mutant in drawn:
-        assert ast.dump(ast.parse(mutate.mutated(source, mutant))) != ast.dump(ast.parse(source))
+        before, after = (ast.parse(text) for text in (mutant.source, mutate.mutated(mutant)))
+        assert ast.dump(after) != ast.dump(before)
