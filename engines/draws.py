@@ -107,11 +107,10 @@ def fit_pair(pair: Pair, window: int) -> Pair:
     """
     room = window - 1 - len(pair.target)
     if room < 1:
-        message = (
+        raise ModelError(
             f"a continuation of {len(pair.target)} tokens cannot be scored: the context window "
             f"holds {window}"
         )
-        raise ModelError(message)
     return Pair(pair.context[-room:], pair.target)
 
 

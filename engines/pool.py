@@ -27,7 +27,6 @@ class EnginePool:
     """Opens engines over model folders."""
 
     def __init__(self, config: Config, store: Store) -> None:
-        """Load nothing yet."""
         self._config, self._store = config, store
         self._engines: dict[Path, Engine] = {}
 
@@ -52,11 +51,9 @@ class EnginePool:
             while len(self._engines) >= kept:
                 self.forget(next(iter(self._engines)))  # the least recently used
             open_it = RayEngine if section.ray.workers else open_engine
+            trust = self._config.model.trust_remote_code
             engine = open_it(
-                folder,
-                section,
-                weights_sha256=weights_sha256,
-                trust_remote_code=self._config.model.trust_remote_code,
+                folder, section, weights_sha256=weights_sha256, trust_remote_code=trust
             )
         self._engines[folder] = engine
         return CallLog(engine, self._store.paths.calls, stage)
@@ -77,7 +74,6 @@ class CallLog:
     """An engine that logs each row it yields: evidence that nothing was generated twice."""
 
     def __init__(self, engine: Engine, file: Path, stage: Ref) -> None:
-        """Wrap `engine`; lines go to `file` under the name of `stage`."""
         self._engine, self._file, self._stage = engine, file, str(stage)
         self.fingerprint = engine.fingerprint
 

@@ -26,7 +26,6 @@ class Prompter:
     """Turns prompts into token ids with one model's tokenizer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Keep the tokenizer."""
         self._tokenizer = tokenizer
         # The first token of an empty context, as in lm-eval.
         begin = tokenizer.bos_token_id

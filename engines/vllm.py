@@ -24,9 +24,11 @@ from engines.prompting import Prompter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import Unpack
 
     from core.config import EngineSection
     from engines.engine import Continuation, Decoding, Request, Sampled
+    from engines.models import Opening
     from engines.prompting import Pair
 
 _GIB = 2**30
@@ -46,22 +48,13 @@ _ENVIRONMENT = {
 class VllmEngine:
     """A language model loaded by vLLM. `close` ends vLLM's process and frees its memory."""
 
-    def __init__(
-        self,
-        folder: Path,
-        section: EngineSection,
-        *,
-        weights_sha256: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
         """Start vLLM over the folder: takes up to a minute and reserves its memory.
 
         Raises:
             ModelError: the folder cannot be used, or vLLM cannot serve it.
         """
-        self._facts = FolderFacts(
-            folder, section, weights_sha256=weights_sha256, trust_remote_code=trust_remote_code
-        )
+        self._facts = FolderFacts(folder, section, **opening)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import vllm
@@ -69,17 +62,15 @@ class VllmEngine:
 
         on_cpu = current_platform.is_cpu()
         arguments = _engine_arguments(folder, section, self._facts.window, on_cpu=on_cpu)
-        arguments["trust_remote_code"] = trust_remote_code
+        arguments["trust_remote_code"] = opening.get("trust_remote_code", False)
         self._engine = _start(folder, arguments)
         self._close = weakref.finalize(self, self._engine.engine_core.shutdown)
         self._prompter = Prompter(self._facts.tokenizer)
         self._at_once = _AHEAD * section.max_batch_rows
         self._names = map(str, itertools.count())
         self._arrived: dict[str, Any] = {}
-        platform = current_platform.device_type
-        self.fingerprint = (
-            f"vllm/{vllm.__version__}/{section.dtype}/{platform}/{self._facts.digest}"
-        )
+        kind = f"{vllm.__version__}/{section.dtype}/{current_platform.device_type}"
+        self.fingerprint = f"vllm/{kind}/{self._facts.digest}"
 
     def close(self) -> None:
         """End vLLM's process; calling it again has no effect."""
@@ -178,11 +169,10 @@ class VllmEngine:
             outputs = self._engine.step()
         except EngineDeadError as error:
             self.close()
-            message = (
+            raise ModelError(
                 "vLLM's process ended; its error is printed above. Run the same command again: "
                 "finished rows are kept"
-            )
-            raise ModelError(message) from error
+            ) from error
         self._arrived |= {output.request_id: output for output in outputs if output.finished}
 
     def _sampling(self, decoding: Decoding, seed: int) -> Any:
@@ -213,7 +203,7 @@ def _engine_arguments(
     folder: Path, section: EngineSection, window: int, *, on_cpu: bool
 ) -> dict[str, Any]:
     """Return vLLM's engine arguments for a section."""
-    machine: dict[str, Any]
+    machine: dict[str, Any] = {"gpu_memory_utilization": section.gpu_memory_utilization}
     if on_cpu:
         machine = {
             "kv_cache_memory_bytes": int(section.cpu_cache_gib * _GIB),
@@ -224,8 +214,6 @@ def _engine_arguments(
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(window, _CPU_BATCH_TOKENS),
         }
-    else:
-        machine = {"gpu_memory_utilization": section.gpu_memory_utilization}
     return {
         "model": str(folder),
         "dtype": section.dtype,
@@ -250,5 +238,6 @@ def _start(folder: Path, arguments: dict[str, Any]) -> Any:
         return LLMEngine.from_engine_args(EngineArgs(**arguments), enable_multiprocessing=True)
     except (ValueError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        message = f"{folder}: vLLM cannot serve it ({reason}); set VLLM_LOGGING_LEVEL=INFO for more"
-        raise ModelError(message) from error
+        raise ModelError(
+            f"{folder}: vLLM cannot serve it ({reason}); set VLLM_LOGGING_LEVEL=INFO for more"
+        ) from error

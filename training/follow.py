@@ -48,10 +48,9 @@ def follow(
     loaded = load_config(config, settings)
     place = launch_command.layout(loaded.launch)
     if machine_rank >= place.machines:
-        message = (
+        raise ConfigError(
             f"{place.file}: no machine {machine_rank}; it has {place.machines} machines, from 0"
         )
-        raise ConfigError(message)
     for job in launches(loaded, iteration or loaded.iterations):
         words = launch_command.command(loaded.launch, place, job, rank=machine_rank)
         log = job.with_name(f"log-{machine_rank}.txt")

@@ -136,8 +136,9 @@ def named_source(run: Run, setting: str, name: str, k: int) -> Source:
         return Source([ref], {}, lambda stage: run.engine(ref, stage))
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        message = f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
-        raise ConfigError(message)
+        raise ConfigError(
+            f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
+        )
     sources = _local_model(run, name)
     (digest,) = sources.values()
     return Source(

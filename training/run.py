@@ -34,7 +34,6 @@ class Run:
     """Makes the artifacts of one run folder. Use inside `with open_run(config)`."""
 
     def __init__(self, config: Config) -> None:
-        """Open the run; nothing is loaded."""
         self.config = config
         self.store = Store(config.folder)
         self.engines = EnginePool(config, self.store)

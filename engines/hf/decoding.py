@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from core.config import EngineSection
     from engines.engine import Decoding, Request, Sampled
 
 # Finished rows are removed, and prompts admitted, only once they are this share of the rows: both
@@ -67,11 +66,6 @@ class Limits(NamedTuple):
     rows: int
     tokens: int
     shared: int
-
-    @classmethod
-    def of(cls, section: EngineSection, shared: int) -> Limits:
-        """Return the configured limits."""
-        return cls(section.max_batch_rows, section.max_batch_tokens, shared)
 
 
 class Batch:
@@ -138,13 +132,10 @@ class Batch:
             [prompt.ids for prompt in entering], [len(prompt.draws) for prompt in entering]
         )
         fresh = [_Row(prompt, draw) for prompt in entering for draw in prompt.draws]
-        asked = [row.prompt.request for row in fresh]
-        seeds = [
-            draw_seed(self._decoding, request.messages, row.draw)
-            for request, row in zip(asked, fresh, strict=True)
-        ]
-        temperature = [decoding_of(request, self._decoding).temperature for request in asked]
-        self._random = torch.cat([self._random, uniforms(seeds, self._decoding.max_new_tokens)])
+        decoding = self._decoding
+        seeds = [draw_seed(decoding, row.prompt.request.messages, row.draw) for row in fresh]
+        temperature = [decoding_of(row.prompt.request, decoding).temperature for row in fresh]
+        self._random = torch.cat([self._random, uniforms(seeds, decoding.max_new_tokens)])
         self._temperature = torch.cat([self._temperature, torch.tensor(temperature)])
         self._rows += fresh
         return logits
@@ -154,12 +145,8 @@ class Batch:
         last = self._decoding.max_new_tokens - 1
         step = torch.tensor([min(len(row.ids), last) for row in self._rows])
         uniform = self._random[torch.arange(len(self._rows)), step]
-        return nucleus_sample(
-            logits,
-            uniform,
-            temperature=self._temperature.to(logits.device),
-            top_p=self._decoding.top_p,
-        )
+        temperature = self._temperature.to(logits.device)
+        return nucleus_sample(logits, uniform, temperature=temperature, top_p=self._decoding.top_p)
 
     def _append(self, tokens: list[int]) -> Iterator[Sampled]:
         for row, token in zip(self._rows, tokens, strict=True):

@@ -30,11 +30,13 @@ from engines.prompting import Prompter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from typing import Unpack
 
     from core.config import EngineSection
     from core.records import Message
     from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
     from engines.hf.decoding import States
+    from engines.models import Opening
 
 # Fewer prompts do not fill a batch of their own, so their prefix is not shared.
 _MIN_GROUP = 4
@@ -43,35 +45,25 @@ _MIN_GROUP = 4
 class HFEngine:
     """A language model loaded by transformers; see the module's docstring for reproducibility."""
 
-    def __init__(
-        self,
-        folder: Path,
-        section: EngineSection,
-        *,
-        weights_sha256: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> None:
-        """Load the model; `weights_sha256` (from its manifest) avoids hashing the folder.
+    def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
+        """Load the model.
 
         Raises:
             ModelError: the folder cannot be used.
         """
         self._device = _pick_device(section.device)
-        self._dtype = torch.bfloat16 if section.dtype == "bfloat16" else torch.float32
-        self._tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-        self._model = load_model(
-            folder,
-            self._dtype,
-            attention=SEGMENTED,
-            trust_remote_code=trust_remote_code,
-        ).to(self._device)
+        dtype = torch.bfloat16 if section.dtype == "bfloat16" else torch.float32
+        trust = opening.get("trust_remote_code", False)
+        self._tokenizer = load_tokenizer(folder, trust_remote_code=trust)
+        model = load_model(folder, dtype, attention=SEGMENTED, trust_remote_code=trust)
+        self._model = model.to(self._device)
         prepare_for_few_rows(self._model)
         self._shares = can_share(self._model)
         self._section = section
         self._prompter = Prompter(self._tokenizer)
         self._stop = stop_ids(self._model, self._tokenizer)
         self._context = context_length(self._model.config)
-        digest = weights_sha256 or hashing.model_digest(folder)
+        digest = opening.get("weights_sha256") or hashing.model_digest(folder)
         self.fingerprint = f"transformers/{section.dtype}/{self._device.type}/{digest}"
 
     def render(self, prompt: Sequence[Message] | str) -> list[int]:
@@ -99,27 +91,17 @@ class HFEngine:
     def _decode(
         self, shared: list[int], prompts: list[Prompt], decoding: Decoding
     ) -> Iterator[Sampled]:
-        states: States
-        states = SharedStates(self._model, shared) if self._shares else StockStates(self._model)
-        batch = Batch(
-            states,
-            decoding,
-            Limits.of(self._section, len(shared)),
-            tokenizer=self._tokenizer,
-            stop=self._stop,
-        )
+        model, most = self._model, self._section
+        states: States = SharedStates(model, shared) if self._shares else StockStates(model)
+        limits = Limits(most.max_batch_rows, most.max_batch_tokens, len(shared))
+        batch = Batch(states, decoding, limits, tokenizer=self._tokenizer, stop=self._stop)
         yield from batch.run(prompts)
 
     @torch.inference_mode()
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
         """Return one result per request, in order; see engines/hf/scoring.py."""
-        pairs = self._prompter.pairs(requests)
-        return score_pairs(
-            self._model,
-            pairs,
-            window=self._context,
-            cache_tokens=self._section.max_batch_tokens,
-        )
+        pairs, most = self._prompter.pairs(requests), self._section.max_batch_tokens
+        return score_pairs(self._model, pairs, window=self._context, cache_tokens=most)
 
 
 def _pick_device(name: str) -> torch.device:

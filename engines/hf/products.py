@@ -26,7 +26,6 @@ class Packed(nn.Module):
     """A linear layer with a copy of its weights in oneDNN's own layout."""
 
     def __init__(self, linear: nn.Linear) -> None:
-        """Copy the weights into the layout."""
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())  # noqa: SLF001

@@ -88,11 +88,10 @@ def score_pairs(
 
 def _fit(pair: Pair, window: int) -> Pair:
     if len(pair.target) > window:
-        message = (
+        raise ModelError(
             f"a continuation of {len(pair.target)} tokens cannot be scored: the model's context "
             f"window holds {window}"
         )
-        raise ModelError(message)
     # The last token is predicted but not read, so one more than the window fits (as in lm-eval).
     room = window + 1 - len(pair.target)
     return Pair(pair.context[-room:], pair.target)

@@ -69,7 +69,6 @@ class SharedStates:
     """Rows may be admitted while others are being decoded."""
 
     def __init__(self, model: PreTrainedModel, prefix: Sequence[int] = ()) -> None:
-        """Read the prefix."""
         self._model, self._device = model, model.device
         self._prefix_length = len(prefix)
         self._prefix = SharedPrefix()
@@ -150,7 +149,6 @@ class SharedPrefix:
     """Keys and values of a prefix that all rows share, by layer; none until `read`."""
 
     def __init__(self) -> None:
-        """Hold nothing."""
         self._keys: list[_Keys] = []
 
     def read(self, model: PreTrainedModel, tokens: Sequence[int]) -> None:
@@ -191,7 +189,6 @@ class PrefillState:
     """
 
     def __init__(self, prefix: SharedPrefix) -> None:
-        """Start without keys."""
         self._prefix = prefix
         self.keys: list[_Keys] = []
 

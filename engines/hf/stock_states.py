@@ -24,7 +24,6 @@ class StockStates:
     """Rows may be admitted while others are being decoded."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Start without rows."""
         self._model, self._device = model, model.device
 
     def admit(self, prompts: Sequence[list[int]], draws: Sequence[int]) -> torch.Tensor:

@@ -22,9 +22,11 @@ from engines.ray.tasks import fingerprint, sampled_rows, sampling_tasks, scored_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import Unpack
 
     from core.config import EngineSection, RaySection
     from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
+    from engines.models import Opening
 
 _LOCAL_STORE_BYTES = 200 * 2**20  # tasks and outcomes are text: a few megabytes
 _CLOSING_S = 30.0
@@ -39,27 +41,19 @@ class RayEngine:
 
     _opened: RayEngine | None = None
 
-    def __init__(
-        self,
-        folder: Path,
-        section: EngineSection,
-        *,
-        weights_sha256: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
         """Start the workers; return when the first has loaded the model.
 
         Every machine of the cluster must be able to read the folder under the same path.
-        `weights_sha256` (from its manifest) avoids hashing it, here and on the workers.
 
         Raises:
             ConfigError: Ray is not installed, not reachable, or too small for the workers.
             ModelError: the folder cannot be used.
             WorkersLost: the workers die while loading it.
         """
-        digest = weights_sha256 or model_digest(folder)
-        self._make = (folder.resolve(), section, digest)
-        self._trust_remote_code = trust_remote_code
+        # Hashed once, not by every worker.
+        opening["weights_sha256"] = opening.get("weights_sha256") or model_digest(folder)
+        self._model = (folder.resolve(), section, opening)
         self._section = section.ray
         self._workers: list[Any] = []
         self._dispatcher: Any = None
@@ -68,20 +62,15 @@ class RayEngine:
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield draws as tasks end; see `Engine.sample`."""
-        tasks = sampling_tasks(
-            requests,
-            decoding,
-            rows=self._section.rows_per_task,
-            workers=self._section.workers,
-        )
+        rows, workers = self._section.rows_per_task, self._section.workers
+        tasks = sampling_tasks(requests, decoding, rows=rows, workers=workers)
         for _, outcome in self._outcomes(tasks):
             yield from sampled_rows(outcome)
 
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
         """Return one result per request, in order."""
-        tasks = scoring_tasks(
-            requests, rows=self._section.rows_per_task, workers=self._section.workers
-        )
+        rows, workers = self._section.rows_per_task, self._section.workers
+        tasks = scoring_tasks(requests, rows=rows, workers=workers)
         found: dict[int, Logprob] = {}
         for number, outcome in self._outcomes([task.task for task in tasks]):
             found.update(zip(tasks[number].places, scored_rows(outcome), strict=True))
@@ -116,10 +105,7 @@ class RayEngine:
             max_restarts=-1,
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self._section.cpus_per_worker)}},
         )
-        self._workers = [
-            worker.remote(*self._make, trust_remote_code=self._trust_remote_code)
-            for _ in range(self._section.workers)
-        ]
+        self._workers = [worker.remote(*self._model) for _ in range(self._section.workers)]
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         dispatcher = ray.remote(Dispatcher).options(num_cpus=0, scheduling_strategy=here)
         self._dispatcher = dispatcher.remote(self._workers)
@@ -149,11 +135,10 @@ class RayEngine:
     def _check_same_engine(self, outcome: str) -> None:
         other = fingerprint(outcome)
         if other != self.fingerprint:
-            message = (
+            raise ModelError(
                 f"workers on Ray differ: one is {other}, the first was {self.fingerprint}. "
                 "Set engine.device and use machines of one kind, or their rows would be mixed"
             )
-            raise ModelError(message)
 
 
 def _carrier(dispatcher: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -174,25 +159,24 @@ def connect(section: RaySection) -> None:
         ConfigError: Ray is not installed, not reachable, or too small for the workers.
     """
     if importlib.util.find_spec("ray") is None:
-        message = (
+        raise ConfigError(
             f"engine.ray.workers = {section.workers}: Ray is not installed here; run "
             "`pip install -e '.[ray]'`, or set engine.ray.workers to 0"
         )
-        raise ConfigError(message)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     import ray.data
 
     if not ray.is_initialized():
-        local = section.address == "local"
-        settings: dict[str, Any] = {"include_dashboard": False} if local else {}
-        if local:
-            settings["object_store_memory"] = _LOCAL_STORE_BYTES
+        settings: dict[str, Any] = {}
+        if section.address == "local":
+            settings = {"include_dashboard": False, "object_store_memory": _LOCAL_STORE_BYTES}
         try:
             ray.init(section.address, log_to_driver=False, logging_level=logging.ERROR, **settings)
         except ConnectionError as error:
-            message = f"engine.ray.address = {section.address!r}: no Ray there ({error})"
-            raise ConfigError(message) from None
+            raise ConfigError(
+                f"engine.ray.address = {section.address!r}: no Ray there ({error})"
+            ) from None
     ray.data.DataContext.get_current().enable_progress_bars = False  # the stage has its own
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     _check_room(section, ray.cluster_resources())
@@ -209,8 +193,7 @@ def _check_room(section: RaySection, there: dict[str, float]) -> None:
         if wanted[kind] > there.get(kind, 0)
     ]
     if lacking:
-        message = (
+        raise ConfigError(
             f"engine.ray: {section.workers} workers need {' and '.join(lacking)}; "
             "ask for fewer or start more machines first"
         )
-        raise ConfigError(message)

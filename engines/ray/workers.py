@@ -13,11 +13,12 @@ from engines.opening import close_engine, open_engine
 from engines.ray.tasks import failed, opened, perform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from core.config import EngineSection
     from engines.engine import Engine
+    from engines.models import Opening
 
 ATTEMPTS = 3
 # Raised by a call when the process, its machine or its result is lost.
@@ -27,33 +28,19 @@ _GONE = (RayActorError, OutOfMemoryError, ObjectLostError)
 class EngineWorker:
     """Holds one engine. Expected errors are returned as outcomes, so that the process survives."""
 
-    def __init__(
-        self,
-        folder: Path,
-        section: EngineSection,
-        weights_sha256: str,
-        *,
-        trust_remote_code: bool,
-    ) -> None:
+    def __init__(self, folder: Path, section: EngineSection, opening: Opening) -> None:
         """Load nothing yet: an error while an actor is created would look like a dead worker."""
-        self._folder, self._section = folder, section
-        self._weights_sha256, self._trust_remote_code = weights_sha256, trust_remote_code
+        self._folder, self._section, self._opening = folder, section, opening
         self._loaded: Engine | None = None
 
     @ray.method(max_task_retries=ATTEMPTS - 1)
     def open(self) -> str:
         """Load the engine; the outcome holds its fingerprint, or why it cannot be loaded."""
-        try:
-            return opened(self._engine())
-        except SrlmError as error:
-            return failed(error)
+        return self._outcome(opened)
 
     def run(self, task: str) -> str:
         """Perform a task and return its outcome."""
-        try:
-            return perform(self._engine(), task)
-        except SrlmError as error:
-            return failed(error)
+        return self._outcome(lambda engine: perform(engine, task))
 
     def close(self) -> None:
         """Close the engine."""
@@ -61,15 +48,13 @@ class EngineWorker:
             close_engine(self._loaded)
             self._loaded = None
 
-    def _engine(self) -> Engine:
-        if self._loaded is None:
-            self._loaded = open_engine(
-                self._folder,
-                self._section,
-                weights_sha256=self._weights_sha256,
-                trust_remote_code=self._trust_remote_code,
-            )
-        return self._loaded
+    def _outcome(self, of: Callable[[Engine], str]) -> str:
+        try:
+            if self._loaded is None:
+                self._loaded = open_engine(self._folder, self._section, **self._opening)
+            return of(self._loaded)
+        except SrlmError as error:
+            return failed(error)
 
 
 class Dispatcher:
@@ -80,7 +65,6 @@ class Dispatcher:
     """
 
     def __init__(self, workers: Sequence[Any]) -> None:
-        """Keep handles of `EngineWorker` actors."""
         self._workers = workers
         self._starts: list[asyncio.Task[str]] = []
         self._free: asyncio.Queue[Any] = asyncio.Queue()

@@ -22,10 +22,12 @@ from engines.remote.serving import ModelServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Unpack
 
     from core.config import EngineSection
     from engines.draws import Draw
     from engines.engine import Continuation, Decoding, Finish, Request
+    from engines.models import Opening
     from engines.prompting import Pair
 
 # Overrides the server's defaults from the model's generation_config.json.
@@ -35,14 +37,7 @@ _NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 class OpenAIEngine:
     """A model folder served by one or more servers. `close` stops a server that it started."""
 
-    def __init__(
-        self,
-        folder: Path,
-        section: EngineSection,
-        *,
-        weights_sha256: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> None:
+    def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
         """Read the tokenizer; check what the servers serve, or start one.
 
         Raises:
@@ -50,9 +45,7 @@ class OpenAIEngine:
             ModelError: the folder cannot be used, or a server does not answer or serves another
                 model; the message says how to start one.
         """
-        self._facts = FolderFacts(
-            folder, section, weights_sha256=weights_sha256, trust_remote_code=trust_remote_code
-        )
+        self._facts = FolderFacts(folder, section, **opening)
         self._prompter = Prompter(self._facts.tokenizer)
         self._server = ModelServer(folder, section) if section.serve_command else None
         urls = [self._server.url] if self._server else section.base_urls
@@ -151,11 +144,10 @@ class OpenAIEngine:
     def _read_score(self, pair: Pair, choice: dict[str, Any]) -> Logprob:
         listed = choice.get("prompt_logprobs")
         if not listed:
-            message = (
+            raise ModelError(
                 f"{self._servers.urls[0]}: returns no prompt_logprobs, which scoring needs (vLLM's "
                 "server does); use engine.kind 'vllm' or 'transformers' for this stage"
             )
-            raise ModelError(message)
         ends = listed[-len(pair.target) :]
         scored = [end[str(token)] for end, token in zip(ends, pair.target, strict=True)]
         total = sum(token["logprob"] for token in scored)

@@ -55,7 +55,6 @@ class Servers:
     """Sends completion requests; the key comes from the environment."""
 
     def __init__(self, urls: Sequence[str], section: EngineSection) -> None:
-        """Read the key; nothing is sent yet."""
         self.urls = list(urls)
         self._section = section
         key = os.environ.get(section.api_key_env, "")
@@ -175,8 +174,9 @@ class Servers:
             live.discard(server)
             say(f"  warning: {error}; {len(live)} of {len(self.urls)} servers remain")
         if not live:
-            message = f"{error}; restart it and run the same command again: finished rows are kept"
-            raise ModelError(message) from None
+            raise ModelError(
+                f"{error}; restart it and run the same command again: finished rows are kept"
+            ) from None
 
     async def _ask(self, server: int, client: AsyncOpenAI, body: dict[str, Any]) -> Completion:
         transport = self._transports[server]

@@ -78,8 +78,9 @@ class ModelServer:
             if code is not None or time.monotonic() > deadline:
                 what = "ended" if code is not None else f"did not answer within {timeout_s:g} s"
                 shown = self._last_output()
-                message = f"engine.serve_command: the server {what}; its last output: {shown}"
-                raise ModelError(message)
+                raise ModelError(
+                    f"engine.serve_command: the server {what}; its last output: {shown}"
+                )
             time.sleep(_POLL_S)
 
     def _last_output(self) -> str:

@@ -60,8 +60,9 @@ def resolve(source: str, sample_file: str) -> Path | None:
         return path
     if _HUB_NAME.fullmatch(source) and not source.startswith("."):
         return None
-    message = f"{source}: no such file; give an existing path, 'sample', or a hub name (owner/name)"
-    raise ConfigError(message)
+    raise ConfigError(
+        f"{source}: no such file; give an existing path, 'sample', or a hub name (owner/name)"
+    )
 
 
 def source_hash(source: str, sample_file: str) -> dict[str, str]:

@@ -111,9 +111,8 @@ def validation_prompts(config: Config) -> list[ValidationPrompt]:
     threads = read_threads(stopping.validation, PROMPTS_SAMPLE, language=language)
     wanted = [t for t in threads if t.split in (None, "validation")]
     if not wanted:
-        message = (
+        raise ConfigError(
             f"dpo.early_stopping.validation = {stopping.validation!r}: no validation prompt in "
             f"{language!r}; name a file of prompts, or set dpo.early_stopping.enabled = false"
         )
-        raise ConfigError(message)
     return [ValidationPrompt(t.key, t.prompt) for t in wanted[: stopping.max_prompts]]

@@ -45,8 +45,7 @@ def launch_file(section: LaunchSection) -> Path:
         if file.is_file():
             return file
     names = ", ".join([NONE, *sorted(p.stem for p in shipped.glob("*.yaml"))])
-    message = f"launch.config = {section.config!r}: no such file; shipped are {names}"
-    raise ConfigError(message)
+    raise ConfigError(f"launch.config = {section.config!r}: no such file; shipped are {names}")
 
 
 def layout(section: LaunchSection) -> Layout:
@@ -63,20 +62,17 @@ def layout(section: LaunchSection) -> Layout:
     try:
         loaded = load_config_from_file(str(file))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"{file}: not an accelerate configuration ({error})"
-        raise ConfigError(message) from error
+        raise ConfigError(f"{file}: not an accelerate configuration ({error})") from error
     sharding = getattr(loaded, "fsdp_config", None) or {}
     if loaded.distributed_type == "FSDP" and int(sharding.get("fsdp_version", 1)) != _FSDP:
-        message = (
+        raise ConfigError(
             f"{file}: set fsdp_version: {_FSDP} in fsdp_config; the older one is not supported"
         )
-        raise ConfigError(message)
     count = section.processes or loaded.num_processes
     if count % loaded.num_machines:
-        message = (
+        raise ConfigError(
             f"{file}: {count} processes do not spread evenly over {loaded.num_machines} machines"
         )
-        raise ConfigError(message)
     return Layout(
         file.resolve(),
         count,
@@ -123,12 +119,11 @@ def _address(section: LaunchSection, place: Layout) -> list[str]:
         return ["--main_process_port", "0"]  # a free one
     address = section.main_process_ip or os.environ.get("MASTER_ADDR") or place.address
     if not address:
-        message = (
+        raise ConfigError(
             f"launch.config = {section.config!r} needs {place.machines} machines, but the "
             "address of machine 0 is missing: set launch.main_process_ip, or the environment "
             "variable MASTER_ADDR"
         )
-        raise ConfigError(message)
     port = section.main_process_port or os.environ.get("MASTER_PORT") or place.port or _PORT
     return ["--main_process_ip", address, "--main_process_port", str(port)]
 

@@ -105,11 +105,10 @@ class Launch:
         """
         self._section, self._layout = section, layout(section)
         if job.device == "cpu" and not self._layout.on_cpu:
-            message = (
+            raise ConfigError(
                 f"launch.config = {section.config!r} trains on GPUs, but there is no CUDA device "
                 "here (or engine.device is 'cpu'); use 'ddp-cpu', 'fsdp-cpu' or 'none'"
             )
-            raise ConfigError(message)
         device = "cpu" if self._layout.on_cpu else job.device
         self._job = job.absolute().model_copy(update={"device": device})
         self._folder = job.launch_folder

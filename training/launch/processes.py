@@ -52,12 +52,11 @@ def accumulation(section: OptimiserSection, count: int, name: str) -> int:
     """
     together = section.micro_batch_size * count
     if section.batch_size % together:
-        message = (
+        raise ConfigError(
             f"{name}.batch_size = {section.batch_size} sequences per step is not a multiple of "
             f"{name}.micro_batch_size = {section.micro_batch_size} x {count} processes = "
             f"{together}; change one of them, or launch.processes"
         )
-        raise ConfigError(message)
     return section.batch_size // together
 
 

@@ -73,7 +73,6 @@ class Marked:
     """A stream whose every line begins with the mark that the launching process looks for."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Write to `stream`."""
         self._stream = stream
 
     def write(self, text: str) -> int:

@@ -44,8 +44,9 @@ def processes_of(section: LaunchSection) -> Processes:
         sharded = count > 1 and content["distributed_type"] == "FSDP"
         on_cpu = bool(content.get("use_cpu", False))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"{path}: not an accelerate configuration: {type(error).__name__}: {error}"
-        raise ConfigError(message) from None
+        raise ConfigError(
+            f"{path}: not an accelerate configuration: {type(error).__name__}: {error}"
+        ) from None
     if on_cpu:
         raise Unknown(f"launch.config = {section.config!r}: no GPU trains")
     return Processes(count, sharded)

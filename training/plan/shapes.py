@@ -90,10 +90,9 @@ class Shape(NamedTuple):
         """
         unknown = sorted(set(targets) - self.matrices.keys())
         if unknown:
-            message = (
+            raise ModelError(
                 f"no matrix {unknown[0]!r} in a Llama layer; it has {', '.join(self.matrices)}"
             )
-            raise ModelError(message)
         return self.layers * sum(rank * sum(self.matrices[name]) for name in targets)
 
 

@@ -80,10 +80,9 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) 
     after = (token for token in whole[len(head) :] if token in stop_ids)
     found = next(after, None)
     if found is None:
-        message = (
+        raise ModelError(
             f"{tokenizer.name_or_path}: its chat template ends the assistant's turn with none of "
             f"the stop tokens {sorted(stop_ids)}; a model trained on it would never stop. Set "
             "eos_token_id in generation_config.json to the token that ends a turn"
         )
-        raise ModelError(message)
     return found

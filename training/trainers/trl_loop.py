@@ -179,7 +179,6 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
     """Appends each step's metrics to the job's JSONL file and moves the progress bar."""
 
     def __init__(self, job: TrainingJob) -> None:
-        """Log to `job.metrics`; the progress bar is named `job.title`."""
         self._path, self._title = job.metrics, job.title
         self._bar: AbstractContextManager[Advance] | None = None
         self._advance: Advance | None = None
@@ -228,7 +227,6 @@ class Pause(TrainerCallback):  # type: ignore[misc]
     """Ends training at the next checkpoint that is to be judged; a later launch resumes there."""
 
     def __init__(self, every: int) -> None:
-        """Pause whenever the step is a multiple of `every`."""
         self._every = every
 
     def on_step_end(

@@ -84,7 +84,6 @@ class WholeModel(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, trainer: Trainer, job: TrainingJob, *, every: int) -> None:
-        """Write every `every` steps."""
         self._trainer, self._job, self._every = trainer, job, every
 
     def on_save(

@@ -121,7 +121,7 @@ def test_without_any_worker_that_loads_every_task_fails_and_none_waits_for_ever(
 
 def test_a_folder_that_is_no_model_is_an_answer_not_a_death(tmp_path: Path) -> None:
     section = EngineSection(device="cpu", dtype="float32")
-    worker: Any = EngineWorker(tmp_path, section, "digest", trust_remote_code=False)
+    worker: Any = EngineWorker(tmp_path, section, {"weights_sha256": "digest"})
     for outcome in (worker.open(), worker.run("{}")):
         with pytest.raises(ModelError, match=str(tmp_path)):
             fingerprint(outcome)
