@@ -7,12 +7,12 @@ made: the verdicts are those of the head-to-head benchmark.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from core.intervals import bootstrap_ratio, share_score
+from core.intervals import share_score
 from core.records import Score
 from core.reductions import combine_all
-from evaluation.human.statistics import CHOICES
+from evaluation.human.statistics import CHOICES, ratio_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 AGREEMENT, UNTIED, VOTES = "judge/agreement", "judge/agreement_untied", "judge/vote_agreement"
 _NOTHING = "no item that both have judged"
-
-
-class _JudgedItem(NamedTuple):
-    item: ItemVotes
-    people: VoteChoice
-    judge: VoteChoice
 
 
 def verdicts_by_item(orders: Sequence[Verdict], *, a: str) -> dict[str, Verdict]:
@@ -51,21 +45,16 @@ def scores(
 
     `missing` counts items with a majority that have no readable verdict on these answers.
     """
-    judged: dict[str, VoteChoice] = {
-        key: verdict.winner for key, verdict in verdicts.items() if verdict.winner is not None
-    }
+    judged = {key: verdict.winner for key, verdict in verdicts.items() if verdict.winner}
     decided = [(item, found.choice) for item in items if (found := item.majority) is not None]
-    both = [
-        _JudgedItem(item, choice, judged[item.item])
-        for item, choice in decided
-        if item.item in judged
-    ]
+    both = [(item, people, judged[item.item]) for item, people in decided if item.item in judged]
     missing = len(decided) - len(both)
-    untied = [one for one in both if "tie" not in (one.people, one.judge)]
+    choices = [(people, judge) for _, people, judge in both]
+    votes = [(item.choices.count(judge), len(item.votes)) for item, _, judge in both]
     return [
-        _agreement(AGREEMENT, both, missing),
-        _agreement(UNTIED, untied, missing),
-        _with_votes(both, missing, seed),
+        _agreement(AGREEMENT, choices, missing),
+        _agreement(UNTIED, [pair for pair in choices if "tie" not in pair], missing),
+        ratio_score(VOTES, votes, missing, seed=seed, of="votes", reason=_NOTHING),
     ]
 
 
@@ -74,24 +63,15 @@ def absent(reason: str) -> list[Score]:
     return [Score(key, None, 0, reason=reason) for key in (AGREEMENT, UNTIED, VOTES)]
 
 
-def _agreement(key: str, both: Sequence[_JudgedItem], missing: int) -> Score:
-    n = len(both)
+def _agreement(key: str, choices: Sequence[tuple[VoteChoice, VoteChoice]], missing: int) -> Score:
+    """Score the agreement of (people, judge) choices."""
+    n = len(choices)
     if not n:
         return Score(key, None, 0, missing, reason=_NOTHING)
-    same = sum(one.people == one.judge for one in both)
-    people, judge = Counter(one.people for one in both), Counter(one.judge for one in both)
+    same = sum(people == judge for people, judge in choices)
+    people, judge = (Counter(side) for side in zip(*choices, strict=True))
     chance = sum(people[choice] * judge[choice] for choice in CHOICES) / n**2
     kappa = (same / n - chance) / (1 - chance) if chance < 1 else None
-    counts = Counter(f"{one.people}/{one.judge}" for one in both)
+    counts = Counter(map("/".join, choices))
     detail = {"chance": chance, "kappa": kappa, **dict(sorted(counts.items()))}
     return share_score(key, same, n, missing, scale=1.0, detail=detail)
-
-
-def _with_votes(both: Sequence[_JudgedItem], missing: int, seed: int) -> Score:
-    if not both:
-        return Score(VOTES, None, 0, missing, reason=_NOTHING)
-    same = [float(sum(choice == one.judge for choice in one.item.choices)) for one in both]
-    counts = [float(len(one.item.votes)) for one in both]
-    low, high = bootstrap_ratio(same, counts, seed=seed) or (None, None)
-    detail = {"votes": int(sum(counts))}
-    return Score(VOTES, sum(same) / sum(counts), len(both), missing, low, high, detail=detail)

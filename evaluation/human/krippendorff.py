@@ -13,7 +13,6 @@ Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -71,16 +70,18 @@ def krippendorff_alpha(
     Raises:
         ValueError: a value is not a category, or the numbers of units and labels differ.
     """
-    places = {category: at for at, category in enumerate(categories)}
-    size = len(places)
+    categories = list(categories)
     labels = clusters if clusters is not None else range(len(units))
-    by_cluster: dict[Hashable, NDArray[np.float64]] = defaultdict(lambda: np.zeros((size, size)))
+    by_cluster: dict[Hashable, NDArray[np.float64]] = {}
     counted = values = 0
     for unit, label in zip(units, labels, strict=True):
-        if unknown := [value for value in unit if value not in places]:
-            raise ValueError(f"{unknown[0]!r} is none of {list(places)}")
+        if unknown := [value for value in unit if value not in categories]:
+            raise ValueError(f"{unknown[0]!r} is none of {categories}")
         if len(unit) > 1:
-            by_cluster[label] += _coincidences([places[value] for value in unit], size)
+            # Each pair of values counts 1/(m − 1), in both directions.
+            counts = np.array([unit.count(category) for category in categories], dtype=np.float64)
+            pairs = (np.outer(counts, counts) - np.diag(counts)) / (len(unit) - 1)
+            by_cluster[label] = by_cluster.get(label, 0) + pairs
             counted, values = counted + 1, values + len(unit)
     if not counted:
         return Alpha(None, 0, 0, reason=NO_PAIRS)
@@ -95,36 +96,21 @@ def krippendorff_alpha(
     return Alpha(value, counted, values, bootstrap(found, statistic, seed=seed))
 
 
-def _coincidences(unit: Sequence[int], size: int) -> NDArray[np.float64]:
-    """Return a unit's pairs of values, each counting 1/(m − 1), by category."""
-    counts = np.bincount(unit, minlength=size).astype(np.float64)
-    pairs: NDArray[np.float64] = np.outer(counts, counts) - np.diag(counts)
-    return pairs / (len(unit) - 1)
-
-
 def _alpha(
     coincidences: NDArray[np.float64], categories: Sequence[float | str], level: Level
 ) -> float | None:
     """Return alpha of a coincidence matrix; None if no disagreement is to be expected."""
     totals = coincidences.sum(axis=1)
-    squared = _differences(totals, categories, level)
+    if level == "nominal":
+        squared = 1 - np.eye(len(totals))
+    else:
+        # Ordinal: the values between two categories, the two ends counted half, are the
+        # difference of the categories' mean ranks.
+        ranks = np.cumsum(totals) - totals / 2
+        scale = ranks if level == "ordinal" else np.asarray(categories, dtype=np.float64)
+        squared = np.square(np.subtract.outer(scale, scale))
     expected = float((np.outer(totals, totals) * squared).sum())
     if expected == 0:
         return None
     observed = float((coincidences * squared).sum())
     return 1 - (float(totals.sum()) - 1) * observed / expected
-
-
-def _differences(
-    totals: NDArray[np.float64], categories: Sequence[float | str], level: Level
-) -> NDArray[np.float64]:
-    """Return δ² of every two categories.
-
-    Ordinal: the squared number of values between them, the two ends counted half.
-    """
-    if level == "nominal":
-        return 1 - np.eye(len(totals))
-    # Each category's mean rank; ordinal differences are differences of these.
-    middles = np.cumsum(totals) - totals / 2
-    scale = middles if level == "ordinal" else np.asarray(categories, dtype=np.float64)
-    return np.square(np.subtract.outer(scale, scale))

@@ -8,6 +8,7 @@ once every annotator has voted on it: before that its majority could still chang
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 CHOICES: tuple[VoteChoice, ...] = get_args(VoteChoice)
 _IN_ORDER = ("A", "tie", "B")  # for ordinal agreement a tie lies between the two
 POINTS = {"A": 100.0, "tie": 0.0, "B": -100.0}
-_RATES: tuple[tuple[str, VoteChoice], ...] = (("win", "A"), ("tie", "tie"), ("lose", "B"))
 _NOTHING = "no item has the votes of all annotators yet"
 
 
@@ -98,47 +98,40 @@ def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
     """
     complete = [(item, found) for item in items if (found := item.majority) is not None]
     missing = len(items) - len(complete)
-    majorities = [found for _, found in complete]
+    split = [item for item, found in complete if found.split]
+    ties = {
+        "voted": sum(found.choice == "tie" for _, found in complete) - len(split),
+        "no_majority": len(split),
+        "three_way": sum(set(item.choices) == set(CHOICES) for item in split),
+    }
+    units = [item.choices for item in items]
+    nominal = krippendorff_alpha(units, _IN_ORDER, level="nominal", seed=seed)
+    ordinal = krippendorff_alpha(units, _IN_ORDER, level="ordinal", seed=seed)
     return [
-        *_rates(majorities, missing, _ties(complete), seed),
-        *_alphas(items, seed),
+        *_rates([found.choice for _, found in complete], missing, ties, seed),
+        alpha_score("people/alpha", nominal, len(items)),
+        alpha_score("people/alpha_ordinal", ordinal, len(items)),
         _agreement(items, seed),
         _unanimous([item for item, _ in complete], missing),
         _left_wins(items, seed),
     ]
 
 
-def _ties(complete: Sequence[tuple[ItemVotes, Majority]]) -> dict[str, int]:
-    """Count ties by vote and ties for lack of a majority."""
-    split = [item for item, found in complete if found.split]
-    return {
-        "voted": sum(found.choice == "tie" and not found.split for _, found in complete),
-        "no_majority": len(split),
-        "three_way": sum(set(item.choices) == set(CHOICES) for item in split),
-    }
-
-
-def _rates(found: Sequence[Majority], missing: int, ties: dict[str, int], seed: int) -> list[Score]:
-    n = len(found)
-    counts = Counter(one.choice for one in found)
+def _rates(
+    majorities: Sequence[VoteChoice], missing: int, ties: dict[str, int], seed: int
+) -> list[Score]:
+    n, counts = len(majorities), Counter(majorities)
     rates = [
-        share_score(
-            key,
-            counts[choice],
-            n,
-            missing,
-            reason=_NOTHING,
-            detail=ties if n and key == "tie" else None,
-        )
-        for key, choice in _RATES
+        share_score(key, counts[choice], n, missing, reason=_NOTHING)
+        for key, choice in (("win", "A"), ("tie", "tie"), ("lose", "B"))
     ]
     if not n:
-        nothing = [Score(key, None, 0, missing, reason=_NOTHING) for key in ("net", "sign_test")]
-        return [*rates, *nothing]
-    points = [POINTS[one.choice] for one in found]
+        return rates + [Score(k, None, 0, missing, reason=_NOTHING) for k in ("net", "sign_test")]
+    rates[1] = replace(rates[1], detail=ties)
+    points = [POINTS[choice] for choice in majorities]
     low, high = bootstrap_mean(points, seed=seed) or (None, None)
-    decided = counts["A"] + counts["B"]
     p = sign_test(counts["A"], counts["B"]).p_value
+    decided = counts["A"] + counts["B"]
     return [
         *rates,
         Score("net", sum(points) / n, n, missing, low, high),
@@ -146,38 +139,36 @@ def _rates(found: Sequence[Majority], missing: int, ties: dict[str, int], seed: 
     ]
 
 
-def _alphas(items: Sequence[ItemVotes], seed: int) -> list[Score]:
-    units = [item.choices for item in items]
-    nominal = krippendorff_alpha(units, _IN_ORDER, level="nominal", seed=seed)
-    ordinal = krippendorff_alpha(units, _IN_ORDER, level="ordinal", seed=seed)
-    return [
-        alpha_score("people/alpha", nominal, len(items)),
-        alpha_score("people/alpha_ordinal", ordinal, len(items)),
-    ]
-
-
 def alpha_score(key: str, found: Alpha, units: int) -> Score:
     """Return alpha as a score; units without two values are missing."""
     low, high = found.interval or (None, None)
-    missing = units - found.units
-    detail = {"values": found.values}
+    missing, detail = units - found.units, {"values": found.values}
     return Score(
         key, found.value, found.units, missing, low, high, reason=found.reason, detail=detail
     )
 
 
+def ratio_score(
+    key: str, ratios: Sequence[tuple[int, int]], missing: int, *, seed: int, of: str, reason: str
+) -> Score:
+    """Return Σ hits / Σ counts of items' (hits, count), a share; its interval resamples items.
+
+    Detail: Σ counts, named `of`. Without items there is no value, for `reason`.
+    """
+    if not ratios:
+        return Score(key, None, 0, missing, reason=reason)
+    hits, counts = zip(*ratios, strict=True)
+    low, high = bootstrap_ratio(hits, counts, seed=seed) or (None, None)
+    total = sum(counts)
+    return Score(key, sum(hits) / total, len(ratios), missing, low, high, detail={of: total})
+
+
 def _agreement(items: Sequence[ItemVotes], seed: int) -> Score:
     """Return the share of pairs of votes that agree; an item's pairs are resampled together."""
     pairs = [list(combinations(item.choices, 2)) for item in items if len(item.votes) > 1]
+    same = [(sum(one == other for one, other in found), len(found)) for found in pairs]
     missing = len(items) - len(pairs)
-    if not pairs:
-        return Score("people/agreement", None, 0, missing, reason=NO_PAIRS)
-    same = [float(sum(one == other for one, other in found)) for found in pairs]
-    counts = [float(len(found)) for found in pairs]
-    low, high = bootstrap_ratio(same, counts, seed=seed) or (None, None)
-    detail = {"pairs": int(sum(counts))}
-    value = sum(same) / sum(counts)
-    return Score("people/agreement", value, len(pairs), missing, low, high, detail=detail)
+    return ratio_score("people/agreement", same, missing, seed=seed, of="pairs", reason=NO_PAIRS)
 
 
 def _unanimous(complete: Sequence[ItemVotes], missing: int) -> Score:
@@ -191,12 +182,6 @@ def _left_wins(items: Sequence[ItemVotes], seed: int) -> Score:
     sided = [
         [vote.choice == vote.left for vote in item.votes if vote.choice != "tie"] for item in items
     ]
-    left = [float(sum(found)) for found in sided if found]
-    counts = [float(len(found)) for found in sided if found]
-    missing = sum(not item.votes for item in items)
-    if not counts:
-        return Score("people/left_wins", None, 0, missing, reason="nobody voted for a side")
-    low, high = bootstrap_ratio(left, counts, seed=seed) or (None, None)
-    detail = {"votes": int(sum(counts))}
-    value = sum(left) / sum(counts)
-    return Score("people/left_wins", value, len(counts), missing, low, high, detail=detail)
+    left = [(sum(found), len(found)) for found in sided if found]
+    missing, reason = sum(not item.votes for item in items), "nobody voted for a side"
+    return ratio_score("people/left_wins", left, missing, seed=seed, of="votes", reason=reason)
