@@ -29,8 +29,8 @@ import httpx
 from core.records import Generation
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Key, Store
-from evaluation.human.prepare import StudySize, prepare_comparison, read_links
-from evaluation.human.study import StudyFolder, assignment, read_study
+from evaluation.human.prepare import StudySize, prepare_comparison
+from evaluation.human.study import StudyFolder, assignment, read_links, read_study
 from evaluation.human.vote_store import read_submissions
 
 CHOICES = ("left", "right", "tie")

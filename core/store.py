@@ -398,12 +398,16 @@ class Partial:
         return manifest
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a small file atomically: readers see the old text or the new one, never a part."""
+def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Replace a small file atomically: readers see the old text or the new one, never a part.
+
+    `mode`: the permissions of a new file, less the umask.
+    """
     with disk_errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

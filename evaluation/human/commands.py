@@ -13,10 +13,10 @@ import typer
 from core.command import results
 from core.errors import ConfigError
 from core.progress import say
+from evaluation.human.study import StudyFolder, read_study
 
 if TYPE_CHECKING:
     from core.records import Score
-    from evaluation.human.study import StudyFolder
 
 app = typer.Typer(no_args_is_help=True, help="Blind judging by people, in the browser.")
 
@@ -84,7 +84,6 @@ def serve(
 ) -> None:
     """Serve a prepared study as it is."""
     from evaluation.human.server.server import serve_study
-    from evaluation.human.study import StudyFolder
 
     serve_study(StudyFolder(study), host=host, port=port, address=address)
 
@@ -93,7 +92,6 @@ def serve(
 def links(study: Study, address: Address = None) -> None:
     """Print each annotator's personal link again."""
     from evaluation.human.prepare import links as links_of
-    from evaluation.human.study import StudyFolder
 
     for annotator, link in links_of(StudyFolder(study), address or _HERE):
         results().print(f"{annotator}  {link}", soft_wrap=True, markup=False)
@@ -103,7 +101,6 @@ def links(study: Study, address: Address = None) -> None:
 def export(study: Study) -> None:
     """Write the votes given so far to votes.jsonl (rankings: rankings.jsonl) in the study."""
     from evaluation.human.server.server import export as write
-    from evaluation.human.study import StudyFolder
 
     results().print(str(write(StudyFolder(study))), soft_wrap=True, markup=False)
 
@@ -150,7 +147,6 @@ def human_results(
     In a run the results are also written where `srlm-report` finds them.
     """
     from evaluation.human.results import refresh
-    from evaluation.human.study import StudyFolder
 
     if (study is None) == (run is None) or (run is not None and leave_out):
         message = "human-results: give --study FOLDER (with --leave-out NAME if need be), or --run"
@@ -173,19 +169,22 @@ def report(folder: StudyFolder, leave_out: list[str]) -> dict[str, Any]:
         MissingArtifact: there is no study.
         ConfigError: annotators to be left out are not those of the study, or it is of rankings.
     """
-    from evaluation.human.study import read_study
+    from evaluation.human.rankings import ranking_scores, read_rankings
+    from evaluation.human.results import all_scores, read_results, run_of, write_results
 
-    if read_study(folder).kind == "ranking":
+    study = read_study(folder)
+    if study.kind == "ranking":
         if leave_out:
             message = "--leave-out: for comparisons; rankings have no majority"
             raise ConfigError(message)
-        return _ranking_results(folder)
-    return _comparison_results(folder, leave_out)
-
-
-def _comparison_results(folder: StudyFolder, leave_out: list[str]) -> dict[str, Any]:
-    from evaluation.human.results import all_scores, read_results, run_of, write_results
-
+        rankings = read_rankings(folder.path)
+        return {
+            "study": f"candidates of iteration {study.iteration}",
+            "items": len(study.items),
+            "annotators": len(study.annotators),
+            "rankings": len(rankings),
+            "scores": _by_key(ranking_scores(rankings, seed=study.seed)),
+        }
     found = read_results(folder, leave_out)
     if run_of(folder) is not None:
         scores = write_results(folder, leave_out)
@@ -193,27 +192,13 @@ def _comparison_results(folder: StudyFolder, leave_out: list[str]) -> dict[str, 
     else:
         scores = all_scores(found, None)
     return {
-        "study": "-".join(found.study.models),
+        "study": "-".join(study.models),
         "items": len(found.items),
         "complete": sum(item.majority is not None for item in found.items),
         "annotators": len(found.annotators),
         "left_out": found.left_out,
         "votes": len(found.votes),
         "scores": _by_key(scores),
-    }
-
-
-def _ranking_results(folder: StudyFolder) -> dict[str, Any]:
-    from evaluation.human.rankings import ranking_scores, read_rankings
-    from evaluation.human.study import read_study
-
-    study, rankings = read_study(folder), read_rankings(folder.path)
-    return {
-        "study": f"candidates of iteration {study.iteration}",
-        "items": len(study.items),
-        "annotators": len(study.annotators),
-        "rankings": len(rankings),
-        "scores": _by_key(ranking_scores(rankings, seed=study.seed)),
     }
 
 

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import secrets
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
-from core.errors import ConfigError, DataError, MissingArtifact, StaleArtifact, disk_errors_named
+from core.errors import ConfigError, DataError, MissingArtifact, StaleArtifact
 from core.stages import Ref, Stage, evaluation_ref, is_model_name
 from core.store import Store, write_atomically
 from evaluation.human.study import (
@@ -26,6 +23,7 @@ from evaluation.human.study import (
     encode_study,
     now_utc,
     ranking_folder,
+    read_links,
     read_study,
 )
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from core.records import Candidate, Generation, Prompt
 
 _TOKEN_BYTES = 24  # 192 bits
-_LINKS = TypeAdapter(dict[str, str])
 
 
 class StudySize(NamedTuple):
@@ -51,6 +48,8 @@ class _StudyInputs(NamedTuple):
     items: list[StudyItem]
     left_out: dict[str, int]
     refs: tuple[Ref, ...]
+    models: tuple[str, ...] = ()
+    iteration: int | None = None
 
 
 def prepare_comparison(run: Path, a: str, b: str, size: StudySize) -> StudyFolder:
@@ -70,8 +69,7 @@ def prepare_comparison(run: Path, a: str, b: str, size: StudySize) -> StudyFolde
     if a == b:
         raise ConfigError(f"{a} against itself: give two different models")
     store = _open(run)
-    found = _answered(store, a, b)
-    return _prepare(comparison_folder(run, a, b), store, found, size, models=(a, b))
+    return _prepare(store, comparison_folder(run, a, b), _answered(store, a, b), size)
 
 
 def prepare_ranking(run: Path, iteration: int, size: StudySize) -> StudyFolder:
@@ -86,24 +84,7 @@ def prepare_ranking(run: Path, iteration: int, size: StudySize) -> StudyFolder:
         message = f"iteration {iteration} samples no candidates; they begin with iteration 2"
         raise ConfigError(message)
     store = _open(run)
-    found = _candidates(store, iteration)
-    return _prepare(ranking_folder(run, iteration), store, found, size, iteration=iteration)
-
-
-def read_links(folder: StudyFolder) -> dict[str, str]:
-    """Return each annotator's secret.
-
-    Raises:
-        MissingArtifact: there is no study in this folder.
-        DataError: the file was damaged.
-    """
-    if not folder.links.is_file():
-        message = f"{folder.path}: no study here; prepare one with `make human-eval`"
-        raise MissingArtifact(message)
-    try:
-        return _LINKS.validate_json(folder.links.read_bytes())
-    except ValidationError as error:
-        raise DataError(folder.links, None, error.errors()[0]["msg"]) from None
+    return _prepare(store, ranking_folder(run, iteration), _candidates(store, iteration), size)
 
 
 def _open(run: Path) -> Store:
@@ -123,7 +104,8 @@ def _answered(store: Store, a: str, b: str) -> _StudyInputs:
             f'with `make eval-all CONFIG=… ARGS="--only head_to_head --models {a},{b}"`'
         )
         raise MissingArtifact(message)
-    ours, theirs = ({row.prompt_key: row for row in _answers(store, ref)} for ref in refs)
+    ours: dict[str, Generation] = {row.prompt_key: row for row in store.read(refs[0])}
+    theirs: dict[str, Generation] = {row.prompt_key: row for row in store.read(refs[1])}
     left_out = Counter({"answered_by_one_only": len(ours.keys() ^ theirs.keys())})
     items = []
     for key in sorted(ours.keys() & theirs.keys()):
@@ -135,11 +117,7 @@ def _answered(store: Store, a: str, b: str) -> _StudyInputs:
             left_out["prompt_too_long_for_a_model"] += 1
         else:
             items.append(StudyItem(key, left.prompt, (left.text, right.text), (key, key)))
-    return _StudyInputs(items, +left_out, refs)
-
-
-def _answers(store: Store, ref: Ref) -> list[Generation]:
-    return store.read(ref)
+    return _StudyInputs(items, +left_out, refs, models=(a, b))
 
 
 def _candidates(store: Store, iteration: int) -> _StudyInputs:
@@ -163,17 +141,11 @@ def _candidates(store: Store, iteration: int) -> _StudyInputs:
     ]
     kept = sum(prompt.kept for prompt in prompts)
     left_out = Counter({"fewer_than_two_different_candidates": kept - len(items)})
-    return _StudyInputs(items, +left_out, refs)
+    return _StudyInputs(items, +left_out, refs, iteration=iteration)
 
 
 def _prepare(
-    folder: StudyFolder,
-    store: Store,
-    found: _StudyInputs,
-    size: StudySize,
-    *,
-    models: tuple[str, ...] = (),
-    iteration: int | None = None,
+    store: Store, folder: StudyFolder, found: _StudyInputs, size: StudySize
 ) -> StudyFolder:
     if min(size.n, size.annotators) < 1:
         raise ConfigError(f"N={size.n}, ANNOTATORS={size.annotators}: expected 1 or more of each")
@@ -185,10 +157,10 @@ def _prepare(
         )
         raise ConfigError(message)
     study = StudyInfo(
-        kind="comparison" if models else "ranking",
+        kind="comparison" if found.models else "ranking",
         run=store.paths.root.resolve().name,
-        models=models,
-        iteration=iteration,
+        models=found.models,
+        iteration=found.iteration,
         n=size.n,
         annotators=tuple(f"annotator-{at}" for at in range(1, size.annotators + 1)),
         seed=size.seed,
@@ -201,9 +173,9 @@ def _prepare(
     if folder.info.is_file():
         _require_same(folder, read_study(folder), study)
         return folder
-    _write_secrets(
-        folder.links, {who: secrets.token_urlsafe(_TOKEN_BYTES) for who in study.annotators}
-    )
+    # Not hashed because links must be printable again; as protected as the votes beside them.
+    tokens = {who: secrets.token_urlsafe(_TOKEN_BYTES) for who in study.annotators}
+    write_atomically(folder.links, json.dumps(tokens, indent=1) + "\n", mode=0o600)
     write_atomically(folder.info, encode_study(study))
     return folder
 
@@ -232,24 +204,6 @@ def _require_same(folder: StudyFolder, there: StudyInfo, wanted: StudyInfo) -> N
             "folder away to start another: votes are never overwritten"
         )
         raise StaleArtifact(message)
-
-
-def _write_secrets(path: Path, tokens: dict[str, str]) -> None:
-    """Write the annotators' secrets to a file that only its owner can read (0600).
-
-    They are not hashed because links must be printable again; they are as
-    protected as the votes beside them.
-    """
-    temporary = path.with_suffix(".tmp")
-    with disk_errors_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(tokens, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
 
 
 def links(folder: StudyFolder, address: str) -> Sequence[tuple[str, str]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.records import Score
-    from evaluation.human.study import StudyItem
-    from evaluation.human.vote_store import Submission
 
 RANKS_ALPHA = "people/alpha_ranks"
 _ROUNDING = 9  # digits: means of thirds that are equal must compare so
@@ -48,9 +47,6 @@ class Ranking:
     item: str
     annotator: str
     ranks: tuple[int, ...]
-    comment: str
-    seconds: float
-    ranked_at: str
 
 
 def read_rankings(folder: Path) -> list[Ranking]:
@@ -61,16 +57,14 @@ def read_rankings(folder: Path) -> list[Ranking]:
         ConfigError: it is a comparison of two models.
         DataError: one of its files was damaged.
     """
-    there = StudyFolder(folder)
-    return _rankings(read_study(there), read_submissions(there.database))
+    return _rankings(read_study(StudyFolder(folder)), StudyFolder(folder))
 
 
 def export_rankings(folder: StudyFolder) -> Path:
     """Write the rankings to rankings.jsonl, replacing an earlier export; return its path."""
     study = read_study(folder)
-    rankings = _rankings(study, read_submissions(folder.database))
-    scores = _own_scores(folder, study)
-    lines = (json.dumps(row, ensure_ascii=False) for row in _rows(study, rankings, scores))
+    rows = _rows(study, _rankings(study, folder), _own_scores(folder, study))
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     temporary = folder.rankings.with_suffix(".tmp")
     jsonl.write_lines(temporary, lines)
     return temporary.replace(folder.rankings)
@@ -87,20 +81,13 @@ def middle_ranks(ranks: Sequence[int]) -> list[float]:
     ]
 
 
-def _rankings(study: StudyInfo, submissions: Sequence[Submission]) -> list[Ranking]:
+def _rankings(study: StudyInfo, folder: StudyFolder) -> list[Ranking]:
     if study.kind != "ranking":
         message = "a comparison has no rankings; read its votes (evaluation/human/votes)"
         raise ConfigError(message)
     return [
-        Ranking(
-            submission.item,
-            submission.annotator,
-            tuple(int(rank) for rank in submission.answer.split(",")),
-            submission.comment,
-            submission.seconds,
-            submission.submitted_at,
-        )
-        for submission in submissions
+        Ranking(given.item, given.annotator, tuple(map(int, given.answer.split(","))))
+        for given in read_submissions(folder.database)
     ]
 
 
@@ -109,26 +96,18 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     for item in study.items:
         given = [middle_ranks(r.ranks) for r in rankings if r.item == item.item]
-        if not given:
-            continue
         means = [round(fmean(ranks), _ROUNDING) for ranks in zip(*given, strict=True)]
-        yield from _of_item(item, means, len(given), scores)
-
-
-def _of_item(
-    item: StudyItem, means: Sequence[float], annotators: int, scores: Mapping[str, float | None]
-) -> Iterator[dict[str, Any]]:
-    places = {mean: place for place, mean in enumerate(sorted(set(means)))}
-    for at in sorted(range(len(means)), key=lambda at: (means[at], at)):
-        yield {
-            "question": item.prompt,
-            "answer": item.texts[at],
-            "rank": places[means[at]],
-            "score": scores.get(item.keys[at]),
-            "candidate": item.keys[at],
-            "mean_rank": means[at],
-            "annotators": annotators,
-        }
+        places = {mean: place for place, mean in enumerate(sorted(set(means)))}
+        for at, mean in sorted(enumerate(means), key=itemgetter(1)):  # equal ones as in the study
+            yield {
+                "question": item.prompt,
+                "answer": item.texts[at],
+                "rank": places[mean],
+                "score": scores.get(item.keys[at]),
+                "candidate": item.keys[at],
+                "mean_rank": mean,
+                "annotators": len(given),
+            }
 
 
 def _own_scores(folder: StudyFolder, study: StudyInfo) -> dict[str, float | None]:

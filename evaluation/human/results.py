@@ -10,7 +10,7 @@ judge is not asked again; existing head-to-head verdicts are compared.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.benchmarks import Subject
 from core.errors import ConfigError, StaleArtifact
@@ -23,14 +23,13 @@ from core.stages import Stage
 from core.store import Built, Key, Store
 from evaluation.human import judge_agreement, statistics
 from evaluation.human.study import read_study, study_folders
-from evaluation.human.vote_store import read_submissions
 from evaluation.human.votes import votes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from core.records import Generation, Score, Verdict
+    from core.records import Score, Verdict
     from core.stages import Ref
     from core.store import Partial
     from evaluation.human.statistics import ItemVotes
@@ -73,9 +72,7 @@ def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> StudyRes
     if not annotators:
         message = "--leave-out: no annotator is left"
         raise ConfigError(message)
-    votes = [
-        v for v in votes_of(study, read_submissions(folder.database)) if v.annotator in annotators
-    ]
+    votes = [vote for vote in votes_of(study, folder) if vote.annotator in annotators]
     items = statistics.by_item([item.item for item in study.items], votes, annotators)
     return StudyResults(folder, study, votes, items, annotators)
 
@@ -127,8 +124,7 @@ def all_scores(found: StudyResults, store: Store | None) -> list[Score]:
     people = statistics.scores(found.items, seed=seed)
     if store is None:
         return [*people, *judge_agreement.absent("the study does not lie in a run")]
-    ref = _verdicts_ref(store, found.study)
-    if ref is None:
+    if (ref := _verdicts_ref(store, found.study)) is None:
         pair = " and ".join(found.study.models)
         return [*people, *judge_agreement.absent(f"no head-to-head verdicts on {pair} in this run")]
     orders: list[Verdict] = store.read(ref)
@@ -146,20 +142,19 @@ def _make_items(store: Store, found: StudyResults) -> None:
     }
     prompts = short(sha256_json([[item.item, item.prompt] for item in study.items]))
     config = {"human": {"annotators": len(found.annotators), "prompts": prompts}}
-
-    def make(out: Partial) -> Built:
-        shown = {item.item: item for item in study.items}
-        out.add_missing(_row(item, shown[item.item]) for item in found.items)
-        complete = sum(item.majority is not None for item in found.items)
-        facts = {
+    shown = {item.item: item for item in study.items}
+    complete = sum(item.majority is not None for item in found.items)
+    built = Built(
+        counts={"votes": len(found.votes), "complete": complete},
+        facts={
             "models": list(study.models),
             "annotators": list(found.annotators),
             "left_out": found.left_out,
             "answers": study.inputs,
-        }
-        return Built(counts={"votes": len(found.votes), "complete": complete}, facts=facts)
-
-    _make_or_replace(store, found.ref(Stage.ITEMS), Key(sources, config, study.seed), make)
+        },
+    )
+    rows = [_row(item, shown[item.item]) for item in found.items]
+    _make(store, found.ref(Stage.ITEMS), Key(sources, config, study.seed), lambda: rows, built)
 
 
 def _row(votes: ItemVotes, shown: StudyItem) -> ItemScore:
@@ -181,18 +176,20 @@ def _make_scores(store: Store, found: StudyResults) -> list[Score]:
         inputs += [verdicts, *_answers_refs(found.study)]
     hashes = {str(ref): store.manifest(ref).sha256 for ref in inputs}
 
-    def make(out: Partial) -> Built:
-        out.add_missing(all_scores(found, store))
-        return Built()
-
-    ref = found.ref(Stage.SCORES)
-    _make_or_replace(store, ref, Key(hashes, {}, found.study.seed), make)
-    made: list[Score] = store.read(ref)
-    return made
+    ref, key = found.ref(Stage.SCORES), Key(hashes, {}, found.study.seed)
+    _make(store, ref, key, lambda: all_scores(found, store))
+    return store.read(ref)
 
 
-def _make_or_replace(store: Store, ref: Ref, key: Key, make: Callable[[Partial], Built]) -> None:
+def _make(
+    store: Store, ref: Ref, key: Key, rows: Callable[[], list[Any]], built: Built | None = None
+) -> None:
     """Make an artifact, replacing one made from other votes."""
+
+    def make(out: Partial) -> Built:
+        out.add_missing(rows())
+        return built or Built()
+
     try:
         make_rows(store, ref, key, make, quiet=True)
     except StaleArtifact:
@@ -213,14 +210,11 @@ def _answers_refs(study: StudyInfo) -> list[Ref]:
 
 def _same_answers(store: Store, study: StudyInfo) -> set[str]:
     """Return the items whose answers in the run are still those that annotators saw."""
-    ours, theirs = (_texts(store, ref) for ref in _answers_refs(study))
+    ours, theirs = (
+        {row.prompt_key: row.text for row in store.read(ref)} for ref in _answers_refs(study)
+    )
     return {
         item.item
         for item in study.items
         if (ours.get(item.item), theirs.get(item.item)) == item.texts
     }
-
-
-def _texts(store: Store, ref: Ref) -> dict[str, str]:
-    rows: list[Generation] = store.read(ref)
-    return {row.prompt_key: row.text for row in rows}

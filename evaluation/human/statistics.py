@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CHOICES: tuple[VoteChoice, ...] = get_args(VoteChoice)
 _IN_ORDER = ("A", "tie", "B")  # for ordinal agreement a tie lies between the two
 POINTS = {"A": 100.0, "tie": 0.0, "B": -100.0}
+_RATES: tuple[tuple[str, VoteChoice], ...] = (("win", "A"), ("tie", "tie"), ("lose", "B"))
 _NOTHING = "no item has the votes of all annotators yet"
 
 
@@ -122,8 +123,7 @@ def _rates(
 ) -> list[Score]:
     n, counts = len(majorities), Counter(majorities)
     rates = [
-        share_score(key, counts[choice], n, missing, reason=_NOTHING)
-        for key, choice in (("win", "A"), ("tie", "tie"), ("lose", "B"))
+        share_score(key, counts[choice], n, missing, reason=_NOTHING) for key, choice in _RATES
     ]
     if not n:
         return rates + [Score(k, None, 0, missing, reason=_NOTHING) for k in ("net", "sign_test")]

@@ -67,6 +67,7 @@ class StudyInfo:
 
 
 _INFO = TypeAdapter(StudyInfo)
+_LINKS = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,41 +87,19 @@ class ShownItem:
         return tuple(self.item.texts[at] for at in self.order)
 
 
-@dataclass(frozen=True, slots=True)
 class StudyFolder:
-    """The files of a study."""
+    """The files of a study, as listed above."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.info, self.links = path / "study.json", path / "links.json"
+        self.database = path / "votes.sqlite"
+        self.votes, self.rankings = path / "votes.jsonl", path / "rankings.jsonl"
 
     @property
     def run(self) -> Path:
         """The folder of the run it belongs to."""
         return self.path.resolve().parents[2]
-
-    @property
-    def info(self) -> Path:
-        """The study's definition."""
-        return self.path / "study.json"
-
-    @property
-    def links(self) -> Path:
-        """The annotators' secrets."""
-        return self.path / "links.json"
-
-    @property
-    def database(self) -> Path:
-        """The annotators' answers."""
-        return self.path / "votes.sqlite"
-
-    @property
-    def votes(self) -> Path:
-        """The votes of a comparison, exported."""
-        return self.path / "votes.jsonl"
-
-    @property
-    def rankings(self) -> Path:
-        """The rankings of candidates, exported as ranked replies."""
-        return self.path / "rankings.jsonl"
 
 
 def comparison_folder(run: Path, a: str, b: str) -> StudyFolder:
@@ -149,16 +128,33 @@ def read_study(folder: StudyFolder) -> StudyInfo:
         MissingArtifact: there is none in this folder.
         DataError: its file was damaged.
     """
-    if not folder.info.is_file():
-        message = f"{folder.path}: no study here; prepare one with `make human-eval`"
-        raise MissingArtifact(message)
     try:
-        return _INFO.validate_json(folder.info.read_bytes())
+        return _INFO.validate_json(_read(folder.info))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         what = f"{where}: {first['msg']} (expected a study of schema {_SCHEMA})"
         raise DataError(folder.info, None, what) from None
+
+
+def read_links(folder: StudyFolder) -> dict[str, str]:
+    """Return each annotator's secret.
+
+    Raises:
+        MissingArtifact: there is no study in this folder.
+        DataError: the file was damaged.
+    """
+    try:
+        return _LINKS.validate_json(_read(folder.links))
+    except ValidationError as error:
+        raise DataError(folder.links, None, error.errors()[0]["msg"]) from None
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        message = f"{path.parent}: no study here; prepare one with `make human-eval`"
+        raise MissingArtifact(message)
+    return path.read_bytes()
 
 
 def encode_study(study: StudyInfo) -> str:

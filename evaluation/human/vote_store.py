@@ -10,8 +10,8 @@ from __future__ import annotations
 import queue
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from core.errors import DataError, StorageError
 from core.sqlite import Database
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS ballots (
@@ -39,6 +38,8 @@ _SCHEMA = (
 )
 _KIND = "a database of annotators' answers"
 _COLUMNS = "annotator, item, answer, shown, comment, seconds, cast_at, undone_at, id"
+_SELECT = f"SELECT {_COLUMNS} FROM ballots"  # noqa: S608
+_COUNTS = "undone_at IS NULL"
 _MOST_PER_COMMIT = 256
 
 
@@ -57,19 +58,24 @@ class Submission:
     number: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(NamedTuple):
     """The submission that counts for an item, and whether it was stored before."""
 
     submission: Submission
     repeated: bool
 
 
+class _Job(NamedTuple):
+    """A pending write and its future."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    result: Future[Any]
+
+
 class VoteStore:
     """The submissions of one study. A context manager; its methods are thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Set the file; nothing is opened yet."""
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="submissions", daemon=True)
@@ -85,12 +91,7 @@ class VoteStore:
         self._writer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Write the queued submissions, then close."""
         self._jobs.put(None)
         self._writer.join()
@@ -111,16 +112,15 @@ class VoteStore:
     def of(self, annotator: str) -> dict[str, Submission]:
         """Return an annotator's valid submissions by item, in the order of submission."""
         rows = self._reader.rows(
-            f"SELECT {_COLUMNS} FROM ballots WHERE annotator = ? AND undone_at IS NULL "  # noqa: S608
-            "ORDER BY id",
-            (annotator,),
+            f"{_SELECT} WHERE annotator = ? AND {_COUNTS} ORDER BY id", (annotator,)
         )
-        return {submission.item: submission for submission in map(_submission, rows)}
+        return {row[1]: Submission(*row) for row in rows}
 
     def _submit(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
-        job = _Job(work)
-        self._jobs.put(job)
-        return job.result
+        result: Future[Any] = Future()
+        result.set_running_or_notify_cancel()  # it can no longer be cancelled
+        self._jobs.put(_Job(work, result))
+        return result
 
     def _write(self) -> None:
         with Database(self._path, _KIND, wal=True) as database:
@@ -148,15 +148,6 @@ class VoteStore:
             job.result.set_result(result)
 
 
-class _Job:
-    """A pending write and its future."""
-
-    def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
-        self.work = work
-        self.result: Future[Any] = Future()
-        self.result.set_running_or_notify_cancel()  # it can no longer be cancelled
-
-
 def read_submissions(path: Path, *, undone: bool = False) -> list[Submission]:
     """Return all valid submissions (with `undone` also the undone ones) in order of submission.
 
@@ -167,36 +158,29 @@ def read_submissions(path: Path, *, undone: bool = False) -> list[Submission]:
     """
     if not path.is_file():
         return []
-    where = "" if undone else "WHERE undone_at IS NULL "
+    where = "" if undone else f"WHERE {_COUNTS} "
     with Database(path, _KIND, wal=True, read_only=True) as database:
-        rows = database.rows(f"SELECT {_COLUMNS} FROM ballots {where}ORDER BY id")  # noqa: S608
-    return [_submission(row) for row in rows]
+        return [Submission(*row) for row in database.rows(f"{_SELECT} {where}ORDER BY id")]
 
 
-def _insert(database: sqlite3.Connection, submission: Submission) -> Saved:
+def _insert(database: sqlite3.Connection, new: Submission) -> Saved:
     stored = database.execute(
-        f"SELECT {_COLUMNS} FROM ballots WHERE annotator = ? AND item = ? AND undone_at IS NULL",  # noqa: S608
-        (submission.annotator, submission.item),
+        f"{_SELECT} WHERE annotator = ? AND item = ? AND {_COUNTS}", (new.annotator, new.item)
     ).fetchone()
     if stored is not None:
-        return Saved(_submission(stored), repeated=True)
+        return Saved(Submission(*stored), repeated=True)
     added = database.execute(
         f"INSERT INTO ballots (annotator, item, answer, shown, comment, seconds, cast_at) "  # noqa: S608
         f"VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
-        (submission.annotator, submission.item, submission.answer, submission.shown,
-         submission.comment, submission.seconds, submission.submitted_at),
-    ).fetchone()  # fmt: skip
-    return Saved(_submission(added), repeated=False)
+        astuple(new)[:7],
+    ).fetchone()
+    return Saved(Submission(*added), repeated=False)
 
 
 def _undo(database: sqlite3.Connection, annotator: str, number: int, at: str) -> Submission | None:
     row = database.execute(
-        f"UPDATE ballots SET undone_at = ? WHERE id = ? AND annotator = ? AND undone_at IS NULL "  # noqa: S608
+        f"UPDATE ballots SET undone_at = ? WHERE id = ? AND annotator = ? AND {_COUNTS} "  # noqa: S608
         f"RETURNING {_COLUMNS}",
         (at, number, annotator),
     ).fetchone()
-    return None if row is None else _submission(row)
-
-
-def _submission(row: tuple[Any, ...]) -> Submission:
-    return Submission(*row)
+    return None if row is None else Submission(*row)

@@ -21,9 +21,6 @@ from evaluation.human.vote_store import read_submissions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evaluation.human.study import StudyItem
-    from evaluation.human.vote_store import Submission
-
 VoteChoice = Literal["A", "B", "tie"]
 
 
@@ -59,34 +56,33 @@ def read_votes(folder: Path) -> list[Vote]:
         ConfigError: it is a study of rankings.
         DataError: one of its files was damaged.
     """
-    there = StudyFolder(folder)
-    return votes_of(read_study(there), read_submissions(there.database))
+    return votes_of(read_study(StudyFolder(folder)), StudyFolder(folder))
 
 
-def votes_of(study: StudyInfo, submissions: list[Submission]) -> list[Vote]:
-    """Convert the submissions of a comparison to votes.
+def votes_of(study: StudyInfo, folder: StudyFolder) -> list[Vote]:
+    """As `read_votes`, of a study that has been read.
 
     Raises:
         ConfigError: it is a study of rankings.
+        DataError: the database was damaged.
     """
     if study.kind != "comparison":
         message = "a study of rankings has no votes; read its rankings (evaluation/human/rankings)"
         raise ConfigError(message)
-    items = {item.item: item for item in study.items}
-    return [_vote(submission, items[submission.item]) for submission in submissions]
-
-
-def _vote(submission: Submission, item: StudyItem) -> Vote:
-    return Vote(
-        item=submission.item,
-        prompt=item.prompt,
-        annotator=submission.annotator,
-        choice=cast("VoteChoice", submission.answer),
-        left="A" if submission.shown.startswith("0") else "B",
-        comment=submission.comment,
-        seconds=submission.seconds,
-        voted_at=submission.submitted_at,
-    )
+    prompts = {item.item: item.prompt for item in study.items}
+    return [
+        Vote(
+            item=given.item,
+            prompt=prompts[given.item],
+            annotator=given.annotator,
+            choice=cast("VoteChoice", given.answer),
+            left="A" if given.shown.startswith("0") else "B",
+            comment=given.comment,
+            seconds=given.seconds,
+            voted_at=given.submitted_at,
+        )
+        for given in read_submissions(folder.database)
+    ]
 
 
 def export_votes(folder: StudyFolder) -> Path:

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from evaluation.human.prepare import StudySize, prepare_comparison, prepare_ranking, read_links
+from evaluation.human.prepare import StudySize, prepare_comparison, prepare_ranking
 from evaluation.human.server.server import open_study, study_app
+from evaluation.human.study import read_links
 from tests.evaluation.human.studies import compared_run, ranked_run
 from tests.web.explorer.test_hostile import hostile_run
 from web.explorer.app import explorer_app

@@ -68,14 +68,9 @@ class LiveStudy:
         self._votes = votes
         self._on_complete = on_complete
         self._exporting = Lock()
-        self._annotators = [
+        self.annotators = [
             Annotator(who, tokens[who], assignment(study, who)) for who in study.annotators
         ]
-
-    @property
-    def tokens(self) -> list[str]:
-        """Every annotator's token."""
-        return [annotator.token for annotator in self._annotators]
 
     def annotator(self, token: str) -> Annotator:
         """Return the annotator of a link; every token is compared, each in constant time.
@@ -84,7 +79,7 @@ class LiveStudy:
             HTTPException: 404, unknown token.
         """
         given = token.encode(errors="replace")
-        matching = [s for s in self._annotators if hmac.compare_digest(s.token.encode(), given)]
+        matching = [s for s in self.annotators if hmac.compare_digest(s.token.encode(), given)]
         if not matching:
             raise HTTPException(HTTPStatus.NOT_FOUND, _UNKNOWN)
         return matching[0]
@@ -154,15 +149,10 @@ class LiveStudy:
         return await wrap_future(self._votes.undo(annotator.name, number, now_utc()))
 
     def _export_if_complete(self) -> None:
-        if any(self.progress(annotator).next_place is not None for annotator in self._annotators):
+        if any(self.progress(annotator).next_place is not None for annotator in self.annotators):
             return
         with self._exporting:
             try:
                 self._on_complete()
             except (SrlmError, OSError) as error:  # the votes themselves are stored
                 say(f"the study is complete, but its export failed: {error}")
-
-
-def now_ms() -> int:
-    """Return the time in milliseconds since 1970, as in the forms."""
-    return time.time_ns() // 1_000_000

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from core.errors import DataError
 from core.progress import say
 from core.run_lock import locked
-from evaluation.human.prepare import links, read_links
+from evaluation.human.prepare import links
 from evaluation.human.rankings import export_rankings
 from evaluation.human.results import refresh, run_of
 from evaluation.human.server.live_study import LiveStudy
 from evaluation.human.server.pages import study_router
-from evaluation.human.study import read_study
+from evaluation.human.study import read_links, read_study
 from evaluation.human.vote_store import VoteStore
 from evaluation.human.votes import export_votes
 from web.kit.app import new_app
@@ -89,5 +89,5 @@ def serve_study(folder: StudyFolder, *, host: str, port: int, address: str | Non
 
 def progress_text(live: LiveStudy) -> str:
     """Return the progress of all annotators: "12 of 150 judged"."""
-    done = sum(len(live.progress(live.annotator(token)).submissions) for token in live.tokens)
+    done = sum(len(live.progress(annotator).submissions) for annotator in live.annotators)
     return f"{done} of {live.study.n * len(live.study.annotators)} judged"

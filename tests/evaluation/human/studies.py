@@ -18,9 +18,9 @@ from starlette.testclient import TestClient
 from core.records import Candidate, Generation, Judgment, Prompt
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built, Key, Store
-from evaluation.human.prepare import StudySize, prepare_comparison, read_links
+from evaluation.human.prepare import StudySize, prepare_comparison
 from evaluation.human.server.server import open_study, study_app
-from evaluation.human.study import StudyFolder
+from evaluation.human.study import StudyFolder, read_links
 from tests.conftest import ROOT
 
 HOME = "http://127.0.0.1"

@@ -14,9 +14,8 @@ from evaluation.human.prepare import (
     links,
     prepare_comparison,
     prepare_ranking,
-    read_links,
 )
-from evaluation.human.study import StudyFolder, StudyItem, read_study
+from evaluation.human.study import StudyFolder, StudyItem, read_links, read_study
 from tests.evaluation.human.studies import (
     compared_run,
     comparison,

@@ -10,7 +10,7 @@ from evaluation.human.rankings import ranking_scores as scores
 
 def alpha(*given: tuple[str, str, tuple[int, ...]]) -> Score:
     """Alpha of (item, annotator, ranks)."""
-    rankings = [Ranking(item, who, ranks, "", 1.0, "now") for item, who, ranks in given]
+    rankings = [Ranking(item, who, ranks) for item, who, ranks in given]
     (score,) = scores(rankings, seed=0)
     return score
 

@@ -127,7 +127,7 @@ def test_somebody_who_did_not_finish_can_be_left_out_and_stays_so(tmp_path: Path
     # By the two others: A, no majority, B.
     assert [found[key].value for key in ("win", "tie", "lose")] == [pytest.approx(100 / 3)] * 3
     assert found["tie"].detail == {"voted": 0, "no_majority": 1, "three_way": 0}
-    assert refresh(run) == [StudyFolder(folder.path)]
+    assert [done.path for done in refresh(run)] == [folder.path]
     assert manifest(run, Stage.ITEMS).facts["left_out"] == ["annotator-3"]
 
 
