@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +90,7 @@ def export(
     settings: Settings = None,
 ) -> None:
     """Write a run's MT-Bench in FastChat's formats and its AlpacaEval annotations."""
-    from evaluation.files.export import export as write
+    from evaluation.files.exchange import export as write
 
     for path in write(load_config(config, settings), to):
         results().print(str(path), soft_wrap=True)
@@ -110,16 +111,19 @@ def import_(
     redo: Annotated[bool, typer.Option("--redo", help="Replace earlier imports.")] = False,
 ) -> None:
     """Import recorded results as artifacts that `srlm-report build --run FOLDER` reads."""
-    from evaluation.files.import_recorded import import_results
+    from evaluation.alpaca_eval.scores import recorded_results as annotated
+    from evaluation.files.exchange import import_results
+    from evaluation.mt_bench.fastchat_files import recorded_results as judged
 
     if not annotations and not judgments:
         message = "import: give at least one --annotations FILE or --judgments FILE"
         raise ConfigError(message)
     data = str(length_control_data) if length_control_data is not None else None
-    lines = import_results(
-        to, annotations or (), judgments or (), length_control_data=data, redo=redo
+    files = chain(
+        (annotated(path, data) for path in annotations or ()),
+        (found for path in judgments or () for found in judged(path)),
     )
-    for line in lines:
+    for line in import_results(to, files, redo=redo):
         results().print(line, markup=False)
 
 

@@ -8,14 +8,18 @@ core/evaluation_config.py, a folder here whose benchmark.py defines a `Benchmark
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from core.benchmarks import Facts, Subject
     from core.evaluation_config import EvaluationSection
-    from core.records import Score
+    from core.records import Row, Score
+    from core.stages import Stage
+    from core.store import Store
     from evaluation.run import EvalRun
     from judges.bounds import JudgeBound
 
@@ -28,6 +32,23 @@ class EvaluationItem(NamedTuple):
     text: str
 
 
+class Recorded(NamedTuple):
+    """One model's results read from another program's file, to be imported as artifacts.
+
+    `facts` name the source in the manifest, `scores` computes the scores, for which `sources` are
+    the hashes of further files.
+    """
+
+    path: Path
+    model: str
+    benchmark: str
+    stage: Stage
+    rows: Sequence[Row]
+    facts: dict[str, str]
+    scores: Callable[[], list[Score]]
+    sources: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """One benchmark.
@@ -38,6 +59,7 @@ class Benchmark:
     `remote_sets`: the sets that would have to be downloaded and are therefore not in `texts`.
     `bound`: what one subject may ask of the external judge at most; None: nothing.
     `columns`: the scores in the tables of `srlm-eval run`; None: the headlines of `facts`.
+    `export`: writes the finished results of models below a folder, in another program's format.
     """
 
     facts: Facts
@@ -46,6 +68,7 @@ class Benchmark:
     remote_sets: Callable[[EvaluationSection], list[str]] | None = None
     bound: Callable[[EvalRun, Subject], JudgeBound] | None = None
     columns: Callable[[Subject], tuple[str, ...]] | None = None
+    export: Callable[[Store, Sequence[str], Path], list[Path]] | None = None
 
     def shown(self, subject: Subject) -> tuple[str, ...]:
         """Return the scores of a subject that tables show, the first one first."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
+from core.benchmarks import Subject
 from core.progress import track
 from core.records import Generation, user
-from core.stages import Ref, Stage
+from core.stages import Stage
 from core.store import Built
 from engines.engine import Decoding, Request
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from core.evaluation_config import GenerationSection
+    from core.stages import Ref
     from core.store import Partial
     from engines.engine import Engine
     from evaluation.run import EvalRun
@@ -72,21 +74,21 @@ def answers_to(
     sources: dict[str, str],
 ) -> Ref:
     """Return a model's answers to a benchmark's prompts, made if they are missing."""
-    address = f"{model}/{benchmark}"
-
-    def make(out: Partial) -> Built:
-        return answer(
-            run.generator(model, address),
+    ref = Subject(benchmark, (model,)).ref(Stage.ANSWERS)
+    return run.rows(
+        ref,
+        [run.model(model)],
+        lambda out: answer(
+            run.generator(model, ref),
             load(),
             run.section.generation,
             seed=run.config.seed,
             title=f"{model} answers, {benchmark}",
             out=out,
-        )
-
-    sections = ("evaluation.generation", "engine.dtype", f"evaluation.{benchmark}.limit")
-    inputs = [run.model(model)]
-    return run.rows(address, Stage.ANSWERS, inputs, make, sections=sections, sources=sources)
+        ),
+        sections=("evaluation.generation", "engine.dtype", f"evaluation.{benchmark}.limit"),
+        sources=sources,
+    )
 
 
 def mean_characters(answers: Iterable[Generation]) -> float | None:

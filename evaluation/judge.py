@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from core.errors import ConfigError
+from core.progress import track
+from judges.asking import settle_failures
 from judges.backends.budget import ESTIMATE, FREE, Budget, price_of, token_counter
 from judges.backends.cassette import Cassette
 from judges.backends.local_judge import LocalJudge
@@ -13,10 +15,13 @@ from judges.backends.openai_judge import OpenAIJudge, identity_of, server_of
 from judges.backends.recorded import Recorded, Replayed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from core.evaluation_config import JudgeBackendSection
+    from core.records import Row
+    from core.store import Partial
     from engines.engine import Engine
+    from judges.asking import Ask, Judge, Reply
 
 ExternalJudge: TypeAlias = Recorded | Replayed
 
@@ -68,3 +73,34 @@ def judge_folder(name: str) -> Path:
         )
         raise ConfigError(message)
     return folder
+
+
+def record_replies(
+    judge: Judge,
+    asks: Sequence[Ask],
+    row_of: Callable[[Reply], Row],
+    out: Partial,
+    *,
+    title: str,
+    total: int,
+    allowed_failures: float,
+) -> None:
+    """Write a row for each reply as it arrives; requests that failed permanently come last.
+
+    `total` counts the requests of earlier runs too; up to a share `allowed_failures` of it may
+    fail.
+
+    Raises:
+        JudgeFailed: more failed; received replies are kept.
+    """
+    failures = []
+    with track(title, total, resumed=total - len(asks)) as advance:
+        for reply in judge.ask(asks):
+            if reply.finish == "failed":
+                failures.append(reply)
+            else:
+                out.add(row_of(reply))
+            advance(tokens=reply.tokens_out)
+    settle_failures(failures, total, allowed_share=allowed_failures)
+    for failed in failures:
+        out.add(row_of(failed))

@@ -25,6 +25,7 @@ from judges.rubrics import rubric_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from core.benchmarks import Subject
     from core.config import Config
     from core.records import Score
     from core.store import Partial, Store
@@ -44,11 +45,7 @@ class EvalRun:
         *,
         redo_stale: bool = False,
     ) -> None:
-        """Open the run; nothing is loaded.
-
-        `benchmarks` are those whose texts count for contamination; `redo_stale` rebuilds stale
-        artifacts unasked.
-        """
+        """`benchmarks`: whose texts count for contamination. `redo_stale`: rebuild unasked."""
         self.config = config
         self.section = config.evaluation
         self.store = store
@@ -59,8 +56,7 @@ class EvalRun:
 
     def rows(
         self,
-        address: str,
-        stage: Stage,
+        ref: Ref,
         inputs: Sequence[Ref],
         make: Callable[[Partial], Built],
         *,
@@ -72,7 +68,6 @@ class EvalRun:
         Raises:
             StaleArtifact: it exists but was made from other inputs.
         """
-        ref = evaluation_ref(address, stage)
         sources = sources or {}
         if "judge.rubric" in sections:
             sources = sources | rubric_source(self.config.judge.rubric)
@@ -81,7 +76,7 @@ class EvalRun:
             make_rows(self.store, ref, key, make, quiet=True)
         except StaleArtifact as stale:
             if not self._redo_stale:
-                again = f"--redo {address}, or all stale ones with --redo stale"
+                again = f"--redo {ref.address}, or all stale ones with --redo stale"
                 raise StaleArtifact(f"{stale} ({again})") from None
             say(f"{ref} is stale and made again")
             self.store.remove([ref])
@@ -90,7 +85,7 @@ class EvalRun:
 
     def scores(
         self,
-        address: str,
+        subject: Subject,
         inputs: Sequence[Ref],
         measure: Callable[[], Sequence[Score]],
         *,
@@ -103,21 +98,20 @@ class EvalRun:
             out.add_missing(measure())
             return Built()
 
-        ref = self.rows(address, Stage.SCORES, inputs, make, sections=sections, sources=sources)
-        return self.read(ref)
+        ref = subject.ref(Stage.SCORES)
+        return self.read(self.rows(ref, inputs, make, sections=sections, sources=sources))
 
     def read(self, ref: Ref) -> list[Any]:
         """Return a complete artifact's rows."""
         return self.store.read(ref)
 
-    def engine(self, model: str, address: str, stage: Stage) -> Engine:
-        """Return the engine of one of the run's models; its calls are logged."""
-        return self._engines.model(self.model(model), evaluation_ref(address, stage))
+    def engine(self, model: str, ref: Ref) -> Engine:
+        """Return the engine of one of the run's models; its calls are logged under `ref`."""
+        return self._engines.model(self.model(model), ref)
 
-    def generator(self, model: str, address: str, stage: Stage = Stage.ANSWERS) -> Engine:
+    def generator(self, model: str, ref: Ref) -> Engine:
         """Return the engine that answers benchmark prompts; it caches its generations."""
-        engine = self.engine(model, address, stage)
-        return CachedEngine(engine, self.store.paths.generations)
+        return CachedEngine(self.engine(model, ref), self.store.paths.generations)
 
     @cached_property
     def texts(self) -> list[EvaluationItem]:

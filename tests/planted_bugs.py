@@ -559,7 +559,7 @@ def unparsed_grades_are_averaged_as_minus_1(right: Any, judgments: Any, **rest: 
 
 
 @plant(
-    "evaluation.mt_bench.grading:_conversation",
+    "evaluation.mt_bench.benchmark:_conversation",
     noticed_by="test_the_second_turn_sees_the_models_own_first_answer",
 )
 def turn_2_is_asked_without_the_models_turn_1(right: Any, *args: Any) -> Any:

@@ -13,7 +13,6 @@ from judges.ranked_replies import judge_ranked, of_split
 if TYPE_CHECKING:
     from core.benchmarks import Subject
     from core.records import RankedPrompt, Score
-    from core.store import Built, Partial
     from evaluation.run import EvalRun
 
 _RANKED = Ref(1, Stage.RANKED)
@@ -22,31 +21,27 @@ _RANKED = Ref(1, Stage.RANKED)
 def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     """A model as a judge against the human rankings (Table 4)."""
     (model,) = subject.models
-    address, section = subject.address, run.section.agreement
+    section, ref = run.section.agreement, subject.ref(Stage.RANKED_JUDGMENTS)
 
     def prompts() -> list[RankedPrompt]:
         return of_split(run.read(_RANKED), "eval", section.limit)
 
-    def make(out: Partial) -> Built:
-        return judge_ranked(
-            run.engine(model, address, Stage.RANKED_JUDGMENTS),
+    judgments = run.rows(
+        ref,
+        [_RANKED, run.model(model)],
+        lambda out: judge_ranked(
+            run.engine(model, ref),
             prompts(),
             run.config.judge,
             draws=section.draws,
             seed=run.config.seed,
             title=f"{model} judges the EFT evaluation split",
             out=out,
-        )
-
-    judgments = run.rows(
-        address,
-        Stage.RANKED_JUDGMENTS,
-        [_RANKED, run.model(model)],
-        make,
+        ),
         sections=(*HOW_JUDGED, "evaluation.agreement", "engine.dtype"),
     )
     return run.scores(
-        address,
+        subject,
         [judgments, _RANKED],
         lambda: scores(prompts(), run.read(judgments), seed=run.config.seed),
     )

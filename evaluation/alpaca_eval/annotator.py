@@ -1,7 +1,7 @@
-"""An annotator of the alpaca-eval package that processes one reply at a time.
+"""AlpacaEval 2.0 annotations: a judge compares a model's answers with a reference's.
 
-Prompt, presentation order, parser and processors are the package's; only the requests are sent
-here, so that any judge can answer and every paid reply is stored at once.
+Prompt, presentation order, parser and processors are the alpaca-eval package's; only the requests
+are sent here, so that any judge can answer and every paid reply is stored at once.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ import json
 import logging
 import re
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError
-from core.records import zero_is_a_draw
+from core.records import DRAW, Annotation, zero_is_a_draw
+from core.store import Built
+from evaluation.judge import record_replies
 from judges.asking import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from core.records import Message
-    from judges.asking import Reply
+    from core.records import Generation, Message
+    from core.store import Partial
+    from judges.asking import Judge, Reply
 
 ORDER_SEED = 0  # of the presentation order: the package's default, with which all files are made
 _FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")
@@ -156,6 +160,88 @@ class PackageAnnotator:
             "text": text,
             "total_tokens": reply.tokens_in + reply.tokens_out,
         }
+
+
+def annotate(
+    judge: Judge,
+    answers: Sequence[Generation],
+    reference: Mapping[str, str],
+    *,
+    names: tuple[str, str],
+    annotator: str,
+    allowed_failures: float,
+    out: Partial,
+) -> Built:
+    """Write one annotation per answer that `out` lacks, each as soon as its reply is parsed.
+
+    Identical outputs are a draw (1.5) without a request, as in the package. Rows without a
+    preference have the reason in `missing`: "no_answer" (the prompt did not fit the model),
+    "no_reference", "too_long" and "refused" (the judge's), "unparsed", "out_of_range",
+    "no_logprobs", "failed". The row's `annotator` names the configuration and the judge, so that
+    results are never mixed.
+
+    Args:
+        judge: the judge.
+        answers: the model's, one per prompt.
+        reference: the reference's answer by prompt key.
+        names: of the reference and the model.
+        annotator: the package's annotator configuration, by name.
+        allowed_failures: share of the answers whose requests may fail permanently.
+        out: the artifact.
+
+    Raises:
+        ConfigError: the annotator is unknown or unsupported.
+        JudgeFailed: too many requests failed; received replies are kept.
+    """
+    rules = PackageAnnotator(annotator)
+    todo = {answer.prompt_key: answer for answer in answers if answer.prompt_key not in out.rows}
+
+    def row(key: str, found: Preference) -> Annotation:
+        return Annotation(
+            key=key,
+            instruction=todo[key].prompt,
+            output_1=reference.get(key, ""),
+            output_2=todo[key].text,
+            generator_1=names[0],
+            generator_2=names[1],
+            annotator=f"{annotator} by {judge.name}",
+            preference=found.preference,
+            missing=found.missing,
+            raw_completion=found.raw,
+        )
+
+    known = {key: _known(answer, reference) for key, answer in todo.items()}
+    out.add_missing(row(key, found) for key, found in known.items() if found is not None)
+    comparisons = [
+        AnswerPair(key, answer.prompt, reference[key], answer.text)
+        for key, answer in todo.items()
+        if known[key] is None
+    ]
+    record_replies(
+        judge,
+        rules.asks(comparisons),
+        lambda reply: row(reply.key, rules.read(reply)),
+        out,
+        title=f"AlpacaEval: {names[1]} against {names[0]}",
+        total=len(answers),
+        allowed_failures=allowed_failures,
+    )
+    missing = Counter(row.missing for row in out.rows.values() if row.missing is not None)
+    counts = {f"missing_{reason}": n for reason, n in sorted(missing.items())}
+    return Built(
+        counts={"annotated": len(out.rows) - missing.total(), **counts},
+        facts={"annotator": annotator, "judge": judge.name, "order_seed": ORDER_SEED},
+        engine=judge.identity,
+    )
+
+
+def _known(answer: Generation, reference: Mapping[str, str]) -> Preference | None:
+    """Return the outcome if no request is needed, else None."""
+    if answer.finish == "too_long":
+        return Preference(None, "no_answer", "")
+    if answer.prompt_key not in reference:
+        return Preference(None, "no_reference", "")
+    return Preference(DRAW, None, "") if answer.text == reference[answer.prompt_key] else None
 
 
 @contextmanager

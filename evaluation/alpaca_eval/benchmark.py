@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from core.benchmarks import BENCHMARKS
 from core.errors import ConfigError
 from core.hashing import sha256_file, sha256_text
-from core.stages import Ref, Stage, is_model_name
+from core.stages import Stage, evaluation_ref, is_model_name
 from evaluation.alpaca_eval import files, tags
-from evaluation.alpaca_eval.annotations import annotate
-from evaluation.alpaca_eval.annotator import PackageAnnotator
+from evaluation.alpaca_eval.annotator import PackageAnnotator, annotate
 from evaluation.alpaca_eval.length_control import length_control_source
 from evaluation.alpaca_eval.scores import scores
 from evaluation.benchmark import Benchmark, EvaluationItem
@@ -24,8 +23,8 @@ from judges.bounds import JudgeBound, PromptCount, benchmark_bound, total
 if TYPE_CHECKING:
     from core.benchmarks import Subject
     from core.evaluation_config import AlpacaEvalSection, EvaluationSection
-    from core.records import Annotation, Generation, Score
-    from core.store import Built, Partial
+    from core.records import Generation, Score
+    from core.stages import Ref
     from evaluation.run import EvalRun
 
 _HUB_REFERENCE = "gpt4_1106_preview"
@@ -35,7 +34,7 @@ _MEAN_PROMPT = "x" * 165  # as long as the hub's prompts are on average
 def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     """AlpacaEval 2.0 of one model (Table 1)."""
     (model,) = subject.models
-    address, section = subject.address, run.section.alpaca_eval
+    section = run.section.alpaca_eval
 
     def answers_of(name: str) -> Ref:
         load = partial(files.load_prompts, section.prompts, section.limit)
@@ -52,8 +51,10 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         known = files.load_reference(section.reference)
         return {files.instruction_key(text): output for text, output in known.items()}
 
-    def make(out: Partial) -> Built:
-        return annotate(
+    annotations = run.rows(
+        subject.ref(Stage.ANNOTATIONS),
+        [answers, *reference, *run.judge_inputs()],
+        lambda out: annotate(
             run.judge,
             run.read(answers),
             reference_texts(),
@@ -61,13 +62,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             annotator=section.annotator,
             allowed_failures=run.section.judge.allowed_failures,
             out=out,
-        )
-
-    annotations = run.rows(
-        address,
-        Stage.ANNOTATIONS,
-        [answers, *reference, *run.judge_inputs()],
-        make,
+        ),
         sections=(
             *JUDGED_BY,
             "evaluation.alpaca_eval.annotator",
@@ -76,43 +71,35 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         sources=run.judge_sources()
         | ({} if ours else _file_source("reference", section.reference)),
     )
-    tagged = _tags(run) if section.tags else None
-
-    def measure() -> list[Score]:
-        rows: list[Annotation] = run.read(annotations)
-        data = None if section.length_control_data == "none" else section.length_control_data
-        return scores(
-            rows,
-            length_control_data=data,
+    tagged = [_tags(run)] if section.tags else []
+    data = section.length_control_data
+    return run.scores(
+        subject,
+        [annotations, *tagged],
+        lambda: scores(
+            run.read(annotations),
+            length_control_data=None if data == "none" else data,
             bootstrap=section.bootstrap,
             seed=run.config.seed,
-            tags=run.read(tagged) if tagged else None,
-        )
-
-    return run.scores(
-        address,
-        [annotations, *([tagged] if tagged else [])],
-        measure,
+            tags=run.read(tagged[0]) if tagged else None,
+        ),
         sections=("evaluation.alpaca_eval.length_control_data", "evaluation.alpaca_eval.bootstrap"),
-        sources=length_control_source(section.length_control_data),
+        sources=length_control_source(data),
     )
 
 
 def _tags(run: EvalRun) -> Ref:
     """Return the judge's tags of each AlpacaEval instruction (Figures 4 and 11)."""
     section = run.section.alpaca_eval
-
-    def make(out: Partial) -> Built:
-        prompts = files.load_prompts(section.prompts, section.limit)
-        return tags.tag(
-            run.judge, prompts, allowed_failures=run.section.judge.allowed_failures, out=out
-        )
-
     return run.rows(
-        "tags/alpaca_eval",
-        Stage.TAGS,
+        evaluation_ref("tags/alpaca_eval", Stage.TAGS),
         run.judge_inputs(),
-        make,
+        lambda out: tags.tag(
+            run.judge,
+            files.load_prompts(section.prompts, section.limit),
+            allowed_failures=run.section.judge.allowed_failures,
+            out=out,
+        ),
         sections=(*JUDGED_BY, "evaluation.alpaca_eval.limit"),
         sources=run.judge_sources() | _file_source("prompts", section.prompts),
     )
@@ -166,5 +153,10 @@ def _remote_sets(section: EvaluationSection) -> list[str]:
 
 
 BENCHMARK = Benchmark(
-    BENCHMARKS["alpaca_eval"], evaluate, texts=_texts, remote_sets=_remote_sets, bound=_bound
+    BENCHMARKS["alpaca_eval"],
+    evaluate,
+    texts=_texts,
+    remote_sets=_remote_sets,
+    bound=_bound,
+    export=files.export,
 )

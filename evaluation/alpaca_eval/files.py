@@ -11,15 +11,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.benchmarks import Subject
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_text
 from core.records import Annotation, zero_is_a_draw
+from core.stages import Stage
 from core.store import write_atomically
 from evaluation.files.json_rows import number_or_missing, read_rows
 from evaluation.prompts import load_prompts as load_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from core.store import Store
 
 BENCHMARK_SIZE = 805
 _HUB_REPOSITORY = "tatsu-lab/alpaca_eval"
@@ -159,6 +163,17 @@ def require_one_source(annotations: Sequence[Annotation], where: str) -> None:
                 "different judges or models are not averaged; split the file"
             )
             raise DataError(where, None, what)
+
+
+def export(store: Store, models: Sequence[str], folder: Path) -> list[Path]:
+    """Write the models' annotations, alpaca_eval/<model>/annotations.json; return the files."""
+    written = []
+    for model in models:
+        annotated = Subject("alpaca_eval", (model,)).ref(Stage.ANNOTATIONS)
+        if store.exists(annotated):
+            written.append(folder / "alpaca_eval" / model / "annotations.json")
+            write_annotations(written[-1], store.read(annotated))
+    return written
 
 
 def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:

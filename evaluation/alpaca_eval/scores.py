@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import partial
 from statistics import NormalDist, stdev
 from typing import TYPE_CHECKING, Any
 
 from core.records import DRAW, Score
+from core.stages import Stage
 from evaluation.alpaca_eval.files import (
     BENCHMARK_SIZE,
     official_index,
@@ -16,10 +18,12 @@ from evaluation.alpaca_eval.files import (
 )
 from evaluation.alpaca_eval.length_control import (
     LengthControlled,
+    length_control_source,
     length_controlled,
     preference_of,
 )
 from evaluation.alpaca_eval.tags import LENGTHS, tagging_prompt
+from evaluation.benchmark import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +86,6 @@ def report(
         DataError: the file cannot be read, or mixes annotators or models.
     """
     annotations = read_annotations(path)
-    require_one_source(annotations, str(path))
     controlled = length_controlled(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
     wins, note = win_rate(annotations), controlled.reason
     absent = _absent(annotations)
@@ -131,6 +134,27 @@ def report(
         "avg_length": length.value,
         "avg_length_reference": reference_length.value,
     }
+
+
+def recorded_results(path: Path, length_control_data: str | None) -> Recorded:
+    """Return the annotations of a recorded file, to be imported.
+
+    Raises:
+        DataError: see `read_annotations`.
+    """
+    rows = read_annotations(path)
+    first = rows[0]
+    judge = first.annotator
+    return Recorded(
+        path,
+        first.generator_2,
+        "alpaca_eval",
+        Stage.ANNOTATIONS,
+        rows,
+        {"reference": first.generator_1, "annotator": judge, "judge": judge},
+        partial(scores, rows, length_control_data=length_control_data),
+        {} if length_control_data is None else length_control_source(length_control_data),
+    )
 
 
 def _length_controlled_score(found: LengthControlled, total: int) -> Score:

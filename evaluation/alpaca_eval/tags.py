@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import judges.rubrics
-from core.progress import track
 from core.records import Tag, user
 from core.store import Built
-from judges.asking import Ask, settle_failures
+from evaluation.judge import record_replies
+from judges.asking import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,17 +68,10 @@ def tag(
         for item in instructions
         if item.key not in out.rows
     ]
-    failures: list[Reply] = []
-    with track("tags", len(instructions), resumed=len(instructions) - len(asks)) as advance:
-        for reply in judge.ask(asks):
-            if reply.finish == "failed":
-                failures.append(reply)
-            else:
-                out.add(read_tag(reply))
-            advance(tokens=reply.tokens_out)
-    settle_failures(failures, len(instructions), allowed_share=allowed_failures)
-    for failed in failures:
-        out.add(Tag(failed.key, None, None, None, "failed", ""))
+    total = len(instructions)
+    record_replies(
+        judge, asks, read_tag, out, title="tags", total=total, allowed_failures=allowed_failures
+    )
     unparsed = Counter(row.unparsed for row in out.rows.values() if row.unparsed is not None)
     counts = {f"unparsed_{reason}": n for reason, n in sorted(unparsed.items())}
     return Built(
@@ -92,10 +85,10 @@ def read_tag(reply: Reply) -> Tag:
     """Parse "Category: …, Complexity: …, Length: …", on one line or three.
 
     The last of each counts. `unparsed` lists the fields that could not be parsed
-    ("category+length"), or is the reason for no reply ("refused", "too_long", "empty"); the other
-    fields are kept.
+    ("category+length"), or is the reason for no reply ("refused", "too_long", "failed", "empty");
+    the other fields are kept.
     """
-    if reply.finish in ("refused", "too_long"):
+    if reply.finish in ("refused", "too_long", "failed"):
         return Tag(reply.key, None, None, None, reply.finish, reply.text)
     if not reply.text.strip():
         return Tag(reply.key, None, None, None, "empty", reply.text)

@@ -52,8 +52,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         )
 
     verdicts = run.rows(
-        subject.address,
-        Stage.VERDICTS,
+        subject.ref(Stage.VERDICTS),
         [left, right, *run.judge_inputs()],
         make,
         sections=(*JUDGED_BY, "evaluation.head_to_head.prompt"),
@@ -69,7 +68,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         }
         return scores(rows, lengths, seed=run.config.seed)
 
-    return run.scores(subject.address, [verdicts, left, right], measure)
+    return run.scores(subject, [verdicts, left, right], measure)
 
 
 def _answers(run: EvalRun, model: str) -> Ref:

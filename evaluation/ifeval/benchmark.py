@@ -24,27 +24,19 @@ if TYPE_CHECKING:
 
 def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     """IFEval of one model, through its chat template."""
-    (model,), section = subject.models, run.section.ifeval
+    (model,), section, ref = subject.models, run.section.ifeval, subject.ref(Stage.ANSWERS)
     sources = source(section.data)
-
-    def respond(out: Partial) -> Built:
-        decoding = GenerationSection(
-            temperature=0.0, top_p=1.0, max_new_tokens=section.max_new_tokens
-        )
-        return answer(
-            run.generator(model, subject.address),
+    answers = run.rows(
+        ref,
+        [run.model(model)],
+        lambda out: answer(
+            run.generator(model, ref),
             load_prompts(section.data, section.limit),
-            decoding,
+            GenerationSection(temperature=0.0, top_p=1.0, max_new_tokens=section.max_new_tokens),
             seed=run.config.seed,
             title=f"{model} answers, ifeval",
             out=out,
-        )
-
-    answers = run.rows(
-        subject.address,
-        Stage.ANSWERS,
-        [run.model(model)],
-        respond,
+        ),
         sections=("evaluation.ifeval.limit", "evaluation.ifeval.max_new_tokens", "engine.dtype"),
         sources=sources,
     )
@@ -56,8 +48,8 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         facts = {"lm_eval": version("lm-eval"), "data": section.data, "limit": section.limit}
         return Built(counts={"items": len(prompts)}, facts=facts)
 
-    items = run.rows(subject.address, Stage.ITEMS, [answers], check, sources=sources)
-    return run.scores(subject.address, [items], lambda: scores(run.read(items)))
+    items = run.rows(subject.ref(Stage.ITEMS), [answers], check, sources=sources)
+    return run.scores(subject, [items], lambda: scores(run.read(items)))
 
 
 def _response(row: Generation) -> Response:

@@ -21,30 +21,24 @@ if TYPE_CHECKING:
 
 def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
     """The external judge on the candidates that M_{k-1} judged itself."""
-    k, address, section = subject.iteration or 0, subject.address, run.section.self_judge
+    k, section, seed = subject.iteration or 0, run.section.self_judge, run.config.seed
     prompts, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
     own, pairs = Ref(k, Stage.JUDGMENTS), Ref(k, Stage.PAIRS)
-    seed = run.config.seed
-
-    def make(out: Partial) -> Built:
-        return self_judge.judge_again(
+    external = run.rows(
+        subject.ref(Stage.EXTERNAL_JUDGMENTS),
+        [prompts, answers, *run.judge_inputs()],
+        lambda out: self_judge.judge_again(
             run.judge,
             self_judge.subjects(run.read(prompts), run.read(answers), section.limit, seed=seed),
             run.config.judge,
             allowed_failures=run.section.judge.allowed_failures,
             out=out,
-        )
-
-    external = run.rows(
-        address,
-        Stage.EXTERNAL_JUDGMENTS,
-        [prompts, answers, *run.judge_inputs()],
-        make,
+        ),
         sections=(*JUDGED_BY, *HOW_JUDGED, "evaluation.self_judge"),
         sources=run.judge_sources(),
     )
     inputs = [own, external, pairs]
-    return run.scores(address, inputs, lambda: self_judge.scores(*map(run.read, inputs), seed=seed))
+    return run.scores(subject, inputs, lambda: self_judge.scores(*map(run.read, inputs), seed=seed))
 
 
 def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
@@ -57,8 +51,7 @@ def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
         return contamination.find_overlaps(kept, items, run.section.contamination, out)
 
     flags = run.rows(
-        subject.address,
-        Stage.FLAGS,
+        subject.ref(Stage.FLAGS),
         [prompts],
         make,
         sections=("evaluation.contamination",),
@@ -66,7 +59,7 @@ def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
     )
     kept = sum(p.kept for p in run.read(prompts))
     return run.scores(
-        subject.address, [flags, prompts], lambda: contamination.scores(run.read(flags), kept)
+        subject, [flags, prompts], lambda: contamination.scores(run.read(flags), kept)
     )
 
 

@@ -12,13 +12,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.intervals import bootstrap, bootstrap_mean, bootstrap_ratio
-from core.progress import track
 from core.records import Judgment, Score, user
 from core.reductions import mean_scores
 from core.store import Built
 from engines.engine import Sampled
 from evaluation.agreement.order_metrics import spearman
-from judges.asking import Ask, Reply, settle_failures
+from evaluation.judge import record_replies
+from judges.asking import Ask
 from judges.pointwise import JudgedAnswer, judgment_key, read_judgment
 from judges.rubrics import Rubric, load_rubric
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from core.config import JudgeSection
     from core.records import Candidate, LedgerRow, Prompt
     from core.store import Partial
-    from judges.asking import Judge
+    from judges.asking import Judge, Reply
 
 
 class ScoredByBoth(NamedTuple):
@@ -99,17 +99,15 @@ def judge_again(
         for key, (subject, draw) in asked.items()
         if key not in out.rows
     ]
-    failures = []
-    with track("external judgments", len(asked), resumed=len(asked) - len(asks)) as advance:
-        for reply in judge.ask(asks):
-            if reply.finish == "failed":
-                failures.append(reply)
-                continue
-            out.add(_judgment(reply, *asked[reply.key], rubric))
-            advance(tokens=reply.tokens_out)
-    settle_failures(failures, len(asked), allowed_share=allowed_failures)
-    for reply in failures:
-        out.add(_judgment(reply, *asked[reply.key], rubric))
+    record_replies(
+        judge,
+        asks,
+        lambda reply: _judgment(reply, *asked[reply.key], rubric),
+        out,
+        title="external judgments",
+        total=len(asked),
+        allowed_failures=allowed_failures,
+    )
     unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
     parsed = len(out.rows) - unparsed.total()
     return Built(counts={"parsed": parsed, **unparsed}, engine=judge.identity)

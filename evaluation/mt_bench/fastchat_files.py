@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.benchmarks import Subject
 from core.errors import DataError, disk_errors_named
 from core.evaluation_config import MtBenchSection
 from core.jsonl import write_lines
 from core.records import TurnJudgment
+from core.stages import Stage
+from evaluation.benchmark import Recorded
 from evaluation.files.json_rows import number, read_rows
 from evaluation.generate import ANSWERED
 from evaluation.mt_bench import scores as mt_bench_scores
-from evaluation.mt_bench.questions import (
-    TEMPERATURES,
-    TURNS,
-    load_questions,
-    question_number,
-)
+from evaluation.mt_bench.questions import TEMPERATURES, TURNS, load_questions, question_number
 from judges.ratings import HIGHEST, LOWEST, parse_rating
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.records import Generation
+    from core.store import Store
     from evaluation.mt_bench.questions import Question
 
 UNPARSED = -1
@@ -128,8 +128,7 @@ def write_judgments(path: Path, judgments: Iterable[TurnJudgment]) -> None:
     Every draw is a separate line (show_result averages them). `tstamp` is 0: the time is not
     recorded, and FastChat does not read it.
     """
-    with disk_errors_named(path):
-        write_lines(path, (json.dumps(_fastchat(j), ensure_ascii=False) for j in judgments))
+    _write_rows(path, map(_fastchat, judgments))
 
 
 def write_answers(path: Path, answers: Iterable[Generation], *, model: str) -> None:
@@ -141,18 +140,62 @@ def write_answers(path: Path, answers: Iterable[Generation], *, model: str) -> N
     for answer in answers:
         answered = answer.finish in ANSWERED
         turns[int(answer.prompt_key)][answer.turn] = answer.text if answered else NO_ANSWER
-    rows = (
-        {
-            "question_id": question,
-            "answer_id": f"{model}/{question}",
-            "model_id": model,
-            "choices": [{"index": 0, "turns": [found.get(turn, NO_ANSWER) for turn in TURNS]}],
-            "tstamp": 0.0,
-        }
-        for question, found in sorted(turns.items())
+    _write_rows(
+        path,
+        (
+            {
+                "question_id": question,
+                "answer_id": f"{model}/{question}",
+                "model_id": model,
+                "choices": [{"index": 0, "turns": [found.get(turn, NO_ANSWER) for turn in TURNS]}],
+                "tstamp": 0.0,
+            }
+            for question, found in sorted(turns.items())
+        ),
     )
-    with disk_errors_named(path):
-        write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def recorded_results(path: Path) -> list[Recorded]:
+    """Return the judgments of each model in a judgment file, to be imported.
+
+    Raises:
+        DataError: see `read_judgments`.
+    """
+    by_model = defaultdict(list)
+    for found in read_judgments(path, load_questions(MtBenchSection())):
+        by_model[found.judgment.model].append(found.judgment)
+    about = ("mt_bench", Stage.TURN_JUDGMENTS)
+    return [
+        Recorded(
+            path,
+            model,
+            *about,
+            rows,
+            {"judge": rows[0].judge},
+            partial(mt_bench_scores.scores, rows),
+        )
+        for model, rows in sorted(by_model.items())
+    ]
+
+
+def export(store: Store, models: Sequence[str], folder: Path) -> list[Path]:
+    """Write the models' answers and judgments for FastChat's show_result; return the files.
+
+    They are mt_bench/model_answer/<model>.jsonl and mt_bench/model_judgment/<judge>_single.jsonl.
+    """
+    written, judgments = [], []
+    for model in models:
+        subject = Subject("mt_bench", (model,))
+        answers, judged = subject.ref(Stage.ANSWERS), subject.ref(Stage.TURN_JUDGMENTS)
+        if store.exists(answers) and store.exists(judged):
+            written.append(folder / "mt_bench" / "model_answer" / f"{model}.jsonl")
+            write_answers(written[-1], store.read(answers), model=model)
+            judgments += store.read(judged)
+    if judgments:
+        judge = judgments[0].judge.replace("/", "_")
+        written.append(folder / "mt_bench" / "model_judgment" / f"{judge}_single.jsonl")
+        write_judgments(written[-1], judgments)
+    return written
 
 
 def _summary(found: Sequence[RecordedJudgment], turns: int) -> dict[str, Any]:
@@ -181,10 +224,14 @@ def _summary(found: Sequence[RecordedJudgment], turns: int) -> dict[str, Any]:
     }
 
 
+def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with disk_errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+
+
 def _fastchat(judgment: TurnJudgment) -> dict[str, Any]:
-    score = judgment.score
-    if score is None:
-        score = UNPARSED
+    score = UNPARSED if judgment.score is None else judgment.score
     return {
         "question_id": judgment.question_id,
         "model": judgment.model,

@@ -25,22 +25,21 @@ _QUESTION_FIELDS = ("context", "question", "question_stem", "ctx", "goal")
 def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     """One NLP task of one model (Tables 3 and 9)."""
     (model,), task = subject.models, subject.part
-    address, section = subject.address, run.section.nlp
+    section, ref = run.section.nlp, subject.ref(Stage.ITEMS)
 
     def make(out: Partial) -> Built:
         # lm-eval returns items at a task's end; the engine's cache keeps generations before it.
-        engine = run.generator(model, address, Stage.ITEMS)
+        engine = run.generator(model, ref)
         return run_task(engine, task, section, seed=run.config.seed, out=out)
 
     items = run.rows(
-        address,
-        Stage.ITEMS,
+        ref,
         [run.model(model)],
         make,
         sections=("evaluation.nlp.limit", "evaluation.nlp.data_dir", "engine.dtype"),
         sources=source_hashes(task, section.data_dir),
     )
-    return run.scores(address, [items], lambda: scores(run.read(items), task))
+    return run.scores(subject, [items], lambda: scores(run.read(items), task))
 
 
 def _texts(run: EvalRun) -> list[EvaluationItem]:

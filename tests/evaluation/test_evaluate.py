@@ -15,7 +15,7 @@ from core.records import Score
 from core.stages import Stage, evaluation_ref, model_ref
 from core.store import Store
 from evaluation.alpaca_eval.files import read_annotations
-from evaluation.files.export import export
+from evaluation.files.exchange import export
 from evaluation.mt_bench.fastchat_files import report
 from evaluation.plan import plan_table
 from evaluation.suite import Outcome, evaluate, matching, raise_failures

@@ -11,8 +11,12 @@ import pytest
 from core.errors import ConfigError, JudgeFailed
 from core.hashing import sha256_file
 from core.stages import Stage, evaluation_ref
-from evaluation.alpaca_eval.annotations import annotate
-from evaluation.alpaca_eval.annotator import AnswerPair, PackageAnnotator, package_contained
+from evaluation.alpaca_eval.annotator import (
+    AnswerPair,
+    PackageAnnotator,
+    annotate,
+    package_contained,
+)
 from evaluation.alpaca_eval.files import instruction_key, read_annotations, write_annotations
 from judges.asking import Reply
 from tests.evaluation.alpaca import ScriptedJudge, generation, logprobs, number_of

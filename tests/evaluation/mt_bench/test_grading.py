@@ -10,8 +10,8 @@ from core.evaluation_config import MtBenchSection
 from core.records import Generation, TurnJudgment
 from core.stages import Stage, evaluation_ref
 from engines.engine import Decoding, decoding_of
+from evaluation.mt_bench.benchmark import answer, judge_turns
 from evaluation.mt_bench.fastchat_files import read_judgments
-from evaluation.mt_bench.grading import answer, judge_turns
 from evaluation.mt_bench.questions import TEMPERATURES, load_questions
 from judges.asking import Reply
 from tests.engines.scripted import ScriptedEngine

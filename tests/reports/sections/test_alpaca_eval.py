@@ -183,9 +183,9 @@ def test_without_interest_and_without_scores_there_is_no_table(tmp_path: Path) -
 def test_the_real_recorded_files_print_their_published_win_rates(
     tmp_path: Path, shared: Path
 ) -> None:
-    from evaluation.files.import_recorded import import_results
     from reports.document import Report, Section
     from reports.formats import markdown
+    from tests.evaluation.imports import import_results
 
     names = ("alpaca-7b", "humpback-llama2-70b", "claude-2", "text_davinci_001")
     files = [shared / "data" / "alpaca_eval" / f"{name}.annotations.json.gz" for name in names]

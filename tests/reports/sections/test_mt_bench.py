@@ -121,9 +121,9 @@ def test_without_interest_and_without_scores_there_is_no_table(tmp_path: Path) -
 def test_the_real_recorded_judgments_print_their_published_scores(
     tmp_path: Path, shared: Path
 ) -> None:
-    from evaluation.files.import_recorded import import_results
     from reports.document import Report, Section
     from reports.formats import markdown
+    from tests.evaluation.imports import import_results
 
     names = ("gemini-1.5-flash.jsonl", "mambainllama.jsonl.gz")
     files = [shared / "data" / "mt_bench" / f"gpt-4_single.{name}" for name in names]

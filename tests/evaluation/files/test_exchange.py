@@ -8,7 +8,8 @@ import pytest
 from core.errors import DataError, StaleArtifact
 from core.stages import Stage, evaluation_ref
 from core.store import Store
-from evaluation.files.import_recorded import folder_name, import_results
+from evaluation.files.exchange import folder_name
+from tests.evaluation.imports import import_results
 
 
 def annotation_file(path: Path, preferences: list[float | None], model: str = "mine") -> Path:
