@@ -67,7 +67,7 @@ def run(
         chosen.append(f"evaluation.benchmarks={json.dumps(only.split(','))}")
     loaded = load_config(config, chosen)
     if dry_run:
-        from evaluation.plan import plan_table
+        from evaluation.summary import plan_table
 
         results().print(plan_table(loaded))
         return
@@ -236,7 +236,7 @@ def ifeval(
     as_json: AsJson = False,
 ) -> None:
     """Check recorded responses to IFEval's prompts: which instructions are followed?"""
-    from evaluation.ifeval.command import report
+    from evaluation.ifeval.scores import report
 
     _print(report(responses, data, limit), as_json=as_json)
 

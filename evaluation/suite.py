@@ -114,7 +114,11 @@ def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
     """
     with open_evaluation(config, BENCHMARKS, redo_stale=redo == _STALE) as run:
         if redo is not None and redo != _STALE:
-            _remove(run.store, redo)
+            found = matching(run.store, redo)
+            if not found:
+                message = f"--redo {redo!r}: no evaluation artifact of that name in {config.folder}"
+                raise ConfigError(message)
+            say(f"removed: {', '.join(map(str, run.store.remove(found)))}")
         for name in run.section.models:
             if not run.is_made(name):
                 say(f"{name} is not made yet and is left out")
@@ -132,17 +136,13 @@ def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
 
 def jobs(run: EvalRun) -> list[Job]:
     """Return the jobs of the configured benchmarks, ordered so that each model is loaded once."""
-    wanted: dict[str, Benchmark] = {
-        b.facts.name: b for b in BENCHMARKS if b.facts.name in run.section.benchmarks
-    }
-    return [
-        Job(
-            subject,
-            partial(wanted[subject.benchmark].run, run, subject),
-            wanted[subject.benchmark].shown(subject),
-        )
-        for subject in _subjects(run, [benchmark.facts for benchmark in wanted.values()])
-    ]
+    names: Sequence[str] = run.section.benchmarks
+    wanted = {b.facts.name: b for b in BENCHMARKS if b.facts.name in names}
+    found = []
+    for subject in _subjects(run, [benchmark.facts for benchmark in wanted.values()]):
+        benchmark = wanted[subject.benchmark]
+        found.append(Job(subject, partial(benchmark.run, run, subject), benchmark.shown(subject)))
+    return found
 
 
 def _subjects(run: EvalRun, wanted: Sequence[Facts]) -> Iterator[Subject]:
@@ -151,8 +151,7 @@ def _subjects(run: EvalRun, wanted: Sequence[Facts]) -> Iterator[Subject]:
     for model in models:
         for facts in wanted:
             if facts.of != "iteration":
-                settings = getattr(run.section, facts.name)
-                parts = getattr(settings, facts.parts) if facts.parts else ("",)
+                parts = facts.parts_in(run.section) if facts.parts else ("",)
                 yield from (Subject(facts.name, (model,), part=part) for part in parts)
     for facts in (facts for facts in wanted if facts.of == "matchup"):
         for a, b in getattr(run.section, facts.name).matchups:
@@ -188,7 +187,9 @@ def run_jobs(jobs: Sequence[Job], log: Path, record: Path) -> list[Outcome]:
             failure = str(error)
         except Exception as error:  # noqa: BLE001 - the other benchmarks must not be lost
             failure = f"{type(error).__name__}: {error} (traceback in {log})"
-            _keep_traceback(log, job)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"== {job.name}\n{traceback.format_exc()}\n")
         outcome = Outcome(job, scores, time.monotonic() - began, failure)
         outcomes.append(outcome)
         _keep_failure(record, failed, outcome)
@@ -241,18 +242,11 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
 def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> None:
     """Record a failure, or remove the record of an earlier one."""
     address, before = outcome.job.subject.address, dict(failed)
-    if outcome.failure is None:
-        failed.pop(address, None)
-    else:
+    failed.pop(address, None)
+    if outcome.failure is not None:
         failed[address] = " ".join(outcome.failure.splitlines())
     if failed != before:
         write_failures(record, failed)
-
-
-def _keep_traceback(log: Path, job: Job) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"== {job.name}\n{traceback.format_exc()}\n")
 
 
 def matching(store: Store, what: str) -> list[Ref]:
@@ -274,12 +268,3 @@ def matching(store: Store, what: str) -> list[Ref]:
         if any(parts[at : at + len(wanted)] == wanted for at in places):
             found.append(evaluation_ref(address, stage))
     return list(dict.fromkeys(found))
-
-
-def _remove(store: Store, what: str) -> None:
-    found = matching(store, what)
-    if not found:
-        message = f"--redo {what!r}: no evaluation artifact of that name in {store.paths.root}"
-        raise ConfigError(message)
-    removed = store.remove(found)
-    say(f"removed: {', '.join(map(str, removed))}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.intervals import Interval, bootstrap, bootstrap_ratio
@@ -91,60 +92,51 @@ def measure(
     """
     kept = [prompt for prompt in prompts if prompt.comparable]
     orders = [_order(prompt, perfect) for prompt in kept]
-    share = _Shares(seed if intervals else None)
-    pairs = [float(o.pairs) for o in orders]
-    untied = [float(o.right + o.wrong) for o in orders]
-    right, tied = [float(o.right) for o in orders], [float(o.tied) for o in orders]
+    drawn = seed if intervals else None
+    share = partial(_share, drawn)
+    pairs = [o.pairs for o in orders]
+    untied = [o.right + o.wrong for o in orders]
+    right, tied = [o.right for o in orders], [o.tied for o in orders]
     half = [r + t / 2 for r, t in zip(right, tied, strict=True)]
     whole = [(o.exact, o.tied) for o in orders if o.exact is not None]
     strict = [exact for exact, ties in whole if not ties]
     return {
-        "pairwise_accuracy/ties_excluded": share.of(right, untied, 100),
-        "pairwise_accuracy/ties_half": share.of(half, pairs, 100),
-        "pairwise_accuracy/ties_wrong": share.of(right, pairs, 100),
-        "exact_match/ties_excluded": share.of(strict, [1.0] * len(strict), 100),
-        "exact_match/ties_half": share.of([e for e, _ in whole], [1.0] * len(whole), 100),
-        "exact_match/ties_wrong": share.of(
-            [0.0 if ties else e for e, ties in whole], [1.0] * len(whole), 100
-        ),
-        "five_best": share.of(
-            [float(o.best) for o in orders], [float(o.perfect) for o in orders], 100
-        ),
-        **_correlations("spearman", kept, [o.rho for o in orders], share, spearman),
-        **_correlations("kendall_tau", kept, [o.tau for o in orders], share, kendall_tau),
-        "tie_rate": share.of(tied, pairs, 1),
-        "scored_rate": share.of(
-            [float(sum(score is not None for _, score in p.replies)) for p in kept],
-            [float(len(p.replies)) for p in kept],
-            1,
+        "pairwise_accuracy/ties_excluded": share(right, untied, 100),
+        "pairwise_accuracy/ties_half": share(half, pairs, 100),
+        "pairwise_accuracy/ties_wrong": share(right, pairs, 100),
+        "exact_match/ties_excluded": share(strict, scale=100),
+        "exact_match/ties_half": share([e for e, _ in whole], scale=100),
+        "exact_match/ties_wrong": share([0.0 if ties else e for e, ties in whole], scale=100),
+        "five_best": share([o.best for o in orders], [o.perfect for o in orders], 100),
+        **_correlations("spearman", kept, [o.rho for o in orders], drawn, spearman),
+        **_correlations("kendall_tau", kept, [o.tau for o in orders], drawn, kendall_tau),
+        "tie_rate": share(tied, pairs),
+        "scored_rate": share(
+            [sum(score is not None for _, score in p.replies) for p in kept],
+            [len(p.replies) for p in kept],
         ),
     }
 
 
-class _Shares:
-    """Computes ratios of sums per instruction; intervals only with a seed."""
-
-    def __init__(self, seed: int | None) -> None:
-        self.seed = seed
-
-    def of(self, above: Sequence[float], below: Sequence[float], scale: float) -> Metric:
-        total = math.fsum(below)
-        if not total:
-            return Metric(None, 0)
-        interval = None
-        if self.seed is not None:
-            interval = bootstrap_ratio([scale * a for a in above], below, seed=self.seed)
-        return Metric(scale * math.fsum(above) / total, round(total), interval)
-
-    def mean(self, values: Sequence[float]) -> Metric:
-        return self.of(values, [1.0] * len(values), 1)
+def _share(
+    seed: int | None, above: Sequence[float], below: Sequence[float] | None = None, scale: float = 1
+) -> Metric:
+    """Return Σ above / Σ below, or the mean of `above`; with a seed its interval."""
+    below = [1.0] * len(above) if below is None else below
+    total = math.fsum(below)
+    if not total:
+        return Metric(None, 0)
+    interval = None
+    if seed is not None:
+        interval = bootstrap_ratio([scale * a for a in above], below, seed=seed)
+    return Metric(scale * math.fsum(above) / total, round(total), interval)
 
 
 def _correlations(
     name: str,
     prompts: Sequence[ScoredReplies],
     each: Sequence[float | None],
-    share: _Shares,
+    seed: int | None,
     correlate: Callable[[Sequence[float], Sequence[float]], float | None],
 ) -> dict[str, Metric]:
     rows = [_goodness_and_scores(prompt) for prompt in prompts]
@@ -154,12 +146,12 @@ def _correlations(
     def pooled(drawn: Sequence[tuple[list[float], list[float]]]) -> float | None:
         return correlate([g for gs, _ in drawn for g in gs], [s for _, ss in drawn for s in ss])
 
-    interval = bootstrap(rows, pooled, seed=share.seed) if share.seed is not None else None
+    interval = bootstrap(rows, pooled, seed=seed) if seed is not None else None
     value = pooled(rows)
     n = sum(len(goodness) for goodness, _ in rows) if value is not None else 0
     return {
-        f"{name}/per_prompt": share.mean([0.0 if v is None else v for v in found]),
-        f"{name}/per_prompt_ties_excluded": share.mean([v for v in found if v is not None]),
+        f"{name}/per_prompt": _share(seed, [0.0 if v is None else v for v in found]),
+        f"{name}/per_prompt_ties_excluded": _share(seed, [v for v in found if v is not None]),
         f"{name}/pooled": Metric(value, n, interval if value is not None else None),
     }
 
@@ -183,16 +175,8 @@ def _order(prompt: ScoredReplies, perfect: float) -> _Order:
     first = max(-rank for rank, _ in prompt.replies)
     fives = [g for g, score in zip(goodness, found, strict=True) if score == perfect]
     exact = _chance_of_exact(goodness, found, wrong) if len(found) == len(prompt.replies) else None
-    return _Order(
-        right=right,
-        wrong=wrong,
-        tied=tied,
-        exact=exact,
-        perfect=len(fives),
-        best=fives.count(first),
-        tau=kendall_tau(goodness, found),
-        rho=spearman(goodness, found),
-    )
+    tau, rho = kendall_tau(goodness, found), spearman(goodness, found)
+    return _Order(right, wrong, tied, exact, len(fives), fives.count(first), tau, rho)
 
 
 def _chance_of_exact(goodness: Sequence[float], found: Sequence[float], wrong: int) -> float:

@@ -15,14 +15,12 @@ from evaluation.alpaca_eval.annotator import PackageAnnotator, annotate
 from evaluation.alpaca_eval.length_control import length_control_source
 from evaluation.alpaca_eval.scores import scores
 from evaluation.benchmark import Benchmark, EvaluationItem
-from evaluation.generate import answers_to
+from evaluation.generate import SAMPLE_PROMPTS, answers_to
 from evaluation.judge import JUDGED_BY
-from evaluation.prompts import SAMPLE_PROMPTS
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound, total
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
-    from core.evaluation_config import AlpacaEvalSection, EvaluationSection
     from core.records import Generation, Score
     from core.stages import Ref
     from evaluation.run import EvalRun
@@ -42,6 +40,8 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
 
     answers = answers_of(model)
     ours = is_model_name(section.reference)
+    hub = section.reference == "hub"
+    reference_name = _HUB_REFERENCE if hub else Path(section.reference).name.split(".")[0]
     reference = [answers_of(section.reference)] if ours else []
 
     def reference_texts() -> dict[str, str]:
@@ -58,7 +58,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             run.judge,
             run.read(answers),
             reference_texts(),
-            names=(_reference_name(section), model),
+            names=(reference_name, model),
             annotator=section.annotator,
             allowed_failures=run.section.judge.allowed_failures,
             out=out,
@@ -122,12 +122,6 @@ def _file_source(field: Literal["prompts", "reference"], setting: str) -> dict[s
     return {f"{field}:{path.name}": sha256_file(path)}
 
 
-def _reference_name(section: AlpacaEvalSection) -> str:
-    """Return the reference's name in tables."""
-    hub = section.reference == "hub"
-    return _HUB_REFERENCE if hub else Path(section.reference).name.split(".")[0]
-
-
 def _texts(run: EvalRun) -> list[EvaluationItem]:
     section = run.section.alpaca_eval
     prompts = [] if section.prompts == "hub" else files.load_prompts(section.prompts, None)
@@ -148,15 +142,11 @@ def _bound(run: EvalRun, _: Subject) -> JudgeBound:
     return total([bound, *tagged], "alpaca_eval")
 
 
-def _remote_sets(section: EvaluationSection) -> list[str]:
-    return ["alpaca_eval"] if section.alpaca_eval.prompts == "hub" else []
-
-
 BENCHMARK = Benchmark(
     BENCHMARKS["alpaca_eval"],
     evaluate,
     texts=_texts,
-    remote_sets=_remote_sets,
+    remote_sets=lambda section: ["alpaca_eval"] if section.alpaca_eval.prompts == "hub" else [],
     bound=_bound,
     export=files.export,
 )

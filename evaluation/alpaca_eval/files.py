@@ -18,7 +18,7 @@ from core.records import Annotation, zero_is_a_draw
 from core.stages import Stage
 from core.store import write_atomically
 from evaluation.files.json_rows import number_or_missing, read_rows
-from evaluation.prompts import load_prompts as load_sample
+from evaluation.generate import load_prompts as load_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

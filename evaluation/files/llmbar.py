@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from core.evaluation_config import JudgeBackendSection
     from core.records import Score
-    from engines.engine import Engine
     from judges.asking import Reply
+    from judges.pairwise import Winner
 
 Side: TypeAlias = Literal["A", "B"]
 
@@ -70,15 +70,12 @@ def load(path: Path) -> LabelledPairs:
 
 def always_longer(comparisons: Sequence[AnswerPair]) -> list[Verdict]:
     """Return the verdicts of the baseline that prefers the longer answer; equal lengths tie."""
-    return [
-        Verdict(item.key, item.prompt_key or item.key, item.a, item.b, _longer(item))
-        for item in comparisons
-    ]
-
-
-def _longer(item: AnswerPair) -> Literal["A", "B", "tie"]:
-    a, b = len(item.answer_a), len(item.answer_b)
-    return "tie" if a == b else "A" if a > b else "B"
+    found = []
+    for item in comparisons:
+        a, b = len(item.answer_a), len(item.answer_b)
+        winner: Winner = "tie" if a == b else "A" if a > b else "B"
+        found.append(Verdict(item.key, item.key, item.a, item.b, winner))
+    return found
 
 
 def agreement(verdicts: Sequence[Verdict], labels: Mapping[str, Side]) -> list[Score]:
@@ -100,9 +97,9 @@ def agreement(verdicts: Sequence[Verdict], labels: Mapping[str, Side]) -> list[S
     ties = sum(winner == "tie" for winner, _ in found)
     right = sum(winner == label for winner, label in found)
     n, missing, asked = len(found), len(labels) - len(found), len(verdicts)
-    detail: dict[str, float | None] = {
-        "ties_excluded": _percent(right, n - ties),
-        "ties_wrong": _percent(right, n),
+    detail = {
+        "ties_excluded": 100 * right / (n - ties) if n > ties else None,
+        "ties_wrong": 100 * right / n if n else None,
         "right": right,
         "wrong": n - ties - right,
         "ties": ties,
@@ -113,10 +110,6 @@ def agreement(verdicts: Sequence[Verdict], labels: Mapping[str, Side]) -> list[S
         share_score("tie_rate", ties, n, missing, scale=1.0, reason=_NOTHING),
         share_score("parse_rate", n, asked, len(labels) - asked, scale=1.0, reason=_NOTHING),
     ]
-
-
-def _percent(part: float, n: int) -> float | None:
-    return 100 * part / n if n else None
 
 
 def report(
@@ -141,10 +134,12 @@ def report(
     comparisons = items.comparisons[:limit]
     labels = {item.key: items.labels[item.key] for item in comparisons}
 
-    def engine() -> Engine:
-        return open_engine(judge_folder(section.model), engine_section(dtype))
-
-    judge = open_judge(section, cassette, engine, seed=0)
+    judge = open_judge(
+        section,
+        cassette,
+        lambda: open_engine(judge_folder(section.model), engine_section(dtype)),
+        seed=0,
+    )
     failures: list[Reply] = []
     orders = {}
     with track(f"{judge.name} judges {path.name}", 2 * len(comparisons)) as advance:
@@ -171,11 +166,5 @@ def report(
 
 
 def _score_fields(score: Score) -> dict[str, Any]:
-    return {
-        "value": score.value,
-        "low": score.low,
-        "high": score.high,
-        "n": score.n,
-        "missing": score.missing,
-        **(score.detail or {}),
-    }
+    fields = ("value", "low", "high", "n", "missing")
+    return {field: getattr(score, field) for field in fields} | (score.detail or {})

@@ -40,15 +40,13 @@ def report(path: Path, form: Form) -> list[dict[str, Any]]:
 
 
 def _read(text: str, form: Form, *, cut: bool) -> tuple[float | str | None, str | None]:
-    if form == "rating":
-        rating = parse_rating(text, cut=cut)
-        return rating.value, rating.unparsed
-    if form == "ranking":
-        ranking = parse_ranking(text, cut=cut)
-        return ranking.preferred, ranking.unparsed
-    if form == "pair":
-        pair = parse_pair(text, cut=cut)
-        return pair.winner, pair.unparsed
+    """Return what was read and why nothing was: every parser's reply is that pair."""
+    match form:
+        case "rating":
+            return parse_rating(text, cut=cut)
+        case "ranking":
+            return parse_ranking(text, cut=cut)
+        case "pair":
+            return parse_pair(text, cut=cut)
     rubric = load_rubric(form)
-    score = parse_score(text, low=rubric.low, high=rubric.high, cut=cut)
-    return score.value, score.unparsed
+    return parse_score(text, low=rubric.low, high=rubric.high, cut=cut)

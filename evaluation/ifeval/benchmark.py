@@ -16,7 +16,6 @@ from evaluation.ifeval.scores import Response, item, scores
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
-    from core.evaluation_config import EvaluationSection
     from core.records import Generation, Score
     from core.store import Partial
     from evaluation.run import EvalRun
@@ -63,8 +62,9 @@ def _texts(run: EvalRun) -> list[EvaluationItem]:
     return [EvaluationItem("ifeval", p.key, p.text) for p in load_prompts(data, None)]
 
 
-def _remote_sets(section: EvaluationSection) -> list[str]:
-    return ["ifeval"] if section.ifeval.data == "hub" else []
-
-
-BENCHMARK = Benchmark(BENCHMARKS["ifeval"], evaluate, texts=_texts, remote_sets=_remote_sets)
+BENCHMARK = Benchmark(
+    BENCHMARKS["ifeval"],
+    evaluate,
+    texts=_texts,
+    remote_sets=lambda section: ["ifeval"] if section.ifeval.data == "hub" else [],
+)

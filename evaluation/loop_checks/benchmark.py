@@ -69,9 +69,16 @@ def _bound(run: EvalRun, subject: Subject) -> JudgeBound:
     return benchmark_bound(run.config, "self_judge", PromptCount(judged, 1))
 
 
-def _columns(_: Subject) -> tuple[str, ...]:
-    return ("mean_own", "mean_external", "mean_difference", "spearman", "pairs_confirmed")
-
-
-SELF_JUDGE = Benchmark(BENCHMARKS["self_judge"], check_self_judge, bound=_bound, columns=_columns)
+SELF_JUDGE = Benchmark(
+    BENCHMARKS["self_judge"],
+    check_self_judge,
+    bound=_bound,
+    columns=lambda _: (
+        "mean_own",
+        "mean_external",
+        "mean_difference",
+        "spearman",
+        "pairs_confirmed",
+    ),
+)
 CONTAMINATION = Benchmark(BENCHMARKS["contamination"], check_contamination)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.intervals import bootstrap, bootstrap_mean, bootstrap_ratio
 from core.records import Judgment, Score, user
@@ -158,7 +158,7 @@ def scores(
         "mean_difference": [answer.own - answer.external for answer in both],
     }
     return [
-        *(_mean(name, values, labels, missing, seed) for name, values in means.items()),
+        *(_mean(name, values, labels, missing, seed=seed) for name, values in means.items()),
         _spearman(both, missing, seed),
         _order_agreement(both, missing, seed),
         _pairs_confirmed(ledger, external_means, seed),
@@ -166,12 +166,19 @@ def scores(
 
 
 def _mean(
-    name: str, values: Sequence[float], labels: Sequence[str], missing: int, seed: int
+    name: str,
+    values: Sequence[float],
+    labels: Sequence[str] | None,
+    missing: int,
+    *,
+    seed: int,
+    reason: str = "no answer was scored by both judges",
+    detail: dict[str, Any] | None = None,
 ) -> Score:
     if not values:
-        return Score(name, None, 0, missing, reason="no answer was scored by both judges")
+        return Score(name, None, 0, missing, reason=reason, detail=detail)
     low, high = bootstrap_mean(values, labels, seed=seed) or (None, None)
-    return Score(name, sum(values) / len(values), len(values), missing, low, high)
+    return Score(name, sum(values) / len(values), len(values), missing, low, high, detail=detail)
 
 
 def _spearman(both: Sequence[ScoredByBoth], missing: int, seed: int) -> Score:
@@ -221,16 +228,10 @@ def _pairs_confirmed(
         for row in ledger
         if row.chosen_key in external and row.rejected_key in external
     ]
-    scored = [
-        (chosen, other) for chosen, other in asked if chosen is not None and other is not None
-    ]
-    decided = [float(chosen > other) for chosen, other in scored if chosen != other]
+    scored = [(one, other) for one, other in asked if one is not None and other is not None]
+    decided = [100.0 * (chosen > other) for chosen, other in scored if chosen != other]
     missing, ties = len(asked) - len(scored), len(scored) - len(decided)
-    detail = {"confirmed": decided.count(1.0), "reversed": decided.count(0.0), "ties": ties}
-    if not decided:
-        reason = "the external judge put no training pair in an order"
-        return Score("pairs_confirmed", None, 0, missing, reason=reason, detail=detail)
-    percents = [100 * found for found in decided]
-    low, high = bootstrap_mean(percents, seed=seed) or (None, None)  # one pair per prompt
-    value = sum(percents) / len(percents)
-    return Score("pairs_confirmed", value, len(decided), missing, low, high, detail=detail)
+    detail = {"confirmed": decided.count(100.0), "reversed": decided.count(0.0), "ties": ties}
+    reason = "the external judge put no training pair in an order"
+    # One pair per prompt, so each is its own cluster.
+    return _mean("pairs_confirmed", decided, None, missing, seed=seed, reason=reason, detail=detail)

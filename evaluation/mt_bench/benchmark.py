@@ -266,10 +266,11 @@ def _bound(run: EvalRun, _: Subject) -> JudgeBound:
     return benchmark_bound(run.config, "mt_bench", PromptCount.of(texts))
 
 
-def _columns(_: Subject) -> tuple[str, ...]:
-    return ("overall", "turn_1", "turn_2")
-
-
 BENCHMARK = Benchmark(
-    BENCHMARKS["mt_bench"], evaluate, texts=_texts, bound=_bound, columns=_columns, export=export
+    BENCHMARKS["mt_bench"],
+    evaluate,
+    texts=_texts,
+    bound=_bound,
+    columns=lambda _: ("overall", "turn_1", "turn_2"),
+    export=export,
 )

@@ -13,7 +13,6 @@ from evaluation.nlp.tasks import headline, run_task, scores
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
-    from core.evaluation_config import EvaluationSection
     from core.records import Score
     from core.store import Built, Partial
     from evaluation.run import EvalRun
@@ -56,15 +55,15 @@ def _texts(run: EvalRun) -> list[EvaluationItem]:
     return found
 
 
-def _remote_sets(section: EvaluationSection) -> list[str]:
-    return list(section.nlp.tasks) if section.nlp.data_dir is None else []
-
-
 def _columns(subject: Subject) -> tuple[str, ...]:
     macro = ("acc_macro",) if subject.part == MMLU else ()
     return (headline(subject.part) or "acc", *macro)
 
 
 BENCHMARK = Benchmark(
-    BENCHMARKS["nlp"], evaluate, texts=_texts, remote_sets=_remote_sets, columns=_columns
+    BENCHMARKS["nlp"],
+    evaluate,
+    texts=_texts,
+    remote_sets=lambda section: [] if section.nlp.data_dir else list(section.nlp.tasks),
+    columns=_columns,
 )

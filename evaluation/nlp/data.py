@@ -13,20 +13,10 @@ from core.errors import ConfigError, DataError
 from core.hashing import sha256_file, sha256_text
 from core.stages import project_root
 from evaluation.files.json_rows import read_rows
-from evaluation.nlp.schemas import (
-    Check,
-    arc,
-    gsm8k,
-    hellaswag,
-    mmlu,
-    nq_open,
-    openbookqa,
-    piqa,
-    social_iqa,
-)
+from evaluation.nlp.schemas import SCHEMAS, Check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 SAMPLE = "sample"
 MMLU = "mmlu"
@@ -35,13 +25,14 @@ MMLU = "mmlu"
 class NlpTask(NamedTuple):
     """One of the paper's NLP benchmarks.
 
-    `folder` is the task's folder in lm-eval, `splits` maps its splits to file names, `metric` is
-    the one in the paper's Table 3.
+    `folder` is the task's folder in lm-eval, `splits` are the splits it reads, from files named
+    after task and split, `schema` is the data set's name on the hub, `metric` the one in the
+    paper's Table 3.
     """
 
     folder: str
-    splits: dict[str, str]
-    check: Check
+    splits: tuple[str, ...]
+    schema: str
     metric: str
     shots: int = 0
 
@@ -49,22 +40,18 @@ class NlpTask(NamedTuple):
 # Shots and metrics: inferred from the Llama 2 paper's row, which Table 3 repeats. GSM8K: the
 # examples of the prompt end in "The answer is N.", which strict-match reads, as its authors do.
 TASKS: dict[str, NlpTask] = {
-    "arc_easy": NlpTask("arc", {"test": "arc_easy.test"}, arc, "acc_norm"),
-    "arc_challenge": NlpTask("arc", {"test": "arc_challenge.test"}, arc, "acc_norm"),
-    "hellaswag": NlpTask(
-        "hellaswag", {"validation": "hellaswag.validation"}, hellaswag, "acc_norm"
-    ),
-    "social_iqa": NlpTask("siqa", {"validation": "social_iqa.validation"}, social_iqa, "acc"),
-    "piqa": NlpTask("piqa", {"validation": "piqa.validation"}, piqa, "acc_norm"),
-    "gsm8k_cot": NlpTask(
-        "gsm8k", {"test": "gsm8k.test"}, gsm8k, "exact_match,strict-match", shots=8
-    ),
-    "mmlu": NlpTask("mmlu/default", {"test": "mmlu.test", "dev": "mmlu.dev"}, mmlu, "acc", shots=5),
-    "openbookqa": NlpTask("openbookqa", {"test": "openbookqa.test"}, openbookqa, "acc_norm"),
+    "arc_easy": NlpTask("arc", ("test",), "allenai/ai2_arc", "acc_norm"),
+    "arc_challenge": NlpTask("arc", ("test",), "allenai/ai2_arc", "acc_norm"),
+    "hellaswag": NlpTask("hellaswag", ("validation",), "Rowan/hellaswag", "acc_norm"),
+    "social_iqa": NlpTask("siqa", ("validation",), "lighteval/siqa", "acc"),
+    "piqa": NlpTask("piqa", ("validation",), "baber/piqa", "acc_norm"),
+    "gsm8k_cot": NlpTask("gsm8k", ("test",), "openai/gsm8k", "exact_match,strict-match", shots=8),
+    "mmlu": NlpTask("mmlu/default", ("test", "dev"), "cais/mmlu", "acc", shots=5),
+    "openbookqa": NlpTask("openbookqa", ("test",), "allenai/openbookqa", "acc_norm"),
     "nq_open": NlpTask(
         "nq_open",
-        {"validation": "nq_open.validation"},
-        nq_open,
+        ("validation",),
+        "google-research-datasets/nq_open",
         "exact_match,remove_whitespace",
     ),
 }
@@ -91,8 +78,8 @@ def data_files(task: str, data_dir: str | None) -> dict[str, Path]:
         folder = project_root() / "data" / "sample" / "benchmarks"
     if not folder.is_dir():
         raise ConfigError(f"evaluation.nlp.data_dir = {data_dir!r}: no such folder ({folder})")
-    splits = TASKS[task].splits
-    return {split: folder / f"{name}.jsonl" for split, name in splits.items()}
+    name = "gsm8k" if task == "gsm8k_cot" else task
+    return {split: folder / f"{name}.{split}.jsonl" for split in TASKS[task].splits}
 
 
 def source_hashes(task: str, data_dir: str | None) -> dict[str, str]:
@@ -124,7 +111,7 @@ def load_tasks(task: str, data_dir: str | None, *, seed: int) -> dict[str, Any]:
     if task in TASKS and task != "gsm8k_cot":  # that one brings its own eight examples
         overrides["num_fewshot"] = TASKS[task].shots
     if files:
-        splits = {split: _read(path, TASKS[task].check) for split, path in files.items()}
+        splits = {split: _read(path, SCHEMAS[TASKS[task].schema]) for split, path in files.items()}
         tasks = _over_rows(task, splits, overrides, files)
     else:
         tasks = _over_hub(task, overrides)
@@ -176,16 +163,13 @@ def _spec(task: str, splits: Mapping[str, Rows], overrides: dict[str, Any]) -> d
     """Return the overrides that make an lm-eval task read these rows."""
     kinds = {"training_split": "train", "validation_split": "validation", "test_split": "test"}
     present = {kind: split if split in splits else None for kind, split in kinds.items()}
-    return {"task": task, "custom_dataset": _in_memory(splits), **present, **overrides}
 
-
-def _in_memory(splits: Mapping[str, Rows]) -> Callable[..., dict[str, Any]]:
     def load(**_: Any) -> dict[str, Any]:
         from datasets import Dataset
 
         return {split: Dataset.from_list(rows) for split, rows in splits.items()}
 
-    return load
+    return {"task": task, "custom_dataset": load, **present, **overrides}
 
 
 def _build(task: str, specs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,70 +10,15 @@ Check: TypeAlias = Callable[[Row], str | None]
 """Returns the first problem of an item, naming the field; None if it is valid."""
 
 
-def arc(row: Row) -> str | None:
-    """Check an item of allenai/ai2_arc."""
-    return _texts(row, "question") or _labelled_choices(row)
-
-
-def openbookqa(row: Row) -> str | None:
-    """Check an item of allenai/openbookqa."""
-    return _texts(row, "question_stem") or _labelled_choices(row)
-
-
-def hellaswag(row: Row) -> str | None:
-    """Check an item of Rowan/hellaswag."""
-    endings = row.get("endings")
-    return (
-        _texts(row, "activity_label", "ctx_a", "ctx_b", may_be_empty=True)
-        or _text_list(endings, "endings", least=2)
-        or _one_of(row, "label", [str(i) for i in range(len(endings or []))])
-    )
-
-
-def piqa(row: Row) -> str | None:
-    """Check an item of baber/piqa."""
-    return _texts(row, "goal", "sol1", "sol2") or _one_of(row, "label", [0, 1])
-
-
-def social_iqa(row: Row) -> str | None:
-    """Check an item of lighteval/siqa."""
-    texts = ("context", "question", "answerA", "answerB", "answerC")
-    return _texts(row, *texts) or _one_of(row, "label", ["1", "2", "3"])
-
-
-def mmlu(row: Row) -> str | None:
-    """Check an item of cais/mmlu."""
-    choices = row.get("choices")
-    problem = _texts(row, "question", "subject") or _text_list(choices, "choices", least=4)
-    if problem or choices is None:
-        return problem
-    if len(choices) != 4:  # noqa: PLR2004 - A to D
-        return f"choices has {len(choices)} texts, expected 4"
-    return _one_of(row, "answer", [0, 1, 2, 3])
-
-
-def gsm8k(row: Row) -> str | None:
-    """Check an item of openai/gsm8k."""
-    if problem := _texts(row, "question", "answer"):
-        return problem
-    return None if "####" in row["answer"] else "answer has no '####' before its result"
-
-
-def nq_open(row: Row) -> str | None:
-    """Check an item of google-research-datasets/nq_open."""
-    return _texts(row, "question") or _text_list(row.get("answer"), "answer", least=1)
-
-
 def _labelled_choices(row: Row) -> str | None:
     choices = row.get("choices")
     if not isinstance(choices, dict):
         return f"choices is {_shown(row, 'choices')}, expected an object with text and label"
-    texts, labels = choices.get("text"), choices.get("label")
-    problem = _text_list(texts, "choices.text", least=2) or _text_list(
-        labels, "choices.label", least=2
-    )
-    if problem or texts is None or labels is None:
-        return problem
+    texts: Any = choices.get("text")
+    labels: Any = choices.get("label")
+    for field, found in (("choices.text", texts), ("choices.label", labels)):
+        if problem := _text_list(found, field, least=2):
+            return problem
     if len(texts) != len(labels):
         return f"choices has {len(texts)} texts but {len(labels)} labels"
     return _one_of(row, "answerKey", labels)
@@ -105,3 +50,31 @@ def _one_of(row: Row, field: str, allowed: list[Any]) -> str | None:
 
 def _shown(row: Row, field: str) -> str:
     return repr(row[field])[:40] if field in row else "absent"
+
+
+_SIQA = ("context", "question", "answerA", "answerB", "answerC")
+SCHEMAS: dict[str, Check] = {
+    "allenai/ai2_arc": lambda row: _texts(row, "question") or _labelled_choices(row),
+    "allenai/openbookqa": lambda row: _texts(row, "question_stem") or _labelled_choices(row),
+    "Rowan/hellaswag": lambda row: (
+        _texts(row, "activity_label", "ctx_a", "ctx_b", may_be_empty=True)
+        or _text_list(row.get("endings"), "endings", least=2)
+        or _one_of(row, "label", [str(i) for i in range(len(row["endings"]))])
+    ),
+    "baber/piqa": lambda row: _texts(row, "goal", "sol1", "sol2") or _one_of(row, "label", [0, 1]),
+    "lighteval/siqa": lambda row: _texts(row, *_SIQA) or _one_of(row, "label", ["1", "2", "3"]),
+    "cais/mmlu": lambda row: (
+        _texts(row, "question", "subject")
+        or _text_list(row.get("choices"), "choices", least=4)
+        or (f"choices has {n} texts, expected 4" if (n := len(row["choices"])) > 4 else None)  # noqa: PLR2004 - A to D
+        or _one_of(row, "answer", [0, 1, 2, 3])
+    ),
+    "openai/gsm8k": lambda row: (
+        _texts(row, "question", "answer")
+        or (None if "####" in row["answer"] else "answer has no '####' before its result")
+    ),
+    "google-research-datasets/nq_open": lambda row: (
+        _texts(row, "question") or _text_list(row.get("answer"), "answer", least=1)
+    ),
+}
+"""The check of an item, by the data set's name on the hub."""

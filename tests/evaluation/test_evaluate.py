@@ -17,9 +17,8 @@ from core.store import Store
 from evaluation.alpaca_eval.files import read_annotations
 from evaluation.files.exchange import export
 from evaluation.mt_bench.fastchat_files import report
-from evaluation.plan import plan_table
 from evaluation.suite import Outcome, evaluate, matching, raise_failures
-from evaluation.summary import notes, results_tables
+from evaluation.summary import notes, plan_table, results_tables
 from tests import loop
 from tests.conftest import ROOT
 from tests.loop import evaluation_in

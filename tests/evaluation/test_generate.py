@@ -10,8 +10,7 @@ from core.evaluation_config import GenerationSection
 from core.records import Generation
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Partial
-from evaluation.generate import answer, mean_characters
-from evaluation.prompts import HeldOutPrompt, load_prompts
+from evaluation.generate import HeldOutPrompt, answer, load_prompts, mean_characters
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import interrupted, made
 

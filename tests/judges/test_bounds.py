@@ -92,8 +92,8 @@ def test_prices_are_the_judges_own() -> None:
 
 @pytest.mark.parametrize("benchmark", ["alpaca_eval", "mt_bench"])
 def test_the_upper_bound_is_the_one_that_evaluation_prints(tmp_path: Path, benchmark: str) -> None:
-    from evaluation.plan import bound_of
     from evaluation.run import EvalRun
+    from evaluation.summary import bound_of
 
     settings = config().model_copy(update={"out_dir": str(tmp_path)})
     bound = bound_of(EvalRun(settings, Store(settings.folder)), Subject(benchmark, ("M1",)))

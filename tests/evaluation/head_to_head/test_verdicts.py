@@ -7,7 +7,7 @@ import pytest
 from core.errors import JudgeFailed
 from core.records import Generation, Score, Verdict
 from core.stages import Stage, evaluation_ref
-from evaluation.head_to_head.verdicts import Side, judge_matchup, scores
+from evaluation.head_to_head.benchmark import Side, judge_matchup, scores
 from judges.asking import Reply
 from judges.backends.local_judge import LocalJudge
 from judges.pair_prompts import pair_prompt

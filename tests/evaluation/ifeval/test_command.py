@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import DataError
-from evaluation.ifeval.command import report
+from evaluation.ifeval.scores import report
 
 GPT4 = "input_response_data_gpt4_20231107_145030.jsonl"
 # Zhou et al. 2023, table 3, in per cent; google-research's own run of the recorded responses.
