@@ -32,13 +32,9 @@ _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def materialise(section: ModelSection, target: Path, *, seed: int, texts: list[str]) -> str:
-    """Create M0 in the folder `target`; return a sentence about its origin.
+    """Create M0 in the folder `target`, which must not exist; return a sentence about its origin.
 
-    Args:
-        section: which model.
-        target: folder to create; must not exist.
-        seed: for the tiny model's random weights.
-        texts: training texts of the tiny model's tokenizer.
+    `seed` and `texts` are for the tiny model's random weights and its tokenizer.
 
     Raises:
         ModelError: the model is missing, not safetensors, or has no chat template.
@@ -111,18 +107,8 @@ def _convert_gguf(target: Path) -> None:
 def make_tiny(target: Path, texts: list[str], *, seed: int) -> None:
     """Write a two-layer random Llama with a tokenizer trained on `texts`: loads in milliseconds."""
     import torch
-    from tokenizers import (
-        Tokenizer,
-        decoders,
-        models,
-        pre_tokenizers,
-        trainers,
-    )
-    from transformers import (
-        LlamaConfig,
-        LlamaForCausalLM,
-        PreTrainedTokenizerFast,
-    )
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     quiet_transformers()
     tokenizer = Tokenizer(models.BPE())
@@ -164,8 +150,7 @@ def make_tiny(target: Path, texts: list[str], *, seed: int) -> None:
 def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
     local = Path(section.base).expanduser()
     if local.is_dir():
-        check_folder(local)
-        _fill(local, target, copy_weights=False)
+        _fill(local, target)
         return f"local folder {local.resolve()}"
     if not _HUB_NAME.fullmatch(section.base):
         raise ConfigError(
@@ -186,17 +171,17 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
         raise ModelError(
             f"model.base = {section.base!r}: cannot be downloaded from the hub ({reason})"
         ) from error
-    check_folder(Path(folder))
-    _fill(Path(folder), target, copy_weights=False)
+    _fill(Path(folder), target)
     return f"hub model {section.base} at {section.revision or Path(folder).name}"
 
 
-def _fill(source: Path, target: Path, *, copy_weights: bool) -> None:
+def _fill(source: Path, target: Path, *, copy_weights: bool = False) -> None:
     """Fill `target` with the model's files; weights as symbolic links unless `copy_weights`.
 
     Links avoid a second copy of 140 GB; the shared cache of the embedded model is copied, so that
     changes to a run's weights cannot affect other runs.
     """
+    check_folder(source)
     with disk_errors_named(target):
         target.mkdir(parents=True)
         for file in model_files(source):

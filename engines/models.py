@@ -167,6 +167,15 @@ def end_ids(
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
 
 
+def pick_device(name: str) -> str:
+    """Return a device's name, with "auto" resolved to "cuda" if there is one, else "cpu"."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def quiet_transformers() -> None:
     """Keep transformers' own progress bars and advice off the terminal; errors still raise."""
     from transformers.utils import logging
@@ -189,11 +198,7 @@ class FolderFacts:
     digest: str
 
     def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
-        """Read the folder.
-
-        Raises:
-            ModelError: the folder does not hold a loadable model.
-        """
+        """Read the folder; raises `ModelError` if it does not hold a loadable model."""
         from transformers import AutoConfig, GenerationConfig
 
         check_folder(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -75,9 +76,7 @@ def _train(config: Config, k: int, redo: str | None) -> None:
     say(f"Done in {duration(time.monotonic() - began)}.")
 
 
-def main() -> None:
-    """Run the command; see `core.command`."""
-    run_command(app)
+main = partial(run_command, app)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ launched in the run's folder, which must be on a shared disk, and starts its own
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads signatures when it runs
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,9 +81,7 @@ def _attempt(path: Path) -> str | None:
         return None
 
 
-def main() -> None:
-    """Run the command; see `core.command`."""
-    run_command(app)
+main = partial(run_command, app)
 
 
 if __name__ == "__main__":

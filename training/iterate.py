@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.progress import say
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges import health
 from judges.ranked_replies import judge_ranked, of_split
@@ -15,7 +16,6 @@ from training import models
 from training.data import candidates, eft, pairs, prompts, seed
 from training.data.open_assistant import source_hash
 from training.preflight import check_settings
-from training.run import warn
 
 if TYPE_CHECKING:
     from core.records import Prompt, RankedPrompt
@@ -63,7 +63,7 @@ def make_m1(run: Run) -> None:
             judged,
             [ranked, SFT_BASELINE],
             lambda out: judge_ranked(
-                run.engine(SFT_BASELINE, judged),
+                run.engines.model(SFT_BASELINE, judged),
                 training_prompts(run, ranked),
                 config.judge,
                 draws=config.eft.construction.draws,
@@ -126,14 +126,14 @@ def self_reward(run: Run, k: int) -> None:
         answers,
         [new, model],
         lambda out: candidates.sample_candidates(
-            run.engine(model, answers), kept(run, new), config, out
+            run.engines.model(model, answers), kept(run, new), config, out
         ),
     )
     run.rows(
         judged,
         [new, answers, judge],
         lambda out: candidates.judge_candidates(
-            run.engine(judge, judged), kept(run, new), run.read(answers), config, out
+            run.engines.model(judge, judged), kept(run, new), run.read(answers), config, out
         ),
     )
     run.rows(
@@ -143,7 +143,8 @@ def self_reward(run: Run, k: int) -> None:
             run.read(judged), {c.key: len(c.text) for c in run.read(answers)}, out
         ),
     )
-    warn(health.enforce(run.read(measured), config.health, str(measured)))
+    for problem in health.enforce(run.read(measured), config.health, str(measured)):
+        say(f"  warning: {problem}")
     run.rows(
         chosen,
         [new, answers, judged],
@@ -161,7 +162,7 @@ def probe(run: Run, k: int, ranked: Ref) -> None:
         ref,
         [ranked, model_ref(k)],
         lambda out: judge_ranked(
-            run.engine(model_ref(k), ref),
+            run.engines.model(model_ref(k), ref),
             of_split(run.read(ranked), "eval", section.max_prompts),
             run.config.judge,
             draws=section.draws,

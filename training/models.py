@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from engines.engine import Engine
     from training.run import Run
     from training.trainers.early_stopping import CheckpointJudge
+    from training.trainers.encoding import Row
     from training.trainers.job import TrainingJob
 
-    _Rows = Callable[[], list[sft.SftRow]]
+    _Rows = Callable[[], list[Row]]
     _Open = Callable[[Ref], Engine]
 
 
@@ -76,7 +77,7 @@ def train_m1(run: Run, ift: Ref, examples: Ref) -> None:
     """Train M1: M0 on IFT and EFT, or (ablation) on IFT alone."""
     use_eft = run.config.m1.use_eft
 
-    def rows() -> list[sft.SftRow]:
+    def rows() -> list[Row]:
         judging = sft.eft_rows(run.read(examples), run.config.judge.rubric) if use_eft else []
         if use_eft and not judging:
             raise NothingToTrain(
@@ -133,7 +134,7 @@ def named_source(run: Run, setting: str, name: str, k: int) -> Source:
     """
     if name in MODEL_NAMES:
         ref = run.named_model(name, k)
-        return Source([ref], {}, lambda stage: run.engine(ref, stage))
+        return Source([ref], {}, lambda stage: run.engines.model(ref, stage))
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise ConfigError(
@@ -151,6 +152,11 @@ def prompt_writer(run: Run, k: int) -> Source:
     return named_source(run, "prompts.generator", run.config.prompts.generator, k)
 
 
+def checkpoint_judge(run: Run, k: int) -> Source:
+    """Return the judge of checkpoints."""
+    return named_source(run, "dpo.early_stopping.judge", run.config.dpo.early_stopping.judge, k)
+
+
 def improve(run: Run, k: int, pairs: Ref) -> None:
     """Make M_k from iteration k's AI feedback, by DPO or by the positive-only ablation."""
     if run.config.improvement.method == "positive_only":
@@ -165,10 +171,10 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
     stopping = section.early_stopping
     inputs = list(dict.fromkeys([pairs, previous, reference]))
     sources: dict[str, str] = {}
-    if stopping.enabled:
-        judge = named_source(run, "dpo.early_stopping.judge", stopping.judge, k)
-        inputs = list(dict.fromkeys([*inputs, *judge.inputs]))
-        sources = judge.sources | source_hash(stopping.validation, PROMPTS_SAMPLE)
+    source = checkpoint_judge(run, k) if stopping.enabled else None
+    if source:
+        inputs = list(dict.fromkeys([*inputs, *source.inputs]))
+        sources = source.sources | source_hash(stopping.validation, PROMPTS_SAMPLE)
 
     def make() -> Built:
         from training.trainers.dpo import train_dpo
@@ -176,7 +182,7 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         other = None if reference == previous else reference
         job = run.job(ref, previous, reference=other, dpo=section)
         chosen = [row for row in run.read(pairs) if row.outcome == "pair"]
-        judge = _checkpoint_judge(run, job, k) if stopping.enabled else None
+        judge = _checkpoint_judge(run, job, ref, source) if source else None
         if run.config.launch.config == NONE:
             return train_dpo(job, chosen, judge)
         return launch.train_dpo(job, chosen, run.config.launch, judge, run.engines.clear)
@@ -190,18 +196,15 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
     )
 
 
-def _checkpoint_judge(run: Run, job: TrainingJob, k: int) -> CheckpointJudge:
+def _checkpoint_judge(run: Run, job: TrainingJob, stage: Ref, judge: Source) -> CheckpointJudge:
     from training.trainers.early_stopping import CheckpointJudge
-
-    stopping, stage = run.config.dpo.early_stopping, model_ref(k)
-    judge = named_source(run, "dpo.early_stopping.judge", stopping.judge, k)
 
     def open_policy(folder: Path) -> Engine:
         run.engines.forget(folder)
         return run.engines.folder(folder, stage)
 
     return CheckpointJudge(
-        stopping,
+        run.config.dpo.early_stopping,
         run.config.judge,
         validation_prompts(run.config),
         seed=run.config.seed,
@@ -224,7 +227,7 @@ def _positive_only(run: Run, k: int) -> None:
         for stage in (Stage.PROMPTS, Stage.CANDIDATES, Stage.JUDGMENTS)
     ]
 
-    def rows() -> list[sft.SftRow]:
+    def rows() -> list[Row]:
         rubric = run.config.judge.rubric
         judging = sft.eft_rows(run.read(examples), rubric) if run.config.m1.use_eft else []
         seed_rows = sft.ift_rows(run.read(ift)) + judging

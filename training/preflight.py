@@ -10,7 +10,7 @@ from engines.opening import check_installed
 from training.data.open_assistant import resolve
 from training.data.seed import EFT_SAMPLE, IFT_SAMPLE, validation_prompts
 from training.launch.command import check_launch
-from training.models import named_source
+from training.models import checkpoint_judge, prompt_writer
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -38,8 +38,7 @@ def check_settings(run: Run, k: int) -> None:
             raise ConfigError("engine.device = 'cuda': no CUDA device here; use 'auto' or 'cpu'")
     if k < 2:  # noqa: PLR2004 - M1 needs no more
         return
-    named_source(run, "prompts.generator", config.prompts.generator, k)
-    stopping = config.dpo.early_stopping
-    if stopping.enabled and config.improvement.method == "dpo":
-        named_source(run, "dpo.early_stopping.judge", stopping.judge, k)
+    prompt_writer(run, k)
+    if config.dpo.early_stopping.enabled and config.improvement.method == "dpo":
+        checkpoint_judge(run, k)
         validation_prompts(config)

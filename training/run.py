@@ -13,6 +13,7 @@ from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import duration, say
 from core.stages import SFT_BASELINE, SPECS, Ref, Stage, model_ref, stages_of
 from core.store import Built, Key, Store, write_atomically
+from engines.models import pick_device
 from engines.pool import EnginePool
 from judges.rubrics import rubric_source
 from training.trainers.job import TrainingJob
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from core.config import Config, DpoSection, SftSection
     from core.store import Partial
-    from engines.engine import Engine
 
 
 MODEL_NAMES = ("self", "previous", "base", "sft", "m1")
@@ -56,11 +56,7 @@ class Run:
         sources: dict[str, str] | None = None,
         order: Callable[[Any], Any] = by_key,
     ) -> Ref:
-        """Make a row artifact unless it exists, resuming an unfinished one.
-
-        Raises:
-            StaleArtifact: it exists but was made from something else.
-        """
+        """Make a row artifact unless it exists, resuming an unfinished one; raises as `model`."""
         make_rows(self.store, ref, self.key(ref, inputs, (), sources or {}), make, order=order)
         return ref
 
@@ -115,26 +111,15 @@ class Run:
             models=self.config.model,
             lora=self.config.lora,
             seed=self.config.seed,
-            device=self._device(),
+            device=pick_device(self.config.engine.device),
             work=self.store.paths.work(ref),
             metrics=self.store.paths.metrics(ref),
             title=_title(ref),
         )
 
-    def _device(self) -> str:
-        if self.config.engine.device != "auto":
-            return self.config.engine.device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
     def read(self, ref: Ref) -> list[Any]:
         """Return a complete artifact's rows."""
         return self.store.read(ref)
-
-    def engine(self, model: Ref, stage: Ref) -> Engine:
-        """Return the engine of a model artifact; its calls are logged as `stage`'s."""
-        return self.engines.model(model, stage)
 
     def redo(self, ref: Ref) -> None:
         """Remove an artifact and everything made from it, so that they are made again.
@@ -146,9 +131,8 @@ class Run:
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) == note:
             say(f"resuming the unfinished --redo {ref}")
             return
-        everything = [
-            Ref(k, stage) for k in range(self._last_iteration() + 1) for stage in stages_of(k)
-        ]
+        iterations = range(self._last_iteration() + 1)
+        everything = [Ref(k, stage) for k in iterations for stage in stages_of(k)]
         removed = self.store.remove(self.store.dependents(ref, everything))
         write_atomically(path, json.dumps(note) + "\n")
         say(f"removed: {', '.join(map(str, removed)) or 'nothing'}")
@@ -158,12 +142,8 @@ class Run:
         self.store.paths.redo.unlink(missing_ok=True)
 
     def _last_iteration(self) -> int:
-        existing = [
-            int(p.name.removeprefix("iter"))
-            for p in self.store.paths.root.glob("iter*")
-            if p.name.removeprefix("iter").isdigit()
-        ]
-        return max([self.config.iterations, *existing])
+        numbers = (p.name.removeprefix("iter") for p in self.store.paths.root.glob("iter*"))
+        return max([self.config.iterations, *(int(n) for n in numbers if n.isdigit())])
 
     def named_model(self, name: str, k: int) -> Ref:
         """Return the model artifact that a setting names, as seen from iteration k.
@@ -190,9 +170,3 @@ def open_run(config: Config) -> Iterator[Run]:
     """
     with locked_run(config):
         yield Run(config)
-
-
-def warn(problems: Sequence[str]) -> None:
-    """Print problems that the configuration tolerates."""
-    for problem in problems:
-        say(f"  warning: {problem}")

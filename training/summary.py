@@ -90,12 +90,8 @@ def seed_facts(store: Store) -> list[tuple[str, str]]:
         ("EFT training examples", _count(eft.rows if eft else None)),
     ]
     if built and judged:
-        facts.append(
-            (
-                "EFT by construction: kept of judged replies",
-                f"{built.counts.get('kept', 0)} of {built.counts['replies']}",
-            )
-        )
+        kept = f"{built.counts.get('kept', 0)} of {built.counts['replies']}"
+        facts.append(("EFT by construction: kept of judged replies", kept))
         facts.append((f"judge parse rate, {SFT_BASELINE} on ranked replies", _share_of(judged)))
     for k in (0, 1):
         probe = _find(store, k, Stage.PROBE)

@@ -24,7 +24,7 @@ from engines.hf.products import prepare_for_few_rows
 from engines.hf.scoring import score_pairs
 from engines.hf.shared_states import SharedStates, group_by_prefix
 from engines.hf.stock_states import StockStates
-from engines.models import context_length, load_model, load_tokenizer, stop_ids
+from engines.models import context_length, load_model, load_tokenizer, pick_device, stop_ids
 from engines.prompting import Prompter
 
 if TYPE_CHECKING:
@@ -46,12 +46,8 @@ class HFEngine:
     """A language model loaded by transformers; see the module's docstring for reproducibility."""
 
     def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: the folder cannot be used.
-        """
-        self._device = _pick_device(section.device)
+        """Load the model; raises `ModelError` if the folder cannot be used."""
+        self._device = torch.device(pick_device(section.device))
         dtype = torch.bfloat16 if section.dtype == "bfloat16" else torch.float32
         trust = opening.get("trust_remote_code", False)
         self._tokenizer = load_tokenizer(folder, trust_remote_code=trust)
@@ -102,9 +98,3 @@ class HFEngine:
         """Return one result per request, in order; see engines/hf/scoring.py."""
         pairs, most = self._prompter.pairs(requests), self._section.max_batch_tokens
         return score_pairs(self._model, pairs, window=self._context, cache_tokens=most)
-
-
-def _pick_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

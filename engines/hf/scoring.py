@@ -156,11 +156,10 @@ def _score_batch(
     index = torch.tensor(owners, dtype=torch.long)
     totals = torch.zeros(len(branches), dtype=torch.double).index_add_(0, index, values)
     misses = torch.zeros(len(branches)).index_add_(0, index, (~hits).float())
+    scored = zip(branches, totals.tolist(), misses.tolist(), strict=True)
     return {
-        branch.request: Logprob(float(total), len(branch.target), not missed)
-        for (_, _, branch), total, missed in zip(
-            branches, totals.tolist(), misses.tolist(), strict=True
-        )
+        branch.request: Logprob(total, len(branch.target), not missed)
+        for (_, _, branch), total, missed in scored
     }
 
 
@@ -192,9 +191,8 @@ def _branch_mask(segments: torch.Tensor) -> torch.Tensor:
     """
     same = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
     hidden = ~same.tril()
-    return torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, float("-inf"))[
-        :, None
-    ]
+    mask = torch.zeros(hidden.shape, device=hidden.device)
+    return mask.masked_fill(hidden, float("-inf"))[:, None]
 
 
 def _logprobs_at(

@@ -72,8 +72,8 @@ class SharedStates:
         self._model, self._device = model, model.device
         self._prefix_length = len(prefix)
         self._prefix = SharedPrefix()
-        self._prompts: list[_Keys] = []  # by layer; empty until something was read
-        self._generated: list[_Keys] = []
+        self._prompts: list[torch.Tensor] = []  # empty until something was read
+        self._generated: list[torch.Tensor] = []
         self._prompt_lengths = torch.zeros(0, dtype=torch.long, device=self._device)
         self._generated_lengths = torch.zeros(0, dtype=torch.long, device=self._device)
         self._group = torch.zeros(0, dtype=torch.long, device=self._device)  # row -> prompt
@@ -108,9 +108,10 @@ class SharedStates:
         self._group = torch.cat([self._group, group.repeat_interleave(copies)])
         self._prompt_lengths = torch.cat([self._prompt_lengths, lengths])
         self._generated_lengths = torch.cat([self._generated_lengths, lengths.new_zeros(rows)])
-        empty = [_of_no_width(keys, rows) for keys in prefill.keys]
         self._prompts = _stack(self._prompts, prefill.keys)
-        self._generated = _stack(self._generated, empty)
+        self._generated = _stack(
+            self._generated, [k.new_zeros((rows, k.shape[1], 0, k.shape[3])) for k in prefill.keys]
+        )
         return logits.repeat_interleave(copies, dim=0)
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -118,12 +119,10 @@ class SharedStates:
         positions = (
             self._prefix_length + self._prompt_lengths[self._group] + self._generated_lengths
         )
-        decode = DecodeState(
-            self._prefix,
-            self._prompts,
-            self._generated,
-            _Layout(self._group, self._prompt_lengths, self._generated_lengths, self._model.dtype),
+        layout = _Layout(
+            self._group, self._prompt_lengths, self._generated_lengths, self._model.dtype
         )
+        decode = DecodeState(self._prefix, self._prompts, self._generated, layout)
         hidden = run(self._model, tokens[:, None], positions[:, None], decode)
         self._generated_lengths = self._generated_lengths + 1
         logits: torch.Tensor = self._model.get_output_embeddings()(hidden[:, -1])
@@ -142,14 +141,11 @@ class SharedStates:
         self._group, self._generated_lengths = group, self._generated_lengths[kept]
 
 
-_Keys = tuple[torch.Tensor, torch.Tensor]
-
-
 class SharedPrefix:
-    """Keys and values of a prefix that all rows share, by layer; none until `read`."""
+    """Keys and values of a prefix that all rows share; none until `read`."""
 
     def __init__(self) -> None:
-        self._keys: list[_Keys] = []
+        self._keys: list[torch.Tensor] = []
 
     def read(self, model: PreTrainedModel, tokens: Sequence[int]) -> None:
         """Run the tokens through the model and keep their keys and values."""
@@ -165,7 +161,7 @@ class SharedPrefix:
         """
         if not self._keys:
             return []
-        kept = self._keys[new.layer]
+        kept = _of_layer(self._keys, new.layer)
         rows, heads, tokens, width = new.query.shape
         shared = kept[0].shape[1]
         stacked = (
@@ -174,27 +170,22 @@ class SharedPrefix:
         output, mass = attend(stacked, *kept, scale=new.scale)
         output = output.view(shared, rows, -1, width).transpose(0, 1)
         mass = mass.view(shared, rows, -1).transpose(0, 1)
-        return [
-            Part(
-                output.reshape(rows, heads, tokens, width),
-                mass.reshape(rows, heads, tokens),
-            )
-        ]
+        return [Part(output.reshape(rows, heads, tokens, width), mass.reshape(rows, heads, tokens))]
 
 
 class PrefillState:
     """Prompt tokens, padded on the right, attend to the prefix and causally to each other.
 
-    `keys` collects their keys and values by layer.
+    `keys` collects the keys and then the values of each layer in turn.
     """
 
     def __init__(self, prefix: SharedPrefix) -> None:
         self._prefix = prefix
-        self.keys: list[_Keys] = []
+        self.keys: list[torch.Tensor] = []
 
     def attend(self, new: NewTokens) -> torch.Tensor:
         """See `AttentionState`."""
-        self.keys.append((new.key, new.value))
+        self.keys += [new.key, new.value]
         own = attend(new.query, new.key, new.value, scale=new.scale, causal=True)
         return join([own, *self._prefix.attend(new)])
 
@@ -238,8 +229,8 @@ class DecodeState:
     def __init__(
         self,
         prefix: SharedPrefix,
-        prompts: list[_Keys],
-        generated: list[_Keys],
+        prompts: list[torch.Tensor],
+        generated: list[torch.Tensor],
         layout: _Layout,
     ) -> None:
         """Keep references: `attend` writes the new keys and values into `generated`."""
@@ -253,13 +244,15 @@ class DecodeState:
     def _attend_row(self, new: NewTokens) -> Part:
         """Write the new token behind the row's other generated tokens; attend to all of them."""
         layout, query, shared = self._layout, new.query, new.key.shape[1]
-        generated = _with_room(self._generated[new.layer], layout.width)
-        self._generated[new.layer] = generated
-        for states, last in zip(generated, (new.key, new.value), strict=True):
+        for at, last in enumerate((new.key, new.value), 2 * new.layer):
+            if self._generated[at].shape[2] < layout.width:
+                self._generated[at] = pad(self._generated[at], (0, 0, 0, _GROWTH))
+            states = self._generated[at]
             if layout.generated_mask is None:
                 states[:, :, layout.width - 1] = last[:, :, 0]
             else:
                 states[layout.rows, :, layout.lengths] = last[:, :, 0]
+        generated = _of_layer(self._generated, new.layer)
         keys, values = (states[:, :, : layout.width] for states in generated)
         grouped = query.reshape(len(query), shared, -1, query.shape[-1])
         output, mass = attend(grouped, keys, values, scale=new.scale, mask=layout.generated_mask)
@@ -268,7 +261,7 @@ class DecodeState:
     def _attend_prompt(self, new: NewTokens) -> Part:
         """Attend to the prompt: its draws, and the heads of a group, are rows of one product."""
         layout, query = self._layout, new.query
-        keys, values = self._prompts[new.layer]
+        keys, values = _of_layer(self._prompts, new.layer)
         shared, width = keys.shape[1], query.shape[-1]
         stacked = query.new_zeros(
             (len(keys), layout.draws, shared, query.shape[1] // shared, width)
@@ -294,40 +287,25 @@ def _pad_right(
     return ids.to(device), lengths.to(device)
 
 
-def _of_no_width(keys: _Keys, rows: int) -> _Keys:
-    """Return the states of rows without generated tokens."""
-    none = keys[0].new_zeros((rows, keys[0].shape[1], 0, keys[0].shape[3]))
-    return none, none
+def _of_layer(states: list[torch.Tensor], layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a layer's keys and values."""
+    return states[2 * layer], states[2 * layer + 1]
 
 
-def _stack(old: list[_Keys], new: list[_Keys]) -> list[_Keys]:
+def _stack(old: list[torch.Tensor], new: list[torch.Tensor]) -> list[torch.Tensor]:
     """Append rows to each layer, padding the shorter ones."""
-    return [_below(*both) for both in zip(old, new, strict=True)] if old else new
+    if not old:
+        return new
+    stacked = []
+    for both in zip(old, new, strict=True):
+        width = max(states.shape[2] for states in both)
+        stacked.append(torch.cat([pad(s, (0, 0, 0, width - s.shape[2])) for s in both]))
+    return stacked
 
 
-def _below(old: _Keys, new: _Keys) -> _Keys:
-    width = max(old[0].shape[2], new[0].shape[2])
-    keys, values = (
-        torch.cat([pad(states, (0, 0, 0, width - states.shape[2])) for states in both])
-        for both in zip(old, new, strict=True)
-    )
-    return keys, values
-
-
-def _select(keys: _Keys, rows: torch.Tensor, width: int, *, room: int = 0) -> _Keys:
+def _select(states: torch.Tensor, rows: torch.Tensor, width: int, *, room: int = 0) -> torch.Tensor:
     """Return some rows, `width` tokens of them, with room for more."""
-    selected = []
-    for states in keys:
-        # Zeros, not uninitialised memory: an attention weight of zero does not undo a NaN.
-        kept = states.new_zeros((len(rows), states.shape[1], width + room, states.shape[3]))
-        kept[:, :, :width] = states[:, :, :width].index_select(0, rows)
-        selected.append(kept)
-    return selected[0], selected[1]
-
-
-def _with_room(keys: _Keys, width: int) -> _Keys:
-    """Return the states with room for `width` tokens."""
-    if keys[0].shape[2] >= width:
-        return keys
-    grown, values = (pad(states, (0, 0, 0, _GROWTH)) for states in keys)
-    return grown, values
+    # Zeros, not uninitialised memory: an attention weight of zero does not undo a NaN.
+    kept = states.new_zeros((len(rows), states.shape[1], width + room, states.shape[3]))
+    kept[:, :, :width] = states[:, :, :width].index_select(0, rows)
+    return kept

@@ -33,7 +33,8 @@ def sampling_tasks(
     one instruction) are kept together, so that a worker computes the prefix once.
     """
     alike = sorted(requests, key=lambda request: json.dumps(plain_prompt(request.messages)))
-    size = _task_size(sum(len(request.draws) for request in requests), rows, workers)
+    draws = sum(len(request.draws) for request in requests)
+    size = min(rows, math.ceil(draws / workers))
     return [
         json.dumps({"decoding": asdict(decoding), "sample": [asdict(r) for r in part]})
         for part in _cut(alike, lambda request: len(request.draws), size)
@@ -51,7 +52,7 @@ def scoring_tasks(
     alike = sorted(range(len(requests)), key=context)
     questions = [list(places) for _, places in groupby(alike, key=context)]
     tasks = []
-    for part in _cut(questions, len, _task_size(len(requests), rows, workers)):
+    for part in _cut(questions, len, min(rows, math.ceil(len(requests) / workers))):
         places = [at for question in part for at in question]
         task = {"score": [[requests[at].context, requests[at].continuation] for at in places]}
         tasks.append(ScoringTask(places, json.dumps(task)))
@@ -68,13 +69,14 @@ def perform(engine: Engine, task: str) -> str:
         requests = [Request(**r | {"draws": tuple(r["draws"])}) for r in wanted["sample"]]
         rows = [astuple(sampled) for sampled in engine.sample(requests, decoding)]
     else:
-        rows = engine.score([Continuation(_hashable(c), text) for c, text in wanted["score"]])
+        asked = [(c if isinstance(c, str) else tuple(c), text) for c, text in wanted["score"]]
+        rows = engine.score([Continuation(*one) for one in asked])
+    return succeeded(engine, rows)
+
+
+def succeeded(engine: Engine, rows: Sequence[Any] = ()) -> str:
+    """Return the outcome of a task with its rows, or of loading an engine without any."""
     return json.dumps({"engine": engine.fingerprint, "rows": rows})
-
-
-def opened(engine: Engine) -> str:
-    """Return the outcome of loading an engine."""
-    return json.dumps({"engine": engine.fingerprint, "rows": []})
 
 
 def failed(error: errors.SrlmError) -> str:
@@ -92,20 +94,12 @@ def fingerprint(outcome: str) -> str:
 
 
 def sampled_rows(outcome: str) -> list[Sampled]:
-    """Return a sampling task's draws.
-
-    Raises:
-        SrlmError: the worker's error, of its original class.
-    """
+    """Return a sampling task's draws; raise the worker's error if it failed."""
     return [Sampled(*row) for row in _read(outcome)["rows"]]
 
 
 def scored_rows(outcome: str) -> list[Logprob]:
-    """Return a scoring task's results in the order of its requests.
-
-    Raises:
-        SrlmError: the worker's error, of its original class.
-    """
+    """Return a scoring task's results in the order of its requests; raise the worker's error."""
     return [Logprob(*row) for row in _read(outcome)["rows"]]
 
 
@@ -115,14 +109,6 @@ def _read(outcome: str) -> dict[str, Any]:
         kind = getattr(errors, read["error"])
         raise kind.__new__(kind, read["message"])  # __init__ would build the message again
     return read
-
-
-def _hashable(context: Any) -> Any:
-    return context if isinstance(context, str) else tuple(context)
-
-
-def _task_size(total: int, rows: int, workers: int) -> int:
-    return min(rows, math.ceil(total / workers))
 
 
 def _cut(items: Iterable[Any], weight: Callable[[Any], int], size: int) -> list[list[Any]]:

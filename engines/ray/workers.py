@@ -10,7 +10,7 @@ from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError
 
 from core.errors import SrlmError, WorkersLost
 from engines.opening import close_engine, open_engine
-from engines.ray.tasks import failed, opened, perform
+from engines.ray.tasks import failed, perform, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class EngineWorker:
     @ray.method(max_task_retries=ATTEMPTS - 1)
     def open(self) -> str:
         """Load the engine; the outcome holds its fingerprint, or why it cannot be loaded."""
-        return self._outcome(opened)
+        return self._outcome(succeeded)
 
     def run(self, task: str) -> str:
         """Perform a task and return its outcome."""

@@ -58,14 +58,9 @@ class Servers:
         self.urls = list(urls)
         self._section = section
         key = os.environ.get(section.api_key_env, "")
+        limits: dict[str, Any] = section.model_dump(include={"timeout_s", "max_retries"})
         self._transports = [
-            Transport(
-                url,
-                key,
-                timeout_s=section.timeout_s,
-                max_retries=section.max_retries,
-                pace=Pace(None, backoff_s=_BACKOFF_S, seed=number),
-            )
+            Transport(url, key, **limits, pace=Pace(None, backoff_s=_BACKOFF_S, seed=number))
             for number, url in enumerate(urls)
         ]
 
@@ -79,22 +74,16 @@ class Servers:
 
         transport = self._transports[self.urls.index(url)]
         try:
-            with openai.OpenAI(
-                **transport.options, max_retries=self._section.max_retries
-            ) as client:
-                cards: list[dict[str, Any]] = [
-                    card.to_dict() for card in client.models.list().data or []
-                ]
+            retries = self._section.max_retries
+            with openai.OpenAI(**transport.options, max_retries=retries) as client:
+                cards: list[dict[str, Any]] = [c.to_dict() for c in client.models.list().data or []]
         except openai.OpenAIError as error:
             raise self._error(url, transport.problem(error)) from None
         return [
             ServedModel(
-                str(card.get("id")),
-                card.get("root"),
-                card.get("max_model_len"),
-                str(card.get("owned_by", "?")),
+                str(c.get("id")), c.get("root"), c.get("max_model_len"), str(c.get("owned_by", "?"))
             )
-            for card in cards
+            for c in cards
         ]
 
     def version(self, url: str) -> str:

@@ -45,13 +45,9 @@ class ModelServer:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/v1"
-        values = {"model": str(folder.resolve()), "port": str(port), "dtype": section.dtype}
-        command = [
-            part.replace("{model}", values["model"])
-            .replace("{port}", values["port"])
-            .replace("{dtype}", values["dtype"])
-            for part in shlex.split(section.serve_command or "")
-        ]
+        command = shlex.split(section.serve_command or "")
+        for name, value in (("model", folder.resolve()), ("port", port), ("dtype", section.dtype)):
+            command = [part.replace(f"{{{name}}}", str(value)) for part in command]
         descriptor, name = tempfile.mkstemp(prefix="srlm-server-", suffix=".log")
         self._log = Path(name)
         with os.fdopen(descriptor, "wb") as log:

@@ -64,12 +64,10 @@ class Pace:
     """Rate limit and pauses shared by all requests to one server; thread-safe."""
 
     def __init__(self, per_minute: float | None, *, backoff_s: float, seed: int) -> None:
-        """Start without a pause.
+        """Allow `per_minute` requests, None for no limit.
 
-        Args:
-            per_minute: requests, None for no limit.
-            backoff_s: pause after a first failed attempt; doubles with each further one.
-            seed: of the jitter.
+        `backoff_s`: the pause after a first failed attempt, which doubles with each further one;
+        `seed`: of its jitter.
         """
         self._interval_s = 60 / per_minute if per_minute is not None else 0.0
         self._backoff_s = backoff_s
@@ -162,10 +160,8 @@ class Transport:
             # The client's own time-out restarts with each byte that arrives.
             async with asyncio.timeout(self._timeout_s):
                 found = read((await call()).text)
-        except openai.OpenAIError as error:
-            found = self.problem(error)
-        except TimeoutError:
-            found = Problem("retry", f"no reply within {self._timeout_s:g} s")
+        except (openai.OpenAIError, TimeoutError) as error:
+            return self.problem(error)
         if isinstance(found, Problem):
             return found._replace(reason=self._clean(found.reason))
         return found
@@ -176,7 +172,7 @@ class Transport:
 
         if isinstance(error, openai.APIStatusError):
             found = self._status_problem(error)
-        elif isinstance(error, openai.APITimeoutError):
+        elif isinstance(error, (openai.APITimeoutError, TimeoutError)):
             found = Problem("retry", f"no reply within {self._timeout_s:g} s")
         elif isinstance(error, openai.APIConnectionError):
             found = Problem("retry", f"connection: {error.__cause__ or error}")

@@ -14,15 +14,14 @@ from core.config import DpoSection, SftSection
 from core.records import LedgerRow
 from training.launch.processes import is_first
 from training.trainers.dpo import train_dpo
+from training.trainers.encoding import Row
 from training.trainers.job import TrainingJob
-from training.trainers.sft import SftRow, train_sft
+from training.trainers.sft import train_sft
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
 # Eleven rows of different lengths, four per step: three steps per epoch, the last with three rows,
 # which two processes can only share with one empty row. Two epochs: the order changes.
-ROWS = [
-    SftRow(f"Question {i} {WORDS[i % 8]}?", " ".join(WORDS[: 1 + i * 3 % 7])) for i in range(11)
-]
+ROWS = [Row(f"Question {i} {WORDS[i % 8]}?", " ".join(WORDS[: 1 + i * 3 % 7])) for i in range(11)]
 PAIRS = [
     LedgerRow(
         row.prompt, row.prompt, "pair", (5.0, 1.0), (1, 1), "c", "r",

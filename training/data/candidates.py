@@ -33,16 +33,8 @@ def sample_candidates(
             requests.append(Request(prompt.key, user(prompt.text), missing))
     with track("candidates", len(prompts) * section.n, resumed=len(out.rows)) as advance:
         for sampled in engine.sample(requests, decoding):
-            out.add(
-                Candidate(
-                    candidate_key(sampled.key, sampled.draw),
-                    sampled.key,
-                    sampled.draw,
-                    sampled.text,
-                    sampled.tokens,
-                    sampled.finish,
-                )
-            )
+            s, key = sampled, candidate_key(sampled.key, sampled.draw)
+            out.add(Candidate(key, s.key, s.draw, s.text, s.tokens, s.finish))
             advance(tokens=sampled.tokens)
     finishes = Counter(f"finish_{c.finish}" for c in out.rows.values())
     lengths = [len(c.text) for c in out.rows.values() if c.finish != "too_long"]

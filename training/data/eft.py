@@ -32,10 +32,7 @@ class ScoredReply(NamedTuple):
 
 
 def construct(
-    prompts: Sequence[RankedPrompt],
-    judgments: Sequence[Judgment],
-    config: Config,
-    out: Partial,
+    prompts: Sequence[RankedPrompt], judgments: Sequence[Judgment], config: Config, out: Partial
 ) -> Built:
     """Write the judgments that rank a prompt's replies as humans did; count each reason to drop.
 
@@ -56,14 +53,14 @@ def construct(
             counts["prompts_agreeing"] += 1
             agreeing += [
                 JudgeExample(
-                    f"{s.reply.key}/constructed",
+                    f"{r.key}/constructed",
                     prompt.prompt,
-                    s.reply.text,
-                    s.judgment.reply.strip(),
-                    s.judgment.score or 0.0,
+                    r.text,
+                    j.reply.strip(),
+                    j.score or 0.0,
                     "constructed",
                 )
-                for s in scored
+                for r, j in scored
             ]
     return _keep(agreeing, counts, config, out)
 

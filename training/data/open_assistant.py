@@ -93,10 +93,8 @@ def read_threads(
     skipped = Counter() if skipped is None else skipped
     path = resolve(source, sample_file)
     if path is None or path.is_dir():
-        rows: Iterable[tuple[int, dict[str, Any]]] = _hub_rows(
-            source if path is None else str(path)
-        )
-        return _from_messages(rows, Path(source), language, skipped)
+        hub_rows = _hub_rows(source if path is None else str(path))
+        return _from_messages(hub_rows, Path(source), language, skipped)
     rows = list(read_objects(path))
     if not rows:
         raise DataError(path, None, "the file is empty")
@@ -139,14 +137,11 @@ def _from_trees(
         messages = root.get("replies") or []
         if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
             raise DataError(path, line, "field 'replies' is not a list of message objects")
-        replies = [
-            _reply(reply, path, line)
-            for reply in messages
-            if not _is_skipped(reply, language, skipped)
-        ]
+        answers = [m for m in messages if not _is_skipped(m, language, skipped)]
+        replies = tuple(_reply(message, path, line) for message in answers)
         key = row.get("message_tree_id") or root.get("message_id")
         prompt = _text(root, path, line)
-        yield Thread(str(key or _text_key(prompt)), prompt, tuple(replies), row.get("split"))
+        yield Thread(str(key or _text_key(prompt)), prompt, replies, row.get("split"))
 
 
 def _from_messages(
@@ -227,10 +222,8 @@ def _text_key(text: str) -> str:
 def ranked_replies(thread: Thread) -> tuple[Reply, ...]:
     """Return the replies that humans ranked, best first, keyed by thread and place."""
     ranked = [
-        (reply, place) for place, reply in enumerate(thread.replies) if reply.rank is not None
+        Reply(f"{thread.key}/r{place}", r.text, r.rank, r.score, r.justification)
+        for place, r in enumerate(thread.replies)
+        if r.rank is not None
     ]
-    ranked.sort(key=lambda pair: (pair[0].rank, pair[1]))
-    return tuple(
-        Reply(f"{thread.key}/r{place}", r.text, r.rank or 0, r.score, r.justification)
-        for r, place in ranked
-    )
+    return tuple(sorted(ranked, key=lambda reply: reply.rank))

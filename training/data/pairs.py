@@ -67,19 +67,11 @@ def ledger_row(
     """
     ordered = sorted(candidates, key=lambda c: c.draw)
     found = [means.get(c.key, _NO_SCORE) for c in ordered]
-    scored = [
-        ScoredCandidate(c, m.mean)
-        for c, m in zip(ordered, found, strict=True)
-        if m.mean is not None
-    ]
-    row = LedgerRow(
-        prompt.key,
-        prompt.text,
-        _scored_outcome(ordered, scored),
-        tuple(m.mean for m in found),
-        tuple(m.parsed for m in found),
-    )
-    if row.outcome != "pair":
+    scores, parsed = tuple(m.mean for m in found), tuple(m.parsed for m in found)
+    scored = [ScoredCandidate(c, s) for c, s in zip(ordered, scores, strict=True) if s is not None]
+    outcome = _scored_outcome(ordered, scored)
+    row = LedgerRow(prompt.key, prompt.text, outcome, scores, parsed)
+    if outcome != "pair":
         return row
     pair = choose(scored, section)
     outcome = _outcome(pair, section)

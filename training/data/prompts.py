@@ -60,9 +60,8 @@ def few_shot(
 
 def task_messages(examples: Sequence[str]) -> list[Message]:
     """Return the request for new tasks: numbered examples, and the numbers of the new ones."""
-    listed = "\n".join(
-        f"Task {number}: {' '.join(text.split())}" for number, text in enumerate(examples, start=1)
-    )
+    texts = (" ".join(text.split()) for text in examples)
+    listed = "\n".join(f"Task {number}: {text}" for number, text in enumerate(texts, start=1))
     first, last = len(examples) + 1, len(examples) + 3
     return user(
         f"{_OPENING} Here are {len(examples)} examples:\n\n{listed}\n\n"
@@ -134,9 +133,8 @@ class PromptFilter:
         if call.finish == "too_long":
             yield Prompt(f"c{call.call}/t0", "", "few_shot_prompt_too_long", call.call)
             return
-        tasks = read_tasks(
-            call.text, first_number=len(call.examples) + 1, cut=call.finish == "length"
-        )
+        first, cut = len(call.examples) + 1, call.finish == "length"
+        tasks = read_tasks(call.text, first_number=first, cut=cut)
         if not tasks:
             yield Prompt(f"c{call.call}/t0", "", "empty_reply", call.call)
         for place, task in enumerate(tasks):
@@ -193,13 +191,8 @@ def ask(
                 if key not in out.rows
             ]
             for sampled in engine.sample(requests, decoding):
-                call = int(sampled.key[1:])
-                examples = tuple(shown[sampled.key])
-                out.add(
-                    PromptCall(
-                        sampled.key, call, examples, sampled.text, sampled.tokens, sampled.finish
-                    )
-                )
+                s, examples = sampled, tuple(shown[sampled.key])
+                out.add(PromptCall(s.key, int(s.key[1:]), examples, s.text, s.tokens, s.finish))
             before = len(chosen.kept)
             for call in calls:
                 list(chosen.read(out.rows[f"c{call}"]))

@@ -73,14 +73,8 @@ def layout(section: LaunchSection) -> Layout:
         raise ConfigError(
             f"{file}: {count} processes do not spread evenly over {loaded.num_machines} machines"
         )
-    return Layout(
-        file.resolve(),
-        count,
-        loaded.num_machines,
-        bool(loaded.use_cpu),
-        loaded.main_process_ip,
-        loaded.main_process_port,
-    )
+    machine_0 = (loaded.main_process_ip, loaded.main_process_port)
+    return Layout(file.resolve(), count, loaded.num_machines, bool(loaded.use_cpu), *machine_0)
 
 
 def check_launch(config: Config) -> None:

@@ -27,18 +27,14 @@ if TYPE_CHECKING:
     from core.config import LaunchSection
     from core.records import LedgerRow
     from training.trainers.early_stopping import CheckpointJudge
+    from training.trainers.encoding import Row
     from training.trainers.job import TrainingJob
-    from training.trainers.sft import SftRow
 
 _LAST_LINES = 3
 
 
-def train_sft(job: TrainingJob, rows: Sequence[SftRow], section: LaunchSection) -> Built:
-    """Run `sft.train_sft` in launched processes.
-
-    Raises:
-        SrlmError: what the processes raised, or that they died and how their log ends.
-    """
+def train_sft(job: TrainingJob, rows: Sequence[Row], section: LaunchSection) -> Built:
+    """Run `sft.train_sft` in launched processes; raises as `Launch.start` does."""
     launched = Launch(section, job)
     launched.write_rows(json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
     return launched.result()
@@ -53,10 +49,7 @@ def train_dpo(
 ) -> Built:
     """Run `dpo.train_dpo` in launched processes; checkpoints are judged in this one.
 
-    `release` frees the judge's engines: the processes need the memory.
-
-    Raises:
-        SrlmError: what the processes raised, or that they died and how their log ends.
+    `release` frees the judge's engines: the processes need the memory. Raises as `Launch.start`.
     """
     launched = Launch(section, job.model_copy(update={"pausing": judge is not None}))
     launched.write_rows(map(jsonl.encode, pairs))

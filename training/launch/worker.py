@@ -53,9 +53,10 @@ def main(path: Path) -> None:
 def train(job: TrainingJob, rows: Path) -> Built | None:
     """Train one stage together with the other processes; None if it pauses to be judged."""
     if job.sft:
-        from training.trainers.sft import SftRow, train_sft
+        from training.trainers.encoding import Row
+        from training.trainers.sft import train_sft
 
-        return train_sft(job, [SftRow(**row) for _, row in jsonl.read_objects(rows)])
+        return train_sft(job, [Row(**row) for _, row in jsonl.read_objects(rows)])
     from training.trainers import dpo
 
     pairs = jsonl.read_records(rows, LedgerRow)

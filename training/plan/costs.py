@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from training.plan.machine import samplers, training_setup
+from training.plan.fit import samplers, training_setup
 from training.plan.shapes import Unknown, shape_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Whether training and sampling fit into GPU memory."""
+"""Which GPUs train and which sample, and whether the work fits into their memory."""
 
 from __future__ import annotations
 
@@ -7,18 +7,117 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
-from training.plan.machine import samplers, training_setup
-from training.plan.memory import Memory, SamplingMemory, sampling_memory, training_memory
+from core.config import DpoSection
+from core.errors import ConfigError
+from training.launch.command import NONE, launch_file
+from training.plan.memory import (
+    Memory,
+    SamplingMemory,
+    TrainingSetup,
+    sampling_memory,
+    training_memory,
+)
 from training.plan.shapes import Unknown, shape_of
 from training.plan.work import few_shot_tokens, longest, rubric_tokens
 from training.run import MODEL_NAMES
 
 if TYPE_CHECKING:
-    from core.config import Config, DpoSection, SftSection
+    from core.config import Config, LaunchSection, SftSection
+    from training.plan.shapes import Shape
 
 GB = 1e9
+_PAIR = 2  # answers that a row of DPO's data holds
 _KEPT = 2  # models that the transformers engine keeps loaded (engines/pool.py)
 _BYTES = {"bfloat16": 2, "float32": 4}
+
+
+class Processes(NamedTuple):
+    """Processes that train together, one GPU each, and whether they shard the model."""
+
+    number: int
+    sharded: bool
+
+
+def processes_of(section: LaunchSection) -> Processes:
+    """Return what a launch configuration starts.
+
+    accelerate is not asked to read the file: importing it takes seconds.
+
+    Raises:
+        Unknown: it trains on CPUs.
+        ConfigError: the file does not exist or is not an accelerate configuration.
+    """
+    if section.config == NONE:
+        return Processes(1, sharded=False)
+    import yaml
+
+    path = launch_file(section)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        count = section.processes or int(content["num_processes"])
+        sharded = count > 1 and content["distributed_type"] == "FSDP"
+        on_cpu = bool(content.get("use_cpu", False))
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: not an accelerate configuration: {type(error).__name__}: {error}"
+        ) from None
+    if on_cpu:
+        raise Unknown(f"launch.config = {section.config!r}: no GPU trains")
+    return Processes(count, sharded)
+
+
+def training_setup(config: Config, section: SftSection | DpoSection, shape: Shape) -> TrainingSetup:
+    """Return how a training stage runs on the GPUs of `launch`; raises as `processes_of`."""
+    processes = processes_of(config.launch)
+    return TrainingSetup(
+        gpus=processes.number,
+        sharded=processes.sharded,
+        rows=section.micro_batch_size,
+        answers=_PAIR if isinstance(section, DpoSection) else 1,
+        max_length=section.max_length,
+        bf16=section.precision == "bf16",
+        checkpointing=section.gradient_checkpointing,
+        adapters=_adapters(config, shape),
+        second_reference=isinstance(section, DpoSection) and section.reference != "previous",
+    )
+
+
+def _adapters(config: Config, shape: Shape) -> int:
+    """Return the parameters of the LoRA adapters, 0 without LoRA."""
+    if not config.lora.enabled:
+        return 0
+    modules = config.lora.target_modules
+    # "all-linear": every linear layer but the output layer.
+    targets = tuple(shape.matrices) if isinstance(modules, str) else modules
+    return shape.lora_parameters(config.lora.r, targets)
+
+
+class Samplers(NamedTuple):
+    """Engines that sample side by side.
+
+    `gpus`: of all of them together. `divided`: GPUs per model (tensor parallelism). `share`: of the
+    memory of each of these GPUs that one engine may use.
+    """
+
+    gpus: float
+    divided: int
+    share: float
+
+
+def samplers(config: Config) -> Samplers:
+    """Return the engines of a run; raises `Unknown` if no GPU samples."""
+    engine = config.engine
+    if engine.kind == "openai":
+        return Samplers(config.plan.gpus, 1, 1.0)
+    if engine.device == "cpu":
+        raise Unknown("engine.device = 'cpu': no GPU samples")
+    divided = engine.tensor_parallel if engine.kind == "vllm" else 1
+    if not engine.ray.workers:
+        return Samplers(divided, divided, 1.0)
+    each = engine.ray.gpus_per_worker
+    if not each:
+        raise Unknown("engine.ray.gpus_per_worker = 0: no GPU samples")
+    return Samplers(engine.ray.workers * each, divided, min(1.0, each))
 
 
 class Fit(NamedTuple):
@@ -55,7 +154,7 @@ def _training(config: Config, section: SftSection | DpoSection) -> Fit:
     setup = training_setup(config, section, shape)
     parts = training_memory(shape, setup)
     available = plan.gpu_memory_gb * GB * (1 - plan.memory_reserve)
-    verdict, fit = _compared(parts.needed, available), parts.needed <= available
+    fit, verdict = _compared(parts, available)
     if setup.gpus > plan.gpus:
         verdict = f"needs {setup.gpus} GPUs, and plan.gpus is {plan.gpus}; {verdict}"
         fit = False
@@ -68,9 +167,10 @@ def _training(config: Config, section: SftSection | DpoSection) -> Fit:
     return Fit(setup.gpus, parts, available, fit, verdict)
 
 
-def _compared(needed: float, available: float) -> str:
-    word = "fits" if needed <= available else "does not fit"
-    return f"{word}: needs {needed / GB:.1f} of {available / GB:.1f} GB on each GPU"
+def _compared(parts: Memory | SamplingMemory, available: float) -> tuple[bool, str]:
+    fit = parts.needed <= available
+    amounts = f"{parts.needed / GB:.1f} of {available / GB:.1f} GB on each GPU"
+    return fit, f"{'fits' if fit else 'does not fit'}: needs {amounts}"
 
 
 def _sampled(config: Config, k: int) -> dict[str, list[str]]:
@@ -111,7 +211,7 @@ def _sampling(config: Config, model: str) -> Fit:
         cache_tokens=longest_tokens if vllm else max(engine.max_batch_tokens, longest_tokens),
         available=available,
     )
-    verdict, fit = _compared(parts.needed, available), parts.needed <= available
+    fit, verdict = _compared(parts, available)
     if fit and vllm:
         verdict += (
             f", and leaves a cache for {parts.room_tokens:,} tokens, "

@@ -141,17 +141,11 @@ def sampling_memory(
     cache_tokens: int,
     available: float,
 ) -> SamplingMemory:
-    """Return what sampling needs on each of the GPUs that a model is divided among.
+    """Return what sampling needs on each of the `gpus` that a model is divided among.
 
-    Key/value heads are not divided: with more GPUs than such heads, some hold copies.
-
-    Args:
-        shape: of the model.
-        gpus: that the model is divided among.
-        models: kept loaded at once.
-        bytes_per_value: 2 for bfloat16, 4 for float32.
-        cache_tokens: of all sequences together, that must fit.
-        available: bytes of one GPU that may be taken.
+    Key/value heads are not divided: with more GPUs than such heads, some hold copies. `models` are
+    kept loaded at once; `cache_tokens`, of all sequences together, must fit into the `available`
+    bytes of one GPU.
     """
     weights = models * shape.parameters * bytes_per_value / gpus
     per_token = shape.kv_bytes_per_token(bytes_per_value) / min(gpus, shape.kv_heads)

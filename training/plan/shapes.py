@@ -151,13 +151,6 @@ def _read(folder: Path) -> Shape:
     if missing:
         raise Unknown(f"{path} does not say {missing[0]}")
     layers, hidden, heads, intermediate, vocabulary = (config[name] for name in _SIZES)
-    return Shape(
-        layers,
-        hidden,
-        heads,
-        config.get("num_key_value_heads") or heads,
-        intermediate,
-        vocabulary,
-        bool(config.get("tie_word_embeddings", False)),
-        config.get("head_dim"),
-    )
+    kv_heads = config.get("num_key_value_heads") or heads
+    tied, head_size = bool(config.get("tie_word_embeddings", False)), config.get("head_dim")
+    return Shape(layers, hidden, heads, kv_heads, intermediate, vocabulary, tied, head_size)

@@ -16,11 +16,7 @@ from training.plan.costs import Cost, cost_of, total
 from training.plan.fit import GB, Fit, fits
 from training.plan.memory import Memory
 from training.plan.shapes import Unknown
-from training.plan.work import (
-    longest,
-    mean_lengths,
-    stage_work,
-)
+from training.plan.work import longest, mean_lengths, stage_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,12 +106,8 @@ def _hours(config: Config, rows: list[PlanRow]) -> Iterator[RenderableType]:
 def _tokens(work: list[Work]) -> list[str]:
     if not work:
         return ["?"] * 4
-    columns = (
-        sum(item.read for item in work),
-        sum(item.written for item in work),
-        sum(item.scored for item in work),
-        sum(item.trained for item in work),
-    )
+    # All fields but the first, the model.
+    columns = [sum(tokens) for tokens in zip(*(item[1:] for item in work), strict=True)]
     return [f"{value / _MILLION:.2f}" if value else "" for value in columns]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from core.store import Built, write_atomically
 from engines.models import load_model, load_tokenizer
 from training.launch.processes import EvenShards, is_first, processes, shards_weights, wait_for_all
 from training.trainers import trl_loop, weights
+from training.trainers.encoding import Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,30 +109,23 @@ def encode_pairs(
     encoder: Encoder, pairs: Sequence[LedgerRow], max_length: int
 ) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
     """Return the encoded pairs, and how many were cut or dropped for their length."""
-    rows = []
-    counts = Counter(
-        pairs=len(pairs), cut_response=0, without_end_of_turn=0, dropped_prompt_too_long=0
-    )
-    for pair in pairs:
-        chosen = encoder.encode(pair.prompt, pair.chosen or "", max_length, ended=pair.chosen_ended)
-        rejected = encoder.encode(
-            pair.prompt, pair.rejected or "", max_length, ended=pair.rejected_ended
+    examples = [
+        (
+            Row(pair.prompt, pair.chosen or "", pair.chosen_ended),
+            Row(pair.prompt, pair.rejected or "", pair.rejected_ended),
         )
-        if chosen is None or rejected is None:
-            counts["dropped_prompt_too_long"] += 1
-            continue
-        counts["cut_response"] += chosen.cut + rejected.cut
-        counts["without_end_of_turn"] += (chosen.cut or not pair.chosen_ended) + (
-            rejected.cut or not pair.rejected_ended
-        )
-        rows.append(
-            {
-                "prompt_ids": chosen.prompt_ids,
-                "chosen_ids": chosen.response_ids,
-                "rejected_ids": rejected.response_ids,
-            }
-        )
-    return rows, dict(counts)
+        for pair in pairs
+    ]
+    encoded, counts = encoder.encode_all("pairs", examples, max_length)
+    rows = [
+        {
+            "prompt_ids": chosen.prompt_ids,
+            "chosen_ids": chosen.response_ids,
+            "rejected_ids": rejected.response_ids,
+        }
+        for chosen, rejected in encoded
+    ]
+    return rows, counts
 
 
 class TrainResult(NamedTuple):
@@ -147,19 +140,11 @@ class TrainResult(NamedTuple):
         """Return what processes that paused have left in a stage's work folder."""
         return cls(**json.loads((work / _RESULT).read_text()))
 
-    def write(self, work: Path) -> None:
-        """Leave it in a stage's work folder."""
-        write_atomically(work / _RESULT, json.dumps(self._asdict()))
-
 
 def train_dpo(
     job: TrainingJob, pairs: Sequence[LedgerRow], judge: CheckpointJudge | None = None
 ) -> Built:
-    """Train on preference pairs into `job.model`; return what was done.
-
-    Raises:
-        NothingToTrain: there is no pair, or every pair was dropped.
-    """
+    """Train on preference pairs into `job.model`; return what was done. Raises as `train`."""
     return choose(train(job, pairs, judge), job, judge)
 
 
@@ -202,7 +187,7 @@ def train(
         trainer.precompute_reference(reference, "".join(map(sha256_file, files)))
     result = TrainResult(len(rows), counts, policy.dropout)
     if job.pausing and is_first():
-        result.write(job.work)
+        write_atomically(job.work / _RESULT, json.dumps(result._asdict()))
     if judge is None or not judge.wants_to_stop(trl_loop.last_checkpoint(job.work)):
         trl_loop.run(trainer, job.work)
     if judge is None and not job.pausing:
@@ -216,14 +201,11 @@ def _settings(job: TrainingJob) -> DpoSection:
     return job.dpo
 
 
-def _judged_every(job: TrainingJob) -> int:
-    return _settings(job).early_stopping.every_steps
-
-
 def _arguments(job: TrainingJob, *, judged: bool) -> DPOConfig:
     section = _settings(job)
     # Checkpoints serve two ends: resuming after a kill, and being compared.
-    every = math.gcd(section.checkpoint_steps, _judged_every(job) if judged or job.pausing else 0)
+    judged_every = section.early_stopping.every_steps if judged or job.pausing else 0
+    every = math.gcd(section.checkpoint_steps, judged_every)
     return DPOConfig(
         **trl_loop.arguments(job, schedule=section.schedule, checkpoint_steps=every),
         beta=section.beta,
@@ -236,13 +218,13 @@ def _arguments(job: TrainingJob, *, judged: bool) -> DPOConfig:
 
 def _add_callbacks(trainer: PairTrainer, job: TrainingJob, judge: CheckpointJudge | None) -> None:
     """Add the callbacks in the order in which they must run."""
-    every = _judged_every(job)
+    every = _settings(job).early_stopping.every_steps
     if job.pausing or (judge and job.lora.enabled):
         trainer.add_callback(weights.WholeModel(trainer, job, every=every))
     trainer.add_callback(trl_loop.CompleteMark())
     trainer.add_callback(trl_loop.StepLog(job))
     if judge:
-        trainer.add_callback(judge.callback())
+        trainer.add_callback(judge)
     if job.pausing:
         trainer.add_callback(trl_loop.Pause(every))
 
@@ -270,15 +252,15 @@ def _reference_model(job: TrainingJob, args: DPOConfig) -> Any:
     If weights are sharded only the first process has loaded them, and TRL would shard neither the
     policy (before training) nor its own copy of it. So the reference is sharded here.
     """
+    if job.reference is None and not shards_weights():
+        return None
     trust = job.models.trust_remote_code
+    model = load_model(job.reference or job.policy, torch.float32, trust_remote_code=trust)
     if not shards_weights():
-        if job.reference is None:
-            return None
-        return load_model(job.reference, torch.float32, trust_remote_code=trust)
+        return model
     from accelerate import Accelerator
     from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 
-    model = load_model(job.reference or job.policy, torch.float32, trust_remote_code=trust)
     trl_loop.score_labelled_positions_only()
     accelerator = Accelerator(mixed_precision=args.mixed_precision)
     return fsdp2_prepare_model(accelerator, model.requires_grad_(requires_grad=False))

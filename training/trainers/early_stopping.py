@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerControl, TrainerState
 
     from core.config import EarlyStoppingSection, JudgeSection
     from core.records import Row
@@ -84,8 +84,10 @@ def best_of(chain: Sequence[float]) -> int:
     return max(range(len(chain)), key=lambda i: (round(chain[i], _DECIMALS), i))
 
 
-class CheckpointJudge:
+class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
     """Answers validation prompts with each checkpoint and compares it with the previous one.
+
+    As the trainer's callback it judges checkpoints when they are written.
 
     Answers and verdicts are appended row by row to `log`, so a killed run repeats nothing.
     """
@@ -104,21 +106,34 @@ class CheckpointJudge:
     ) -> None:
         """Checkpoints are in `work`; engines are opened only when one must be judged."""
         self._section, self._judge_section = section, judge
-        self._prompts, self._seed, self._log, self._work = prompts, seed, log, work
+        self._prompts, self._seed, self._file, self._work = prompts, seed, log, work
         self._open_judge, self._open_policy = open_judge, open_policy
 
-    def callback(self) -> TrainerCallback:
-        """Return the trainer's callback."""
-        return _JudgeOnSave(self, self._work)
+    def on_save(
+        self, args: object, state: TrainerState, control: TrainerControl, **_: object
+    ) -> TrainerControl:
+        """Judge the checkpoint just written; stop training if it is time."""
+        if self.wants_to_stop(self._work / f"checkpoint-{state.global_step}"):
+            control.should_training_stop = True
+        return control
+
+    def on_train_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        """Judge the last checkpoint too if its step is not a multiple of `every_steps`."""
+        step = state.global_step
+        folder = self._work / f"checkpoint-{step}"
+        if folder.is_dir() and not self.is_judged_at(step):
+            self.judge_checkpoint(weights_of(folder), step)
 
     def judge_checkpoint(self, folder: Path, step: int) -> bool:
         """Judge one checkpoint unless it was judged; return whether training should stop."""
-        with AppendLog(self._log) as log:
-            answers = self._answers(log, folder, step)
-            earlier = [s for s in self._steps(log) if s < step]
+        with AppendLog(self._file) as self._log:
+            answers = self._answers(folder, step)
+            steps = sorted({line["step"] for line in self._log.lines if line["kind"] == "answer"})
+            earlier = [s for s in steps if s < step]
             if earlier:
-                self._verdicts(log, earlier[-1], step, answers)
-            chain, steps = self._chain(log)
+                self._verdicts(earlier[-1], step, answers)
+            rates = [win_rate(self._kept("verdict", Verdict, at)) for at in steps[1:]]
+        chain = strengths(rates)
         best = best_of(chain)
         if steps[best] == step:
             _copy_model(folder, self._work / "best", step)
@@ -133,14 +148,10 @@ class CheckpointJudge:
 
     def counts(self) -> dict[str, int]:
         """Return the number of verdicts of each kind, for the manifest."""
-        with AppendLog(self._log) as log:
-            verdicts = self._kept(log, "verdict", Verdict)
-        names = {
-            "A": "verdicts_earlier_better",
-            "B": "verdicts_later_better",
-            "tie": "verdicts_tie",
-        }
-        found = Counter(names.get(v.winner or "", "verdicts_unparsed") for v in verdicts)
+        with AppendLog(self._file) as self._log:
+            verdicts = self._kept("verdict", Verdict)
+        kinds = {"A": "earlier_better", "B": "later_better", "tie": "tie", None: "unparsed"}
+        found = Counter(f"verdicts_{kinds[v.winner]}" for v in verdicts)
         if verdicts and found["verdicts_unparsed"] > len(verdicts) / 2:
             say(
                 f"  warning: {found['verdicts_unparsed']} of {len(verdicts)} comparisons of "
@@ -163,9 +174,9 @@ class CheckpointJudge:
             return None
         return Checkpoint(int((folder / "step").read_text()), folder)
 
-    def _answers(self, log: AppendLog, folder: Path, step: int) -> dict[str, str | None]:
+    def _answers(self, folder: Path, step: int) -> dict[str, str | None]:
         """Return the checkpoint's greedy answer to each validation prompt, None if too long."""
-        found = _logged_answers(log, step)
+        found = self._logged_answers(step)
         missing = [p for p in self._prompts if p.key not in found]
         if missing:
             engine = self._open_policy(folder)
@@ -175,18 +186,16 @@ class CheckpointJudge:
                 for sampled in engine.sample(requests, decoding):
                     text = sampled.text if sampled.finish != "too_long" else None
                     line = {"kind": "answer", "step": step, "prompt_key": sampled.key, "text": text}
-                    self._append(log, line)
+                    self._append(line)
                     found[sampled.key] = text
                     advance(tokens=sampled.tokens)
         return found
 
-    def _verdicts(
-        self, log: AppendLog, before: int, step: int, answers: dict[str, str | None]
-    ) -> None:
+    def _verdicts(self, before: int, step: int, answers: dict[str, str | None]) -> None:
         """Compare `step` (B) with `before` (A); the verdict is None if one could not answer."""
-        earlier = _logged_answers(log, before)
+        earlier = self._logged_answers(before)
         names = (f"step {before}", f"step {step}")
-        done = {verdict.key for verdict in self._kept(log, "verdict", Verdict, step)}
+        done = {verdict.key for verdict in self._kept("verdict", Verdict, step)}
         items, unanswered = [], []
         for prompt in self._prompts:
             key = f"step{step}/{prompt.key}"  # the same prompt is compared at every checkpoint
@@ -199,40 +208,35 @@ class CheckpointJudge:
                 items.append(AnswerPair(key, prompt.text, *names, a, b, prompt.key))
         title = f"validation verdicts, step {step} against {before}"
         with track(title, len(self._prompts), resumed=len(done)) as advance:
-            for verdict in itertools.chain(unanswered, self._compare(log, items, before, step)):
-                self._keep(log, "verdict", step, verdict)
+            for verdict in itertools.chain(unanswered, self._compare(items, before, step)):
+                self._keep("verdict", step, verdict)
                 advance()
 
-    def _compare(
-        self, log: AppendLog, items: Sequence[AnswerPair], before: int, step: int
-    ) -> Iterator[Verdict]:
+    def _compare(self, items: Sequence[AnswerPair], before: int, step: int) -> Iterator[Verdict]:
         # Identical answers are a tie without asking the judge.
         for item in items:
             if item.answer_a == item.answer_b:
                 yield Verdict(item.key, item.prompt_key, item.a, item.b, "tie")
         items = [item for item in items if item.answer_a != item.answer_b]
         if items and self._section.prompt == "alpaca_eval":
-            yield from self._compare_by_ranking(log, items, step)
+            yield from self._compare_by_ranking(items, step)
         elif items:
-            yield from self._compare_by_score(log, items, before, step)
+            yield from self._compare_by_score(items, before, step)
 
-    def _compare_by_ranking(
-        self, log: AppendLog, items: Sequence[AnswerPair], step: int
-    ) -> Iterator[Verdict]:
+    def _compare_by_ranking(self, items: Sequence[AnswerPair], step: int) -> Iterator[Verdict]:
         """Show both answers in both orders; each order's verdict is logged at once."""
-        orders = {v.key: v for v in self._kept(log, "order", Verdict, step)}
+        orders = {v.key: v for v in self._kept("order", Verdict, step)}
         judge = LocalJudge(self._open_judge(), self._section.judge, seed=self._seed)
         failures: list[Reply] = []  # a local judge never fails
-        for verdict in judge_orders(
-            judge, items, pair_prompt("alpaca_eval"), done=orders, failures=failures
-        ):
-            self._keep(log, "order", step, verdict)
+        prompt = pair_prompt("alpaca_eval")
+        for verdict in judge_orders(judge, items, prompt, done=orders, failures=failures):
+            self._keep("order", step, verdict)
             orders[verdict.key] = verdict
         for item in items:
             yield combine(orders[f"{item.key}/ab"], orders[f"{item.key}/ba"])
 
     def _compare_by_score(
-        self, log: AppendLog, items: Sequence[AnswerPair], before: int, step: int
+        self, items: Sequence[AnswerPair], before: int, step: int
     ) -> Iterator[Verdict]:
         """Score both answers with the pointwise rubric; the higher mean wins.
 
@@ -243,49 +247,38 @@ class CheckpointJudge:
             for item in items
             for at, answer in ((before, item.answer_a), (step, item.answer_b))
         ]
-        judgments = self._kept(log, "judgment", Judgment)
+        judgments = self._kept("judgment", Judgment)
         done = {judgment.key for judgment in judgments}
         for judgment in judge_answers(
             self._open_judge(), subjects, self._judge_section, seed=self._seed, done=done
         ):
-            self._keep(log, "judgment", step, judgment)
+            self._keep("judgment", step, judgment)
             judgments.append(judgment)
         means = mean_scores(judgments)
         for item in items:
-            a = means[f"step{before}/answer/{item.prompt_key}"].mean
-            b = means[f"step{step}/answer/{item.prompt_key}"].mean
+            a, b = (means[f"step{at}/answer/{item.prompt_key}"].mean for at in (before, step))
             yield _by_score(item, a, b)
 
-    def _steps(self, log: AppendLog) -> list[int]:
-        return sorted({line["step"] for line in log.lines if line["kind"] == "answer"})
+    def _keep(self, kind: str, step: int, row: Row) -> None:
+        self._append({"kind": kind, "step": step, kind: json.loads(jsonl.encode(row))})
 
-    def _chain(self, log: AppendLog) -> tuple[list[float], list[int]]:
-        steps = self._steps(log)
-        rates = [win_rate(self._kept(log, "verdict", Verdict, step)) for step in steps[1:]]
-        return strengths(rates), steps
-
-    def _keep(self, log: AppendLog, kind: str, step: int, row: Row) -> None:
-        self._append(log, {"kind": kind, "step": step, kind: json.loads(jsonl.encode(row))})
-
-    def _kept(
-        self, log: AppendLog, kind: str, record: type[_Kept], step: int | None = None
-    ) -> list[_Kept]:
+    def _kept(self, kind: str, record: type[_Kept], step: int | None = None) -> list[_Kept]:
         """Return the logged rows of one kind, of one checkpoint or of all."""
         return [
-            jsonl.decode(record, line[kind], self._log, number)
-            for number, line in enumerate(log.lines, start=1)
+            jsonl.decode(record, line[kind], self._file, number)
+            for number, line in enumerate(self._log.lines, start=1)
             if line["kind"] == kind and step in (None, line["step"])
         ]
 
-    @staticmethod
-    def _append(log: AppendLog, line: dict[str, object]) -> None:
-        log.append(json.dumps(line, ensure_ascii=False))
-        log.lines.append(line)
+    def _append(self, line: dict[str, object]) -> None:
+        self._log.append(json.dumps(line, ensure_ascii=False))
+        self._log.lines.append(line)
 
-
-def _logged_answers(log: AppendLog, step: int) -> dict[str, str | None]:
-    answers = (line for line in log.lines if line["kind"] == "answer" and line["step"] == step)
-    return {line["prompt_key"]: line["text"] for line in answers}
+    def _logged_answers(self, step: int) -> dict[str, str | None]:
+        lines = (
+            line for line in self._log.lines if (line["kind"], line["step"]) == ("answer", step)
+        )
+        return {line["prompt_key"]: line["text"] for line in lines}
 
 
 def _by_score(item: AnswerPair, a: float | None, b: float | None) -> Verdict:
@@ -306,30 +299,3 @@ def _copy_model(source: Path, target: Path, step: int) -> None:
     (fresh / "step").write_text(str(step))
     shutil.rmtree(target, ignore_errors=True)
     fresh.replace(target)
-
-
-class _JudgeOnSave(TrainerCallback):  # type: ignore[misc]
-    """Calls the judge whenever the trainer has written a checkpoint."""
-
-    def __init__(self, judge: CheckpointJudge, work: Path) -> None:
-        self._judge, self._work = judge, work
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> TrainerControl:
-        step = state.global_step
-        folder = self._work / f"checkpoint-{step}"
-        if self._judge.is_judged_at(step) and self._judge.judge_checkpoint(
-            weights_of(folder), step
-        ):
-            control.should_training_stop = True
-        return control
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
-        """Judge the last checkpoint too if its step is not a multiple of `every_steps`."""
-        step = state.global_step
-        folder = self._work / f"checkpoint-{step}"
-        if folder.is_dir() and not self._judge.is_judged_at(step):
-            self._judge.judge_checkpoint(weights_of(folder), step)

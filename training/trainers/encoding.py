@@ -13,12 +13,20 @@ from core.errors import ModelError
 from core.records import user
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
 _PROBE = "probe"
+
+
+class Row(NamedTuple):
+    """A training example: `prompt` answered with `response`, which ended its turn or was cut."""
+
+    prompt: str
+    response: str
+    ended: bool = True
 
 
 class Encoded(NamedTuple):
@@ -69,6 +77,29 @@ class Encoder:
         if room < 1 or not response_ids:
             return None
         return Encoded(prompt_ids, response_ids[:room], len(response_ids) > room)
+
+    def encode_all(
+        self, name: str, examples: Sequence[tuple[Row, ...]], max_length: int
+    ) -> tuple[list[tuple[Encoded, ...]], dict[str, int]]:
+        """Return the encoded examples, and how many were cut or dropped for their length.
+
+        An example has one row (SFT) or several (a pair); it is dropped if one has no room. `name`
+        is that of the number of examples among the counts.
+        """
+        counts = {name: len(examples), "cut_response": 0}
+        counts |= {"without_end_of_turn": 0, "dropped_prompt_too_long": 0}
+        encoded = []
+        for rows in examples:
+            found = [self.encode(r.prompt, r.response, max_length, ended=r.ended) for r in rows]
+            items = tuple(item for item in found if item is not None)
+            if len(items) < len(rows):
+                counts["dropped_prompt_too_long"] += 1
+                continue
+            counts["cut_response"] += sum(item.cut for item in items)
+            endings = zip(items, rows, strict=True)
+            counts["without_end_of_turn"] += sum(i.cut or not r.ended for i, r in endings)
+            encoded.append(items)
+        return encoded, counts
 
 
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> int:

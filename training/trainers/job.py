@@ -61,10 +61,5 @@ class TrainingJob(Section):
 
     def absolute(self) -> TrainingJob:
         """Return the same job with absolute paths, for processes in other working directories."""
-        paths = {
-            "policy": self.policy.resolve(),
-            "reference": self.reference and self.reference.resolve(),
-            "work": self.work.resolve(),
-            "metrics": self.metrics.resolve(),
-        }
-        return self.model_copy(update=paths)
+        paths = {name: getattr(self, name) for name in ("policy", "reference", "work", "metrics")}
+        return self.model_copy(update={n: path and path.resolve() for n, path in paths.items()})

@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from core.errors import NothingToTrain
 from core.store import Built
 from judges.rubrics import load_rubric
+from training.trainers.encoding import IGNORED, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from core.records import Example, JudgeExample
-    from training.trainers.encoding import Encoded, Encoder
     from training.trainers.job import TrainingJob
 
 
-class SftRow(NamedTuple):
-    """One training example: `prompt` answered with `response`."""
-
-    prompt: str
-    response: str
-    ended: bool = True
-
-
-def ift_rows(examples: Iterable[Example]) -> list[SftRow]:
+def ift_rows(examples: Iterable[Example]) -> list[Row]:
     """Return instruction-following rows."""
-    return [SftRow(e.prompt, e.response, e.ended) for e in examples]
+    return [Row(e.prompt, e.response, e.ended) for e in examples]
 
 
-def eft_rows(examples: Iterable[JudgeExample], rubric_name: str) -> list[SftRow]:
+def eft_rows(examples: Iterable[JudgeExample], rubric_name: str) -> list[Row]:
     """Return judging rows: the rubric filled in, answered by justification and score."""
     rubric = load_rubric(rubric_name)
-    return [SftRow(rubric.render(e.prompt, e.response), e.target) for e in examples]
+    return [Row(rubric.render(e.prompt, e.response), e.target) for e in examples]
 
 
-def encode_rows(
-    encoder: Encoder, rows: Sequence[SftRow], max_length: int
-) -> tuple[list[Encoded], dict[str, int]]:
-    """Return the encoded rows, and how many were cut or dropped for their length."""
-    encoded = []
-    counts = Counter(
-        rows=len(rows), cut_response=0, without_end_of_turn=0, dropped_prompt_too_long=0
-    )
-    for row in rows:
-        item = encoder.encode(row.prompt, row.response, max_length, ended=row.ended)
-        if item is None:
-            counts["dropped_prompt_too_long"] += 1
-            continue
-        counts["cut_response"] += item.cut
-        counts["without_end_of_turn"] += item.cut or not row.ended
-        encoded.append(item)
-    return encoded, dict(counts)
-
-
-def train_sft(job: TrainingJob, rows: Sequence[SftRow]) -> Built:
+def train_sft(job: TrainingJob, rows: Sequence[Row]) -> Built:
     """Fine-tune `job.policy` on `rows` into `job.model`; return what was done.
 
     The loss is computed on response tokens only, the end of turn included; the learning rate
@@ -70,7 +42,6 @@ def train_sft(job: TrainingJob, rows: Sequence[SftRow]) -> Built:
 
     from training.launch.processes import EvenShards, processes
     from training.trainers import trl_loop, weights
-    from training.trainers.encoding import IGNORED
 
     class RowTrainer(EvenShards, SFTTrainer):  # type: ignore[misc]
         """TRL's SFTTrainer, with the batches of one process in any number of processes."""
@@ -82,7 +53,8 @@ def train_sft(job: TrainingJob, rows: Sequence[SftRow]) -> Built:
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     policy = trl_loop.load_policy(job)
-    encoded, counts = encode_rows(policy.encoder, rows, section.max_length)
+    examples, counts = policy.encoder.encode_all("rows", [(row,) for row in rows], args.max_length)
+    encoded = [item for (item,) in examples]
     if not encoded:
         raise NothingToTrain(
             f"{job.title}: none of {len(rows)} rows fits sft.max_length = {section.max_length} "

@@ -13,13 +13,7 @@ from core.errors import disk_errors_named
 from core.progress import Advance, say, track
 from core.store import write_atomically
 from engines.models import load_model, load_tokenizer, stop_ids
-from training.launch.processes import (
-    accumulation,
-    is_first,
-    processes,
-    shard_on_cpu,
-    wait_for_all,
-)
+from training.launch.processes import accumulation, is_first, processes, shard_on_cpu, wait_for_all
 from training.trainers.encoding import Encoder
 
 if TYPE_CHECKING:
@@ -48,6 +42,8 @@ _DROPOUT_FIELDS = (
     "resid_pdrop",
     "attn_pdrop",
 )
+# Settings that TRL calls the same.
+_SAME_NAMES = {"weight_decay", "max_grad_norm", "gradient_checkpointing", "max_length"}
 
 
 def arguments(job: TrainingJob, *, schedule: str, checkpoint_steps: int) -> dict[str, Any]:
@@ -66,14 +62,11 @@ def arguments(job: TrainingJob, *, schedule: str, checkpoint_steps: int) -> dict
         **_schedule(schedule, section.lr_min),
         "per_device_train_batch_size": section.micro_batch_size,
         "gradient_accumulation_steps": accumulation(section, processes(), job.name),
+        **section.model_dump(include=_SAME_NAMES),
         "num_train_epochs": section.epochs,
         "max_steps": section.max_steps or -1,
         "warmup_steps": section.warmup_ratio,
-        "weight_decay": section.weight_decay,
-        "max_grad_norm": section.max_grad_norm,
         "bf16": section.precision == "bf16",
-        "gradient_checkpointing": section.gradient_checkpointing,
-        "max_length": section.max_length,
         "logging_steps": 1,
         "save_strategy": "steps",
         "save_steps": checkpoint_steps,
@@ -245,10 +238,8 @@ def is_trained(checkpoint: Path) -> bool:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    found = []
-    for raw in path.read_text().splitlines():
+    found: list[dict[str, Any]] = []
+    for raw in path.read_text().splitlines() if path.exists() else ():
         try:
             found.append(json.loads(raw))
         except ValueError:

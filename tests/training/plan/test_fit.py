@@ -18,8 +18,7 @@ from core.config import (
 )
 from core.errors import ConfigError
 from core.plan_config import PlanSection
-from training.plan.fit import Fit, fits
-from training.plan.machine import Processes, Samplers, processes_of, samplers, training_setup
+from training.plan.fit import Fit, Processes, Samplers, fits, processes_of, samplers, training_setup
 from training.plan.memory import TrainingSetup
 from training.plan.shapes import KNOWN, Unknown
 

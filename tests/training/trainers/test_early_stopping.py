@@ -424,7 +424,7 @@ def test_an_incomplete_last_line_costs_only_its_own_answer(tmp_path: Path) -> No
 def test_only_every_nth_checkpoint_and_the_last_one_are_judged(tmp_path: Path) -> None:
     # Saved at 2, 4, 5; compared every 4 steps: 4, and at the end 5. The one at 2 is for resuming.
     run = rig(tmp_path, {2: 1, 4: 1, 5: 2}, every_steps=4)
-    hook = run.judge.callback()
+    hook = run.judge
     for step in (2, 4, 5):
         checkpoint(tmp_path, step)
         hook.on_save(None, TrainerState(global_step=step), TrainerControl())
@@ -440,7 +440,7 @@ def test_only_every_nth_checkpoint_and_the_last_one_are_judged(tmp_path: Path) -
 
 def test_the_trainers_hook_judges_what_was_saved_and_stops_the_training(tmp_path: Path) -> None:
     run = rig(tmp_path, {5: 3, 10: 1})
-    hook = run.judge.callback()
+    hook = run.judge
     answers = []
     for step in (5, 10):
         checkpoint(tmp_path, step)

@@ -14,15 +14,15 @@ from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
 from judges.replies import parse_score
 from training.trainers import trl_loop
-from training.trainers.encoding import IGNORED, Encoder
+from training.trainers.encoding import IGNORED, Encoder, Row
 from training.trainers.job import TrainingJob
-from training.trainers.sft import SftRow, eft_rows, encode_rows, train_sft
+from training.trainers.sft import eft_rows, train_sft
 
 ROWS = [
-    SftRow("Hi", "The quick brown fox."),
-    SftRow("Who jumps over the dog?", "The fox."),
-    SftRow("Say a long thing.", "The lazy dog. " * 6),
-    SftRow("Bye", "Bye."),
+    Row("Hi", "The quick brown fox."),
+    Row("Who jumps over the dog?", "The fox."),
+    Row("Say a long thing.", "The lazy dog. " * 6),
+    Row("Bye", "Bye."),
 ]
 SECTION = SftSection(
     lr=1e-2,
@@ -37,7 +37,7 @@ SECTION = SftSection(
 
 
 def train(
-    base: Path, work: Path, rows: list[SftRow] = ROWS, section: SftSection = SECTION
+    base: Path, work: Path, rows: list[Row] = ROWS, section: SftSection = SECTION
 ) -> tuple[Path, Built]:
     work.mkdir(parents=True, exist_ok=True)
     job = TrainingJob(
@@ -57,7 +57,7 @@ def steps(work: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def response_loss(model_folder: Path, rows: list[SftRow]) -> float:
+def response_loss(model_folder: Path, rows: list[Row]) -> float:
     """Mean negative log-probability over response tokens, by hand: shifted by one, no padding."""
     tokenizer = load_tokenizer(model_folder)
     model = load_model(model_folder, torch.float32)
@@ -116,7 +116,7 @@ def test_padding_gets_no_loss_where_pad_is_eos(tiny: Path, tmp_path: Path) -> No
 
     tokenizer = load_tokenizer(tiny)
     encoder = Encoder(tokenizer, stop_ids(load_model(tiny, torch.float32), tokenizer))
-    encoded, _ = encode_rows(encoder, ROWS[:2], 256)
+    encoded = [e for (e,) in encoder.encode_all("rows", [(r,) for r in ROWS[:2]], 256)[0]]
     collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.eos_token_id)
     batch = collate([{"input_ids": e.input_ids, "labels": e.labels} for e in encoded])
     for at, item in enumerate(encoded):
@@ -207,7 +207,7 @@ def test_weights_are_saved_in_the_configured_dtype(tiny: Path, tmp_path: Path) -
 def test_rows_without_room_are_counted_and_none_left_is_an_error(
     tiny: Path, tmp_path: Path
 ) -> None:
-    rows = [*ROWS[:2], SftRow("fox " * 200, "The fox.")]
+    rows = [*ROWS[:2], Row("fox " * 200, "The fox.")]
     _, built = train(
         tiny, tmp_path / "w", rows=rows, section=SECTION.model_copy(update={"max_length": 60})
     )
