@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from core.benchmarks import Subject
 from core.errors import SrlmError
 from core.reader import RunReader
 from web.explorer import pages as ui
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from core.stages import Ref
+    from core.stages import Ref, Stage
 
 # What filters and orders mean in SQL, over the table `rows` of the index.
 _SHOWN = {
@@ -82,6 +83,16 @@ class Source:
         except SrlmError as error:
             return str(error)
         return None
+
+    def refs(self, benchmark: str, stage: Stage, part: str = "") -> dict[str, Ref]:
+        """Return an artifact of a benchmark, or of a part of it, for every model."""
+        models = self.run.answering_models
+        return {model: Subject(benchmark, (model,), part=part).ref(stage) for model in models}
+
+    def first_of_each(self, refs: Mapping[str, Ref], key: str) -> tuple[dict[str, Any], str | None]:
+        """Return what `of_each` does, where a prompt has one row; without those that have none."""
+        found, missing = self.of_each(refs, key)
+        return {name: rows[0] for name, rows in found.items() if rows}, missing
 
     def available(self, refs: Mapping[str, Ref]) -> tuple[dict[str, Ref], str | None]:
         """Return the artifacts that can be shown, and a note on why the others cannot."""

@@ -50,13 +50,12 @@ def facts_of(row: Any) -> Facts:  # noqa: C901, PLR0911, PLR0912 - a case per ki
         case records.Candidate():
             return _facts(row, row.text, prompt=row.prompt_key, outcome=row.finish)
         case records.Judgment():
-            outcome, score = row.unparsed or READ, row.score
-            found = _facts(row, row.reply, prompt=row.prompt_key, outcome=outcome, value=score)
-            return found._replace(subject=row.subject_key)
+            found = _facts(row, row.reply, outcome=row.unparsed or READ, value=row.score)
+            return found._replace(prompt=row.prompt_key, subject=row.subject_key)
         case records.TurnJudgment():
-            question, outcome = str(row.question_id), row.unparsed or READ
-            found = _facts(row, row.reply, prompt=question, outcome=outcome, value=row.score)
-            return found._replace(subject=f"{question}/t{row.turn}")
+            question = str(row.question_id)
+            found = _facts(row, row.reply, outcome=row.unparsed or READ, value=row.score)
+            return found._replace(prompt=question, subject=f"{question}/t{row.turn}")
         case records.Verdict():
             outcome = row.winner or row.unparsed or MISSING
             found = _facts(row, *row.replies, prompt=row.prompt_key, outcome=outcome)
@@ -72,9 +71,8 @@ def facts_of(row: Any) -> Facts:  # noqa: C901, PLR0911, PLR0912 - a case per ki
             return found._replace(prompt=row.prompt_key)
         case records.Annotation():
             outputs = (row.output_1, row.output_2)
-            outcome = outcome_of(row.preference, row.missing)
-            found = _facts(row, *outputs, given=(row.instruction,), outcome=outcome)
-            return found._replace(value=row.preference)
+            outcome, value = outcome_of(row.preference, row.missing), row.preference
+            return _facts(row, *outputs, given=(row.instruction,), outcome=outcome, value=value)
         case records.Tag():
             outcome = row.unparsed or row.category or MISSING
             return _facts(row, row.reply, outcome=outcome, value=row.complexity)

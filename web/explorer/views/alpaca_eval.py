@@ -5,28 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.completions import read_completion
-from core.stages import Ref, Stage, evaluation_ref
+from core.stages import Stage, evaluation_ref
 from web.explorer import pages as ui
 from web.explorer.index.facts import outcome_of
 from web.explorer.views.view import ANSWER_ORDER, no_such
 
 if TYPE_CHECKING:
     from core.records import Annotation, Generation, Tag
+    from core.stages import Ref
     from web.explorer.source import Source
 
 _TAGS = evaluation_ref("tags/alpaca_eval", Stage.TAGS)
 
 
-def _refs(source: Source, stage: Stage) -> dict[str, Ref]:
-    return {
-        model: evaluation_ref(f"{model}/alpaca_eval", stage)
-        for model in source.run.answering_models
-    }
-
-
 def outcomes(source: Source, query: ui.Query) -> ui.Listing:
     """Return the annotations of one model or of all, by outcome or by length."""
-    refs = _refs(source, Stage.ANNOTATIONS)
+    refs = source.refs("alpaca_eval", Stage.ANNOTATIONS)
     found, note = source.of_models(refs, query)
 
     def line(model: str, row: Annotation) -> ui.Line:
@@ -55,11 +49,12 @@ def outcomes(source: Source, query: ui.Query) -> ui.Listing:
 def instruction(source: Source, query: ui.Query) -> ui.Detail:
     """Return the reference's and every model's answer to an instruction with the judge's reply."""
     key = query.key
-    annotated, answered = _refs(source, Stage.ANNOTATIONS), _refs(source, Stage.ANSWERS)
-    found, missing = source.of_each(annotated, key)
-    judged: dict[str, Annotation] = {model: rows[0] for model, rows in found.items() if rows}
-    given, _ = source.of_each(answered, key)
-    answers: dict[str, Generation] = {model: rows[0] for model, rows in given.items() if rows}
+    annotated = source.refs("alpaca_eval", Stage.ANNOTATIONS)
+    answered = source.refs("alpaca_eval", Stage.ANSWERS)
+    judged: dict[str, Annotation]
+    answers: dict[str, Generation]
+    judged, missing = source.first_of_each(annotated, key)
+    answers, _ = source.first_of_each(answered, key)
     texts = [row.instruction for row in judged.values()]
     texts += [row.prompt for row in answers.values()]
     if not texts:

@@ -139,9 +139,9 @@ def _compared(a: str, b: str, prompt: str, orders: dict[str, str], longest: int 
 def prompt(source: Source, query: ui.Query) -> ui.Detail:
     """Return every model's answer to a prompt and every verdict."""
     key = query.key
-    refs = {model: _answers(model) for model in source.run.answering_models}
-    found, missing = source.of_each(refs, key)
-    answers: dict[str, Generation] = {model: rows[0] for model, rows in found.items() if rows}
+    refs = source.refs("head_to_head", Stage.ANSWERS)
+    answers: dict[str, Generation]
+    answers, missing = source.first_of_each(refs, key)
     verdicts = [(a, b, source.of_prompt(_verdicts(a, b), key).rows) for a, b in source.run.matchups]
     if not answers and not any(rows for _, _, rows in verdicts):
         raise no_such(f"prompt {key!r}", "all are at /head-to-head")

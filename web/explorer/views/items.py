@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from core.benchmarks import Subject
-from core.stages import Ref, Stage
+from core.stages import Stage
 from web.explorer import pages as ui
 from web.explorer.views.view import Scores, View, no_such, show
 
 if TYPE_CHECKING:
     from core.records import ItemScore
+    from core.stages import Ref
     from web.explorer.source import Source
 
 SHOW = show(
@@ -46,14 +46,6 @@ def views(benchmark: str, path: str, title: str) -> tuple[View, View]:
     )
 
 
-def item_refs(source: Source, benchmark: str, task: str) -> dict[str, Ref]:
-    """Return the items of every model."""
-    subjects = {
-        model: Subject(benchmark, (model,), part=task) for model in source.run.answering_models
-    }
-    return {model: subject.ref(Stage.ITEMS) for model, subject in subjects.items()}
-
-
 def _require_task(source: Source, benchmark: str, task: str) -> None:
     if task and task not in (known := source.run.parts(benchmark)):
         raise no_such(f"task {task!r}", f"there are {', '.join(known) or 'none'}")
@@ -63,7 +55,7 @@ def items(source: Source, query: ui.Query, *, benchmark: str, path: str, title: 
     """Return a task's items with right or wrong for every model."""
     task = query.task
     _require_task(source, benchmark, task)
-    there, note = source.available(item_refs(source, benchmark, task))
+    there, note = source.available(source.refs(benchmark, Stage.ITEMS, task))
     outcomes: dict[str, dict[str, str]] = {}
     for model, ref in there.items():
         for key, outcome in source.facts(ref, "key, outcome").rows:
@@ -96,7 +88,7 @@ def item(source: Source, query: ui.Query, *, benchmark: str, path: str, title: s
     task, key = query.task, query.key
     _require_task(source, benchmark, task)
     every = ui.link(path.format(task=task))
-    refs = item_refs(source, benchmark, task)
+    refs = source.refs(benchmark, Stage.ITEMS, task)
     rows = {model: source.row(ref, key) for model, ref in refs.items()}
     cards = tuple(_card(m, row, refs[m]) for m, row in rows.items() if row is not None)
     if not cards:

@@ -96,10 +96,7 @@ def _reversed(source: Source, k: int, external: dict[str, float | None]) -> set[
 def judges_of_ranked(source: Source) -> dict[str, Ref]:
     """Return the judgments of human-ranked replies that can be shown, by the judge's name."""
     known = {
-        **{
-            m: evaluation_ref(f"{m}/agreement", Stage.RANKED_JUDGMENTS)
-            for m in source.run.answering_models
-        },
+        **source.refs("agreement", Stage.RANKED_JUDGMENTS),
         "M0 (probe)": Ref(0, Stage.PROBE),
         "M1 (probe)": Ref(1, Stage.PROBE),
         "sft (for EFT)": Ref(1, Stage.EFT_JUDGMENTS),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.stages import Ref, Stage, evaluation_ref
+from core.stages import Stage
 from web.explorer import pages as ui
 from web.explorer.views.view import no_such, order, show
 
 if TYPE_CHECKING:
     from core.records import Generation, TurnJudgment
+    from core.stages import Ref
     from web.explorer.source import Source
 
 SHOW = show(
@@ -20,15 +21,9 @@ SHOW = show(
 ORDER = order(longest="longest reply first", lowest="lowest grade first")
 
 
-def _refs(source: Source, stage: Stage) -> dict[str, Ref]:
-    return {
-        model: evaluation_ref(f"{model}/mt_bench", stage) for model in source.run.answering_models
-    }
-
-
 def grades(source: Source, query: ui.Query) -> ui.Listing:
     """Return the grades of one model or of all."""
-    refs = _refs(source, Stage.TURN_JUDGMENTS)
+    refs = source.refs("mt_bench", Stage.TURN_JUDGMENTS)
     found, note = source.of_models(refs, query)
 
     def line(model: str, row: TurnJudgment) -> ui.Line:
@@ -57,7 +52,8 @@ def grades(source: Source, query: ui.Query) -> ui.Listing:
 def question(source: Source, query: ui.Query) -> ui.Detail:
     """Return both turns of a question with every model's answers and grades."""
     key = query.key
-    answered, judged = _refs(source, Stage.ANSWERS), _refs(source, Stage.TURN_JUDGMENTS)
+    answered = source.refs("mt_bench", Stage.ANSWERS)
+    judged = source.refs("mt_bench", Stage.TURN_JUDGMENTS)
     found, missing = source.of_each(answered, key)
     grades, _ = source.of_each(judged, key)
     cards: dict[int, list[ui.Card]] = {}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.stages import SPECS, Ref, Stage, evaluation_ref, is_model_name, named_model, stages_of
 from web.explorer import pages as ui
-from web.explorer.views.items import item_refs
 from web.explorer.views.judging import judges_of_ranked
 from web.explorer.views.loop import crumbs
 from web.explorer.views.view import list_address, no_such
@@ -121,7 +120,7 @@ def _parts(source: Source, view: View, benchmark: str) -> Sequence[str]:
     """Return a benchmark's tasks; [""] for one without tasks that is configured or has results."""
     if "{task}" in view.path:
         return source.run.parts(benchmark)
-    config, refs = source.run.config, item_refs(source, benchmark, "").values()
+    config, refs = source.run.config, source.refs(benchmark, Stage.ITEMS).values()
     wanted = config is not None and benchmark in config.evaluation.benchmarks
     return [""] if wanted or any(map(source.run.exists, refs)) else []
 
@@ -129,7 +128,7 @@ def _parts(source: Source, view: View, benchmark: str) -> Sequence[str]:
 def _right_items(source: Source, view: View, shown: Scores, part: str) -> Cells:
     """Return how many items of a benchmark or task each model got right."""
     counted = []
-    for model, ref in item_refs(source, shown.address, part).items():
+    for model, ref in source.refs(shown.address, Stage.ITEMS, part).items():
         counts = {} if source.why_missing(ref) is not None else source.index.outcomes(ref)
         total = sum(counts.values())
         right = f"{counts.get('right', 0):,} of {total:,}" if total else ui.NONE
