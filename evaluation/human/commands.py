@@ -58,7 +58,7 @@ def start(
     """Prepare a study unless it exists, print each annotator's link, and serve it."""
     from evaluation.human.server.server import serve_study
 
-    folder = _prepared(run, a, b, rank_candidates, n=n, annotators=annotators, seed=seed)
+    folder = _prepared(run, a, b, rank_candidates, n, annotators, seed)
     serve_study(folder, host=host, port=port, address=address)
 
 
@@ -74,7 +74,7 @@ def prepare(
     seed: Seed = 0,
 ) -> None:
     """Prepare a study without serving it."""
-    folder = _prepared(run, a, b, rank_candidates, n=n, annotators=annotators, seed=seed)
+    folder = _prepared(run, a, b, rank_candidates, n, annotators, seed)
     results().print(str(folder.path), soft_wrap=True, markup=False)
 
 
@@ -106,22 +106,14 @@ def export(study: Study) -> None:
 
 
 def _prepared(
-    run: Path,
-    a: str | None,
-    b: str | None,
-    rank_candidates: int | None,
-    *,
-    n: int,
-    annotators: int,
-    seed: int,
+    run: Path, a: str | None, b: str | None, rank_candidates: int | None, *size: int
 ) -> StudyFolder:
     from evaluation.human.prepare import StudySize, prepare_comparison, prepare_ranking
 
-    size = StudySize(n, annotators, seed)
     if rank_candidates is not None and a is None and b is None:
-        return prepare_ranking(run, rank_candidates, size)
+        return prepare_ranking(run, rank_candidates, StudySize(*size))
     if rank_candidates is None and a is not None and b is not None:
-        return prepare_comparison(run, a, b, size)
+        return prepare_comparison(run, a, b, StudySize(*size))
     message = "human-eval: give --a and --b (two models), or --rank-candidates ITERATION"
     raise ConfigError(message)
 

@@ -19,10 +19,8 @@ from evaluation.human.study import (
     StudyFolder,
     StudyInfo,
     StudyItem,
-    comparison_folder,
     encode_study,
     now_utc,
-    ranking_folder,
     read_links,
     read_study,
 )
@@ -69,7 +67,7 @@ def prepare_comparison(run: Path, a: str, b: str, size: StudySize) -> StudyFolde
     if a == b:
         raise ConfigError(f"{a} against itself: give two different models")
     store = _open(run)
-    return _prepare(store, comparison_folder(run, a, b), _answered(store, a, b), size)
+    return _prepare(store, _answered(store, a, b), size)
 
 
 def prepare_ranking(run: Path, iteration: int, size: StudySize) -> StudyFolder:
@@ -84,7 +82,7 @@ def prepare_ranking(run: Path, iteration: int, size: StudySize) -> StudyFolder:
         message = f"iteration {iteration} samples no candidates; they begin with iteration 2"
         raise ConfigError(message)
     store = _open(run)
-    return _prepare(store, ranking_folder(run, iteration), _candidates(store, iteration), size)
+    return _prepare(store, _candidates(store, iteration), size)
 
 
 def _open(run: Path) -> Store:
@@ -144,9 +142,7 @@ def _candidates(store: Store, iteration: int) -> _StudyInputs:
     return _StudyInputs(items, +left_out, refs, iteration=iteration)
 
 
-def _prepare(
-    store: Store, folder: StudyFolder, found: _StudyInputs, size: StudySize
-) -> StudyFolder:
+def _prepare(store: Store, found: _StudyInputs, size: StudySize) -> StudyFolder:
     if min(size.n, size.annotators) < 1:
         raise ConfigError(f"N={size.n}, ANNOTATORS={size.annotators}: expected 1 or more of each")
     if size.n > len(found.items):
@@ -156,6 +152,8 @@ def _prepare(
             f"give N={len(found.items)} or fewer"
         )
         raise ConfigError(message)
+    name = "-".join(found.models) or f"iter{found.iteration}-candidates"
+    folder = StudyFolder(store.paths.root / "eval" / "human" / name)
     study = StudyInfo(
         kind="comparison" if found.models else "ranking",
         run=store.paths.root.resolve().name,

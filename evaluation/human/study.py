@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import DataError, MissingArtifact
-from core.stages import Paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,23 +101,9 @@ class StudyFolder:
         return self.path.resolve().parents[2]
 
 
-def comparison_folder(run: Path, a: str, b: str) -> StudyFolder:
-    """Return where a run keeps the study of two models."""
-    return StudyFolder(_human(run) / f"{a}-{b}")
-
-
-def ranking_folder(run: Path, iteration: int) -> StudyFolder:
-    """Return where a run keeps the rankings of an iteration's candidates."""
-    return StudyFolder(_human(run) / f"iter{iteration}-candidates")
-
-
 def study_folders(run: Path) -> list[StudyFolder]:
     """Return the studies of a run, in the order of their names."""
-    return [StudyFolder(path.parent) for path in sorted(_human(run).glob("*/study.json"))]
-
-
-def _human(run: Path) -> Path:
-    return Paths(run).root / "eval" / "human"
+    return [StudyFolder(path.parent) for path in sorted(run.glob("eval/human/*/study.json"))]
 
 
 def read_study(folder: StudyFolder) -> StudyInfo:

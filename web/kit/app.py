@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -101,37 +101,22 @@ def _status(error: Exception) -> tuple[HTTPStatus, str]:
     return HTTPStatus.CONFLICT, str(error)
 
 
-class _File(NamedTuple):
-    content: bytes
-    kind: str
-    tag: str
-
-
 def static_router(*folders: Path) -> APIRouter:
     """Return the route /static/NAME over the style sheets and scripts of some folders."""
-    files = {
-        path.name: _read(path)
-        for folder in folders
-        for path in sorted(folder.iterdir())
-        if path.suffix in _TYPES
-    }
+    paths = [path for folder in folders for path in sorted(folder.iterdir())]
+    files = {path.name: (path.read_bytes(), path.suffix) for path in paths if path.suffix in _TYPES}
+    tags = {name: f'"{hashlib.sha256(found[0]).hexdigest()[:16]}"' for name, found in files.items()}
     router = APIRouter()
 
     @router.get("/static/{name}", response_class=Response)
     async def static_file(name: str, request: Request) -> Response:
         """Return a style sheet or script; 304 if the browser has this version."""
-        found = files.get(name)
-        if found is None:
+        if name not in files:
             raise HTTPException(HTTPStatus.NOT_FOUND, "no such file")
-        headers = {"Cache-Control": "no-cache", "ETag": found.tag}
-        if request.headers.get("if-none-match") == found.tag:
+        headers = {"Cache-Control": "no-cache", "ETag": tags[name]}
+        if request.headers.get("if-none-match") == tags[name]:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Response(found.content, media_type=found.kind, headers=headers)
+        content, suffix = files[name]
+        return Response(content, media_type=_TYPES[suffix], headers=headers)
 
     return router
-
-
-def _read(path: Path) -> _File:
-    content = path.read_bytes()
-    tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    return _File(content, _TYPES[path.suffix], tag)

@@ -49,11 +49,6 @@ class Place(NamedTuple):
     size: int
 
 
-class _Indexed(NamedTuple):
-    number: int
-    made: str  # the content hash and time of the manifest it was indexed for
-
-
 class Index:
     """The rows of one run. Usable from several threads; close it.
 
@@ -62,10 +57,10 @@ class Index:
     """
 
     def __init__(self, run: RunReader) -> None:
-        """Open an empty index over a run."""
         self._run = run
         self._building = threading.Lock()
-        self._known: dict[Ref, _Indexed] = {}
+        # Number, and content hash and time of the manifest that an artifact was indexed for.
+        self._known: dict[Ref, tuple[int, str]] = {}
         self._last_id = self._last_number = 0
         self._database = Database(None, "the index", schema=_SCHEMA)
 
@@ -84,17 +79,16 @@ class Index:
         manifest = self._run.manifest(ref)
         made = f"{manifest.sha256} {manifest.finished_at}"
         known = self._known.get(ref)
-        if known is not None and known.made == made:
-            return known.number
+        if known is not None and known[1] == made:
+            return known[0]
         with self._building:
             known = self._known.get(ref)  # another thread may have been faster
-            if known is None or known.made != made:
+            if known is None or known[1] != made:
                 self._run.store.verify(ref, manifest)
                 if known is not None:
-                    self._forget(known.number)
-                known = _Indexed(self._add(ref), made)
-                self._known[ref] = known
-        return known.number
+                    self._forget(known[0])
+                known = self._known[ref] = (self._add(ref), made)
+        return known[0]
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query over the tables of this index."""
@@ -109,15 +103,12 @@ class Index:
         found = self.select(ref, "key = ?", (key,))
         return found[0] if found else None
 
-    def select(
-        self, ref: Ref, where: str = "1", values: Sequence[Any] = (), *, order: str = "id"
-    ) -> list[Any]:
-        """Return the rows that fulfil a condition on the table `rows`, read from the run.
+    def select(self, ref: Ref, where: str = "1", values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows that fulfil a condition on the table `rows`, in the file's order.
 
-        `where` and `order` are SQL written by the caller; anything a reader typed goes into
-        `values`. Rows come in the file's order unless another is given.
+        `where` is SQL written by the caller; anything a reader typed goes into `values`.
         """
-        rows, _ = self.page([ref], where, values, order=order)
+        rows, _ = self.page([ref], where, values, order="id")
         return [row for _, row in rows]
 
     def page(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from core.stages import Ref, Stage
@@ -10,8 +10,10 @@ from web.explorer import pages as ui
 from web.explorer.views.view import order, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.records import Judgment, LedgerRow, Prompt
-    from web.explorer.source import Source
+    from web.explorer.source import RowsOnPage, Source
 
 PROMPT_ORDER = order(longest="longest first")
 JUDGMENT_ORDER = order(
@@ -34,59 +36,58 @@ def prompt_link(k: int, key: str, answer: str = "") -> str:
     return ui.link(f"/iteration/{k}/prompt", key=key) + at
 
 
+def _listing(
+    query: ui.Query,
+    what: str,
+    columns: tuple[str, ...],
+    found: RowsOnPage,
+    line: Callable[[int, Any], ui.Line],
+    *filters: ui.Select,
+) -> ui.Listing:
+    """Return a list of an iteration's rows, with a search."""
+    return ui.Listing(
+        title=f"Iteration {query.k}: {what}",
+        crumbs=crumbs(query.k),
+        columns=columns,
+        lines=tuple(line(query.k, row) for _, row in found.rows),
+        total=found.total,
+        page=query.page,
+        filters=filters,
+        search=query.q,
+    )
+
+
 def prompts(source: Source, query: ui.Query) -> ui.Listing:
     """Return the prompts of an iteration: kept, or rejected with the reason."""
-    k = query.k
-    found = source.on_page({"": Ref(k, Stage.PROMPTS)}, query)
+    found = source.on_page({"": Ref(query.k, Stage.PROMPTS)}, query)
 
-    def line(row: Prompt) -> ui.Line:
+    def line(k: int, row: Prompt) -> ui.Line:
         why = "kept" if row.kept else ui.spaced(str(row.rejected))
         cells = (why, str(row.call), f"{len(row.text):,}")
         return ui.Line(ui.excerpt(row.text), prompt_link(k, row.key), cells)
 
-    return ui.Listing(
-        title=f"Iteration {k}: prompts",
-        crumbs=crumbs(k),
-        columns=("prompt", "kept?", "call", "characters"),
-        lines=tuple(line(row) for _, row in found.rows),
-        total=found.total,
-        page=query.page,
-        filters=(
-            ui.outcome_select("Kept or why not", found.counts, query.outcome),
-            PROMPT_ORDER.select(query),
-        ),
-        search=query.q,
-    )
+    columns = ("prompt", "kept?", "call", "characters")
+    outcomes = ui.outcome_select("Kept or why not", found.counts, query.outcome)
+    return _listing(query, "prompts", columns, found, line, outcomes, PROMPT_ORDER.select(query))
 
 
 def judgments(source: Source, query: ui.Query) -> ui.Listing:
     """Return the judge's replies, or the answers about which its replies disagree."""
-    k, ref = query.k, Ref(query.k, Stage.JUDGMENTS)
+    ref = Ref(query.k, Stage.JUDGMENTS)
     if query.show == "disagreement":
         return _disagreements(source, ref, query)
     found = source.on_page({"": ref}, query)
 
-    def line(row: Judgment) -> ui.Line:
+    def line(k: int, row: Judgment) -> ui.Line:
         score = ui.score_or_reason(row.score, row.unparsed)
         cells = (row.subject_key, score, f"{len(row.reply):,}")
-        return ui.Line(
-            ui.excerpt(row.reply), prompt_link(k, row.prompt_key, row.subject_key), cells
-        )
+        address = prompt_link(k, row.prompt_key, row.subject_key)
+        return ui.Line(ui.excerpt(row.reply), address, cells)
 
-    return ui.Listing(
-        title=f"Iteration {k}: judgments",
-        crumbs=crumbs(k),
-        columns=("the judge's reply", "answer", "score", "characters"),
-        lines=tuple(line(row) for _, row in found.rows),
-        total=found.total,
-        page=query.page,
-        filters=(
-            JUDGMENT_SHOW.select(query),
-            ui.outcome_select("Read or why not", found.counts, query.outcome),
-            JUDGMENT_ORDER.select(query),
-        ),
-        search=query.q,
-    )
+    columns = ("the judge's reply", "answer", "score", "characters")
+    outcomes = ui.outcome_select("Read or why not", found.counts, query.outcome)
+    filters = (JUDGMENT_SHOW.select(query), outcomes, JUDGMENT_ORDER.select(query))
+    return _listing(query, "judgments", columns, found, line, *filters)
 
 
 def _disagreements(source: Source, ref: Ref, query: ui.Query) -> ui.Listing:
@@ -119,21 +120,10 @@ def _disagreements(source: Source, ref: Ref, query: ui.Query) -> ui.Listing:
 
 def pairs(source: Source, query: ui.Query) -> ui.Listing:
     """Return what became of each prompt: a preference pair, or why there is none."""
-    k = query.k
-    found = source.on_page({"": Ref(k, Stage.PAIRS)}, query)
-    return ui.Listing(
-        title=f"Iteration {k}: pairs",
-        crumbs=crumbs(k),
-        columns=("prompt", "outcome", "mean scores", "chosen", "rejected", "gap", "characters"),
-        lines=tuple(_pair(k, row) for _, row in found.rows),
-        total=found.total,
-        page=query.page,
-        filters=(
-            ui.outcome_select("Outcome", found.counts, query.outcome),
-            PAIR_ORDER.select(query),
-        ),
-        search=query.q,
-    )
+    found = source.on_page({"": Ref(query.k, Stage.PAIRS)}, query)
+    columns = ("prompt", "outcome", "mean scores", "chosen", "rejected", "gap", "characters")
+    outcomes = ui.outcome_select("Outcome", found.counts, query.outcome)
+    return _listing(query, "pairs", columns, found, _pair, outcomes, PAIR_ORDER.select(query))
 
 
 def _pair(k: int, row: LedgerRow) -> ui.Line:
