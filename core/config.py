@@ -17,7 +17,6 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.errors import ConfigError
 from core.evaluation_config import EvaluationSection
-from core.plan_config import PlanSection
 from core.sections import Count, NonNegative, Probability, Rate, Section, Share, Tally
 from core.stages import project_root
 
@@ -106,15 +105,10 @@ class EngineSection(Section):
     ray: RaySection = RaySection()
 
     @model_validator(mode="after")
-    def _ray_has_engines_to_hold(self) -> EngineSection:
-        if self.ray.workers and self.kind == "openai":
-            raise ValueError(
-                "ray.workers is for engines here; kind 'openai' takes several base_urls"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _servers_fit_the_kind(self) -> EngineSection:
+        if self.ray.workers and self.kind == "openai":
+            message = "ray.workers is for engines here; kind 'openai' takes several base_urls"
+            raise ValueError(message)
         settings = ("base_urls", "served_model", "serve_command")
         given = [name for name in settings if getattr(self, name)]
         if self.kind != "openai":
@@ -240,12 +234,9 @@ class OptimiserSection(Section):
 
     @model_validator(mode="after")
     def _batch_is_whole(self) -> OptimiserSection:
-        if self.batch_size % self.micro_batch_size:
-            message = (
-                f"batch_size {self.batch_size} is not a multiple of "
-                f"micro_batch_size {self.micro_batch_size}"
-            )
-            raise ValueError(message)
+        whole, part = self.batch_size, self.micro_batch_size
+        if whole % part:
+            raise ValueError(f"batch_size {whole} is not a multiple of micro_batch_size {part}")
         return self
 
 
@@ -461,6 +452,55 @@ class ImprovementSection(Section):
     data plus every candidate with a perfect mean score."""
 
 
+class PlanSection(Section):
+    """Assumptions of `--dry-run`: hardware, throughput, mean lengths. In no artifact's key.
+
+    Lengths are in tokens, at four characters a token where only characters are known. docs/plan.md
+    has the formulas.
+    """
+
+    gpus: Tally = 0
+    """GPUs of the machines the run has; 0: GPU memory, hours and cost are not estimated."""
+    gpu_memory_gb: Rate = 80.0
+    """Memory of one GPU in GB of 10^9 bytes (H100 SXM: 80)."""
+    memory_reserve: Share = 0.1
+    """Share of it kept for the CUDA context, fragmentation, communication and logits in tiles."""
+    peak_tflops: Rate = 989.0
+    """Peak of one GPU, bf16, dense, 10^12 operations/s (data sheet of H100 and H200 SXM: 989)."""
+    training_use: Probability = 0.3
+    """Share of the peak that training reaches, recomputed activations counted as work (assumed;
+    the Llama 3 paper reports 0.38 to 0.43 without recomputation, on far larger batches)."""
+    link_gb_per_s: Rate = 50.0
+    """Not used: accepted for older files."""
+    prefill_use: Probability = 0.4
+    """Share of the peak reached when prompts are read (assumed)."""
+    sampling_tokens_per_s: Rate | None = None
+    """New tokens per second and GPU when sampling, None: not stated. It depends on model and batch:
+    measure it on the machine."""
+    gpu_hour_usd: Rate | None = None
+    """US dollars of one GPU for one hour, None: not stated."""
+    prompt_tokens: Rate = 36.0
+    """Mean instruction (144 characters: English first turns of Open Assistant 2)."""
+    seed_reply_tokens: Rate = 282.0
+    """Mean IFT reply (1,129 characters: rank-0 replies there)."""
+    ranked_reply_tokens: Rate = 217.0
+    """Mean human-ranked reply (868 characters: all ranked replies there)."""
+    answer_tokens: Rate = 388.0
+    """Mean answer of a model (1,552 characters: M2 on AlpacaEval, paper's section 3.2)."""
+    judgment_tokens: Rate = 140.0
+    """Mean judge reply (the rubric asks for up to 100 words, then the score)."""
+    call_tokens: Rate = 120.0
+    """Mean reply of the prompt writer (three tasks of mean length with their numbers)."""
+    kept_per_call: Rate = 1.0
+    """New prompts that pass the filters, per call of the prompt writer (assumed)."""
+    pairs_per_prompt: Probability = 1.0
+    """Share of prompts that give a preference pair (1: the most there can be)."""
+    ranked_prompts: Count | None = None
+    """Prompts with ranked replies in eft.source, None: not stated."""
+    replies_per_prompt: Rate = 2.85
+    """Mean ranked replies of such a prompt (paper: 2.85)."""
+
+
 class Config(Section):
     """A whole run."""
 
@@ -547,14 +587,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             message = f"--set {override!r}: {parent!r} is a value, not a section"
             raise ConfigError(message)
-    node[leaf] = _parse_value(text.strip())
-
-
-def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        node[leaf] = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        node[leaf] = text.strip()
 
 
 def _explain(path: Path, error: ValidationError) -> str:

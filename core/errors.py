@@ -122,11 +122,8 @@ def disk_errors_named(path: Path) -> Iterator[None]:
             reason = "No space left on device"  # also for an OSError without an error number
         else:
             raise
-        raise StorageError(_disk_message(path, reason)) from error
-
-
-def _disk_message(path: Path, reason: str) -> str:
-    return (
-        f"{path}: {reason}. Nothing that was finished is lost: free space or fix the rights "
-        "(or set out_dir to another disk), then run the same command again"
-    )
+        message = (
+            f"{path}: {reason}. Nothing that was finished is lost: free space or fix the rights "
+            "(or set out_dir to another disk), then run the same command again"
+        )
+        raise StorageError(message) from error

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")
-_CHUNK_BYTES = 1 << 22
 
 
 def sha256_text(text: str) -> str:
@@ -32,14 +31,11 @@ def sha256_file(path: Path) -> str:
     Raises:
         DataError: the file does not exist.
     """
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise DataError(path, None, "no such file; check the path in the configuration") from None
-    return digest.hexdigest()
 
 
 def sha256_folder(files: Sequence[Path], cache: Path) -> str:

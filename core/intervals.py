@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LEVEL = 0.95
+_RESAMPLES = 2000
 _DRAWS_AT_ONCE = 1 << 21
 _LEAST_DEFINED = 0.9
 
@@ -45,10 +47,8 @@ def bootstrap_mean(
     clusters: Sequence[Hashable] | None = None,
     *,
     seed: int,
-    resamples: int = 2000,
-    level: float = 0.95,
 ) -> Interval | None:
-    """Return the percentile-bootstrap interval of a mean, resampling whole clusters.
+    """Return the 95 % percentile-bootstrap interval of a mean, resampling whole clusters.
 
     The mean of a resample is its sum over its count, so clusters of different sizes keep their
     weight. Same values, clusters and seed: same interval, bit for bit. None with fewer than two
@@ -58,14 +58,12 @@ def bootstrap_mean(
         values: finite numbers; missing items are left out (and counted) by the caller.
         clusters: one label per value; None makes every value its own cluster.
         seed: of the resampling.
-        resamples: how many.
-        level: share of the resamples inside the interval.
 
     Raises:
         ValueError: a value is not finite, or the lengths differ.
     """
     sums = cluster_sums(values, clusters)
-    return bootstrap_ratio(sums.totals, sums.counts, seed=seed, resamples=resamples, level=level)
+    return bootstrap_ratio(sums.totals, sums.counts, seed=seed)
 
 
 def bootstrap_ratio(
@@ -73,10 +71,8 @@ def bootstrap_ratio(
     denominators: Sequence[float] | NDArray[np.float64],
     *,
     seed: int,
-    resamples: int = 2000,
-    level: float = 0.95,
 ) -> Interval | None:
-    """Return the percentile-bootstrap interval of Σ numerators / Σ denominators over clusters.
+    """Return the 95 % percentile-bootstrap interval of Σ numerators / Σ denominators over clusters.
 
     One number of each per cluster: pairs ordered rightly and pairs compared in an instruction.
     Clusters whose denominator is 0 have nothing to say and are left out; None with fewer than two
@@ -96,10 +92,10 @@ def bootstrap_ratio(
     rng = np.random.default_rng(seed)
     ratios = []
     at_once = max(1, _DRAWS_AT_ONCE // count)
-    for start in range(0, resamples, at_once):
-        drawn = rng.integers(0, count, size=(min(at_once, resamples - start), count))
+    for start in range(0, _RESAMPLES, at_once):
+        drawn = rng.integers(0, count, size=(min(at_once, _RESAMPLES - start), count))
         ratios.append(above[drawn].sum(axis=1) / below[drawn].sum(axis=1))
-    return _percentiles(np.concatenate(ratios), level)
+    return _percentiles(np.concatenate(ratios))
 
 
 def bootstrap(
@@ -108,9 +104,8 @@ def bootstrap(
     *,
     seed: int,
     resamples: int = 1000,
-    level: float = 0.95,
 ) -> Interval | None:
-    """Return the percentile-bootstrap interval of any statistic of a list of clusters.
+    """Return the 95 % percentile-bootstrap interval of any statistic of a list of clusters.
 
     `statistic` gets the drawn clusters, some more than once, and returns None where it is undefined
     (a correlation with a constant). Such resamples are left out; None when they are more than one
@@ -130,11 +125,11 @@ def bootstrap(
             found.append(value)
     if len(found) < _LEAST_DEFINED * resamples:
         return None
-    return _percentiles(_finite(found), level)
+    return _percentiles(_finite(found))
 
 
-def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval | None:
-    """Return Wilson's score interval of a share, inside [0, 1]; None for n = 0.
+def wilson(successes: float, n: int) -> Interval | None:
+    """Return Wilson's 95 % score interval of a share, inside [0, 1]; None for n = 0.
 
     Unlike the bootstrap it has a width when all or none succeed. Half successes (ties) are allowed:
     their true variance is smaller, so the interval is then on the safe side.
@@ -149,7 +144,7 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval | None:
         raise ValueError(message)
     if n == 0:
         return None
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = NormalDist().inv_cdf((1 + _LEVEL) / 2)
     share, shrink = successes / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / shrink
     half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -230,6 +225,6 @@ def _finite(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64
     return numbers
 
 
-def _percentiles(found: NDArray[np.float64], level: float) -> Interval:
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+def _percentiles(found: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(found, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Interval(float(low), float(high))

@@ -27,13 +27,8 @@ def encode(record: Row) -> str:
 
 
 @lru_cache(maxsize=32)
-def _adapter(record_type: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(record_type)
-
-
-@lru_cache(maxsize=32)
-def _known(record_type: Any) -> frozenset[str]:
-    return frozenset(field.name for field in fields(record_type))
+def _schema(record_type: type[Any]) -> tuple[TypeAdapter[Any], frozenset[str]]:
+    return TypeAdapter(record_type), frozenset(field.name for field in fields(record_type))
 
 
 def decode(record_type: type[R], raw: object, path: Path, line: int) -> R:
@@ -42,11 +37,12 @@ def decode(record_type: type[R], raw: object, path: Path, line: int) -> R:
     Raises:
         DataError: a field is missing, unknown or of the wrong type.
     """
-    if isinstance(raw, dict) and not raw.keys() <= _known(record_type):  # type: ignore[arg-type]
-        unknown = min(raw.keys() - _known(record_type))  # type: ignore[arg-type]
+    adapter, known = _schema(record_type)  # type: ignore[arg-type]
+    if isinstance(raw, dict) and not raw.keys() <= known:
+        unknown = min(raw.keys() - known)
         raise DataError(path, line, f"{unknown}: unknown field (expected a {record_type.__name__})")
     try:
-        decoded: R = _adapter(record_type).validate_python(raw)  # type: ignore[arg-type]
+        decoded: R = adapter.validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "row"

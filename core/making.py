@@ -1,19 +1,22 @@
-"""Making row artifacts: current ones are kept, unfinished ones resumed, stale ones refused."""
+"""Making row artifacts (current ones are kept, unfinished ones resumed), and locking a run."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from core.errors import RunLocked, disk_errors_named
 from core.progress import duration, say
-from core.run_lock import locked
 from core.stages import SPECS, Ref
 from core.store import Built, Key, Store, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from core.config import Config
     from core.store import Manifest, Partial
@@ -71,6 +74,35 @@ def make_rows(
         text = f": {counts}" if counts else ""
         say(f"  {manifest.rows} rows in {duration(time.monotonic() - began)}{text}")
     return manifest
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`, which the kernel releases even after kill -9.
+
+    A second process is refused instead of mixing its rows in.
+
+    Raises:
+        RunLocked: another process holds it; the message names its process id.
+    """
+    with disk_errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+            message = (
+                f"{path.parent}: another process (pid {holder}) is working on this run; "
+                "wait for it, stop it, or use another run name"
+            )
+            raise RunLocked(message) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

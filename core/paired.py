@@ -7,7 +7,7 @@ two separate intervals would hide.
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-# Of the first against the second: "less" asks whether the first is worse.
-Alternative = Literal["two-sided", "less", "greater"]
 
 MOST_ENUMERATED = 12  # 2^12 = 4,096 sign patterns
 FLIPS = 10_000
@@ -47,15 +44,8 @@ class Comparison(NamedTuple):
     test: str | None
 
 
-class Test(NamedTuple):
-    """A p-value in (0, 1], two-sided unless asked otherwise, and the test's name."""
-
-    p_value: float
-    name: str
-
-
 class Tails(NamedTuple):
-    """The p-values, each in (0, 1], of the same data under the three alternatives."""
+    """A test's p-values, each in (0, 1], under three alternatives: `less`: the first is worse."""
 
     less: float
     greater: float
@@ -108,48 +98,39 @@ def compare(
         mean_b=sum(second) / n,
         difference=sum(differences) / n,
         interval=bootstrap_mean(differences, labels, seed=seed),
-        p_value=test.p_value,
+        p_value=test.two_sided,
         test=test.name,
     )
 
 
-def mcnemar(
-    only_a_right: int, only_b_right: int, *, alternative: Alternative = "two-sided"
-) -> Test:
+def mcnemar(only_a_right: int, only_b_right: int) -> Tails:
     """Test the items that one model alone got right against a fair coin; 1 when there are none.
 
     Source: McNemar 1947, in its exact (binomial) form.
     """
-    return Test(_coin(only_a_right, only_b_right, alternative), "mcnemar_exact")
+    n = only_a_right + only_b_right
+    if n == 0:
+        return Tails(1.0, 1.0, 1.0, "mcnemar_exact")
+    from scipy.stats import binomtest
+
+    less, greater, two_sided = (
+        float(binomtest(only_a_right, n, 0.5, alternative=alternative).pvalue)
+        for alternative in ("less", "greater", "two-sided")
+    )
+    return Tails(less, greater, two_sided, "mcnemar_exact")
 
 
-def sign_test(wins: int, losses: int) -> Test:
-    """Test head-to-head wins against losses; ties are dropped.
-
-    1 when every comparison is a tie.
-    """
-    return Test(_coin(wins, losses, "two-sided"), "sign_exact")
+def sign_test(wins: int, losses: int) -> float:
+    """Return the two-sided p-value of head-to-head wins against losses; 1 if all are ties."""
+    return mcnemar(wins, losses).two_sided
 
 
-def sign_flip(
-    sums: NDArray[np.float64],
-    *,
-    seed: int,
-    alternative: Alternative = "two-sided",
-    flips: int = FLIPS,
-) -> Test:
+def sign_flip(sums: NDArray[np.float64], *, seed: int, flips: int = FLIPS) -> Tails:
     """Test whether sums of differences, one per cluster, could have any sign.
 
     All sign patterns for up to 12 clusters that differ at all; else `flips` seeded ones, counting
     the observed one among them, so that p is never 0.
     """
-    found = sign_flip_tails(sums, seed=seed, flips=flips)
-    values = {"less": found.less, "greater": found.greater, "two-sided": found.two_sided}
-    return Test(values[alternative], found.name)
-
-
-def sign_flip_tails(sums: NDArray[np.float64], *, seed: int, flips: int = FLIPS) -> Tails:
-    """Return the p-values of all three alternatives from the same flips (see `sign_flip`)."""
     moved = sums[sums != 0]
     total = float(moved.sum())
     slack = _ROUNDING * float(np.abs(moved).sum())
@@ -200,11 +181,3 @@ def _shares(
     reached = (totals <= total + slack, totals >= total - slack, abs(totals) >= abs(total) - slack)
     low, high, far = ((int(found.sum()) + observed) / count for found in reached)
     return low, high, far
-
-
-def _coin(heads: int, tails: int, alternative: Alternative) -> float:
-    if heads + tails == 0:
-        return 1.0
-    from scipy.stats import binomtest
-
-    return float(binomtest(heads, heads + tails, 0.5, alternative=alternative).pvalue)

@@ -19,6 +19,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from rich.progress import Task
 
@@ -65,12 +66,9 @@ class _RateColumn(TextColumn):
         return f"{amount / elapsed:.1f} {unit}" if elapsed > 0 else ""
 
 
-@contextmanager
-def track(title: str, total: int, *, resumed: int = 0) -> Iterator[Advance]:
+def track(title: str, total: int, *, resumed: int = 0) -> AbstractContextManager[Advance]:
     """Show the progress of `total` rows, `resumed` of which an earlier run had finished."""
-    shown = _bar(title, total, resumed) if console.is_terminal else _plain(title, total, resumed)
-    with shown as advance:
-        yield advance
+    return _bar(title, total, resumed) if console.is_terminal else _plain(title, total, resumed)
 
 
 @contextmanager

@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION, Subject
 from core.config import Config
 from core.errors import ConfigError, DataError, MissingArtifact
-from core.outcomes import read_failures
 from core.stages import Ref, Stage, evaluation_ref, is_model, is_model_name, named_model
-from core.store import Store
+from core.store import Store, read_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +50,7 @@ class RunReader:
         if not folder.is_dir() or not ((folder / "eval").is_dir() or (folder / "iter0").is_dir()):
             message = f"{folder}: not a run (no iter0/ and no eval/ in it); expected runs/<run>"
             raise ConfigError(message)
-        self.folder = folder
+        self.folder, self._eval = folder, folder / "eval"
         self.store = Store(folder)
         self._known: dict[tuple[Path, str], tuple[tuple[int, int, int], Any]] = {}
         problem = self.config_problem
@@ -165,10 +164,6 @@ class RunReader:
         found = [Subject.parse(f"{benchmark}/{path.name}") for path in folders]
         return [(one.models[0], one.models[1]) for one in found if one is not None]
 
-    @property
-    def _eval(self) -> Path:
-        return self.folder / "eval"
-
     def parts(self, benchmark: str) -> tuple[str, ...]:
         """Return the configured parts of a benchmark (NLP tasks), then others with results."""
         config, facts = self.config, BENCHMARKS[benchmark]
@@ -256,9 +251,13 @@ class RunReader:
             except (DataError, MissingArtifact) as error:  # missing: removed this very moment
                 return str(error)
             return None
-        if (begun := self._begun(ref)) is not None:
+        if begun := self._begun(ref):
             return begun
-        return self._why_not_evaluated(ref.address) if ref.address else self._why_not_trained(ref)
+        if ref.address:
+            return self._why_not_evaluated(ref.address)
+        if self.config is not None and ref.iteration > self.config.iterations:
+            return f"the run ends with iteration {self.config.iterations}"
+        return "not made yet"
 
     def why_absent(self, address: str) -> str | None:
         """Return why a benchmark has no scores, in a few words; None if it has."""
@@ -289,12 +288,6 @@ class RunReader:
             return None
         done = max(0, rows - 1)  # the first line is the header
         return f"not complete: {done:,} rows so far ({stopped})"
-
-    def _why_not_trained(self, ref: Ref) -> str:
-        config = self.config
-        if config is not None and ref.iteration > config.iterations:
-            return f"the run ends with iteration {config.iterations}"
-        return "not made yet"
 
     def _why_not_evaluated(self, address: str) -> str:
         if failure := self.failure(address):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -120,14 +119,9 @@ def rouge_l(target: str, prediction: str) -> float:
 
 def rouge_words(text: str) -> Words:
     """Return rouge-score's tokens: lower case, ASCII letters and digits only, no stemming."""
-    return tuple(map(intern, _tokenize()(text, None)))
-
-
-@lru_cache(maxsize=1)
-def _tokenize():  # type: ignore[no-untyped-def]  # noqa: ANN202 - rouge-score is untyped
     from rouge_score.tokenize import tokenize
 
-    return tokenize
+    return tuple(map(intern, tokenize(text, None)))
 
 
 def _occurrences(words: Words) -> list[tuple[str, int]]:

@@ -60,11 +60,9 @@ class Database:
                 raise
 
     def __enter__(self) -> Self:
-        """Return the open database."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ iter2+  prompt_calls  prompts                    self-instruction
         candidates  judgments  health  pairs     AI feedback by M_{k-1}
         model                                    M_k
 
-eval/<address>/                                  evaluation: `address` is a path like M2/mt_bench,
+eval/<address>/                                  evaluation: `address` is a path like M2/ifeval,
         answers  annotations  tags  ...          M2/nlp/arc_easy or head_to_head/M2-M1
         scores                                   the numbers of that benchmark
 """
@@ -29,7 +29,7 @@ from core.errors import ConfigError
 
 
 class Stage(StrEnum):
-    """Every stage; the value is the artifact's name on disk and on the command line."""
+    """Every stage in the order they run; the value is its name on disk and on the command line."""
 
     BASE = "base"
     IFT = "ift"
@@ -77,7 +77,7 @@ class Ref(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Ref | None:
-        """Read `iter2/pairs` or `eval/M2/mt_bench/scores`; None for other names."""
+        """Read `iter2/pairs` or `eval/M2/ifeval/scores`; None for other names."""
         place, _, name = text.rpartition("/")
         stage = next((stage for stage in Stage if stage.value == name), None)
         if stage is None:
@@ -88,7 +88,7 @@ class Ref(NamedTuple):
         return cls(int(found[1]), stage) if found else None
 
     def __str__(self) -> str:
-        """Return the address as people write it: `iter2/pairs`, `eval/M2/mt_bench/scores`."""
+        """Return the address as people write it: `iter2/pairs`, `eval/M2/ifeval/scores`."""
         return f"{self.place}/{self.stage.value}"
 
 
@@ -109,6 +109,8 @@ class Spec:
 # The settings that determine a judge reply; the number of draws is a setting of each stage.
 HOW_JUDGED = ("judge.rubric", "judge.temperature", "judge.top_p", "judge.max_new_tokens")
 
+_JUDGED = (*HOW_JUDGED, "engine.dtype")
+
 SPECS: dict[Stage, Spec] = {
     Stage.BASE: Spec("base model M0", None, ("model",)),
     # Which prompts IFT may take depends on whether EFT reads the same source.
@@ -116,32 +118,21 @@ SPECS: dict[Stage, Spec] = {
     Stage.RANKED: Spec("human-ranked replies", records.RankedPrompt, ("eft.source",)),
     Stage.SFT: Spec("SFT baseline (IFT only)", None, ("sft",)),
     Stage.EFT_JUDGMENTS: Spec(
-        "SFT baseline judges ranked replies",
-        records.Judgment,
-        ("eft.construction", *HOW_JUDGED, "engine.dtype"),
-    ),
+        "SFT baseline judges ranked replies", records.Judgment, ("eft.construction", *_JUDGED)),
     Stage.EFT_CONSTRUCTED: Spec(
-        "EFT examples by construction", records.JudgeExample, ("eft.selection", "judge.rubric")
-    ),
+        "EFT examples by construction", records.JudgeExample, ("eft.selection", "judge.rubric")),
     Stage.EFT: Spec(
-        "EFT training examples", records.JudgeExample, ("eft.selection", "judge.rubric")
-    ),
+        "EFT training examples", records.JudgeExample, ("eft.selection", "judge.rubric")),
     Stage.MODEL: Spec("model", None, ()),
     Stage.PROBE: Spec(
-        "judge probe on the EFT evaluation split",
-        records.Judgment,
-        ("probe", *HOW_JUDGED, "engine.dtype"),
-    ),
+        "judge probe on the EFT evaluation split", records.Judgment, ("probe", *_JUDGED)),
     Stage.PROMPT_CALLS: Spec(
-        "prompt-writing calls", records.PromptCall, ("prompts", "engine.dtype")
-    ),
+        "prompt-writing calls", records.PromptCall, ("prompts", "engine.dtype")),
     Stage.PROMPTS: Spec("self-instructed prompts", records.Prompt, ("prompts",)),
     Stage.CANDIDATES: Spec("candidate answers", records.Candidate, ("candidates", "engine.dtype")),
     Stage.JUDGMENTS: Spec(
-        "self-judgments",
-        records.Judgment,
-        (*HOW_JUDGED, "judge.draws", "improvement.judge", "engine.dtype"),
-    ),
+        "self-judgments", records.Judgment,
+        (*HOW_JUDGED, "judge.draws", "improvement.judge", "engine.dtype")),
     Stage.HEALTH: Spec("judge health", records.Measurement, ()),
     Stage.PAIRS: Spec("preference pairs", records.LedgerRow, ("pairs",)),
     # Which settings an evaluation artifact depends on is said by its benchmark (evaluation/).
@@ -155,39 +146,17 @@ SPECS: dict[Stage, Spec] = {
     Stage.ITEMS: Spec("items", records.ItemScore, ()),
     Stage.FLAGS: Spec("overlaps with evaluation items", records.Flag, ()),
     Stage.SCORES: Spec("scores", records.Score, ()),
-}
+}  # fmt: skip
 
-_SEED_STAGES = (
-    Stage.IFT,
-    Stage.RANKED,
-    Stage.SFT,
-    Stage.EFT_JUDGMENTS,
-    Stage.EFT_CONSTRUCTED,
-    Stage.EFT,
-    Stage.MODEL,
-    Stage.PROBE,
-)
-_FEEDBACK_STAGES = (
-    Stage.PROMPT_CALLS,
-    Stage.PROMPTS,
-    Stage.CANDIDATES,
-    Stage.JUDGMENTS,
-    Stage.HEALTH,
-    Stage.PAIRS,
-    Stage.MODEL,
-)
-EVALUATION_STAGES = (
-    Stage.ANSWERS,
-    Stage.ANNOTATIONS,
-    Stage.TAGS,
-    Stage.TURN_JUDGMENTS,
-    Stage.RANKED_JUDGMENTS,
-    Stage.EXTERNAL_JUDGMENTS,
-    Stage.VERDICTS,
-    Stage.ITEMS,
-    Stage.FLAGS,
-    Stage.SCORES,
-)
+
+def _between(first: Stage, last: Stage) -> tuple[Stage, ...]:
+    stages = tuple(Stage)
+    return stages[stages.index(first) : stages.index(last) + 1]
+
+
+_SEED_STAGES = _between(Stage.IFT, Stage.PROBE)
+_FEEDBACK_STAGES = (*_between(Stage.PROMPT_CALLS, Stage.PAIRS), Stage.MODEL)
+EVALUATION_STAGES = _between(Stage.ANSWERS, Stage.SCORES)
 _AFTER_TRAINING = 1_000_000
 
 
@@ -253,10 +222,29 @@ def parse_stage(name: str, iteration: int) -> Ref:
     return Ref(at, Stage(stage))
 
 
-class Paths(NamedTuple):
-    """Where the files of one run lie."""
+class Paths:
+    """Where the files of one run lie.
 
-    root: Path
+    config: the resolved configuration of the last command.
+    calls: the journal of engine calls, one line per sampled row.
+    generations: the cache of benchmark generations.
+    cassette: every judge request and reply.
+    outcomes: the benchmarks that failed, and why.
+    redo: the note of an unfinished --redo; repeating that command removes nothing.
+    digests: the cached hashes of model folders outside the run.
+    lock: admits one process per run.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.calls = root / "calls.jsonl"
+        self.generations = root / "eval" / "generations.sqlite"
+        self.cassette = root / "eval" / "cassette.sqlite"
+        self.outcomes = root / "eval" / "outcomes.json"
+        self.redo = root / "redo.json"
+        self.digests = root / "digests.json"
+        self.lock = root / ".lock"
 
     def folder(self, ref: Ref) -> Path:
         """Return the folder of an artifact."""
@@ -286,46 +274,6 @@ class Paths(NamedTuple):
     def verdicts(self, ref: Ref) -> Path:
         """Return the checkpoint comparisons of a DPO stage (judged early stopping)."""
         return self.folder(ref) / f"{ref.stage.value}.checkpoints.jsonl"
-
-    @property
-    def config(self) -> Path:
-        """Return the resolved configuration of the last command."""
-        return self.root / "config.json"
-
-    @property
-    def calls(self) -> Path:
-        """Return the journal of engine calls: one line per sampled row."""
-        return self.root / "calls.jsonl"
-
-    @property
-    def generations(self) -> Path:
-        """Return the cache of benchmark generations."""
-        return self.root / "eval" / "generations.sqlite"
-
-    @property
-    def cassette(self) -> Path:
-        """Return the record of every judge request and reply."""
-        return self.root / "eval" / "cassette.sqlite"
-
-    @property
-    def outcomes(self) -> Path:
-        """Return the record of benchmarks that failed, and why."""
-        return self.root / "eval" / "outcomes.json"
-
-    @property
-    def redo(self) -> Path:
-        """Return the note of an unfinished --redo; repeating that command removes nothing."""
-        return self.root / "redo.json"
-
-    @property
-    def digests(self) -> Path:
-        """Return the cached hashes of model folders outside the run."""
-        return self.root / "digests.json"
-
-    @property
-    def lock(self) -> Path:
-        """Return the lock file that admits one process per run."""
-        return self.root / ".lock"
 
 
 def project_root() -> Path:

@@ -11,22 +11,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from core import hashing, jsonl
-from core.append_log import AppendLog
+from core.append_log import AppendLog, LoggedRows
 from core.errors import DataError, MissingArtifact, StaleArtifact, disk_errors_named
-from core.logged_rows import LoggedRows
 from core.stages import SPECS, Paths, Ref, is_model, order_of
 from core.version import code_version
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from core.records import Row
 
@@ -109,7 +107,6 @@ class Store:
     """The artifacts of one run folder."""
 
     def __init__(self, root: Path) -> None:
-        """Open (without creating) the run at `root`."""
         self.paths = Paths(root)
 
     def manifest(self, ref: Ref) -> Manifest:
@@ -198,10 +195,7 @@ class Store:
             StaleArtifact: its file was altered.
         """
         self.verify(ref)
-        record = SPECS[ref.stage].record
-        if record is None:
-            raise TypeError(f"{ref} is a model, not rows")
-        return jsonl.read_records(self.paths.artifact(ref), record)
+        return jsonl.read_records(self.paths.artifact(ref), _record(ref))
 
     def model(self, ref: Ref) -> Path:
         """Return the folder of a complete model artifact.
@@ -256,26 +250,22 @@ class Store:
             if target.exists():
                 shutil.rmtree(target)
             built.replace(target)
-            extra = [p for p in (self.paths.metrics(ref), self.paths.verdicts(ref)) if p.exists()]
-            manifest = self._manifest(ref, key, [*hashing.model_files(target), *extra], result)
-            weights = {n: s for n, s in manifest.files.items() if n.startswith(f"{target.name}/")}
-            manifest = replace(manifest, sha256=_combined(weights))
-            self._write_manifest(ref, manifest)
+            logs = [p for p in (self.paths.metrics(ref), self.paths.verdicts(ref)) if p.exists()]
+            manifest = self.finish(ref, key, hashing.model_files(target), result, logs=logs)
         shutil.rmtree(self.paths.work(ref), ignore_errors=True)
         return manifest
 
-    def _manifest(self, ref: Ref, key: Key, files: list[Path], result: Built) -> Manifest:
+    def finish(
+        self, ref: Ref, key: Key, files: list[Path], result: Built, *, logs: Sequence[Path] = ()
+    ) -> Manifest:
+        """Write the manifest of files in place; `logs` are not part of the content hash."""
         folder = self.paths.folder(ref)
-        stamps = {}
-        for path in files:
-            stat = path.stat()
-            stamps[path.relative_to(folder).as_posix()] = FileStamp(
-                hashing.sha256_file(path), stat.st_size, stat.st_mtime_ns
-            )
-        return Manifest(
+        stamps = {p.relative_to(folder).as_posix(): _stamp(p) for p in (*files, *logs)}
+        content = list(stamps.items())[: len(files)]
+        manifest = Manifest(
             artifact=str(ref),
             key=key,
-            sha256=_combined(stamps),
+            sha256=hashing.sha256_json({name: stamp.sha256 for name, stamp in content}),
             files=stamps,
             rows=result.rows,
             counts=result.counts,
@@ -285,10 +275,9 @@ class Store:
             seconds=round(result.seconds, 3),
             finished_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
-
-    def _write_manifest(self, ref: Ref, manifest: Manifest) -> None:
-        path = self.paths.manifest(ref)
-        write_atomically(path, json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(self.paths.manifest(ref), text)
+        return manifest
 
     def _partial_key(self, ref: Ref) -> Key | None:
         """Return the key a partial artifact was begun with, if there is a readable one."""
@@ -328,14 +317,10 @@ class Partial:
     """
 
     def __init__(self, store: Store, ref: Ref, key: Key) -> None:
-        """Name the artifact; nothing is opened yet."""
-        record = SPECS[ref.stage].record
-        if record is None:
-            raise TypeError(f"{ref} is a model, not rows")
         self._store, self._ref, self._key = store, ref, key
         self._path = store.paths.partial(ref)
         self._log = AppendLog(self._path, read=False)
-        self.rows = LoggedRows(self._log, record, self._path)
+        self.rows = LoggedRows(self._log, _record(ref), self._path)
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -348,7 +333,7 @@ class Partial:
         try:
             self._load()
         except BaseException:
-            self._log.__exit__(None, None, None)
+            self._log.__exit__()
             raise
         return self
 
@@ -362,14 +347,8 @@ class Partial:
             raise DataError(self._path, 1, what)
         self.rows.load(begin, lines)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file; finished rows stay for the next run."""
-        self._log.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._log.__exit__()
 
     def add(self, row: Row) -> None:
         """Append one finished row; it survives a kill from here on."""
@@ -392,8 +371,7 @@ class Partial:
             temporary.replace(target)
             seconds = result.seconds or time.monotonic() - self._began
             done = replace(result, rows=len(self.rows), seconds=seconds)
-            manifest = self._store._manifest(self._ref, self._key, [target], done)  # noqa: SLF001
-            self._store._write_manifest(self._ref, manifest)  # noqa: SLF001
+            manifest = self._store.finish(self._ref, self._key, [target], done)
             self._path.unlink()
         return manifest
 
@@ -414,8 +392,30 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
         temporary.replace(path)
 
 
-def _combined(stamps: Mapping[str, FileStamp]) -> str:
-    return hashing.sha256_json({name: stamp.sha256 for name, stamp in stamps.items()})
+def read_failures(record: Path) -> dict[str, str]:
+    """Return the recorded failures: address below eval/ → why; {} if there are none."""
+    if not record.is_file():
+        return {}
+    found: dict[str, str] = json.loads(record.read_bytes())["failed"]
+    return found
+
+
+def write_failures(record: Path, failed: Mapping[str, str]) -> None:
+    """Replace the recorded failures; the file sorts them by address."""
+    text = json.dumps({"failed": dict(sorted(failed.items()))}, ensure_ascii=False, indent=1)
+    write_atomically(record, text + "\n")
+
+
+def _record(ref: Ref) -> type:
+    record = SPECS[ref.stage].record
+    if record is None:
+        raise TypeError(f"{ref} is a model, not rows")
+    return record
+
+
+def _stamp(path: Path) -> FileStamp:
+    stat = path.stat()
+    return FileStamp(hashing.sha256_file(path), stat.st_size, stat.st_mtime_ns)
 
 
 def _header(key: Key) -> str:

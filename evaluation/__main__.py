@@ -249,7 +249,7 @@ def llmbar(
         str | None, typer.Option(help="OpenAI-compatible server (or 'openai'); none: local.")
     ] = None,
     prompt: Annotated[
-        str, typer.Option(help="alpaca_eval, mt_bench or first_token (judges/pair_prompts.py).")
+        str, typer.Option(help="alpaca_eval, mt_bench or first_token (judges/pairwise.py).")
     ] = "first_token",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.")] = None,
     cassette: Annotated[
@@ -262,7 +262,7 @@ def llmbar(
     """Agreement of a pairwise judge with LLMBar's human labels, beside chance and length."""
     from core.evaluation_config import JudgeBackendSection
     from evaluation.files.llmbar import report
-    from judges.pair_prompts import NAMES
+    from judges.pairwise import NAMES
 
     if prompt not in NAMES:
         message = f"--prompt {prompt!r}: expected one of {', '.join(NAMES)}"

@@ -20,9 +20,9 @@ from core.errors import (
     SrlmError,
     StorageError,
 )
-from core.outcomes import read_failures, write_failures
 from core.progress import duration, say
 from core.stages import EVALUATION_STAGES, Ref, Stage, evaluation_ref
+from core.store import read_failures, write_failures
 from evaluation.agreement.benchmark import BENCHMARK as AGREEMENT
 from evaluation.alpaca_eval.benchmark import BENCHMARK as ALPACA_EVAL
 from evaluation.head_to_head.benchmark import BENCHMARK as HEAD_TO_HEAD

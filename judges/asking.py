@@ -2,11 +2,12 @@
 
 A judge is an OpenAI-compatible server, a local engine, or a recording of either. A reply holds text
 or the reason why there is none; scores and verdicts are parsed from the text elsewhere
-(judges/replies.py, ratings.py, pair_prompts.py).
+(judges/replies.py).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -101,11 +102,9 @@ def unique_keys(asks: Sequence[Ask]) -> None:
     Raises:
         ValueError: two have the same key.
     """
-    seen: set[str] = set()
-    for ask in asks:
-        if ask.key in seen:
-            raise ValueError(f"two asks have the key {ask.key!r}: keys must be unique in one call")
-        seen.add(ask.key)
+    for key, count in Counter(ask.key for ask in asks).items():
+        if count > 1:
+            raise ValueError(f"two asks have the key {key!r}: keys must be unique in one call")
 
 
 def settle_failures(failures: Sequence[Reply], total: int, *, allowed_share: float) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from judges.backends.budget import CHARACTERS_PER_TOKEN, FREE, price_of
 from judges.backends.openai_judge import server_of
-from judges.pair_prompts import pair_prompt
+from judges.pairwise import pair_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -122,52 +122,41 @@ def expected_bounds(config: Config, k: int) -> tuple[list[JudgeBound], list[str]
 
     The second list says which benchmarks are left out because their prompts cannot be counted.
     """
-    section, wanted = config.evaluation, config.evaluation.benchmarks
+    section, mean = config.evaluation, config.plan.prompt_tokens
     models = [name for name in section.models if name == "sft" or int(name[1:]) <= k]
+    played = sum(a in models and b in models for a, b in section.head_to_head.matchups)
+    alpaca = section.alpaca_eval
+    listed = alpaca.limit or (ALPACA_EVAL_PROMPTS if alpaca.prompts == "hub" else None)
+    reply = _ANNOTATOR_TOKENS.get(alpaca.annotator)
+    questions = section.mt_bench.limit or MT_BENCH_QUESTIONS
+    made = config.prompts.count * config.candidates.n
+    judged = min(made, section.self_judge.limit or made)
+    # Prompts (None: not stated), their mean tokens, and how many models, matchups or iterations.
+    stated: dict[str, tuple[int | None, float, int]] = {
+        "head_to_head": (section.head_to_head.limit, mean, played),
+        "alpaca_eval": (listed, ALPACA_EVAL_CHARACTERS / CHARACTERS_PER_TOKEN, len(models)),
+        "mt_bench": (questions, MT_BENCH_CHARACTERS / CHARACTERS_PER_TOKEN, len(models)),
+        "self_judge": (judged, mean, max(0, k - 1)),
+    }
     bounds: list[JudgeBound] = []
     unknown: list[str] = []
-    if "head_to_head" in wanted:
-        matchups = section.head_to_head.matchups
-        count = section.head_to_head.limit
-        played = sum(a in models and b in models for a, b in matchups)
-        if count is None:
-            unknown.append("head_to_head: the number of prompts is not stated (limit)")
+    for name, (prompts, tokens, subjects) in stated.items():
+        if name not in section.benchmarks:
+            continue
+        if prompts is None:
+            unknown.append(f"{name}: the number of prompts is not stated (limit)")
+            continue
+        count = PromptCount(prompts, tokens)
+        if name == "alpaca_eval" and reply is None:
+            unknown.append(f"{name}: the reply limit of annotator {alpaca.annotator} is unknown")
         else:
-            prompts = PromptCount(count, config.plan.prompt_tokens)
-            bounds.append(benchmark_bound(config, "head_to_head", prompts, subjects=played))
-    if "alpaca_eval" in wanted:
-        _add_alpaca_eval(config, len(models), bounds, unknown)
-    if "mt_bench" in wanted:
-        questions = section.mt_bench.limit or MT_BENCH_QUESTIONS
-        prompts = PromptCount(questions, MT_BENCH_CHARACTERS / CHARACTERS_PER_TOKEN)
-        bounds.append(benchmark_bound(config, "mt_bench", prompts, subjects=len(models)))
-    if "self_judge" in wanted:
-        made = config.prompts.count * config.candidates.n
-        judged = min(made, section.self_judge.limit or made)
-        prompts = PromptCount(judged, config.plan.prompt_tokens)
-        bounds.append(benchmark_bound(config, "self_judge", prompts, subjects=max(0, k - 1)))
+            bound = benchmark_bound(
+                config, name, count, subjects=subjects, annotator_tokens=reply or 0
+            )
+            bounds.append(bound)
+        if name == "alpaca_eval" and alpaca.tags:  # asked for once, whatever the number of models
+            bounds.append(benchmark_bound(config, "tags", count))
     return bounds, unknown
-
-
-def _add_alpaca_eval(
-    config: Config, models: int, bounds: list[JudgeBound], unknown: list[str]
-) -> None:
-    section = config.evaluation.alpaca_eval
-    count = section.limit or (ALPACA_EVAL_PROMPTS if section.prompts == "hub" else None)
-    if count is None:
-        unknown.append("alpaca_eval: the number of prompts is not stated (limit)")
-        return
-    prompts = PromptCount(count, ALPACA_EVAL_CHARACTERS / CHARACTERS_PER_TOKEN)
-    reply = _ANNOTATOR_TOKENS.get(section.annotator)
-    if reply is None:
-        unknown.append(f"alpaca_eval: the reply limit of annotator {section.annotator} is unknown")
-    else:
-        bound = benchmark_bound(
-            config, "alpaca_eval", prompts, subjects=models, annotator_tokens=reply
-        )
-        bounds.append(bound)
-    if section.tags:  # asked for once, whatever the number of models
-        bounds.append(benchmark_bound(config, "tags", prompts))
 
 
 def judge_price(section: JudgeBackendSection) -> Price | None:

@@ -1,4 +1,4 @@
-"""Health checks of a judge's scores: fit to build preference pairs from?
+"""Health of a judge: whether its scores are fit to build pairs from, the biases of its verdicts.
 
 Score inflation (everything 5) and unparsable replies leave too few pairs; the checks run before
 hours of training, not after.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import UnhealthyJudge
 from core.records import Measurement
-from core.reductions import mean_scores
+from core.reductions import combine, item_key, mean_scores
 from core.store import Built
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.config import HealthSection
-    from core.records import Judgment
+    from core.records import Judgment, Verdict
     from core.store import Partial
 
 # Two or three answers correlate perfectly by chance; ten at 0.8 do not (p = 0.005).
@@ -44,7 +44,6 @@ def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[M
         length_correlation: Spearman's rho of mean score and length; in [-1, 1].
     """
     scores = [j.score for j in judgments if j.score is not None]
-    reasons = Counter(j.unparsed for j in judgments if j.unparsed is not None)
     histogram = Counter(math.floor(score + 0.5) for score in scores)
     means = {k: m.mean for k, m in mean_scores(judgments).items() if m.mean is not None}
     by_prompt = defaultdict(list)
@@ -52,27 +51,17 @@ def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[M
     for key, mean in means.items():
         by_prompt[prompt_of[key]].append(mean)
     comparable = [found for found in by_prompt.values() if len(found) > 1]
-    variances = _draw_variances(judgments)
     return [
-        Measurement(
-            "parse_rate",
-            len(scores) / len(judgments) if judgments else None,
-            len(judgments),
-            {str(reason): float(count) for reason, count in sorted(reasons.items())},
-        ),
-        Measurement("score_mean", _mean(scores), len(scores)),
+        _parse_rate([j.unparsed for j in judgments]),
+        _mean("score_mean", scores),
         Measurement(
             "score_entropy_bits",
             entropy_bits(list(histogram.values())) if scores else None,
             len(scores),
             {str(point): float(histogram[point]) for point in sorted(histogram)},
         ),
-        Measurement(
-            "tie_rate",
-            _mean([float(max(found) == min(found)) for found in comparable]),
-            len(comparable),
-        ),
-        Measurement("draw_variance", _mean(variances), len(variances)),
+        _mean("tie_rate", [float(max(found) == min(found)) for found in comparable]),
+        _mean("draw_variance", _draw_variances(judgments)),
         _length_correlation(means, lengths),
     ]
 
@@ -83,8 +72,15 @@ def entropy_bits(counts: Sequence[int]) -> float:
     return -sum(c / total * math.log2(c / total) for c in counts if c) + 0.0
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _parse_rate(unparsed: Sequence[str | None]) -> Measurement:
+    reasons = Counter(reason for reason in unparsed if reason is not None)
+    detail = {reason: float(reasons[reason]) for reason in sorted(reasons)}
+    return _mean("parse_rate", [float(reason is None) for reason in unparsed], detail)
+
+
+def _mean(key: str, values: Sequence[float], detail: dict[str, float] | None = None) -> Measurement:
+    mean = sum(values) / len(values) if values else None
+    return Measurement(key, mean, len(values), detail)
 
 
 def _draw_variances(judgments: Sequence[Judgment]) -> list[float]:
@@ -114,27 +110,25 @@ def problems(measured: Sequence[Measurement], limits: HealthSection) -> list[str
     """Return one sentence per exceeded limit; empty when the judge is healthy."""
     value, n = {m.key: m.value for m in measured}, {m.key: m.n for m in measured}
     found = []
-    parse_rate = value["parse_rate"]
+    parse_rate, entropy = value["parse_rate"], value["score_entropy_bits"]
+    ties, length = value["tie_rate"], value["length_correlation"]
     if parse_rate is None or parse_rate < limits.min_parse_rate:
         shown = "no replies" if parse_rate is None else f"{parse_rate:.1%}"
         found.append(
             f"readable judge replies: {shown} (limit {limits.min_parse_rate:.0%}); "
             "train on more EFT examples or raise judge.max_new_tokens"
         )
-    entropy = value["score_entropy_bits"]
     if entropy is not None and entropy < limits.min_score_entropy_bits:
         found.append(
             f"score entropy {entropy:.2f} bits (limit {limits.min_score_entropy_bits:g}): nearly "
             "all scores are the same; balance the EFT scores or raise judge.temperature"
         )
-    ties = value["tie_rate"]
     if ties is not None and ties > limits.max_tie_rate:
         found.append(
             f"tied prompts: {ties:.1%} (limit {limits.max_tie_rate:.0%}); "
             "raise judge.draws or candidates.n"
         )
-    length, answers = value["length_correlation"], n["length_correlation"]
-    enough = answers >= _MIN_FOR_CORRELATION
+    enough = n["length_correlation"] >= _MIN_FOR_CORRELATION
     if enough and length is not None and abs(length) > limits.max_length_correlation:
         found.append(
             f"correlation of score with length {length:+.2f} "
@@ -157,3 +151,63 @@ def enforce(measured: Sequence[Measurement], limits: HealthSection, where: str) 
             + " | To go on regardless: --set health.action=warn"
         )
     return found
+
+
+class _Orders(NamedTuple):
+    """A comparison with a readable verdict in both orders, each from A's side."""
+
+    ab: Verdict
+    ba: Verdict
+
+
+def measure_comparisons(
+    verdicts: Sequence[Verdict], lengths: Mapping[str, tuple[int, int]]
+) -> list[Measurement]:
+    """Describe the verdicts of `judges.pairwise.judge_orders`, one per order.
+
+    `lengths` maps each prompt's key to the characters of answer A and answer B. Verdicts under a
+    key without an order (decided without a judge) are left out.
+
+    Returns, each with the number of items behind it (value None when there are none):
+        parse_rate: share of orders with a readable verdict; detail counts the reasons why not.
+        flip_rate: share of comparisons, readable in both orders, whose orders name different
+            winners; 0 for a judge of content, 1 for one that looks at the position alone. Detail:
+            `half_tie` counts those where one order is a tie and the other is not.
+        first_shown_rate: among those comparisons' orders that name a winner, the share whose winner
+            was shown first; 0.5 without position bias, 1 if the first always wins.
+        tie_rate: share of those comparisons that end as a tie, by agreement or for lack of it.
+        longer_wins: mean over comparisons with a winner of +1 if it is the longer answer, −1 if the
+            shorter, 0 if both are equally long; in [−1, 1], 0 without length bias.
+    """
+    orders = [v for v in verdicts if v.key.endswith(("/ab", "/ba"))]
+    readable = [v for v in orders if v.winner is not None]
+    pairs = _both_orders(readable)
+    flips = [float({p.ab.winner, p.ba.winner} == {"A", "B"}) for p in pairs]
+    half = sum((p.ab.winner == "tie") != (p.ba.winner == "tie") for p in pairs)
+    joint = [combine(p.ab, p.ba) for p in pairs]
+    return [
+        _parse_rate([v.unparsed for v in orders]),
+        _mean("flip_rate", flips, {"half_tie": float(half)}),
+        _mean("first_shown_rate", _first_shown(pairs)),
+        _mean("tie_rate", [float(v.winner == "tie") for v in joint]),
+        _mean("longer_wins", [_sign(v, lengths) for v in joint if v.winner != "tie"]),
+    ]
+
+
+def _both_orders(readable: Sequence[Verdict]) -> list[_Orders]:
+    found: dict[str, dict[str, Verdict]] = defaultdict(dict)
+    for verdict in readable:
+        found[item_key(verdict)][verdict.key[-2:]] = verdict
+    return [_Orders(o["ab"], o["ba"]) for o in found.values() if len(o) == len(_Orders._fields)]
+
+
+def _first_shown(pairs: Sequence[_Orders]) -> list[float]:
+    in_ab = [float(p.ab.winner == "A") for p in pairs if p.ab.winner != "tie"]
+    in_ba = [float(p.ba.winner == "B") for p in pairs if p.ba.winner != "tie"]
+    return in_ab + in_ba
+
+
+def _sign(verdict: Verdict, lengths: Mapping[str, tuple[int, int]]) -> float:
+    a, b = lengths[verdict.prompt_key]
+    longer_by = a - b if verdict.winner == "A" else b - a
+    return float((longer_by > 0) - (longer_by < 0))

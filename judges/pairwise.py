@@ -1,22 +1,35 @@
 """Pairwise judging of two answers to one prompt, in both presentation orders.
 
 Disagreement between the orders is a tie (paper, section 3.1.2). What the judge is shown and how its
-reply is read is a `PairPrompt` (judges/pair_prompts.py).
+reply is read is a `PairPrompt`. The AlpacaEval prompts are read from the alpaca-eval package,
+FastChat's pair prompt from the package of its benchmark (judges/fastchat_prompts.py).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import importlib.util
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+from core.errors import ConfigError
 from core.records import Message, Verdict
 from judges.asking import Ask
+from judges.fastchat_prompts import pair_messages
+from judges.replies import Parsed, Winner, parse_pair, parse_ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from judges.asking import Judge, Reply
 
-Winner = Literal["A", "B", "tie"]
+_TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)\n?<\|im_end\|>", re.DOTALL)
+_FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")
+_RANKING_TOKENS = 100  # the annotator's own setting: a ranking of two is about 60 tokens
+_PAIR_TOKENS = 1024  # an explanation, then the verdict
+_SHOWN: dict[int, Winner] = {1: "A", 2: "B"}
+_TOKENS = ("m", "M")  # AlpacaEval 2's names of the first and the second output
 
 
 class AnswerPair(NamedTuple):
@@ -39,22 +52,15 @@ class AnswerPair(NamedTuple):
         return self._replace(a=self.b, b=self.a, answer_a=self.answer_b, answer_b=self.answer_a)
 
 
-class PairReading(NamedTuple):
-    """The winner by a reply, "A" being the answer shown first, or why it cannot be parsed."""
-
-    winner: Winner | None
-    unparsed: str | None
-
-
 class PairPrompt(NamedTuple):
-    """How two answers are shown to a judge and its reply is parsed.
+    """How two answers are shown to a judge and its reply is parsed ("A": the one shown first).
 
     `weigh`: the reply is the most probable of these tokens; empty: the reply is text.
     """
 
     name: str
     messages: Callable[[AnswerPair], list[Message]]
-    read: Callable[[Reply], PairReading]
+    read: Callable[[Reply], Parsed[Winner]]
     max_new_tokens: int
     weigh: tuple[str, ...] = ()
 
@@ -91,10 +97,79 @@ def judge_orders(
 
 
 def _verdict(item: AnswerPair, reply: Reply, prompt: PairPrompt) -> Verdict:
-    if reply.finish in ("too_long", "refused"):
-        reason = "prompt_too_long" if reply.finish == "too_long" else "refused"
-        read = PairReading(None, reason)
+    if reply.finish == "too_long":
+        read = Parsed[Winner](None, "prompt_too_long")
+    elif reply.finish == "refused":
+        read = Parsed[Winner](None, "refused")
     else:
         read = prompt.read(reply)
     names = (reply.key, item.prompt_key or item.key, item.a, item.b)
-    return Verdict(*names, read.winner, read.unparsed, (reply.text,))
+    return Verdict(*names, read.value, read.unparsed, (reply.text,))
+
+
+NAMES = ("alpaca_eval", "mt_bench", "first_token")
+
+
+def pair_prompt(name: str) -> PairPrompt:
+    """Return a pair prompt by its setting, one of `NAMES`."""
+    return {
+        "alpaca_eval": PairPrompt("alpaca_eval", ranking_messages, _read_ranking, _RANKING_TOKENS),
+        "first_token": PairPrompt("first_token", token_messages, read_token, 1, _TOKENS),
+        "mt_bench": PairPrompt("mt_bench", _fastchat_messages, _read_pair, _PAIR_TOKENS),
+    }[name]
+
+
+def ranking_messages(item: AnswerPair) -> list[Message]:
+    """Return the AlpacaEval ranking prompt (annotator alpaca_eval_gpt4) with A shown first."""
+    return _filled("alpaca_eval_gpt4/alpaca_eval.txt", item)
+
+
+def token_messages(item: AnswerPair) -> list[Message]:
+    """Return AlpacaEval 2's prompt, whose answer is one token, with A shown first."""
+    return _filled("alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt", item)
+
+
+def _read_ranking(reply: Reply) -> Parsed[Winner]:
+    preferred, unparsed = parse_ranking(reply.text, cut=reply.finish == "length")
+    return Parsed(None if preferred is None else _SHOWN[preferred], unparsed)
+
+
+def read_token(reply: Reply) -> Parsed[Winner]:
+    """Read which of "m" and "M" is the more probable first token; equal ones are a tie."""
+    content = (reply.logprobs or {}).get("content") or []
+    found = {t["token"]: t["logprob"] for t in content[0]["top_logprobs"]} if content else {}
+    if not set(_TOKENS) & found.keys():
+        return Parsed(None, "no_score")
+    first, second = (found.get(token, float("-inf")) for token in _TOKENS)
+    return Parsed("tie" if first == second else "A" if first > second else "B", None)
+
+
+def _fastchat_messages(item: AnswerPair) -> list[Message]:
+    return pair_messages(item.prompt, item.answer_a, item.answer_b)
+
+
+def _read_pair(reply: Reply) -> Parsed[Winner]:
+    return parse_pair(reply.text, cut=reply.finish == "length")
+
+
+def _filled(template: str, item: AnswerPair) -> list[Message]:
+    """Fill the fields in one pass, so that text that looks like a field stays text."""
+    values = {
+        "{instruction}": item.prompt,
+        "{output_1}": item.answer_a,
+        "{output_2}": item.answer_b,
+    }
+    return [
+        {"role": role, "content": "".join(values.get(p, p) for p in _FIELD.split(content))}
+        for role, content in _turns(template)
+    ]
+
+
+@lru_cache(maxsize=4)
+def _turns(template: str) -> tuple[tuple[str, str], ...]:
+    spec = importlib.util.find_spec("alpaca_eval")
+    if spec is None or not spec.submodule_search_locations:
+        message = "the AlpacaEval prompts are read from the package alpaca-eval: run `make setup`"
+        raise ConfigError(message)
+    folder = Path(spec.submodule_search_locations[0]) / "evaluators_configs"
+    return tuple(_TURN.findall((folder / template).read_text(encoding="utf-8")))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.progress import track
 from core.records import Judgment, user
+from core.store import Built
 from engines.engine import Decoding, Request
-from judges.replies import ParsedScore, parse_score
+from judges.replies import Parsed, parse_score
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from core.config import JudgeSection
+    from core.records import RankedPrompt
+    from core.store import Partial
     from engines.engine import Engine, Sampled
 
 
@@ -57,7 +62,7 @@ def judgment_key(subject_key: str, draw: int) -> str:
 def read_judgment(sampled: Sampled, subject: JudgedAnswer, rubric: Rubric) -> Judgment:
     """Parse one judge reply into a judgment; a prompt too long for the judge is an outcome too."""
     if sampled.finish == "too_long":
-        score = ParsedScore(None, "prompt_too_long")
+        score = Parsed[float](None, "prompt_too_long")
     else:
         cut = sampled.finish == "length"
         score = parse_score(sampled.text, low=rubric.low, high=rubric.high, cut=cut)
@@ -72,3 +77,33 @@ def read_judgment(sampled: Sampled, subject: JudgedAnswer, rubric: Rubric) -> Ju
         tokens=sampled.tokens,
         cut=sampled.finish == "length",
     )
+
+
+def judge_ranked(
+    engine: Engine,
+    prompts: Sequence[RankedPrompt],
+    section: JudgeSection,
+    *,
+    draws: int,
+    seed: int,
+    title: str,
+    out: Partial,
+) -> Built:
+    """Write `draws` judgments of every reply of the given prompts."""
+    subjects = [JudgedAnswer(r.key, p.key, p.prompt, r.text) for p in prompts for r in p.replies]
+    with track(title, len(subjects) * draws, resumed=len(out.rows)) as advance:
+        for judgment in judge_answers(
+            engine, subjects, section, seed=seed, draws=draws, done=out.rows
+        ):
+            out.add(judgment)
+            advance(tokens=judgment.tokens)
+    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
+    parsed = len(out.rows) - sum(unparsed.values())
+    return Built(counts={"parsed": parsed, **unparsed}, engine=engine.fingerprint)
+
+
+def of_split(
+    prompts: Iterable[RankedPrompt], split: str, limit: int | None = None
+) -> list[RankedPrompt]:
+    """Return the prompts of one split, at most `limit`, in the order of their keys."""
+    return sorted((p for p in prompts if p.split == split), key=lambda p: p.key)[:limit]

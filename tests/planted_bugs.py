@@ -71,7 +71,7 @@ def unreadable_draws_count_as_zero_in_the_mean(right: Any, judgments: Any) -> An
 
 
 @plant(
-    "judges.ratings:parse_rating",
+    "judges.replies:parse_rating",
     noticed_by="test_a_rating_quoted_from_the_answer_does_not_win_over_the_judges_own",
 )
 def the_first_rating_counts_not_the_last(right: Any, reply: str, **rest: Any) -> Any:
@@ -80,7 +80,7 @@ def the_first_rating_counts_not_the_last(right: Any, reply: str, **rest: Any) ->
 
 
 @plant(
-    "judges.ratings:parse_rating",
+    "judges.replies:parse_rating",
     noticed_by="test_an_unreadable_rating_is_a_reason_and_never_a_number",
 )
 def a_rating_of_0_or_11_is_accepted(right: Any, reply: str, **rest: Any) -> Any:
@@ -90,8 +90,8 @@ def a_rating_of_0_or_11_is_accepted(right: Any, reply: str, **rest: Any) -> Any:
     return found
 
 
-@plant("judges.ratings:parse_rating", noticed_by="test_the_prompts_own_example_is_not_a_rating")
-def the_mt_bench_prompts_own_example_is_a_rating(right: Any, reply: str, **rest: Any) -> Any:
+@plant("judges.replies:parse_rating", noticed_by="test_the_prompts_own_example_is_not_a_rating")
+def the_fastchat_prompts_own_example_is_a_rating(right: Any, reply: str, **rest: Any) -> Any:
     return right(re.sub(r"(?i)for\s+example", "", reply), **rest)
 
 
@@ -129,10 +129,10 @@ def a_failed_request_is_a_tie(right: Any, *args: Any, failures: Any, **named: An
         yield Verdict(reply.key, reply.key.rpartition("/")[0], "a", "b", "tie")
 
 
-@plant("judges.pair_prompts:read_token", noticed_by="test_a_reply_without_either_token_is_unread")
+@plant("judges.pairwise:read_token", noticed_by="test_a_reply_without_either_token_is_unread")
 def neither_token_among_the_most_probable_is_a_tie(right: Any, reply: Any) -> Any:
     found = right(reply)
-    return found if found.winner else _changed(found, winner="tie", unparsed=None)
+    return found if found.value else _changed(found, value="tie", unparsed=None)
 
 
 @plant("judges.health:enforce", noticed_by="test_a_broken_limit_stops_the_run_with_exit_code_1")

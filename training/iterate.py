@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from core.progress import say
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges import health
-from judges.ranked_replies import judge_ranked, of_split
+from judges.pointwise import judge_ranked, of_split
 from training import models
 from training.data import candidates, eft, pairs, prompts, seed
 from training.data.open_assistant import source_hash

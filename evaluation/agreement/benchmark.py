@@ -8,7 +8,7 @@ from core.benchmarks import BENCHMARKS
 from core.stages import HOW_JUDGED, Ref, Stage
 from evaluation.agreement.scores import scores
 from evaluation.benchmark import Benchmark, EvaluationItem
-from judges.ranked_replies import judge_ranked, of_split
+from judges.pointwise import judge_ranked, of_split
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject

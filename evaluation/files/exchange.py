@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from core.benchmarks import Subject
 from core.errors import MissingArtifact, StaleArtifact
 from core.hashing import sha256_file
-from core.making import make_rows
+from core.making import locked, make_rows
 from core.progress import say
-from core.run_lock import locked
 from core.stages import Stage
 from core.store import Built, Key, Store
 from evaluation.suite import BENCHMARKS

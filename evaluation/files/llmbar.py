@@ -18,9 +18,8 @@ from evaluation.files.json_rows import read_rows
 from evaluation.judge import judge_folder, open_judge
 from evaluation.run import engine_section
 from judges.asking import settle_failures
-from judges.comparison_health import measure_comparisons
-from judges.pair_prompts import pair_prompt
-from judges.pairwise import AnswerPair, judge_orders
+from judges.health import measure_comparisons
+from judges.pairwise import AnswerPair, judge_orders, pair_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from core.evaluation_config import JudgeBackendSection
     from core.records import Score
     from judges.asking import Reply
-    from judges.pairwise import Winner
+    from judges.replies import Winner
 
 Side: TypeAlias = Literal["A", "B"]
 

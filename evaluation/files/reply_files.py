@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import DataError
 from evaluation.files.json_rows import read_rows
-from judges.ratings import parse_pair, parse_rating
-from judges.replies import parse_ranking, parse_score
+from judges.replies import parse_pair, parse_ranking, parse_rating, parse_score
 from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:

@@ -24,9 +24,8 @@ from evaluation.generate import answers_to, load_prompts, mean_characters, promp
 from evaluation.judge import JUDGED_BY
 from judges.asking import settle_failures
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
-from judges.comparison_health import measure_comparisons
-from judges.pair_prompts import pair_prompt
-from judges.pairwise import AnswerPair, judge_orders
+from judges.health import measure_comparisons
+from judges.pairwise import AnswerPair, judge_orders, pair_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,7 +179,7 @@ def scores(
     found.append(
         Score(
             "sign_test",
-            sign_test(wins, losses).p_value if read else None,
+            sign_test(wins, losses) if read else None,
             wins + losses,
             missing,
             reason=None if read else _NOTHING,

@@ -16,9 +16,8 @@ from core.benchmarks import Subject
 from core.errors import ConfigError, StaleArtifact
 from core.hashing import sha256_file, sha256_json, sha256_text, short
 from core.jsonl import encode
-from core.making import make_rows
+from core.making import locked, make_rows
 from core.records import ItemScore
-from core.run_lock import locked
 from core.stages import Stage
 from core.store import Built, Key, Store
 from evaluation.human import judge_agreement, statistics

@@ -130,7 +130,7 @@ def _rates(
     rates[1] = replace(rates[1], detail=ties)
     points = [POINTS[choice] for choice in majorities]
     low, high = bootstrap_mean(points, seed=seed) or (None, None)
-    p = sign_test(counts["A"], counts["B"]).p_value
+    p = sign_test(counts["A"], counts["B"])
     decided = counts["A"] + counts["B"]
     return [
         *rates,

@@ -26,8 +26,8 @@ from evaluation.mt_bench.questions import TEMPERATURES, TURNS, load_questions, q
 from evaluation.mt_bench.scores import scores
 from judges.asking import Ask
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
-from judges.mt_bench_prompts import grading_prompt
-from judges.ratings import parse_rating
+from judges.fastchat_prompts import grading_prompt
+from judges.replies import parse_rating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

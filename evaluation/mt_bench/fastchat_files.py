@@ -23,7 +23,7 @@ from evaluation.files.json_rows import number, read_rows
 from evaluation.generate import ANSWERED
 from evaluation.mt_bench import scores as mt_bench_scores
 from evaluation.mt_bench.questions import TEMPERATURES, TURNS, load_questions, question_number
-from judges.ratings import HIGHEST, LOWEST, parse_rating
+from judges.replies import HIGHEST_RATING, LOWEST_RATING, parse_rating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -247,7 +247,7 @@ def _fastchat(judgment: TurnJudgment) -> dict[str, Any]:
 def _recorded(row: dict[str, Any], path: Path, line: int) -> float | None:
     score = number(path, line, row, "score")
     # FastChat keeps any number in the brackets; outside the scale it is not a grade.
-    return score if LOWEST <= score <= HIGHEST else None
+    return score if LOWEST_RATING <= score <= HIGHEST_RATING else None
 
 
 def _judge(row: dict[str, Any], path: Path, line: int) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import DataError
 from core.hashing import sha256_file
 from core.jsonl import read_objects
-from judges.mt_bench_prompts import package_data
+from judges.fastchat_prompts import package_data
 
 if TYPE_CHECKING:
     from core.evaluation_config import MtBenchSection

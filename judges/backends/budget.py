@@ -79,10 +79,10 @@ class Spent(NamedTuple):
         )
 
 
-@lru_cache(maxsize=4)
-def load_prices(path: Path = _PRICES) -> dict[str, Price]:
-    """Return the price of each model named in a price file."""
-    entries = tomllib.loads(path.read_text(encoding="utf-8"))["price"]
+@lru_cache(maxsize=1)
+def load_prices() -> dict[str, Price]:
+    """Return the price of each model named in prices.toml."""
+    entries = tomllib.loads(_PRICES.read_text(encoding="utf-8"))["price"]
     return {
         model: Price(entry["input"], entry["output"], entry["checked"])
         for entry in entries
@@ -116,13 +116,9 @@ def token_counter(
 ) -> TokenCounter:
     """Return the model's tokenizer by tiktoken, or an estimate of four characters per token.
 
-    tiktoken downloads an encoding on first use; if that fails or takes longer than `patience_s`, or
-    the model is not one of OpenAI's, the estimate is returned.
-
-    Args:
-        model: the judge's model.
-        load: returns an encoding's function from text to tokens; None for tiktoken's own.
-        patience_s: seconds to wait for it.
+    tiktoken (or `load`: an encoding's function from text to tokens) downloads an encoding on first
+    use; if that fails or takes longer than `patience_s`, or the model is not one of OpenAI's, the
+    estimate is returned.
     """
     import tiktoken
 

@@ -60,11 +60,9 @@ class Cassette:
         )
 
     def __enter__(self) -> Self:
-        """Return the open cassette."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         self.close()
 
     def __len__(self) -> int:

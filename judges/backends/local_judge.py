@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from core.hashing import sha256_json
 from engines.engine import Continuation, Decoding, Request
@@ -13,18 +13,10 @@ from judges.asking import Reply, unique_keys
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from engines.engine import Engine, Sampled
+    from engines.engine import Engine
     from judges.asking import Ask
 
 _WEIGHED_AT_ONCE = 64  # requests scored by one call: enough to fill a batch, few to lose on a kill
-
-
-class _Style(NamedTuple):
-    """Decoding settings that requests must share to be sampled by one call."""
-
-    temperature: float
-    top_p: float
-    max_new_tokens: int
 
 
 class LocalJudge:
@@ -35,7 +27,6 @@ class LocalJudge:
     """
 
     def __init__(self, engine: Engine, name: str, *, seed: int) -> None:
-        """Keep the engine; nothing is loaded or asked yet."""
         self._engine, self._seed = engine, seed
         self.name = name
 
@@ -54,39 +45,36 @@ class LocalJudge:
             ValueError: two asks have the same key.
         """
         unique_keys(asks)
-        styles: dict[_Style, list[Ask]] = defaultdict(list)
+        sampled: dict[Decoding, list[Ask]] = defaultdict(list)
         weighed = []
         for ask in asks:
             if ask.weigh:
                 weighed.append(ask)
             else:
-                styles[_Style(ask.temperature, ask.top_p, ask.max_new_tokens)].append(ask)
-        for style, group in styles.items():
-            yield from self._sample(style, group)
+                how = Decoding(ask.temperature, ask.top_p, ask.max_new_tokens, self._seed)
+                sampled[how].append(ask)
+        for decoding, group in sampled.items():
+            yield from self._sample(decoding, group)
         for start in range(0, len(weighed), _WEIGHED_AT_ONCE):
             yield from self._weigh(weighed[start : start + _WEIGHED_AT_ONCE])
 
-    def _sample(self, style: _Style, asks: Sequence[Ask]) -> Iterator[Reply]:
+    def _sample(self, decoding: Decoding, asks: Sequence[Ask]) -> Iterator[Reply]:
         waiting = _by_conversation(asks)
         requests = [
             Request(key, next(iter(draws.values())).messages, tuple(draws))
             for key, draws in waiting.items()
         ]
-        decoding = Decoding(*style, self._seed)
         began = time.monotonic()
         for sampled in self._engine.sample(requests, decoding):
             seconds, began = time.monotonic() - began, time.monotonic()
-            yield self._read(waiting[sampled.key][sampled.draw].key, sampled, seconds)
-
-    def _read(self, key: str, sampled: Sampled, seconds: float) -> Reply:
-        return Reply(
-            key,
-            sampled.text,
-            sampled.finish,
-            tokens_out=sampled.tokens,
-            model=self.name,
-            seconds=seconds,
-        )
+            yield Reply(
+                waiting[sampled.key][sampled.draw].key,
+                sampled.text,
+                sampled.finish,
+                tokens_out=sampled.tokens,
+                model=self.name,
+                seconds=seconds,
+            )
 
     def _weigh(self, asks: Sequence[Ask]) -> Iterator[Reply]:
         began = time.monotonic()

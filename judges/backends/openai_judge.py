@@ -43,7 +43,7 @@ def server_of(section: JudgeBackendSection) -> str:
 
 
 def identity_of(section: JudgeBackendSection) -> str:
-    """Return the identity of the judge that a section describes, without opening it."""
+    """Return `openai/<host and port>/<model>`, the identity of the judge a section describes."""
     parts = urlsplit(server_of(section))
     host = parts.netloc.rpartition("@")[2]  # without a user name and password
     return f"openai/{host}/{section.model}"
@@ -69,6 +69,7 @@ class OpenAIJudge:
             ConfigError: the server is OpenAI's and the environment holds no key.
         """
         self._section = section
+        self.name, self.identity = section.model, identity_of(section)
         server, key = server_of(section), os.environ.get(section.api_key_env, "")
         host = urlsplit(server).hostname
         if not key and host == urlsplit(OPENAI_URL).hostname:
@@ -87,16 +88,6 @@ class OpenAIJudge:
         )
         self._lock = threading.Lock()  # ask() may run in several threads
         self.adapted: frozenset[str] = frozenset()
-
-    @property
-    def name(self) -> str:
-        """The model's name on its server."""
-        return self._section.model
-
-    @property
-    def identity(self) -> str:
-        """`openai/<host and port>/<model>`."""
-        return identity_of(self._section)
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
         """Yield one reply per request as they arrive; at most `concurrency` are in flight.

@@ -37,18 +37,8 @@ class Recorded:
         includes tokens and dollars.
         """
         self._judge, self._cassette, self._charged = judge, cassette, charged
-        self.budget = budget
+        self.name, self.identity, self.budget = judge.name, judge.identity, budget
         self._quoted_usd = 0.0
-
-    @property
-    def name(self) -> str:
-        """The wrapped judge's name."""
-        return self._judge.name
-
-    @property
-    def identity(self) -> str:
-        """The wrapped judge's identity."""
-        return self._judge.identity
 
     def missing(self, asks: Sequence[Ask]) -> list[Ask]:
         """Return the requests that are not recorded, equal ones once."""
@@ -155,7 +145,6 @@ class Replayed:
     """Returns recorded replies of the judge of that identity; never sends a request."""
 
     def __init__(self, cassette: Cassette, identity: str, name: str) -> None:
-        """Keep the cassette; the caller closes it."""
         self._cassette = cassette
         self.identity, self.name = identity, name
 
@@ -167,13 +156,8 @@ class Replayed:
             ValueError: two asks have the same key.
         """
         unique_keys(asks)
-        found = [
-            replace(recording.reply, key=ask.key)
-            for ask in asks
-            if (recording := self._cassette.get(ask.identity(self.identity))) is not None
-        ]
-        have = {reply.key for reply in found}
-        absent = [ask for ask in asks if ask.key not in have]
+        recordings = [self._cassette.get(ask.identity(self.identity)) for ask in asks]
+        absent = [ask for ask, found in zip(asks, recordings, strict=True) if found is None]
         if absent:
             first = absent[0]
             shown = " ".join(first.messages[-1]["content"].split()[:_SHOWN_WORDS])
@@ -184,4 +168,6 @@ class Replayed:
                 "Record them by running the same command with evaluation.judge.replay=false"
             )
             raise NotRecorded(message)
-        yield from found
+        for ask, found in zip(asks, recordings, strict=True):
+            if found is not None:
+                yield replace(found.reply, key=ask.key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from core.intervals import Interval, cluster_sums, clustered_stderr
-from core.paired import FLIPS, Tails, mcnemar, sign_flip_tails
+from core.paired import FLIPS, Tails, mcnemar, sign_flip
 from reports.gate.pairs import cluster_of
 from reports.gate.power import BinaryPower, ClusteredPower, PowerModel, least_drop, noise_of
 
@@ -162,11 +162,8 @@ def _test(values: _Values, *, level: float, seed: int) -> Tails:
     """Return the p-values of candidate − baseline: less is worse, greater is better."""
     if not values.binary:
         flips = max(FLIPS, math.ceil(_FLIPS_PER_LEVEL / level))
-        return sign_flip_tails(values.sums, seed=seed, flips=flips)
-    gained, lost = values.gained, values.lost
-    worse = mcnemar(gained, lost, alternative="less")
-    better = mcnemar(gained, lost, alternative="greater")
-    return Tails(worse.p_value, better.p_value, mcnemar(gained, lost).p_value, worse.name)
+        return sign_flip(values.sums, seed=seed, flips=flips)
+    return mcnemar(values.gained, values.lost)
 
 
 def _interval(middle: float, error: float | None, clusters: int) -> Interval | None:

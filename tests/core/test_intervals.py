@@ -43,11 +43,13 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_normal_approximation() -> None:
     assert interval.high == pytest.approx(mean + half, abs=half / 10)
 
 
-def test_both_ends_leave_out_equal_shares_of_the_resamples() -> None:
+def test_both_ends_leave_out_equal_shares_of_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two items, 0 and 1: resampled means are 0, 0.5 and 1 in shares of 1/4, 1/2 and 1/4. A level of
     # 0.4 lies between the quantiles 0.3 and 0.7, inside the half; 0.6 between 0.2 and 0.8, outside.
-    assert bootstrap_mean([0.0, 1.0], seed=0, level=0.4) == Interval(0.5, 0.5)
-    assert bootstrap_mean([0.0, 1.0], seed=0, level=0.6) == Interval(0.0, 1.0)
+    monkeypatch.setattr("core.intervals._LEVEL", 0.4)
+    assert bootstrap_mean([0.0, 1.0], seed=0) == Interval(0.5, 0.5)
+    monkeypatch.setattr("core.intervals._LEVEL", 0.6)
+    assert bootstrap_mean([0.0, 1.0], seed=0) == Interval(0.0, 1.0)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
@@ -75,12 +77,13 @@ def test_rows_said_twice_do_not_narrow_the_interval_when_they_are_one_cluster() 
     )
 
 
-def test_clusters_of_different_sizes_keep_their_weight() -> None:
+def test_clusters_of_different_sizes_keep_their_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     # Clusters (1, 1, 1) and (0): the four resamples are {aa: 1, ab: 3/4, ba: 3/4, bb: 0}, not the
     # mean of cluster means (1/2 in the middle); a quarter of the draws lies at either end.
     values, labels = [1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"]
     assert bootstrap_mean(values, labels, seed=0) == Interval(0.0, 1.0)
-    assert bootstrap_mean(values, labels, seed=0, level=0.2) == Interval(0.75, 0.75)
+    monkeypatch.setattr("core.intervals._LEVEL", 0.2)
+    assert bootstrap_mean(values, labels, seed=0) == Interval(0.75, 0.75)
 
 
 @pytest.mark.parametrize(("values", "labels"), [([], []), ([1.0], ["a"]), ([1.0, 0.0], ["a", "a"])])

@@ -8,9 +8,8 @@ from random import Random
 import pytest
 
 from core import jsonl
-from core.append_log import AppendLog
+from core.append_log import AppendLog, LoggedRows
 from core.errors import DataError
-from core.logged_rows import LoggedRows
 from core.records import ItemScore, Judgment
 
 HEADER = '{"key": "what the rows depend on"}'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.intervals import bootstrap_mean
-from core.paired import compare, holm, mcnemar, sign_flip, sign_flip_tails, sign_test
+from core.paired import compare, holm, mcnemar, sign_flip, sign_test
 
 
 def items(*values: float) -> dict[str, float]:
@@ -28,8 +28,8 @@ def test_mcnemars_exact_test_is_a_fair_coin_on_the_items_that_one_model_alone_go
 def test_mcnemar_gives_a_published_value() -> None:
     # Fagerland, Lydersen, Laake 2013 (airway hyper-responsiveness): 7 and 1 discordant pairs, exact
     # conditional p = 2 · (1 + 8)/2^8 = 0.0703.
-    assert mcnemar(7, 1).p_value == pytest.approx(0.0703, abs=5e-5)
-    assert mcnemar(1, 7).p_value == mcnemar(7, 1).p_value
+    assert mcnemar(7, 1).two_sided == pytest.approx(0.0703, abs=5e-5)
+    assert mcnemar(1, 7).two_sided == mcnemar(7, 1).two_sided
 
 
 def test_equal_models_have_a_p_value_of_1() -> None:
@@ -52,16 +52,16 @@ def test_sampled_sign_flips_agree_with_the_coin_and_are_never_0() -> None:
     coin = 2 * sum(math.comb(20, k) for k in range(14, 21)) / 2**20  # 0.1153
     found = sign_flip(sums, seed=0)
     assert found.name == "sign_flip_sampled"
-    assert found.p_value == pytest.approx(coin, abs=0.012)
+    assert found.two_sided == pytest.approx(coin, abs=0.012)
     for seed in range(4):
         assert sign_flip(sums, seed=seed) == sign_flip(sums, seed=seed)
-    assert sign_flip(np.ones(100), seed=0).p_value == pytest.approx(1 / 10_001)
+    assert sign_flip(np.ones(100), seed=0).two_sided == pytest.approx(1 / 10_001)
 
 
 def test_rounding_does_not_push_a_pattern_below_its_own_sum() -> None:
     # In tenths 3, −6, 6: every pattern reaches |3| exactly, but 0.3 − 0.6 + 0.6 is 0.3 in floats
     # and 0.3 + 0.6 − 0.6 is 0.29999999999999993.
-    assert sign_flip(np.array([0.3, -0.6, 0.6]), seed=0).p_value == 1.0
+    assert sign_flip(np.array([0.3, -0.6, 0.6]), seed=0).two_sided == 1.0
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_rounding_does_not_push_a_pattern_below_its_own_sum() -> None:
     ],
 )
 def test_the_sign_test_is_a_two_sided_coin(wins: int, losses: int, p: float) -> None:
-    assert sign_test(wins, losses).p_value == pytest.approx(p)
-    assert sign_test(losses, wins).p_value == pytest.approx(p)
+    assert sign_test(wins, losses) == pytest.approx(p)
+    assert sign_test(losses, wins) == pytest.approx(p)
 
 
 def test_m2_against_m1_in_the_papers_figure_3_is_no_chance_and_m1_against_sft_is() -> None:
     # n = 256: 55.5 % and 11.7 % are 142 wins and 30 losses; 30.5 % and 30.9 % are 78 and 79.
-    assert sign_test(142, 30).p_value < 1e-15
-    assert sign_test(78, 79).p_value == pytest.approx(1.0)
+    assert sign_test(142, 30) < 1e-15
+    assert sign_test(78, 79) == pytest.approx(1.0)
 
 
 def test_an_item_that_one_model_lacks_is_counted_and_not_a_zero() -> None:
@@ -142,20 +142,20 @@ def test_clustered_zeros_and_ones_are_not_tested_as_independent() -> None:
 
 def test_one_sided_mcnemar_is_the_tail_on_its_side() -> None:
     # 7 and 1 of 8 discordant (Fagerland et al. 2013): P(≤ 1) = 9/256 one way, P(≥ 1) the other.
-    assert mcnemar(1, 7, alternative="less").p_value == pytest.approx(9 / 256)
-    assert mcnemar(7, 1, alternative="less").p_value == pytest.approx(255 / 256)
-    assert mcnemar(7, 1, alternative="greater").p_value == pytest.approx(9 / 256)
-    assert mcnemar(0, 0, alternative="less").p_value == 1.0
+    assert mcnemar(1, 7).less == pytest.approx(9 / 256)
+    assert mcnemar(7, 1).less == pytest.approx(255 / 256)
+    assert mcnemar(7, 1).greater == pytest.approx(9 / 256)
+    assert mcnemar(0, 0).less == 1.0
 
 
 def test_one_sided_sign_flips_count_the_patterns_on_their_side() -> None:
     # Differences −1, −2, −3: only the observed pattern is as low as −6, all 8 as high.
     low = np.array([-1.0, -2.0, -3.0])
-    assert sign_flip(low, seed=0, alternative="less").p_value == 1 / 8
-    assert sign_flip(low, seed=0, alternative="greater").p_value == 1.0
-    assert sign_flip(-low, seed=0, alternative="less").p_value == 1.0
+    assert sign_flip(low, seed=0).less == 1 / 8
+    assert sign_flip(low, seed=0).greater == 1.0
+    assert sign_flip(-low, seed=0).less == 1.0
     # Differences 1, 2, −3 sum to 0: the totals are ±6, ±4, ±2, 0, 0; five of eight reach it.
-    even = sign_flip_tails(np.array([1.0, 2.0, -3.0]), seed=0)
+    even = sign_flip(np.array([1.0, 2.0, -3.0]), seed=0)
     assert (even.less, even.greater, even.two_sided) == (5 / 8, 5 / 8, 1.0)
 
 
@@ -163,11 +163,11 @@ def test_sampled_one_sided_sign_flips_agree_with_the_coin() -> None:
     # 14 of 20 equal differences are positive: P(≥ 14 of 20) = 0.0577.
     sums = np.array([1.0] * 14 + [-1.0] * 6)
     coin = sum(math.comb(20, k) for k in range(14, 21)) / 2**20
-    found = sign_flip_tails(sums, seed=0, flips=200_000)
+    found = sign_flip(sums, seed=0, flips=200_000)
     assert found.greater == pytest.approx(coin, abs=0.002)
     assert found.less == pytest.approx(1 - coin + math.comb(20, 14) / 2**20, abs=0.003)
-    assert sign_flip(np.full(100, -1.0), seed=0, alternative="less").p_value == 1 / 10_001
-    assert sign_flip(np.full(100, 1.0), seed=0, alternative="less").p_value == 1.0
+    assert sign_flip(np.full(100, -1.0), seed=0).less == 1 / 10_001
+    assert sign_flip(np.full(100, 1.0), seed=0).less == 1.0
 
 
 @pytest.mark.parametrize("count", [13, 16, 17])
@@ -176,13 +176,13 @@ def test_sampled_sign_flips_give_every_cluster_a_sign_of_its_own(count: int) -> 
     # numbers. All positive but the largest: the totals up to this one are just half of all.
     sums = np.array([2.0**at for at in range(count)])
     sums[-1] *= -1
-    found = sign_flip(sums, seed=3, alternative="less", flips=100_000)
-    assert found.p_value == pytest.approx(0.5, abs=0.006)
+    found = sign_flip(sums, seed=3, flips=100_000)
+    assert found.less == pytest.approx(0.5, abs=0.006)
     # The second largest negative too: a quarter. And the third: an eighth.
     for share, at in ((0.25, -2), (0.125, -3)):
         sums[at] *= -1
-        found = sign_flip(sums, seed=3, alternative="less", flips=100_000)
-        assert found.p_value == pytest.approx(share, abs=0.005)
+        found = sign_flip(sums, seed=3, flips=100_000)
+        assert found.less == pytest.approx(share, abs=0.005)
 
 
 def test_holm_by_hand() -> None:

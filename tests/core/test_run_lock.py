@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import RunLocked
-from core.run_lock import locked
+from core.making import locked
 from core.stages import project_root
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from core.run_lock import locked
+from core.making import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

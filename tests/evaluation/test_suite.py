@@ -6,8 +6,8 @@ import pytest
 
 from core.benchmarks import Subject
 from core.errors import BudgetSpent, DataError, EvaluationFailed, StorageError
-from core.outcomes import read_failures
 from core.records import Score
+from core.store import read_failures
 from evaluation.suite import Job, Outcome, line, raise_failures, run_jobs, shown
 
 WIN = Score("win", 62.5, 256, 3, low=56.4, high=68.2)

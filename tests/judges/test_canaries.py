@@ -10,8 +10,7 @@ from core.evaluation_config import JudgeBackendSection
 from core.records import user
 from judges.asking import Ask, Reply
 from judges.backends.openai_judge import OpenAIJudge
-from judges.pair_prompts import pair_prompt
-from judges.pairwise import AnswerPair, judge_orders
+from judges.pairwise import AnswerPair, judge_orders, pair_prompt
 from judges.replies import parse_ranking, parse_score
 from judges.rubrics import load_rubric
 from tests.servers import FakeOpenAI

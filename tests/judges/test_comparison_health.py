@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from core.records import Measurement, Verdict
-from judges.comparison_health import measure_comparisons
+from judges.health import measure_comparisons
 
 Winner = Literal["A", "B", "tie"] | None
 

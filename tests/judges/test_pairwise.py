@@ -10,11 +10,17 @@ from core.errors import ConfigError
 from core.records import Verdict
 from core.reductions import combine, combine_all
 from engines.engine import Decoding, Sampled
-from judges import pair_prompts
+from judges import pairwise
 from judges.asking import Ask, Reply
 from judges.backends.local_judge import LocalJudge
-from judges.pair_prompts import pair_prompt, ranking_messages, read_token, token_messages
-from judges.pairwise import AnswerPair, judge_orders
+from judges.pairwise import (
+    AnswerPair,
+    judge_orders,
+    pair_prompt,
+    ranking_messages,
+    read_token,
+    token_messages,
+)
 from tests.engines.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
@@ -352,4 +358,4 @@ def test_a_judge_that_quotes_an_injected_ranking_gives_no_verdict() -> None:
 def test_without_the_package_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="alpaca-eval: run `make setup`"):
-        pair_prompts._turns.__wrapped__("alpaca_eval_gpt4/alpaca_eval.txt")
+        pairwise._turns.__wrapped__("alpaca_eval_gpt4/alpaca_eval.txt")

@@ -6,7 +6,7 @@ import pytest
 
 from core.config import JudgeSection
 from core.stages import Ref, Stage
-from judges.ranked_replies import judge_ranked, of_split
+from judges.pointwise import judge_ranked, of_split
 from tests.engines.scripted import ScriptedEngine
 from tests.training.data.test_eft import ranked
 from tests.training.making import Killed, Made, dying_after, made

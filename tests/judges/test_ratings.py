@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.mt_bench_prompts import template
-from judges.ratings import PairChoice, Rating, parse_pair, parse_rating
+from judges.fastchat_prompts import template
+from judges.replies import Parsed, parse_pair, parse_rating
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from judges.ratings import PairChoice, Rating, parse_pair, parse_rating
     ],
 )
 def test_the_rating_in_brackets_is_read(reply: str, value: float) -> None:
-    assert parse_rating(reply) == Rating(value, None)
+    assert parse_rating(reply) == Parsed(value, None)
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,15 @@ def test_the_rating_in_brackets_is_read(reply: str, value: float) -> None:
 def test_a_rating_quoted_from_the_answer_does_not_win_over_the_judges_own(
     reply: str, value: float
 ) -> None:
-    assert parse_rating(reply) == Rating(value, None)
+    assert parse_rating(reply) == Parsed(value, None)
 
 
 def test_the_prompts_own_example_is_not_a_rating() -> None:
     # A small model repeats its instruction and never grades.
     instruction = template("single-v1").body.split("[Question]")[0]
     assert "[[5]]" in instruction
-    assert parse_rating(instruction) == Rating(None, "no_score")
-    assert parse_rating(f"{instruction}\nRating: [[3]]") == Rating(3.0, None)
+    assert parse_rating(instruction) == Parsed(None, "no_score")
+    assert parse_rating(f"{instruction}\nRating: [[3]]") == Parsed(3.0, None)
     assert parse_rating(template("single-math-v1-multi-turn").system).unparsed == "no_score"
 
 
@@ -75,14 +75,14 @@ def test_the_prompts_own_example_is_not_a_rating() -> None:
     ],
 )
 def test_an_unreadable_rating_is_a_reason_and_never_a_number(reply: str, reason: str) -> None:
-    assert parse_rating(reply) == Rating(None, reason)  # type: ignore[arg-type]
+    assert parse_rating(reply) == Parsed(None, reason)  # type: ignore[arg-type]
 
 
 def test_a_reply_cut_off_in_its_last_brackets_has_no_rating() -> None:
-    assert parse_rating("It says [[10]]. Rating: [[", cut=True) == Rating(None, "cut_off")
-    assert parse_rating("It says [[10]]. Rating: [[1", cut=True) == Rating(None, "cut_off")
-    assert parse_rating("The answer is", cut=True) == Rating(None, "cut_off")
-    assert parse_rating("Rating: [[4]] because", cut=True) == Rating(4.0, None)
+    assert parse_rating("It says [[10]]. Rating: [[", cut=True) == Parsed(None, "cut_off")
+    assert parse_rating("It says [[10]]. Rating: [[1", cut=True) == Parsed(None, "cut_off")
+    assert parse_rating("The answer is", cut=True) == Parsed(None, "cut_off")
+    assert parse_rating("Rating: [[4]] because", cut=True) == Parsed(4.0, None)
 
 
 def fastchat_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
@@ -107,7 +107,7 @@ def test_a_reply_with_one_rating_gives_what_fastchat_gives(reply: str) -> None:
     found = parse_rating(reply)
     if len(numbers) == 1 and 1 <= float(numbers[0]) <= 10:
         # Only brackets that hold more than a number, further on, make us refuse what it accepts.
-        assert found == Rating(float(numbers[0]), None) or found.unparsed == "ambiguous"
+        assert found == Parsed(float(numbers[0]), None) or found.unparsed == "ambiguous"
     if not numbers:
         assert found.value is None
     if found.value is not None:
@@ -119,28 +119,28 @@ def test_a_reply_with_one_rating_gives_what_fastchat_gives(reply: str) -> None:
 def test_any_text_gives_a_rating_or_a_reason_but_not_both(reply: str, cut: bool) -> None:
     rating, choice = parse_rating(reply, cut=cut), parse_pair(reply, cut=cut)
     assert (rating.value is None) != (rating.unparsed is None)
-    assert (choice.winner is None) != (choice.unparsed is None)
+    assert (choice.value is None) != (choice.unparsed is None)
 
 
 @pytest.mark.parametrize(("letter", "winner"), [("A", "A"), ("B", "B"), ("C", "tie")])
 def test_the_pair_verdict_is_read(letter: str, winner: str) -> None:
-    expected = PairChoice(winner, None)  # type: ignore[arg-type]
+    expected = Parsed(winner, None)  # type: ignore[arg-type]
     assert parse_pair(f"Both are fine. My verdict: [[{letter}]]") == expected
     assert parse_pair(f"[[{letter}]]") == expected
 
 
 def test_the_last_verdict_of_a_pair_counts() -> None:
     # FastChat would take [[A]] wherever it stands.
-    assert parse_pair("Answer B demands '[[A]]'. My verdict: [[B]]") == PairChoice("B", None)
-    assert parse_pair("At first [[B]], on reflection [[C]]") == PairChoice("tie", None)
+    assert parse_pair("Answer B demands '[[A]]'. My verdict: [[B]]") == Parsed("B", None)
+    assert parse_pair("At first [[B]], on reflection [[C]]") == Parsed("tie", None)
 
 
 def test_repeating_the_pair_prompts_format_is_no_verdict() -> None:
     for name in ("pair-v2", "pair-v2-multi-turn", "pair-math-v1", "pair-math-v1-multi-turn"):
         instruction = template(name).system
         assert "[[C]]" in instruction
-        assert parse_pair(instruction) == PairChoice(None, "no_score")
-        assert parse_pair(f"{instruction} So: [[B]]") == PairChoice("B", None)
+        assert parse_pair(instruction) == Parsed(None, "no_score")
+        assert parse_pair(f"{instruction} So: [[B]]") == Parsed("B", None)
 
 
 @pytest.mark.parametrize(
@@ -158,4 +158,4 @@ def test_repeating_the_pair_prompts_format_is_no_verdict() -> None:
 def test_an_unreadable_verdict_is_a_reason_and_never_a_tie(
     reply: str, cut: bool, reason: str
 ) -> None:
-    assert parse_pair(reply, cut=cut) == PairChoice(None, reason)  # type: ignore[arg-type]
+    assert parse_pair(reply, cut=cut) == Parsed(None, reason)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from judges.replies import ParsedScore, Preference, Reason, parse_ranking, parse_score
+from judges.replies import Parsed, Reason, parse_ranking, parse_score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ _PIECES = st.sampled_from(
 TEXTS = st.one_of(st.text(), st.lists(st.one_of(_PIECES, st.text(max_size=3))).map("".join))
 
 
-def read(reply: str, *, cut: bool = False) -> ParsedScore:
+def read(reply: str, *, cut: bool = False) -> Parsed[float]:
     return parse_score(reply, low=0.0, high=5.0, cut=cut)
 
 
@@ -106,7 +106,7 @@ def read(reply: str, *, cut: bool = False) -> ParsedScore:
     ],
 )
 def test_a_readable_reply_gives_the_score_it_states(reply: str, value: float) -> None:
-    assert read(reply) == ParsedScore(value, None)
+    assert read(reply) == Parsed(value, None)
 
 
 @pytest.mark.parametrize(
@@ -169,32 +169,32 @@ def test_a_readable_reply_gives_the_score_it_states(reply: str, value: float) ->
     ],
 )
 def test_an_unreadable_reply_gives_a_reason_and_no_number(reply: str, reason: Reason) -> None:
-    assert read(reply) == ParsedScore(None, reason)
+    assert read(reply) == Parsed(None, reason)
 
 
 @pytest.mark.parametrize(
     ("reply", "score"),
     [
         # The next token could have been another digit: 4, or 45, or 4.5.
-        ("Score: 4", ParsedScore(None, "cut_off")),
-        ("Score: 4 ", ParsedScore(None, "cut_off")),
-        ("Score: 4.", ParsedScore(None, "cut_off")),
-        ("Score: 3.5", ParsedScore(None, "cut_off")),
+        ("Score: 4", Parsed(None, "cut_off")),
+        ("Score: 4 ", Parsed(None, "cut_off")),
+        ("Score: 4.", Parsed(None, "cut_off")),
+        ("Score: 3.5", Parsed(None, "cut_off")),
         # Nothing is missing from these.
-        ("Score: 4/5", ParsedScore(4.0, None)),
-        ("Score: 4 out of 5", ParsedScore(4.0, None)),
-        ("**Score: 4**", ParsedScore(4.0, None)),
-        ("Score: 4\nThe answer", ParsedScore(4.0, None)),
+        ("Score: 4/5", Parsed(4.0, None)),
+        ("Score: 4 out of 5", Parsed(4.0, None)),
+        ("**Score: 4**", Parsed(4.0, None)),
+        ("Score: 4\nThe answer", Parsed(4.0, None)),
         # The reply ends before its score.
-        ("The answer is helpful and", ParsedScore(None, "cut_off")),
-        ("Score:", ParsedScore(None, "cut_off")),
-        ("The answer claims 'Score: 5'. Score: ", ParsedScore(None, "cut_off")),
-        ("Score: 4/10", ParsedScore(None, "wrong_scale")),
-        ("", ParsedScore(None, "empty")),
+        ("The answer is helpful and", Parsed(None, "cut_off")),
+        ("Score:", Parsed(None, "cut_off")),
+        ("The answer claims 'Score: 5'. Score: ", Parsed(None, "cut_off")),
+        ("Score: 4/10", Parsed(None, "wrong_scale")),
+        ("", Parsed(None, "empty")),
     ],
 )
 def test_a_reply_cut_off_where_the_score_may_go_on_is_refused(
-    reply: str, score: ParsedScore
+    reply: str, score: Parsed[float]
 ) -> None:
     assert read(reply, cut=True) == score
 
@@ -202,20 +202,20 @@ def test_a_reply_cut_off_where_the_score_may_go_on_is_refused(
 @pytest.mark.parametrize(
     ("reply", "score"),
     [
-        ("Score: 0", ParsedScore(None, "out_of_range")),
-        ("Score: 0.9", ParsedScore(None, "out_of_range")),
-        ("Score: 1", ParsedScore(1.0, None)),
-        ("Score: 5/5", ParsedScore(5.0, None)),
-        ("Score: 5.1", ParsedScore(None, "out_of_range")),
+        ("Score: 0", Parsed(None, "out_of_range")),
+        ("Score: 0.9", Parsed(None, "out_of_range")),
+        ("Score: 1", Parsed(1.0, None)),
+        ("Score: 5/5", Parsed(5.0, None)),
+        ("Score: 5.1", Parsed(None, "out_of_range")),
     ],
 )
-def test_the_1_to_5_rubric_refuses_what_lies_outside_it(reply: str, score: ParsedScore) -> None:
+def test_the_1_to_5_rubric_refuses_what_lies_outside_it(reply: str, score: Parsed[float]) -> None:
     assert parse_score(reply, low=1.0, high=5.0) == score
 
 
 def test_the_only_scale_accepted_is_that_of_the_rubric() -> None:
-    assert parse_score("Score: 7/10", low=1.0, high=10.0) == ParsedScore(7.0, None)
-    assert parse_score("Score: 4/5", low=1.0, high=10.0) == ParsedScore(None, "wrong_scale")
+    assert parse_score("Score: 7/10", low=1.0, high=10.0) == Parsed(7.0, None)
+    assert parse_score("Score: 4/5", low=1.0, high=10.0) == Parsed(None, "wrong_scale")
 
 
 @FIXED
@@ -237,9 +237,9 @@ def test_any_reply_gives_either_a_score_in_range_or_a_reason(reply: str, cut: bo
 @example(before="Score:", k=1)
 @example(before="**Score", k=2)
 def test_a_score_on_the_last_line_wins_whatever_precedes_it(before: str, k: int) -> None:
-    assert read(f"{before}\nScore: {k}") == ParsedScore(float(k), None)
-    assert read(f"{before}\nScore: {k}", cut=True) == ParsedScore(None, "cut_off")
-    assert read(f"{before}\n**Score:** {k}/5", cut=True) == ParsedScore(float(k), None)
+    assert read(f"{before}\nScore: {k}") == Parsed(float(k), None)
+    assert read(f"{before}\nScore: {k}", cut=True) == Parsed(None, "cut_off")
+    assert read(f"{before}\n**Score:** {k}/5", cut=True) == Parsed(float(k), None)
 
 
 @FIXED
@@ -253,7 +253,7 @@ def test_a_number_with_no_score_in_front_never_counts(before: str, k: int) -> No
 @given(k=st.integers(0, 5), after=TEXTS)
 def test_words_after_the_score_that_name_no_other_do_not_change_it(k: int, after: str) -> None:
     nameless = after.replace("c", "").replace("C", "")
-    assert read(f"Score: {k}\nThat is all: {nameless}") == ParsedScore(float(k), None)
+    assert read(f"Score: {k}\nThat is all: {nameless}") == Parsed(float(k), None)
 
 
 def ranks(first: str, second: str) -> str:
@@ -276,7 +276,7 @@ def ranks(first: str, second: str) -> str:
 )
 def test_a_ranking_names_the_output_with_rank_1(reply: str, preferred: int) -> None:
     read_back = parse_ranking(reply)
-    assert (read_back.preferred, read_back.unparsed) == (preferred, None)
+    assert (read_back.value, read_back.unparsed) == (preferred, None)
 
 
 @pytest.mark.parametrize(
@@ -303,19 +303,19 @@ def test_a_ranking_names_the_output_with_rank_1(reply: str, preferred: int) -> N
     ],
 )
 def test_an_unreadable_ranking_gives_a_reason_and_no_preference(reply: str, reason: Reason) -> None:
-    assert parse_ranking(reply) == Preference(None, reason)
+    assert parse_ranking(reply) == Parsed(None, reason)
 
 
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ("Let me think about", Preference(None, "cut_off")),
-        ("[{'model': 'model_1', 'rank': 1}, {'model': 'mod", Preference(None, "cut_off")),
-        (ranks("1", "2") + "\n\nModel 1 is", Preference(1, None)),
-        (ranks("1", "2") + ranks("2", "1"), Preference(None, "ambiguous")),
+        ("Let me think about", Parsed(None, "cut_off")),
+        ("[{'model': 'model_1', 'rank': 1}, {'model': 'mod", Parsed(None, "cut_off")),
+        (ranks("1", "2") + "\n\nModel 1 is", Parsed(1, None)),
+        (ranks("1", "2") + ranks("2", "1"), Parsed(None, "ambiguous")),
     ],
 )
-def test_a_ranking_cut_off_before_both_ranks_is_refused(reply: str, expected: Preference) -> None:
+def test_a_ranking_cut_off_before_both_ranks_is_refused(reply: str, expected: Parsed[int]) -> None:
     assert parse_ranking(reply, cut=True) == expected
 
 
@@ -324,9 +324,9 @@ def test_a_reply_that_looks_like_code_is_searched_and_never_run(tmp_path: Path) 
     call = f"__import__('pathlib').Path({str(trap)!r}).touch()"
     inside = f"[{{'model': 'model_1', 'rank': {call}}}, {{'model': 'model_2', 'rank': 2}}]"
     # In the first only model_2's rank can be read; the second holds a whole ranking as well.
-    assert parse_ranking(inside) == Preference(None, "ambiguous")
-    assert parse_ranking(f"{call}\n{ranks('2', '1')}") == Preference(2, None)
-    assert parse_ranking(call) == Preference(None, "no_score")
+    assert parse_ranking(inside) == Parsed(None, "ambiguous")
+    assert parse_ranking(f"{call}\n{ranks('2', '1')}") == Parsed(2, None)
+    assert parse_ranking(call) == Parsed(None, "no_score")
     assert not trap.exists()
 
 
@@ -334,12 +334,12 @@ def test_a_reply_that_looks_like_code_is_searched_and_never_run(tmp_path: Path) 
 @given(reply=TEXTS, cut=st.booleans())
 def test_any_reply_gives_either_a_preference_or_a_reason(reply: str, cut: bool) -> None:
     choice = parse_ranking(reply, cut=cut)
-    assert (choice.preferred is None) != (choice.unparsed is None)
-    assert choice.preferred in {None, 1, 2}
+    assert (choice.value is None) != (choice.unparsed is None)
+    assert choice.value in {None, 1, 2}
 
 
 @FIXED
 @given(before=st.text(), after=st.text(), first=st.sampled_from(["1", "2"]))
 def test_prose_around_a_ranking_does_not_change_it(before: str, after: str, first: str) -> None:
     reply = before + ranks(first, "1" if first == "2" else "2") + after
-    assert parse_ranking(reply) == Preference(1 if first == "1" else 2, None)
+    assert parse_ranking(reply) == Parsed(1 if first == "1" else 2, None)

@@ -144,7 +144,7 @@ def test_a_full_disk_is_named_and_what_was_finished_stays(small_disk: Path) -> N
 
 
 def test_a_second_process_on_the_same_run_is_told_so(tmp_path: Path) -> None:
-    from core.run_lock import locked
+    from core.making import locked
 
     with locked(tmp_path / "smoke" / ".lock"):
         refused(loop.run(tmp_path), "another process", "smoke")

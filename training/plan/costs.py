@@ -16,8 +16,7 @@ from training.plan.shapes import Unknown, shape_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from core.config import Config, DpoSection, SftSection
-    from core.plan_config import PlanSection
+    from core.config import Config, DpoSection, PlanSection, SftSection
     from training.plan.memory import TrainingSetup
     from training.plan.work import Work
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from core.plan_config import PlanSection
+from core.config import PlanSection
 from judges.backends.budget import CHARACTERS_PER_TOKEN
 from judges.backends.budget import FREE as NO_MONEY
 from judges.bounds import TEMPLATE_TOKENS, JudgeBound, expected_bounds, judge_price

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.stages import Stage
 from judges.backends.budget import CHARACTERS_PER_TOKEN
 from judges.bounds import TEMPLATE_TOKENS
-from judges.pair_prompts import pair_prompt
+from judges.pairwise import pair_prompt
 from judges.rubrics import load_rubric
 from training.data.prompts import task_messages
 from training.plan.shapes import Unknown

@@ -24,8 +24,7 @@ from core.records import Judgment, Verdict, user
 from core.reductions import combine, mean_scores
 from engines.engine import Decoding, Request
 from judges.backends.local_judge import LocalJudge
-from judges.pair_prompts import pair_prompt
-from judges.pairwise import AnswerPair, judge_orders
+from judges.pairwise import AnswerPair, judge_orders, pair_prompt
 from judges.pointwise import JudgedAnswer, judge_answers
 from training.trainers import trl_loop
 from training.trainers.weights import weights_of

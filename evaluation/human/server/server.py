@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import DataError
+from core.making import locked
 from core.progress import say
-from core.run_lock import locked
 from evaluation.human.prepare import links
 from evaluation.human.rankings import export_rankings
 from evaluation.human.results import refresh, run_of

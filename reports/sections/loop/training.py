@@ -109,7 +109,7 @@ class Checkpoint(NamedTuple):
     @property
     def p_value(self) -> float | None:
         """Exact sign test of better against worse; None for the first."""
-        return None if self.before is None else sign_test(self.better, self.worse).p_value
+        return None if self.before is None else sign_test(self.better, self.worse)
 
 
 def curves(results: RunReader, ref: Ref) -> dict[str, Curve]:

@@ -10,7 +10,7 @@ from core.stages import Stage, evaluation_ref
 from evaluation.head_to_head.benchmark import Side, judge_matchup, scores
 from judges.asking import Reply
 from judges.backends.local_judge import LocalJudge
-from judges.pair_prompts import pair_prompt
+from judges.pairwise import pair_prompt
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import interrupted, made
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.config import Config, DpoSection, EngineSection, LaunchSection, ModelSection
-from core.plan_config import PlanSection
+from core.config import Config, DpoSection, EngineSection, LaunchSection, ModelSection, PlanSection
 from training.plan.costs import Cost, cost_of, total, training_flops
 from training.plan.memory import TrainingSetup
 from training.plan.shapes import KNOWN, Unknown

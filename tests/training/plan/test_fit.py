@@ -12,12 +12,12 @@ from core.config import (
     LaunchSection,
     LoraSection,
     ModelSection,
+    PlanSection,
     PromptsSection,
     RaySection,
     SftSection,
 )
 from core.errors import ConfigError
-from core.plan_config import PlanSection
 from training.plan.fit import Fit, Processes, Samplers, fits, processes_of, samplers, training_setup
 from training.plan.memory import TrainingSetup
 from training.plan.shapes import KNOWN, Unknown

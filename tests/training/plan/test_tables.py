@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from core.config import Config, load_config
-from core.plan_config import PlanSection
+from core.config import Config, PlanSection, load_config
 from core.stages import Ref, Stage
 from tests.conftest import ROOT
 from training.plan.plan import plan

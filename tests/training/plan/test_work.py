@@ -17,11 +17,11 @@ from core.config import (
     ImprovementSection,
     JudgeSection,
     M1Section,
+    PlanSection,
     ProbeSection,
     PromptsSection,
     SftSection,
 )
-from core.plan_config import PlanSection
 from core.stages import Ref, Stage
 from training.plan.shapes import Unknown
 from training.plan.work import (

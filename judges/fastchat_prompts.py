@@ -72,7 +72,7 @@ def grading_prompt(
         references: the reference answers of both turns (math, reasoning, coding), None without.
     """
     name = "single-v1" if references is None else "single-math-v1"
-    values = _references(references)
+    values = _numbered("ref_answer", references or ())
     if len(answers) == 1:
         values |= {"question": questions[0], "answer": answers[0]}
     else:
@@ -87,7 +87,9 @@ def pair_messages(
     """Return the pair prompt for one turn, with A shown first."""
     name = "pair-v2" if reference is None else "pair-math-v1"
     values = {"question": question, "answer_a": answer_a, "answer_b": answer_b}
-    return template(name).filled(values | _references(None if reference is None else [reference]))
+    if reference is not None:
+        values["ref_answer_1"] = reference
+    return template(name).filled(values)
 
 
 def template(name: str) -> Template:
@@ -140,7 +142,3 @@ def _templates() -> dict[str, Template]:
 
 def _numbered(field: str, texts: Sequence[str]) -> dict[str, str]:
     return {f"{field}_{turn}": text for turn, text in enumerate(texts, start=1)}
-
-
-def _references(texts: Sequence[str] | None) -> dict[str, str]:
-    return _numbered("ref_answer", texts or ())

