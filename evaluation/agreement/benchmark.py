@@ -1,20 +1,52 @@
-"""Reward modelling as a benchmark of the suite: a model judges replies that humans ranked."""
+"""Reward modelling as a benchmark of the suite: a model judges ranked replies (Table 4).
+
+`scores` compares it with the humans' rankings and with trivial baselines.
+
+See order_metrics.py for ties and for the pooling of correlations.
+"""
 
 from __future__ import annotations
 
+import math
+import random
+from collections import Counter
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
+from core.intervals import bootstrap_mean
+from core.records import Score
+from core.reductions import mean_scores
 from core.stages import HOW_JUDGED, Ref, Stage
-from evaluation.agreement.scores import scores
+from evaluation.agreement.order_metrics import PERFECT, Metric, ScoredReplies, measure
 from evaluation.benchmark import Benchmark, EvaluationItem
 from judges.pointwise import judge_ranked, of_split
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from core.benchmarks import Subject
-    from core.records import RankedPrompt, Score
+    from core.records import Judgment, RankedPrompt
     from evaluation.run import EvalRun
 
+ALWAYS = 4.0  # the most common score (paper, section 3.1.1)
+SHUFFLES = 200
+DEFAULTS = {
+    "pairwise_accuracy": "pairwise_accuracy/ties_excluded",
+    "five_best": "five_best",
+    "exact_match": "exact_match/ties_excluded",
+    "spearman": "spearman/per_prompt",
+    "kendall_tau": "kendall_tau/per_prompt",
+}
+_UNDEFINED = {
+    "pairwise_accuracy": "no two differently ranked replies have different scores",
+    "five_best": "no reply has the perfect score",
+    "exact_match": "no instruction has all its replies scored, without ties",
+    "spearman": "no instruction has two differently ranked replies with a score",
+    "kendall_tau": "no instruction has two differently ranked replies with a score",
+    "tie_rate": "no two differently ranked replies have a score",
+    "parse_rate": "no judgments",
+}
 _RANKED = Ref(1, Stage.RANKED)
 
 
@@ -45,6 +77,98 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         [judgments, _RANKED],
         lambda: scores(prompts(), run.read(judgments), seed=run.config.seed),
     )
+
+
+def baselines(
+    prompts: Sequence[ScoredReplies],
+    lengths: Mapping[str, Sequence[int]] | None,
+    *,
+    seed: int,
+    perfect: float = PERFECT,
+) -> dict[str, dict[str, float | None]]:
+    """Return the metrics of trivial baselines on the same replies.
+
+    always_4: a constant score. shuffled: the judge's own scores permuted among all scored replies,
+    mean over 200 seeded permutations. length: characters as the score (longer is better); only if
+    `lengths` (per prompt key, in the order of the replies) is given.
+    """
+    constant = [prompt.with_scores([ALWAYS] * len(prompt.replies)) for prompt in prompts]
+    found = {
+        "always_4": _values(constant, perfect),
+        "shuffled": _shuffled(prompts, seed=seed, perfect=perfect),
+    }
+    if lengths is not None:
+        longer = [prompt.with_scores(lengths[prompt.prompt_key]) for prompt in prompts]
+        # Lengths are not on the rubric's scale, so none is a perfect score.
+        found["length"] = _values(longer, math.inf)
+    return found
+
+
+def scores(
+    ranked: Sequence[RankedPrompt], judgments: Sequence[Judgment], *, seed: int
+) -> list[Score]:
+    """Return Table 4 for one judge: the five metrics, tie rate and parse rate.
+
+    A reply's parsed draws are averaged; a reply without one is missing, not 0. `detail` of each
+    metric holds its other variants and the baselines.
+    """
+    means = {key: found.mean for key, found in mean_scores(judgments).items()}
+    prompts, lengths = [], {}
+    for prompt in ranked:
+        rows = tuple((float(reply.rank), means.get(reply.key)) for reply in prompt.replies)
+        prompts.append(ScoredReplies(prompt.key, rows))
+        lengths[prompt.key] = [len(reply.text) for reply in prompt.replies]
+    found = measure(prompts, seed=seed)
+    chance = baselines(prompts, lengths, seed=seed)
+    gaps = [sum(s is None for _, s in prompt.replies) for prompt in prompts if prompt.comparable]
+    unscored, incomplete = sum(gaps), sum(gap > 0 for gap in gaps)
+    out = []
+    for name, key in DEFAULTS.items():
+        others = {k: m.value for k, m in found.items() if k.startswith(f"{name}/") and k != key}
+        beside = {who: values[key] for who, values in chance.items()}
+        missing = incomplete if name == "exact_match" else unscored
+        out.append(_score(name, found[key], missing, {**others, **beside}))
+    out.append(_score("tie_rate", found["tie_rate"], unscored, None))
+    return [*out, _parse_rate(judgments, seed)]
+
+
+def _parse_rate(judgments: Sequence[Judgment], seed: int) -> Score:
+    readable = [float(j.score is not None) for j in judgments]
+    reasons = Counter(j.unparsed for j in judgments if j.unparsed is not None)
+    interval = bootstrap_mean(readable, [j.prompt_key for j in judgments], seed=seed)
+    rate = Metric(fmean(readable) if readable else None, len(readable), interval)
+    return _score("parse_rate", rate, 0, dict(sorted(reasons.items())))
+
+
+def _score(name: str, metric: Metric, missing: int, detail: Mapping[str, object] | None) -> Score:
+    low, high = metric.interval or (None, None)
+    reason = _UNDEFINED[name] if metric.value is None else None
+    kept = dict(detail) if detail is not None else None
+    return Score(name, metric.value, metric.n, missing, low, high, reason=reason, detail=kept)
+
+
+def _shuffled(
+    prompts: Sequence[ScoredReplies], *, seed: int, perfect: float
+) -> dict[str, float | None]:
+    rng = random.Random(f"shuffled/{seed}")
+    kept = [prompt for prompt in prompts if prompt.comparable]
+    pool = [score for p in kept for _, score in p.replies if score is not None]
+    found: dict[str, list[float]] = {}
+    for _ in range(SHUFFLES):
+        rng.shuffle(pool)
+        shuffled = iter(pool)
+        again = [
+            p.with_scores([None if score is None else next(shuffled) for _, score in p.replies])
+            for p in kept
+        ]
+        for name, value in _values(again, perfect).items():
+            found.setdefault(name, []).extend([] if value is None else [value])
+    return {name: fmean(values) if values else None for name, values in found.items()}
+
+
+def _values(prompts: Sequence[ScoredReplies], perfect: float) -> dict[str, float | None]:
+    found = measure(prompts, seed=None, perfect=perfect)
+    return {name: metric.value for name, metric in found.items()}
 
 
 def _texts(run: EvalRun) -> list[EvaluationItem]:

@@ -76,9 +76,11 @@ class _Order(NamedTuple):
 
 
 def measure(
-    prompts: Sequence[ScoredReplies], *, seed: int, perfect: float = PERFECT, intervals: bool = True
+    prompts: Sequence[ScoredReplies], *, seed: int | None, perfect: float = PERFECT
 ) -> dict[str, Metric]:
     """Return every metric in every variant; instructions without a human order are left out.
+
+    `seed` is that of the intervals; None: no intervals.
 
     pairwise_accuracy/{ties_excluded, ties_half, ties_wrong}: % of pairs of differently ranked
         replies in the human order; 50 is chance for the first two.
@@ -92,8 +94,7 @@ def measure(
     """
     kept = [prompt for prompt in prompts if prompt.comparable]
     orders = [_order(prompt, perfect) for prompt in kept]
-    drawn = seed if intervals else None
-    share = partial(_share, drawn)
+    share = partial(_share, seed)
     pairs = [o.pairs for o in orders]
     untied = [o.right + o.wrong for o in orders]
     right, tied = [o.right for o in orders], [o.tied for o in orders]
@@ -108,8 +109,8 @@ def measure(
         "exact_match/ties_half": share([e for e, _ in whole], scale=100),
         "exact_match/ties_wrong": share([0.0 if ties else e for e, ties in whole], scale=100),
         "five_best": share([o.best for o in orders], [o.perfect for o in orders], 100),
-        **_correlations("spearman", kept, [o.rho for o in orders], drawn, spearman),
-        **_correlations("kendall_tau", kept, [o.tau for o in orders], drawn, kendall_tau),
+        **_correlations("spearman", kept, [o.rho for o in orders], seed, spearman),
+        **_correlations("kendall_tau", kept, [o.tau for o in orders], seed, kendall_tau),
         "tie_rate": share(tied, pairs),
         "scored_rate": share(
             [sum(score is not None for _, score in p.replies) for p in kept],

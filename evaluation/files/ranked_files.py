@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
+from evaluation.agreement.benchmark import baselines
 from evaluation.agreement.order_metrics import PERFECT, Metric, ScoredReplies, measure
-from evaluation.agreement.scores import baselines
 from evaluation.files.json_rows import number, number_or_missing, read_rows
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from core.records import Judgment, RankedPrompt, Reply, Score
+from evaluation.agreement.benchmark import baselines, scores
 from evaluation.agreement.order_metrics import ScoredReplies
-from evaluation.agreement.scores import baselines, scores
 
 
 def prompt(key: str, *texts: str) -> RankedPrompt:
