@@ -8,15 +8,17 @@ from core.stages import Ref, Stage, evaluation_ref
 from reports.document import Cell, Item, Table, TableRow
 from reports.formats.plotting import shown_name
 from reports.published.comparable import PublishedNumbers
-from reports.sections.cells import EMPTY, cell_of, counted, failures_since, label, models_of
-from reports.sections.items import (
-    Judged,
-    excerpt,
-    group,
-    judged_by_subject,
-    points,
-    words_of,
+from reports.sections.cells import (
+    EMPTY,
+    PERCENT,
+    Column,
+    counted,
+    label,
+    model_table,
+    models_of,
+    titles,
 )
+from reports.sections.items import Judged, excerpt, group, judged_by_subject, points, words_of
 from reports.sections.section import of_models, section_of
 
 if TYPE_CHECKING:
@@ -27,17 +29,16 @@ if TYPE_CHECKING:
     from reports.document import RowGroup
 
 
-class _Metric(NamedTuple):
-    title: str
-    digits: int
-
-
 METRICS = {
-    "pairwise_accuracy": _Metric("pairwise accuracy %", 1),
-    "five_best": _Metric("5-best %", 1),
-    "exact_match": _Metric("exact match %", 1),
-    "spearman": _Metric("Spearman", 3),
-    "kendall_tau": _Metric("Kendall tau", 3),
+    "pairwise_accuracy": Column("pairwise accuracy %", 1),
+    "five_best": Column("5-best %", 1),
+    "exact_match": Column("exact match %", 1),
+    "spearman": Column("Spearman", 3),
+    "kendall_tau": Column("Kendall tau", 3),
+}
+_RATES = {
+    "tie_rate": Column("tie rate %", 1, PERCENT),
+    "parse_rate": Column("parse rate %", 1, PERCENT),
 }
 _READINGS = {
     "ties_half": "ties count half",
@@ -59,16 +60,15 @@ _SAME_SOURCE = (
 def table(results: RunReader) -> Table | None:
     """Return a row per model; None if agreement is neither configured nor scored."""
     models = models_of(results, "agreement")
-    if not models:
-        return None
     beside = PublishedNumbers(results, "agreement", models)
-    rows = tuple(TableRow(label(model), _cells(results, model, beside)) for model in models)
-    return Table(
+    return model_table(
+        results,
+        "agreement",
+        models,
+        METRICS | _RATES,
+        beside.published,
         key="reward_modelling",
         title="Reward modelling: agreement with human rankings",
-        head="model",
-        columns=(*(m.title for m in METRICS.values()), "tie rate %", "parse rate %"),
-        rows=rows,
         origin="Table 4",
         notes=(
             "Pairwise accuracy and exact match exclude ties in the judge's scores; correlations "
@@ -77,7 +77,6 @@ def table(results: RunReader) -> Table | None:
             *_unparsed(results, models),
             *beside.notes,
             *(_SAME_SOURCE if not beside.own else ()),
-            *failures_since(results, [(model, f"{model}/agreement") for model in models]),
         ),
     )
 
@@ -90,41 +89,27 @@ def readings(results: RunReader) -> Table | None:
     models = [m for m in models_of(results, "agreement") if results.scores(f"{m}/agreement")]
     if not models:
         return None
-    rows = [row for model in models for row in _reading_rows(results, model)]
+    rows = [
+        TableRow(f"{label(model)}: {wording}", _of_detail(results, model, f"{{}}/{reading}"))
+        for model in models
+        for reading, wording in _READINGS.items()
+    ]
     rows += _baseline_rows(results, models)
     return Table(
         key="reward_modelling_readings",
         title="Reward modelling: other ways to count ties, and trivial baselines",
         head="model and reading",
-        columns=tuple(metric.title for metric in METRICS.values()),
+        columns=titles(METRICS),
         rows=tuple(rows),
         origin="Table 4",
         notes=("Baselines are scored as in the table above, on the same replies.",),
     )
 
 
-def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
-    address = f"{model}/agreement"
-    metrics = [
-        cell_of(results, address, key, digits=m.digits, published=beside.published(model, key))
-        for key, m in METRICS.items()
-    ]
-    rates = [cell_of(results, address, k, digits=1, scale=100) for k in ("tie_rate", "parse_rate")]
-    return (*metrics, *rates)
-
-
-def _reading_rows(results: RunReader, model: str) -> Iterator[TableRow]:
-    address = f"{model}/agreement"
-    for reading, wording in _READINGS.items():
-        names = {key: f"{key}/{reading}" for key in METRICS}
-        yield TableRow(f"{label(model)}: {wording}", _of_detail(results, address, names))
-
-
 def _baseline_rows(results: RunReader, models: list[str]) -> Iterator[TableRow]:
     """Yield each baseline once where it is the same for all models: it does not read scores."""
     for name, wording in _BASELINES.items():
-        names = dict.fromkeys(METRICS, name)
-        found = {model: _of_detail(results, f"{model}/agreement", names) for model in models}
+        found = {model: _of_detail(results, model, name) for model in models}
         values = {tuple(cell.value for cell in cells) for cells in found.values()}
         if name != "shuffled" and len(values) == 1:
             yield TableRow(wording, found[models[0]])
@@ -133,10 +118,10 @@ def _baseline_rows(results: RunReader, models: list[str]) -> Iterator[TableRow]:
             yield TableRow(f"{label(model)}: {wording}", cells)
 
 
-def _of_detail(results: RunReader, address: str, names: dict[str, str]) -> tuple[Cell, ...]:
-    """Return, per metric, the number of that name in the score's detail; empty if it has none."""
-    found = results.scores(address)
-    return tuple(_detail_cell(found.get(key), names[key], key) for key in METRICS)
+def _of_detail(results: RunReader, model: str, name: str) -> tuple[Cell, ...]:
+    """Return, per metric, a number in the score's detail; {} in `name` stands for the metric."""
+    found = results.scores(f"{model}/agreement")
+    return tuple(_detail_cell(found.get(key), name.format(key), key) for key in METRICS)
 
 
 def _detail_cell(score: Score | None, name: str, key: str) -> Cell:
@@ -165,7 +150,7 @@ def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return how a model judged the human-ranked replies, by prompt; None if it did not."""
     ref = evaluation_ref(f"{model}/agreement", Stage.RANKED_JUDGMENTS)
     title = f"Agreement with humans, {shown_name(model)} as the judge"
-    return rows_of_ranked(results, f"{model}/agreement", title, ref, most)
+    return rows_of_ranked(results, ref.address, title, ref, most)
 
 
 def rows_of_ranked(
@@ -177,12 +162,11 @@ def rows_of_ranked(
     for judgment in results.rows(ref):
         by_prompt.setdefault(judgment.prompt_key, []).append(judgment)
     prompts = [_Prompted(name, judged_by_subject(rows)) for name, rows in by_prompt.items()]
-    columns = ("prompt", "replies", "mean scores, best for humans first")
     return group(
         results,
         ref,
         title,
-        columns,
+        ("prompt", "replies", "mean scores, best for humans first"),
         lambda prompt: _ranked(prompt, ranked.get(prompt.key)),
         most=most,
         key=key,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports.document import Cell, TableRow
+from core.benchmarks import BENCHMARKS, Subject
+from reports.document import Cell, Table, TableRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from core.reader import RunReader
     from core.records import Score
@@ -18,12 +20,37 @@ if TYPE_CHECKING:
 EMPTY = Cell()
 P_VALUE_DIGITS = 4
 P_VALUE_NOTE = "p: two-sided; 0.0000 is below 0.00005."
-SFT = "SFT baseline"
+GRADED = tuple(f for f in BENCHMARKS.values() if f.of == "model" and f.unit == "points")
+"""Benchmarks whose answers the judge grades one by one, in points."""
+
+
+class Column(NamedTuple):
+    """A column of scores; `scale` 100 turns a share into percent."""
+
+    title: str
+    digits: int = 2
+    scale: float = 1.0
+
+
+PERCENT = 100.0
+RATES = {
+    "win": Column("win", 1),
+    "tie": Column("tie", 1),
+    "lose": Column("lose", 1),
+    "net": Column("net (win − lose)", 1),
+    "sign_test": Column("sign test p", P_VALUE_DIGITS),
+}
+"""Scores of a matchup: of a judge's verdicts, and of people's votes."""
+
+
+def titles(columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """Return the columns' titles."""
+    return tuple(column.title for column in columns.values())
 
 
 def label(model: str) -> str:
     """Return a model's name as tables print it."""
-    return SFT if model == "sft" else model
+    return "SFT baseline" if model == "sft" else model
 
 
 def versus(a: str, b: str) -> str:
@@ -84,6 +111,46 @@ def shown(
     )
     reason = (score.reason or "nothing to measure") if value is None else None
     return Cell(value, None, digits, low, high, score.n, score.missing, reason, published, address)
+
+
+def cells_of(
+    results: RunReader,
+    address: str,
+    columns: Mapping[str, Column],
+    published: Callable[[str], Published | None] = lambda _: None,
+) -> tuple[Cell, ...]:
+    """Return a cell per column; `columns` and `published` go by the scores' keys."""
+    return tuple(
+        cell_of(results, address, key, digits=c.digits, published=published(key), scale=c.scale)
+        for key, c in columns.items()
+    )
+
+
+def model_table(
+    results: RunReader,
+    benchmark: str,
+    models: tuple[str, ...],
+    columns: Mapping[str, Column],
+    published: Callable[[str, str], Published | None] = lambda *_: None,
+    *,
+    key: str,
+    title: str,
+    origin: str = "",
+    notes: tuple[str, ...],
+) -> Table | None:
+    """Return a row per model, with the numbers published for it; None without models.
+
+    A last note names failures since the results were made.
+    """
+    places = [(model, Subject(benchmark, (model,)).address) for model in models]
+    rows = [
+        TableRow(label(model), cells_of(results, place, columns, partial(published, model)))
+        for model, place in places
+    ]
+    if not rows:
+        return None
+    notes = (*notes, *failures_since(results, places))
+    return Table(key, title, "model", titles(columns), tuple(rows), origin, notes)
 
 
 def failures_since(results: RunReader, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+    from core.paired import Comparison
     from core.reader import RunReader
     from core.records import Score
     from reports.formats.plotting import Series
+
+    Drawn = Sequence[tuple[Series, Sequence["Point | None"]]]
 
 _SECOND_LINE = 16.0  # points below the axis
 _SPREAD = 0.62  # share of a row's height over which its models are spread
@@ -41,15 +44,21 @@ class Point(NamedTuple):
 def drawn_figure(
     key: str,
     title: str,
-    draw: Callable[[Canvas], None],
+    draw: Callable[[Axes], None],
     description: str,
     *,
     height: float,
     origin: str = "",
     notes: tuple[str, ...] = (),
 ) -> Figure:
-    """Return a figure drawn by `draw`; `height` in inches."""
-    svg = render(key, draw, title=title, description=description, height=height)
+    """Return a figure of one plot, filled by `draw`, below its legend; `height` in inches."""
+
+    def fill(canvas: Canvas) -> None:
+        axes = canvas.add_subplot()
+        draw(axes)
+        legend(canvas, axes)
+
+    svg = render(key, fill, title=title, description=description, height=height)
     return Figure(key, title, svg, description, origin, notes)
 
 
@@ -60,9 +69,15 @@ def point_of(score: Score | None) -> Point | None:
     return Point(score.value, score.low, score.high, score.n)
 
 
-def draw_rows(
-    axes: Axes, labels: Sequence[str], drawn: Sequence[tuple[Series, Sequence[Point | None]]]
-) -> None:
+def point_between(found: Comparison) -> Point | None:
+    """Return a paired difference as a point; None where nothing could be paired."""
+    if found.difference is None:
+        return None
+    low, high = found.interval or (None, None)
+    return Point(found.difference, low, high, found.n)
+
+
+def draw_rows(axes: Axes, labels: Sequence[str], drawn: Drawn) -> None:
     """Draw one row per label and in it one dot per series, with its interval as a line.
 
     Absent points leave their place empty. The first label is at the top.
@@ -73,15 +88,7 @@ def draw_rows(
         for y, point in found:
             if point.low is not None and point.high is not None:
                 axes.plot([point.low, point.high], [y, y], color=series.colour, lw=1.1, alpha=0.75)
-        axes.plot(
-            [p.value for _, p in found],
-            [y for y, _ in found],
-            color=series.colour,
-            marker=series.marker,
-            ls="none",
-            label=series.name,
-            clip_on=False,
-        )
+        _dots(axes, series, [p.value for _, p in found], [y for y, _ in found])
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -98,7 +105,7 @@ def height_of(rows: int, series: int) -> float:
 def draw_columns(
     axes: Axes,
     labels: Sequence[str],
-    drawn: Sequence[tuple[Series, Sequence[Point | None]]],
+    drawn: Drawn,
     *,
     below: Sequence[str] = (),
     joined: Sequence[bool] | None = None,
@@ -114,10 +121,7 @@ def draw_columns(
         offset = _offset(at, len(drawn)) * 0.5
         xs = [column + offset for column in range(len(points))]
         values = [p.value if p is not None else nothing for p in points]
-        axes.plot(
-            xs, values, color=series.colour, marker=series.marker, ls="none", label=series.name,
-            clip_on=False,
-        )  # fmt: skip
+        _dots(axes, series, xs, values)
         line = [value if chain[column] else nothing for column, value in enumerate(values)]
         axes.plot(xs, line, color=series.colour, lw=0.9)
         for x, point in zip(xs, points, strict=True):
@@ -140,6 +144,13 @@ def draw_columns(
     axes.grid(visible=False, axis="x")
 
 
+def _dots(axes: Axes, series: Series, xs: Sequence[float], ys: Sequence[float]) -> None:
+    axes.plot(
+        xs, ys, color=series.colour, marker=series.marker, ls="none", label=series.name,
+        clip_on=False,
+    )  # fmt: skip
+
+
 def _offset(at: int, count: int) -> float:
     return 0.0 if count == 1 else _SPREAD * (at / (count - 1) - 0.5)
 
@@ -148,6 +159,11 @@ def sentence(name: str, labels: Sequence[str], points: Sequence[Point | None]) -
     """Describe one series as text; labels without a point are left out."""
     wording = [f"{label} {p}" for label, p in zip(labels, points, strict=True) if p is not None]
     return f"{name}: {'; '.join(wording)}." if wording else f"{name}: nothing measured."
+
+
+def sentences(labels: Sequence[str], drawn: Drawn, what: str = "") -> str:
+    """Describe every series of a figure as text; `what` follows the series' names."""
+    return " ".join(sentence(series.name + what, labels, points) for series, points in drawn)
 
 
 class Bar(NamedTuple):
@@ -177,40 +193,47 @@ class Bar(NamedTuple):
         )
 
 
-def stacked(key: str, title: str, bars: list[Bar], *, origin: str, note: str) -> Figure | None:
-    """Return matchups as stacked bars; None without any."""
+def stacked(
+    results: RunReader,
+    key: str,
+    title: str,
+    matchups: Sequence[tuple[str, str]],
+    *,
+    origin: str,
+    note: str,
+    lacking: str = "unread",
+) -> Figure | None:
+    """Return a benchmark's matchups as stacked bars; None if none was measured."""
+    found = [_bar_of(results, key, a, b, lacking) for a, b in matchups]
+    bars = [bar for bar in found if bar is not None]
     if not bars:
         return None
-    description = " ".join(str(bar) for bar in bars)
     return drawn_figure(
         key,
         title,
-        lambda canvas: _draw_bars(canvas, bars),
-        description,
+        lambda axes: _draw_bars(axes, bars),
+        " ".join(map(str, bars)),
         height=0.8 + 0.34 * len(bars),
         origin=origin,
         notes=(note,),
     )
 
 
-def bar_of(
-    results: RunReader, benchmark: str, a: str, b: str, *, lacking: str = "unread"
-) -> Bar | None:
+def _bar_of(results: RunReader, benchmark: str, a: str, b: str, lacking: str) -> Bar | None:
     """Return a matchup of a benchmark; None where nothing was measured."""
     found = results.scores(f"{benchmark}/{a}-{b}")
-    points = [point_of(found.get(name)) for name in ("win", "tie", "lose")]
-    win, tie, lose = (point.value if point is not None else None for point in points)
+    rates = ("win", "tie", "lose")
+    win, tie, lose = (found[name].value if name in found else None for name in rates)
     if win is None or tie is None or lose is None:
         return None
     n, missing = found["win"].n, found["win"].missing
     return Bar(shown_name(a), shown_name(b), win, tie, lose, n, missing, lacking)
 
 
-def _draw_bars(canvas: Canvas, bars: list[Bar]) -> None:
-    axes = canvas.add_subplot()
-    kinds = (("left wins", WIN), ("tie", TIE), ("right wins", LOSE))
+def _draw_bars(axes: Axes, bars: list[Bar]) -> None:
+    kinds = {"left wins": WIN, "tie": TIE, "right wins": LOSE}
     starts = [0.0] * len(bars)
-    for (name, colour), place in zip(kinds, ("win", "tie", "lose"), strict=True):
+    for (name, colour), place in zip(kinds.items(), ("win", "tie", "lose"), strict=True):
         widths = [getattr(bar, place) for bar in bars]
         axes.barh(range(len(bars)), widths, left=starts, height=0.68, color=colour, label=name)
         for row, (start, width) in enumerate(zip(starts, widths, strict=True)):
@@ -225,4 +248,3 @@ def _draw_bars(canvas: Canvas, bars: list[Bar]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
-    legend(canvas, axes)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.reductions import combine_all
 from core.stages import Stage, evaluation_ref
 from reports.document import Figure, Item, Table, TableRow
 from reports.formats.plotting import shown_name
-from reports.published import comparable
-from reports.published.comparable import PublishedNumbers
+from reports.published.comparable import PublishedNumbers, judges_named
 from reports.sections.cells import (
-    P_VALUE_DIGITS,
     P_VALUE_NOTE,
-    cell_of,
+    PERCENT,
+    RATES,
+    Column,
+    cells_of,
     failures_since,
     is_asked_for,
     listed,
+    titles,
     versus,
 )
-from reports.sections.drawing import bar_of, stacked
-from reports.sections.items import NONE, Part, excerpt, group, text_or_note
+from reports.sections.drawing import stacked
+from reports.sections.items import NONE, excerpt, group, text_or_note
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -28,17 +31,14 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import Generation, Verdict
-    from reports.document import Cell, RowGroup
+    from reports.document import RowGroup
 
-COLUMNS = ("win", "tie", "lose", "net (win − lose)", "sign test p")
-_RATES = ("win", "tie", "lose")
-_PERCENT = 100.0
 _JUDGE_COLUMNS = {
-    "readable %": ("judge/parse_rate", _PERCENT, 1),
-    "flipped by order %": ("judge/flip_rate", _PERCENT, 1),
-    "first shown wins %": ("judge/first_shown_rate", _PERCENT, 1),
-    "tied %": ("judge/tie_rate", _PERCENT, 1),
-    "longer wins": ("judge/longer_wins", 1.0, 2),
+    "judge/parse_rate": Column("readable %", 1, PERCENT),
+    "judge/flip_rate": Column("flipped by order %", 1, PERCENT),
+    "judge/first_shown_rate": Column("first shown wins %", 1, PERCENT),
+    "judge/tie_rate": Column("tied %", 1, PERCENT),
+    "judge/longer_wins": Column("longer wins"),
 }
 
 
@@ -54,34 +54,29 @@ def table(results: RunReader) -> Table | None:
     if not matchups:
         return None
     beside = PublishedNumbers(results, "head_to_head", tuple(f"{a}-{b}" for a, b in matchups))
-    rows = tuple(TableRow(versus(a, b), _cells(results, f"{a}-{b}", beside)) for a, b in matchups)
     places = [(f"{a} vs {b}", f"head_to_head/{a}-{b}") for a, b in matchups]
+    rows = tuple(
+        TableRow(
+            versus(a, b), cells_of(results, place, RATES, partial(beside.published, f"{a}-{b}"))
+        )
+        for (a, b), (_, place) in zip(matchups, places, strict=True)
+    )
     return Table(
         key="head_to_head",
         title="Head to head: win, tie, lose (% of prompts)",
         head="matchup",
-        columns=COLUMNS,
+        columns=titles(RATES),
         rows=rows,
         origin="Figure 3",
         notes=(
             "Rates are those of the first model. Both presentation orders are judged; if they "
             "disagree, the verdict is a tie. Comparisons without a readable verdict are missing "
             f"and excluded from the rates. The sign test excludes ties. {P_VALUE_NOTE}",
-            f"Judge: {listed(comparable.judges_named(results, 'head_to_head'))}.",
+            f"Judge: {listed(judges_named(results, 'head_to_head'))}.",
             *beside.notes,
             *failures_since(results, places),
         ),
     )
-
-
-def _cells(results: RunReader, matchup: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
-    address = f"head_to_head/{matchup}"
-    rates = [
-        cell_of(results, address, key, digits=1, published=beside.published(matchup, key))
-        for key in _RATES
-    ]
-    net = cell_of(results, address, "net", digits=1)
-    return (*rates, net, cell_of(results, address, "sign_test", digits=P_VALUE_DIGITS))
 
 
 def judge_table(results: RunReader) -> Table | None:
@@ -89,19 +84,15 @@ def judge_table(results: RunReader) -> Table | None:
     judged = [(a, b) for a, b in results.matchups if results.scores(f"head_to_head/{a}-{b}")]
     if not judged:
         return None
-    rows = []
-    for a, b in judged:
-        address = f"head_to_head/{a}-{b}"
-        cells = tuple(
-            cell_of(results, address, key, digits=digits, scale=scale)
-            for key, scale, digits in _JUDGE_COLUMNS.values()
-        )
-        rows.append(TableRow(versus(a, b), cells))
+    rows = [
+        TableRow(versus(a, b), cells_of(results, f"head_to_head/{a}-{b}", _JUDGE_COLUMNS))
+        for a, b in judged
+    ]
     return Table(
         key="judge_of_pairs",
         title="Reliability of the pairwise judge",
         head="matchup",
-        columns=tuple(_JUDGE_COLUMNS),
+        columns=titles(_JUDGE_COLUMNS),
         rows=tuple(rows),
         notes=(
             "Flipped: the winner changes with the presentation order, which counts as a tie; 100 "
@@ -113,11 +104,11 @@ def judge_table(results: RunReader) -> Table | None:
 
 def figure(results: RunReader) -> Figure | None:
     """Return the bars of all matchups that have a verdict; None without any."""
-    bars = [bar_of(results, "head_to_head", a, b) for a, b in results.matchups]
     return stacked(
+        results,
         "head_to_head",
         "Head to head: wins, ties and losses",
-        [bar for bar in bars if bar is not None],
+        results.matchups,
         origin="Figure 3",
         note="Both presentation orders are judged; if they disagree the verdict is a tie. "
         "Comparisons without a readable verdict are left out of the percentages and counted as "
@@ -166,17 +157,13 @@ def _compared(
         single = orders.get(f"{verdict.key}/{order}")
         singles.append(_winner(single) if single is not None else NONE)
         if single is not None:
-            parts.append(_ordered_words(single, first))
-    if not any(f"{verdict.key}/{order}" in orders for order in ("ab", "ba")):
+            reply = text_or_note(single.replies[0] if single.replies else "")
+            parts.append((f"The judge's reply, {first} shown first ({singles[-1]})", reply))
+    if singles == [NONE, NONE]:
         parts.append(
             ("The judge's reply", "(the judge was not called: equal answers, or one is missing)")
         )
     return Item(verdict.key, (excerpt(prompt), _winner(verdict), *singles), tuple(parts))
-
-
-def _ordered_words(verdict: Verdict, first: str) -> Part:
-    words = verdict.replies[0] if verdict.replies else ""
-    return f"The judge's reply, {first} shown first ({_winner(verdict)})", text_or_note(words)
 
 
 def _winner(verdict: Verdict) -> str:
@@ -187,15 +174,10 @@ def _winner(verdict: Verdict) -> str:
     return f"{shown_name(verdict.a if verdict.winner == 'A' else verdict.b)} wins"
 
 
-def all_rows(results: RunReader, most: int) -> list[RowGroup | None]:
-    """Return the comparisons of every matchup."""
-    return [rows(results, a, b, most) for a, b in results.matchups]
-
-
 SECTION = section_of(
     "head_to_head",
     "Head to head",
     figures=(figure,),
     tables=(table, judge_table),
-    rows=all_rows,
+    rows=lambda results, most: [rows(results, a, b, most) for a, b in results.matchups],
 )

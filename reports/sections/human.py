@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.stages import Stage, evaluation_ref
@@ -9,9 +10,19 @@ from reports.document import Cell, Item, Link, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.published import SIZES, of_paper, rows_of
-from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, cell_of, label, listed, versus
-from reports.sections.drawing import bar_of, stacked
-from reports.sections.head_to_head import COLUMNS
+from reports.sections.cells import (
+    P_VALUE_NOTE,
+    PERCENT,
+    RATES,
+    Column,
+    cells_of,
+    count,
+    label,
+    listed,
+    titles,
+    versus,
+)
+from reports.sections.drawing import stacked
 from reports.sections.items import NONE, excerpt, group, text_or_note
 from reports.sections.section import section_of
 
@@ -21,19 +32,25 @@ if TYPE_CHECKING:
     from core.reader import RunReader
     from core.records import ItemScore
     from core.store import Manifest
-    from reports.document import Figure, RowGroup
+    from reports.document import Figure, Published, RowGroup
 
 REASON = "no human study of this run"
-_COLUMNS = {"win": 1, "tie": 1, "lose": 1, "net": 1, "sign_test": P_VALUE_DIGITS}
-_PERCENT = 100.0
 _PEOPLE = {
-    "unanimous %": ("people/unanimous", _PERCENT, 1),
-    "two agree %": ("people/agreement", _PERCENT, 1),
-    "alpha": ("people/alpha", 1.0, 3),
-    "alpha, ordinal": ("people/alpha_ordinal", 1.0, 3),
-    "shown left wins %": ("people/left_wins", _PERCENT, 1),
+    "people/unanimous": Column("unanimous %", 1, PERCENT),
+    "people/agreement": Column("two agree %", 1, PERCENT),
+    "people/alpha": Column("alpha", 3),
+    "people/alpha_ordinal": Column("alpha, ordinal", 3),
+    "people/left_wins": Column("shown left wins %", 1, PERCENT),
 }
-_LACKING = "not judged by all"
+_JUDGE = {
+    "judge/agreement": Column("agrees with majority %", 1, PERCENT),
+    "chance": Column("by chance %", 1, PERCENT),
+    "kappa": Column("kappa", 3),
+    "judge/agreement_untied": Column("neither says tie %", 1, PERCENT),
+    "judge/vote_agreement": Column("agrees with a vote %", 1, PERCENT),
+    "people/agreement": Column("two people agree %", 1, PERCENT),
+}
+_IN_DETAIL = ("chance", "kappa")  # of the score judge/agreement
 
 
 def paragraphs(results: RunReader) -> tuple[str, ...]:
@@ -62,7 +79,7 @@ def table(results: RunReader) -> Table | None:
         key="human",
         title="Human evaluation: win, tie, lose (% of prompts, by majority)",
         head="matchup",
-        columns=COLUMNS,
+        columns=titles(RATES),
         rows=rows,
         origin="Figure 5",
         notes=(
@@ -78,36 +95,31 @@ def table(results: RunReader) -> Table | None:
 
 
 def _rates(results: RunReader, a: str, b: str, *, beside: bool) -> tuple[Cell, ...]:
-    cells = []
-    for key, digits in _COLUMNS.items():
-        published = of_paper("human", f"{a}-{b}", key) if beside else None
-        if (a, b) in results.studies:
-            address = f"human/{a}-{b}"
-            cells.append(cell_of(results, address, key, digits=digits, published=published))
-        else:
-            cells.append(Cell(reason=REASON, digits=digits, published=published))
-    return tuple(cells)
+    def published(key: str) -> Published | None:
+        return of_paper("human", f"{a}-{b}", key) if beside else None
+
+    if (a, b) in results.studies:
+        return cells_of(results, f"human/{a}-{b}", RATES, published)
+    return tuple(
+        Cell(reason=REASON, digits=column.digits, published=published(key))
+        for key, column in RATES.items()
+    )
 
 
 def people(results: RunReader) -> Table | None:
     """Return the vote counts of each study and the agreement between annotators; None without."""
-    found = _with_scores(results)
-    if not found:
+    rows = [
+        TableRow(name, (*_counts(results, address), *cells_of(results, address, _PEOPLE)))
+        for name, address in _with_scores(results)
+    ]
+    counts = ("people", "votes", "ties voted", "no majority", "three-way splits")
+    if not rows:
         return None
-    rows = []
-    for a, b in found:
-        address = f"human/{a}-{b}"
-        counts = _counts(results, address)
-        cells = [
-            cell_of(results, address, key, digits=digits, scale=scale)
-            for key, scale, digits in _PEOPLE.values()
-        ]
-        rows.append(TableRow(versus(a, b), (*counts, *cells)))
     return Table(
         key="human_agreement",
         title="Agreement between annotators",
         head="study",
-        columns=("people", "votes", "ties voted", "no majority", "three-way splits", *_PEOPLE),
+        columns=(*counts, *titles(_PEOPLE)),
         rows=tuple(rows),
         notes=(
             "Ties voted: a majority for a tie. No majority: counted as ties in the rates; of them, "
@@ -122,37 +134,18 @@ def people(results: RunReader) -> Table | None:
 
 def judge(results: RunReader) -> Table | None:
     """Return how far the head-to-head judge agrees with people on the same items; None without."""
-    found = _with_scores(results)
-    if not found:
-        return None
     rows = []
-    for a, b in found:
-        address = f"human/{a}-{b}"
-
-        def share(key: str, address: str = address) -> Cell:
-            return cell_of(results, address, key, digits=1, scale=_PERCENT)
-
-        cells = (
-            share("judge/agreement"),
-            _detail(results, address, "chance", scale=_PERCENT, digits=1),
-            _detail(results, address, "kappa", scale=1.0, digits=3),
-            share("judge/agreement_untied"),
-            share("judge/vote_agreement"),
-            share("people/agreement"),
-        )
-        rows.append(TableRow(versus(a, b), cells))
+    for name, address in _with_scores(results):
+        cells = dict(zip(_JUDGE, cells_of(results, address, _JUDGE), strict=True))
+        cells |= {one: _detail(results, address, one) for one in _IN_DETAIL}
+        rows.append(TableRow(name, tuple(cells.values())))
+    if not rows:
+        return None
     return Table(
         key="human_judge",
         title="Agreement of the head-to-head judge with people, on the same items",
         head="study",
-        columns=(
-            "agrees with majority %",
-            "by chance %",
-            "kappa",
-            "neither says tie %",
-            "agrees with a vote %",
-            "two people agree %",
-        ),
+        columns=titles(_JUDGE),
         rows=tuple(rows),
         notes=(
             "Items that both have judged, on the same answers; win, tie and lose must be equal. "
@@ -166,7 +159,9 @@ def judge(results: RunReader) -> Table | None:
 
 
 def _with_scores(results: RunReader) -> list[tuple[str, str]]:
-    return [(a, b) for a, b in results.studies if results.scores(f"human/{a}-{b}")]
+    """Return the name and address of each study with scores."""
+    places = [(versus(a, b), f"human/{a}-{b}") for a, b in results.studies]
+    return [(name, address) for name, address in places if results.scores(address)]
 
 
 def _study_words(results: RunReader, a: str, b: str) -> str:
@@ -183,8 +178,8 @@ def _study_words(results: RunReader, a: str, b: str) -> str:
     if left_out := manifest.facts["left_out"]:
         wording += f" Left out: {', '.join(left_out)}."
     ties = scores["tie"].detail or {}
-    if count := ties.get("no_majority"):
-        wording += f" Without a majority, and counted as ties: {count}"
+    if several := ties.get("no_majority"):
+        wording += f" Without a majority, and counted as ties: {several}"
         wording += f" (three-way splits: {ties['three_way']})."
     return wording
 
@@ -193,16 +188,16 @@ def _counts(results: RunReader, address: str) -> list[Cell]:
     manifest = _items(results, address)
     tie = results.scores(address)["tie"]
     voted = [len(manifest.facts["annotators"]), manifest.counts["votes"]] if manifest else []
-    cells = [Cell(float(count), digits=0, rows=address) for count in voted] or [Cell(), Cell()]
+    cells = [count(number, address) for number in voted] or [Cell(), Cell()]
     if tie.detail is None:
         return [*cells, *(Cell(reason=tie.reason or "nothing to measure") for _ in range(3))]
     ties = [tie.detail[name] for name in ("voted", "no_majority", "three_way")]
-    return [*cells, *(Cell(float(count), digits=0, n=tie.n, rows=address) for count in ties)]
+    return [*cells, *(replace(count(number, address), n=tie.n) for number in ties)]
 
 
-def _detail(results: RunReader, address: str, name: str, *, scale: float, digits: int) -> Cell:
+def _detail(results: RunReader, address: str, name: str) -> Cell:
     """Return what stands in the detail of the judge's agreement."""
-    score = results.scores(address)["judge/agreement"]
+    score, (_, digits, scale) = results.scores(address)["judge/agreement"], _JUDGE[name]
     if score.value is None or score.detail is None:
         return Cell(reason=score.reason or "nothing to measure", rows=address)
     value = score.detail[name]
@@ -238,11 +233,12 @@ def _made_since(results: RunReader) -> list[str]:
 
 def figure(results: RunReader) -> Figure | None:
     """Return the bars of the studies in which an item was judged by all; None without any."""
-    bars = [bar_of(results, "human", a, b, lacking=_LACKING) for a, b in results.studies]
     return stacked(
+        results,
         "human",
         "Human evaluation: wins, ties and losses by majority",
-        [bar for bar in bars if bar is not None],
+        results.studies,
+        lacking="not judged by all",
         origin="Figure 5",
         note="An item is won by the choice of more than half of the people; without a majority it "
         "is a tie.",
@@ -277,7 +273,7 @@ def _judged(row: ItemScore, names: Mapping[str, str], compared: str | None) -> I
         ("Prompt", row.item),
         (f"{names['A']}'s answer", text_or_note(ours)),
         (f"{names['B']}'s answer", text_or_note(theirs)),
-        *((_heading(vote, names), _comment(vote)) for vote in cast),
+        *((_heading(vote, names), vote["comment"] or "(no comment)") for vote in cast),
     ]
     links = [Link("The judge on the same prompt", compared, row.key)] if compared else []
     cells = (excerpt(row.item), _majority(row, names), *counts)
@@ -299,20 +295,11 @@ def _heading(vote: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return f"{vote['annotator']}: {choice} ({where}, {number(vote['seconds'], 1)} s)"
 
 
-def _comment(vote: Mapping[str, Any]) -> str:
-    return vote["comment"] if vote["comment"] else "(no comment)"
-
-
-def all_rows(results: RunReader, most: int) -> list[RowGroup | None]:
-    """Return the items of every study."""
-    return [rows(results, a, b, most) for a, b in results.studies]
-
-
 SECTION = section_of(
     "human",
     "Human evaluation",
     paragraphs=paragraphs,
     figures=(figure,),
     tables=(table, people, judge),
-    rows=all_rows,
+    rows=lambda results, most: [rows(results, a, b, most) for a, b in results.studies],
 )

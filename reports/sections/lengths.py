@@ -7,24 +7,17 @@ from typing import TYPE_CHECKING
 from core.intervals import bootstrap_mean
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Table, TableRow
-from reports.formats.plotting import (
-    COLOURS,
-    MARKERS,
-    Series,
-    are_iterations,
-    legend,
-    shown_name,
-)
+from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, shown_name
 from reports.published import comparable
 from reports.published.published import of_paper
-from reports.sections.cells import cell_of, is_asked_for, label, models_of, seed_of
-from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentence
+from reports.sections.cells import GRADED, cell_of, is_asked_for, label, models_of, seed_of
+from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentences
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.axes import Axes
 
     from core.reader import RunReader
     from core.records import Generation
@@ -36,7 +29,7 @@ _ANSWERED = ("finish_stop", "finish_length")
 _BENCHMARKS = {
     "alpaca_eval": Series("AlpacaEval", COLOURS[3], MARKERS[2]),
     "head_to_head": Series("head-to-head prompts", COLOURS[4], MARKERS[3]),
-    "mt_bench": Series("MT-Bench turns", COLOURS[2], MARKERS[1]),
+    **{f.name: Series(f"{f.title} turns", COLOURS[2], MARKERS[1]) for f in GRADED},
 }
 _UNASKED = ("too_long", "not_asked", "failed")
 
@@ -131,22 +124,24 @@ def figure(results: RunReader) -> Figure | None:
     kept = [at for at in range(len(results.models)) if any(points[at] for _, points in drawn)]
     drawn = [(series, [points[at] for at in kept]) for series, points in drawn]
     models = [results.models[at] for at in kept]
-    names, joined = [shown_name(model) for model in models], are_iterations(models)
-    title = "Length of the answers"
-    wording = [sentence(f"{series.name}, characters", names, points) for series, points in drawn]
-    description = "Mean characters per answer. " + " ".join(wording)
-    notes = (
-        "Mean characters; lines are 95 % intervals. Answers cut by evaluation.generation's token "
-        "limit count with the length they were cut to.",
-    )
+    names = [shown_name(model) for model in models]
+
+    def draw(axes: Axes) -> None:
+        draw_columns(axes, names, drawn, joined=are_iterations(models))
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("mean characters")
+
     return drawn_figure(
         "answer_lengths",
-        title,
-        lambda canvas: _draw(canvas, names, drawn, joined),
-        description,
+        "Length of the answers",
+        draw,
+        f"Mean characters per answer. {sentences(names, drawn, ', characters')}",
         height=2.7,
         origin="Table 1",
-        notes=notes,
+        notes=(
+            "Mean characters; lines are 95 % intervals. Answers cut by evaluation.generation's "
+            "token limit count with the length they were cut to.",
+        ),
     )
 
 
@@ -164,19 +159,6 @@ def mean_characters(results: RunReader, model: str, benchmark: str) -> Point | N
     keys = [row.prompt_key for row in answers]
     low, high = bootstrap_mean(lengths, keys, seed=seed_of(results)) or (None, None)
     return Point(sum(lengths) / len(lengths), low, high, len(lengths))
-
-
-def _draw(
-    canvas: Canvas,
-    labels: list[str],
-    drawn: list[tuple[Series, list[Point | None]]],
-    joined: list[bool],
-) -> None:
-    axes = canvas.add_subplot()
-    draw_columns(axes, labels, drawn, joined=joined)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("mean characters")
-    legend(canvas, axes)
 
 
 SECTION = section_of("lengths", "Answer lengths", figures=(figure,), tables=(table,))

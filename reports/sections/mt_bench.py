@@ -5,75 +5,63 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import Stage, evaluation_ref
-from reports.document import Figure, Item, Table, TableRow, number
-from reports.formats.plotting import Series, legend, series_of, shown_name
-from reports.published import comparable
-from reports.published.comparable import PublishedNumbers
-from reports.sections.cells import cell_of, counted, failures_since, label, listed, models_of
-from reports.sections.drawing import Point, draw_rows, drawn_figure, height_of, point_of, sentence
+from reports.document import Figure, Item, Table, number
+from reports.formats.plotting import series_of, shown_name
+from reports.published.comparable import PublishedNumbers, judges_named
+from reports.sections.cells import Column, counted, label, listed, model_table, models_of
+from reports.sections.drawing import draw_rows, drawn_figure, height_of, point_of, sentences
 from reports.sections.items import group, points, text_or_note
 from reports.sections.section import of_models, section_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.axes import Axes
 
     from core.reader import RunReader
     from core.records import TurnJudgment
     from reports.document import RowGroup
 
 COLUMNS = {
-    "category/writing": "writing",
-    "category/roleplay": "roleplay",
-    "category/reasoning": "reasoning",
-    "category/math": "math",
-    "category/coding": "coding",
-    "category/extraction": "extraction",
-    "category/stem": "STEM",
-    "category/humanities": "humanities",
-    "overall": "overall",
-    "turn_1": "turn 1",
-    "turn_2": "turn 2",
-    "math_coding_reasoning": "math, coding, reasoning",
-    "rest": "rest",
+    "category/writing": Column("writing"),
+    "category/roleplay": Column("roleplay"),
+    "category/reasoning": Column("reasoning"),
+    "category/math": Column("math"),
+    "category/coding": Column("coding"),
+    "category/extraction": Column("extraction"),
+    "category/stem": Column("STEM"),
+    "category/humanities": Column("humanities"),
+    "overall": Column("overall"),
+    "turn_1": Column("turn 1"),
+    "turn_2": Column("turn 2"),
+    "math_coding_reasoning": Column("math, coding, reasoning"),
+    "rest": Column("rest"),
 }
 """Scores' keys and their columns, in the paper's order."""
 _PREFIX = "category/"
 _OVERALL = "overall"
-_LEAST, _MOST = 1.0, 10.0
+_LEAST, _MOST = 1, 10
 
 
 def table(results: RunReader) -> Table | None:
     """Return a row per model, in points from 1 to 10; None if neither configured nor scored."""
     models = models_of(results, "mt_bench")
-    if not models:
-        return None
     beside = PublishedNumbers(results, "mt_bench", models)
-    rows = tuple(
-        TableRow(
-            label(model),
-            tuple(
-                cell_of(results, f"{model}/mt_bench", key, published=beside.published(model, key))
-                for key in COLUMNS
-            ),
-        )
-        for model in models
-    )
-    return Table(
+    return model_table(
+        results,
+        "mt_bench",
+        models,
+        COLUMNS,
+        beside.published,
         key="mt_bench",
         title="MT-Bench (points from 1 to 10)",
-        head="model",
-        columns=tuple(COLUMNS.values()),
-        rows=rows,
         origin="Tables 2 and 10",
         notes=(
             "Means over single judgments of turns, as in FastChat; judgments without a readable "
             "score are missing. Intervals treat both turns of a question as one observation.",
-            f"Judge: {listed(comparable.judges_named(results, 'mt_bench'))}.",
+            f"Judge: {listed(judges_named(results, 'mt_bench'))}.",
             *_judging(results, models),
             *beside.notes,
-            *failures_since(results, [(model, f"{model}/mt_bench") for model in models]),
         ),
     )
 
@@ -108,41 +96,30 @@ def figure(results: RunReader) -> Figure | None:
     looks = series_of(results.models)
     drawn = [(looks[m], [point_of(found[m].get(key)) for key in keys]) for m in models]
     labels = [key.removeprefix(_PREFIX) for key in keys]
-    title = "MT-Bench: score by category"
-    description = " ".join(sentence(series.name, labels, points) for series, points in drawn)
     notes = [
         "Mean over judgments that could be read; lines are 95 % intervals, in which the two turns "
         "of a question are one observation."
     ]
-    unread = [
-        f"{series.name} {found[m][_OVERALL].missing} of "
-        f"{found[m][_OVERALL].n + found[m][_OVERALL].missing}"
-        for (series, _), m in zip(drawn, models, strict=True)
-        if _OVERALL in found[m] and found[m][_OVERALL].missing
-    ]
-    if unread:
+    overall = [(looks[m].name, found[m][_OVERALL]) for m in models if _OVERALL in found[m]]
+    if unread := [f"{m} {s.missing} of {s.n + s.missing}" for m, s in overall if s.missing]:
         notes.append(f"Judgments without a score: {', '.join(unread)}.")
+
+    def draw(axes: Axes) -> None:
+        draw_rows(axes, labels, drawn)
+        axes.set_xlim(_LEAST - 0.2, _MOST + 0.2)
+        axes.set_xticks(range(_LEAST, _MOST + 1))
+        axes.set_xlabel("score, 1 to 10")
+        axes.get_yticklabels()[0].set_fontweight("bold")
+
     return drawn_figure(
         "mt_bench",
-        title,
-        lambda canvas: _draw(canvas, labels, drawn),
-        description,
+        "MT-Bench: score by category",
+        draw,
+        sentences(labels, drawn),
         height=height_of(len(labels), len(drawn)),
         origin="Tables 2 and 10",
         notes=tuple(notes),
     )
-
-
-def _draw(
-    canvas: Canvas, labels: list[str], drawn: list[tuple[Series, list[Point | None]]]
-) -> None:
-    axes = canvas.add_subplot()
-    draw_rows(axes, labels, drawn)
-    axes.set_xlim(_LEAST - 0.2, _MOST + 0.2)
-    axes.set_xticks(range(int(_LEAST), int(_MOST) + 1))
-    axes.set_xlabel("score, 1 to 10")
-    axes.get_yticklabels()[0].set_fontweight("bold")
-    legend(canvas, axes)
 
 
 def rows(results: RunReader, model: str, most: int) -> RowGroup | None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS, Subject
 from core.stages import Stage
-from reports.document import Item, Table, TableRow, number
+from reports.document import Item, number
 from reports.formats.plotting import shown_name
-from reports.sections.cells import cell_of, failures_since, label, models_of
+from reports.sections.cells import Column, model_table, models_of
 from reports.sections.items import group, text_or_note
 from reports.sections.section import of_models, section_of
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import ItemScore
-    from reports.document import RowGroup
+    from reports.document import RowGroup, Table
     from reports.sections.section import ReportSection
 
 
@@ -29,20 +29,11 @@ def plain_section(benchmark: str, columns: Mapping[str, str], *notes: str) -> Re
     facts = BENCHMARKS[benchmark]
 
     def table(results: RunReader) -> Table | None:
+        title = f"{facts.title} ({'%' if facts.unit == 'percent' else facts.unit})"
+        shown = {key: Column(name) for key, name in columns.items()}
         models = models_of(results, benchmark)
-        if not models:
-            return None
-        addresses = {model: Subject(benchmark, (model,)).address for model in models}
-        return Table(
-            key=benchmark,
-            title=f"{facts.title} ({'%' if facts.unit == 'percent' else facts.unit})",
-            head="model",
-            columns=tuple(columns.values()),
-            rows=tuple(
-                TableRow(label(model), tuple(cell_of(results, place, key) for key in columns))
-                for model, place in addresses.items()
-            ),
-            notes=(*notes, *failures_since(results, list(addresses.items()))),
+        return model_table(
+            results, benchmark, models, shown, key=benchmark, title=title, notes=notes
         )
 
     def rows(results: RunReader, model: str, most: int) -> RowGroup | None:

@@ -14,7 +14,7 @@ from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow
-from reports.formats.plotting import COLOURS, MARKERS, Series, legend
+from reports.formats.plotting import COLOURS, MARKERS
 from reports.published.published import of_paper
 from reports.sections.cells import seed_of
 from reports.sections.drawing import drawn_figure
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from core.reader import RunReader
@@ -58,43 +58,38 @@ def table(results: RunReader) -> Table | None:
     """Return a row per kind of data and iteration; None for a folder of imported results."""
     if results.config is None:
         return None
-    rows = tuple(_rows(results, results.config.iterations))
-    sample = results.config.ift.source == _SAMPLE
+    is_sample = results.config.ift.source == _SAMPLE
     return Table(
         key="training_data",
         title="Training data (rows)",
         head="data",
         columns=("count",),
-        rows=tuple(map(_alone, rows)) if sample else rows,
+        rows=tuple(_rows(results, results.config.iterations, beside=not is_sample)),
         origin="section 3.1",
-        notes=(_NOT_BESIDE if sample else _SIZES,),
+        notes=(_NOT_BESIDE if is_sample else _SIZES,),
     )
 
 
-def _alone(row: TableRow) -> TableRow:
-    """Return a row without the paper's count."""
-    return replace(row, cells=tuple(replace(cell, published=None) for cell in row.cells))
+def _rows(results: RunReader, iterations: int, *, beside: bool) -> Iterator[TableRow]:
+    """Yield the rows, with the paper's counts where they may stand beside (`beside`)."""
 
+    def of_the_paper(name: str) -> Published | None:
+        return of_paper("training_data", name, "count") if beside else None
 
-def _rows(results: RunReader, iterations: int) -> Iterator[TableRow]:
     for name, stage in (("IFT examples", Stage.IFT), ("EFT examples (training)", Stage.EFT)):
-        yield _row(results, name, Ref(1, stage), published=_of_paper(name))
-    yield _evaluation_split(results)
+        yield _row(results, name, Ref(1, stage), published=of_the_paper(name))
+    yield _evaluation_split(results, of_the_paper("EFT examples (evaluation)"))
     last = max(iterations, *results.feedback_iterations, 1)
     for k in range(FIRST_FEEDBACK_ITERATION, last + 1):
         by = f"M{k - 1}"
         yield _row(results, f"prompts kept for M{k}", Ref(k, Stage.PROMPTS), "kept")
         yield _row(results, f"candidates by {by}", Ref(k, Stage.CANDIDATES))
         name = f"preference pairs AIFT({by}), for M{k}"
-        published = _of_paper(name)
+        published = of_the_paper(name)
         if published is not None:
             published = replace(published, source=f"AIFT({by}), {published.source}")
         rows = f"pairs/iter{k}"
         yield _row(results, name, Ref(k, Stage.PAIRS), "pair", published=published, rows=rows)
-
-
-def _of_paper(name: str) -> Published | None:
-    return of_paper("training_data", name, "count")
 
 
 def _row(
@@ -117,8 +112,8 @@ def _row(
     return TableRow(name, (cell,))
 
 
-def _evaluation_split(results: RunReader) -> TableRow:
-    ref, published = Ref(1, Stage.RANKED), _of_paper("EFT examples (evaluation)")
+def _evaluation_split(results: RunReader, published: Published | None) -> TableRow:
+    ref = Ref(1, Stage.RANKED)
     cell = Cell(reason="not made yet", digits=0, published=published)
     if results.exists(ref):
         held_out = [prompt for prompt in results.rows(ref) if prompt.split == "eval"]
@@ -147,17 +142,12 @@ def figure(results: RunReader) -> Figure | None:
         return None
     seed = seed_of(results)
     places = project([text for group in groups for text in group.texts], seed=seed)
-    title = "Distribution of the training data"
-    description = (
-        "Texts as dots, near each other where they share words. "
-        + ", ".join(f"{g.name}: {len(g.texts)} of {g.total}" for g in groups)
-        + "."
-    )
+    sizes = ", ".join(f"{g.name}: {len(g.texts)} of {g.total}" for g in groups)
     return drawn_figure(
         "data_distribution",
-        title,
-        lambda canvas: _draw(canvas, groups, places),
-        description,
+        "Distribution of the training data",
+        lambda axes: _draw(axes, groups, places),
+        f"Texts as dots, near each other where they share words. {sizes}.",
         height=4.2,
         origin="Figure 6",
         notes=tuple(_notes(sets, groups)),
@@ -259,19 +249,17 @@ def _notes(sets: list[Group], groups: list[Group]) -> list[str]:
     return notes
 
 
-def _draw(canvas: Canvas, groups: list[Group], places: list[tuple[float, float]]) -> None:
-    axes = canvas.add_subplot()
+def _draw(axes: Axes, groups: list[Group], places: list[tuple[float, float]]) -> None:
     size = _DOT if len(places) > _MANY else _LARGE_DOT
     start = 0
     for at, group in enumerate(groups):
         found = places[start : start + len(group.texts)]
         start += len(group.texts)
-        look = Series(group.name, COLOURS[_ORDER[at % len(_ORDER)]], MARKERS[at % len(MARKERS)])
         axes.plot(
             [x for x, _ in found],
             [y for _, y in found],
-            marker=look.marker,
-            color=look.colour,
+            marker=MARKERS[at % len(MARKERS)],
+            color=COLOURS[_ORDER[at % len(_ORDER)]],
             markersize=size,
             alpha=0.75,
             mew=0,
@@ -282,7 +270,6 @@ def _draw(canvas: Canvas, groups: list[Group], places: list[tuple[float, float]]
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
-    legend(canvas, axes)
 
 
 SECTION = section_of("data", "Training data", figures=(figure,), tables=(table,))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
-from reports.formats.plotting import Series, legend, series_of
+from reports.formats.plotting import series_of
 from reports.published import comparable
 from reports.published.published import PAPER
 from reports.sections.cells import cell_of, is_asked_for, label, models_of
@@ -18,11 +18,11 @@ from reports.sections.drawing import (
     drawn_figure,
     height_of,
     point_of,
-    sentence,
+    sentences,
 )
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.axes import Axes
 
     from core.reader import RunReader
 
@@ -132,20 +132,28 @@ def figure(results: RunReader, kind: Kind) -> Figure | None:
         (looks[m], [point_of(found[m].get(prefix + group)) for group in groups]) for m in models
     ]
     sizes = [_size(points) for points in zip(*(points for _, points in drawn), strict=True)]
-    look = _BREAKDOWNS[kind]
-    title = f"AlpacaEval: win rate by {look.title}"
-    head = look.head.partition(" (")[0]
-    description = " ".join(sentence(series.name, groups, points) for series, points in drawn)
+    title, head, origin = _BREAKDOWNS[kind]
     across = kind != "category" and len(groups) <= _MOST_COLUMNS
-    notes = ("n: annotations behind each value. Lines are 95 % intervals.",)
+
+    def draw(axes: Axes) -> None:
+        if across:
+            draw_columns(axes, groups, drawn, below=[f"n = {size}" for size in sizes])
+            axes.set_xlabel(head.partition(" (")[0], labelpad=14)
+            axes.set_ylabel("win rate, %")
+            axes.set_ylim(bottom=0)
+        else:
+            draw_rows(axes, [f"{g} ({n})" for g, n in zip(groups, sizes, strict=True)], drawn)
+            axes.set_xlabel("win rate, %")
+            axes.set_xlim(left=0)
+
     return drawn_figure(
         f"alpaca_eval_{kind}",
-        title,
-        lambda canvas: _draw(canvas, groups, sizes, drawn, head if across else ""),
-        description,
+        f"AlpacaEval: win rate by {title}",
+        draw,
+        sentences(groups, drawn),
         height=2.9 if across else height_of(len(groups), len(drawn)),
-        origin=look.origin,
-        notes=notes,
+        origin=origin,
+        notes=("n: annotations behind each value. Lines are 95 % intervals.",),
     )
 
 
@@ -165,27 +173,6 @@ def _place(name: str, kind: Kind) -> tuple[bool, int, str]:
 def _size(points: tuple[Point | None, ...]) -> str:
     sizes = sorted({p.n for p in points if p is not None})
     return f"{sizes[0]}–{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}" if sizes else "0"
-
-
-def _draw(
-    canvas: Canvas,
-    groups: list[str],
-    sizes: list[str],
-    drawn: list[tuple[Series, list[Point | None]]],
-    across: str,
-) -> None:
-    """Draw groups as columns under the heading `across`, or (empty) as rows."""
-    axes = canvas.add_subplot()
-    if across:
-        draw_columns(axes, groups, drawn, below=[f"n = {size}" for size in sizes])
-        axes.set_xlabel(across, labelpad=14)
-        axes.set_ylabel("win rate, %")
-        axes.set_ylim(bottom=0)
-    else:
-        draw_rows(axes, [f"{g} ({n})" for g, n in zip(groups, sizes, strict=True)], drawn)
-        axes.set_xlabel("win rate, %")
-        axes.set_xlim(left=0)
-    legend(canvas, axes)
 
 
 FIGURES = tuple(partial(figure, kind=kind) for kind in _BREAKDOWNS)

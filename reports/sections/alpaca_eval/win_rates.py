@@ -8,26 +8,18 @@ from core.completions import read_completion
 from core.records import DRAW, preferred
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Item, Table, TableRow, number
-from reports.formats.plotting import (
-    COLOURS,
-    INK,
-    MARKERS,
-    Series,
-    are_iterations,
-    legend,
-    shown_name,
-)
+from reports.formats.plotting import COLOURS, INK, MARKERS, Series, are_iterations, shown_name
 from reports.published import comparable, condition_differences
 from reports.published.comparable import PublishedNumbers
 from reports.published.published import PAPER, SIZES, rows_of
 from reports.sections.cells import EMPTY, cell_of, failures_since, label, listed, models_of
-from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentence
+from reports.sections.drawing import draw_columns, drawn_figure, point_of, sentences
 from reports.sections.items import excerpt, group, points, text_or_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.axes import Axes
 
     from core.reader import RunReader
     from core.records import Annotation, Score
@@ -187,20 +179,23 @@ def figure(results: RunReader) -> Figure | None:
     models = [m for m, scores in found.items() if any(point_of(scores.get(k)) for k, _ in _KINDS)]
     if not models:
         return None
-    joined = are_iterations(models)
     drawn = [
         (series, [point_of(found[model].get(key)) for model in models]) for key, series in _KINDS
     ]
     names = [shown_name(model) for model in models]
     counts = [_count(found[model].get("win_rate")) for model in models]
-    title = "AlpacaEval 2.0: win rate against the reference"
-    wording = [sentence(f"{series.name} win rate in %", names, points) for series, points in drawn]
-    description = " ".join(wording)
+
+    def draw(axes: Axes) -> None:
+        draw_columns(axes, names, drawn, below=counts, joined=are_iterations(models))
+        axes.axhline(_CHANCE, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.6)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("win rate, %")
+
     return drawn_figure(
         "alpaca_eval",
-        title,
-        lambda canvas: _draw(canvas, names, counts, drawn, joined),
-        description,
+        "AlpacaEval 2.0: win rate against the reference",
+        draw,
+        sentences(names, drawn, " win rate in %"),
         height=2.9,
         origin="Table 1",
         notes=(_FIGURE_NOTE,),
@@ -211,21 +206,6 @@ def _count(score: Score | None) -> str:
     if score is None:
         return "n = 0"
     return f"n = {score.n}" + (f" (+ {score.missing})" if score.missing else "")
-
-
-def _draw(
-    canvas: Canvas,
-    labels: list[str],
-    counts: list[str],
-    drawn: list[tuple[Series, list[Point | None]]],
-    joined: list[bool],
-) -> None:
-    axes = canvas.add_subplot()
-    draw_columns(axes, labels, drawn, below=counts, joined=joined)
-    axes.axhline(_CHANCE, color=INK, lw=0.8, ls=(0, (4, 3)), alpha=0.6)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("win rate, %")
-    legend(canvas, axes)
 
 
 def rows(results: RunReader, model: str, most: int) -> RowGroup | None:

@@ -12,7 +12,7 @@ from core.reductions import mean_scores
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Table, TableRow, number
-from reports.formats.plotting import COLOURS, INK, LOSE, TIE, WIN, legend
+from reports.formats.plotting import COLOURS, INK, LOSE, TIE, WIN, legend, render
 from reports.sections.cells import count, facts_of
 from reports.sections.drawing import drawn_figure
 
@@ -156,22 +156,22 @@ def of_preferences(results: RunReader, k: int) -> Figure | None:
         return None
     marks = [checkpoint.step for checkpoint in checkpoints(results, ref)]
     kept = facts_of(results, ref).get("kept_step")
-    title = f"Training of M{k}"
     description = _described(found, panels)
     if kept is not None:
         description += f" Step {kept} was kept."
-    notes = [
+    key, title = f"iteration_{k}_training", f"Training of M{k}"
+    svg = render(
+        key,
+        lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
+        title=title,
+        description=description,
+        height=0.4 + 1.55 * ((len(panels) + 2) // 3),
+    )
+    note = (
         "Values of single batches. Dashed lines: checkpoints that were compared; solid: the step "
         "that was kept."
-    ]
-    return drawn_figure(
-        f"iteration_{k}_training",
-        title,
-        lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
-        description,
-        height=0.4 + 1.55 * ((len(panels) + 2) // 3),
-        notes=tuple(notes),
     )
+    return Figure(key, title, svg, description, notes=(note,))
 
 
 def of_seed_models(results: RunReader) -> Figure | None:
@@ -189,15 +189,16 @@ def of_seed_models(results: RunReader) -> Figure | None:
     panels = [panel for panel in panels if any(name in found for name, _, _ in panel.lines)]
     if not panels:
         return None
-    title = "Training of the SFT baseline and of M1"
+    key, title = "iteration_1_training", "Training of the SFT baseline and of M1"
     description = _described(found, panels)
-    return drawn_figure(
-        "iteration_1_training",
-        title,
-        lambda canvas: _draw_panels(canvas, panels, found, [], None),
-        description,
+    svg = render(
+        key,
+        lambda canvas: _draw_panels(canvas, panels, found),
+        title=title,
+        description=description,
         height=2.2,
     )
+    return Figure(key, title, svg, description)
 
 
 def of_scores(results: RunReader, k: int) -> Figure | None:
@@ -216,7 +217,6 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
     for key, mean in scored.items():
         place = min(range(len(bins)), key=lambda at: (abs(bins[at] - mean), -at))
         counted[roles.get(key, "other")][place] += 1
-    title = f"Mean self-assigned scores of the answers of M{k - 1}"
     whole = Counter({at: sum(rows[at] for rows in counted.values()) for at in range(len(bins))})
     wording = ", ".join(f"{number(bins[at], 1)}: {n}" for at, n in sorted(whole.items()) if n)
     average = sum(scored.values()) / len(scored)
@@ -226,8 +226,8 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
     )
     return drawn_figure(
         f"iteration_{k}_scores",
-        title,
-        lambda canvas: _draw_scores(canvas, bins, counted),
+        f"Mean self-assigned scores of the answers of M{k - 1}",
+        lambda axes: _draw_scores(axes, bins, counted),
         description,
         height=2.3,
     )
@@ -248,8 +248,8 @@ def _draw_panels(
     canvas: Canvas,
     panels: Sequence[_Panel],
     found: Mapping[str, Curve],
-    marks: Sequence[int],
-    kept: int | None,
+    marks: Sequence[int] = (),
+    kept: int | None = None,
 ) -> None:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -278,10 +278,7 @@ def _draw_panels(
         legend(canvas, named)
 
 
-def _draw_scores(
-    canvas: Canvas, bins: Sequence[float], counted: Mapping[str, Sequence[int]]
-) -> None:
-    axes = canvas.add_subplot()
+def _draw_scores(axes: Axes, bins: Sequence[float], counted: Mapping[str, Sequence[int]]) -> None:
     base = [0] * len(bins)
     for (role, heights), colour in zip(counted.items(), (WIN, TIE, LOSE), strict=True):
         axes.bar(bins, heights, bottom=base, width=0.42, color=colour, label=role)
@@ -291,7 +288,6 @@ def _draw_scores(
     axes.locator_params(axis="y", nbins=5, integer=True)
     axes.set_xlabel("mean score of a candidate")
     axes.set_ylabel("candidates")
-    legend(canvas, axes)
 
 
 def early_stopping(results: RunReader, k: int) -> Table | None:

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.paired import compare
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
-from reports.formats.plotting import INK, Series, legend, series_of
+from reports.formats.plotting import INK, series_of
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
-from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, label, seed_of
-from reports.sections.drawing import Point, draw_rows, drawn_figure, height_of, sentence
+from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, PERCENT, label, seed_of
+from reports.sections.drawing import (
+    Point,
+    draw_rows,
+    drawn_figure,
+    height_of,
+    point_between,
+    sentences,
+)
 from reports.sections.nlp.scores import (
     MACRO,
     MMLU,
@@ -26,16 +33,14 @@ from reports.sections.nlp.scores import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.axes import Axes
 
     from core.paired import Comparison
     from core.reader import RunReader
     from reports.sections.nlp.scores import Column
 
 BASE = "M0"
-_PERCENT = 100.0
 _Values = dict[str, dict[str, float]]
-_BASE = "M0"
 _FIGURE_NOTE = (
     "Paired on the items that both models answered. Lines are 95 % intervals; left of the zero "
     "line alignment cost something. A difference of 0 on every item has an interval of width 0."
@@ -117,7 +122,7 @@ def _values(results: RunReader, model: str, task: str) -> _Values:
     """Return, per metric, each item's value in 0..1."""
     found = results.items(f"{model}/nlp/{task}")
     return {
-        metric: {item: value / _PERCENT for item, value in items.values.items()}
+        metric: {item: value / PERCENT for item, value in items.values.items()}
         for metric, items in found.items()
     }
 
@@ -169,9 +174,9 @@ def _cells(found: Comparison, address: str) -> _Pair:
         return _Pair(absent, absent)
     low, high = found.interval or (None, None)
     difference = Cell(
-        value=_PERCENT * found.difference,
-        low=None if low is None else _PERCENT * low,
-        high=None if high is None else _PERCENT * high,
+        value=PERCENT * found.difference,
+        low=None if low is None else PERCENT * low,
+        high=None if high is None else PERCENT * high,
         n=found.n,
         missing=missing,
         rows=address,
@@ -191,9 +196,9 @@ def _published(beside: PublishedNumbers, model: str, column: Column) -> Publishe
 
 def figure(results: RunReader) -> Figure | None:
     """Return the change against M0 in points, per task and model; None without shared items."""
-    others = [model for model in results.models if model != _BASE]
-    tasks = nlp_tasks(results, _BASE)
-    base = {task: _items(results, f"{_BASE}/nlp/{task}") for task in tasks}
+    others = [model for model in results.models if model != BASE]
+    tasks = nlp_tasks(results, BASE)
+    base = {task: _items(results, f"{BASE}/nlp/{task}") for task in tasks}
     changes = {model: _changes(results, model, base) for model in others}
     models = [model for model in others if any(changes[model])]
     if not models:
@@ -202,15 +207,18 @@ def figure(results: RunReader) -> Figure | None:
     labels = [_task_label(tasks[at], [changes[m][at] for m in models]) for at in kept]
     looks = series_of(results.models)
     drawn = [(looks[m], [changes[m][at] for at in kept]) for m in models]
-    title = "NLP benchmarks: change against M0 (alignment tax)"
-    names = [tasks[at] for at in kept]
-    wording = " ".join(sentence(series.name, names, points) for series, points in drawn)
-    description = f"Change against M0 in percentage points; negative is a loss. {wording}"
+    wording = sentences([tasks[at] for at in kept], drawn)
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=INK, lw=1.0, alpha=0.7)
+        draw_rows(axes, labels, drawn)
+        axes.set_xlabel("change against M0, percentage points")
+
     return drawn_figure(
         "alignment_tax",
-        title,
-        lambda canvas: _draw(canvas, labels, drawn),
-        description,
+        "NLP benchmarks: change against M0 (alignment tax)",
+        draw,
+        f"Change against M0 in percentage points; negative is a loss. {wording}",
         height=height_of(len(labels), len(drawn)),
         origin="Table 3",
         notes=(_FIGURE_NOTE,),
@@ -221,15 +229,10 @@ def _changes(
     results: RunReader, model: str, base: Mapping[str, Mapping[str, float]]
 ) -> list[Point | None]:
     seed = seed_of(results)
-    found: list[Point | None] = []
-    for task, theirs in base.items():
-        result = compare(_items(results, f"{model}/nlp/{task}"), theirs, seed=seed)
-        if result.difference is None:
-            found.append(None)
-            continue
-        low, high = result.interval or (None, None)
-        found.append(Point(result.difference, low, high, result.n))
-    return found
+    return [
+        point_between(compare(_items(results, f"{model}/nlp/{task}"), theirs, seed=seed))
+        for task, theirs in base.items()
+    ]
 
 
 def _items(results: RunReader, address: str) -> Mapping[str, float]:
@@ -243,13 +246,3 @@ def _items(results: RunReader, address: str) -> Mapping[str, float]:
 def _task_label(task: str, points: list[Point | None]) -> str:
     sizes = sorted({p.n for p in points if p is not None})
     return f"{task} (n = {'–'.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))})"
-
-
-def _draw(
-    canvas: Canvas, labels: list[str], drawn: list[tuple[Series, list[Point | None]]]
-) -> None:
-    axes = canvas.add_subplot()
-    axes.axvline(0, color=INK, lw=1.0, alpha=0.7)
-    draw_rows(axes, labels, drawn)
-    axes.set_xlabel("change against M0, percentage points")
-    legend(canvas, axes)
