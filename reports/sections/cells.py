@@ -88,24 +88,13 @@ def cell_of(
     published: Published | None = None,
     scale: float = 1.0,
 ) -> Cell:
-    """Return one score of a benchmark as a cell, or why there is none."""
+    """Return one score of a benchmark, times `scale`, as a cell, or why there is none."""
     found = results.scores(address)
     if not found:
         return Cell(reason=results.why_absent(address) or "no scores", published=published)
     if key not in found:
         return Cell(reason="not measured", published=published, rows=address)
-    return shown(found[key], address, digits=digits, published=published, scale=scale)
-
-
-def shown(
-    score: Score,
-    address: str,
-    *,
-    digits: int = 2,
-    published: Published | None = None,
-    scale: float = 1.0,
-) -> Cell:
-    """Return a score as a cell; `scale` 100 turns a share into percent."""
+    score = found[key]
     value, low, high = (
         None if end is None else scale * end for end in (score.value, score.low, score.high)
     )
@@ -179,13 +168,6 @@ def count(number: int, rows: str = "") -> Cell:
     return Cell(value=float(number), digits=0, rows=rows)
 
 
-def percent(part: int, total: int) -> Cell:
-    """Return a share in percent of `total` items; a reason where there are none."""
-    if not total:
-        return Cell(reason="there are none")
-    return Cell(value=100 * part / total, digits=1, n=total)
-
-
 def of_point(point: Point | None, reason: str, digits: int = 1) -> Cell:
     """Return a mean with its interval, or why there is none."""
     if point is None:
@@ -199,12 +181,19 @@ def why_unknown(results: RunReader, address: str, score: Score | None) -> str:
     return str(results.why_absent(address) or reason)
 
 
-def counted_rows(names: Mapping[str, int], total: str, rows: str = "") -> tuple[TableRow, ...]:
-    """Return a line per name with its count and share, and one for the sum."""
-    whole = sum(names.values())
-    lines = [TableRow(name, (count(n, rows), percent(n, whole))) for name, n in names.items()]
-    last = TableRow(total, (count(whole, rows), percent(whole, whole)))
-    return (*lines, last)
+def counted_rows(
+    names: Mapping[str, int], total: str, rows: str = "", *, total_count: int | None = None
+) -> tuple[TableRow, ...]:
+    """Return a line per name with its count and share in percent, and one for all (the sum)."""
+    whole = sum(names.values()) if total_count is None else total_count
+
+    def share(part: int) -> Cell:
+        if not whole:
+            return Cell(reason="there are none")
+        return Cell(value=100 * part / whole, digits=1, n=whole)
+
+    lines = (*names.items(), (total, whole))
+    return tuple(TableRow(name, (count(n, rows), share(n))) for name, n in lines)
 
 
 def words(name: str) -> str:

@@ -72,17 +72,24 @@ def table(results: RunReader, kind: Kind) -> Table | None:
         return None
     title, head, origin = _BREAKDOWNS[kind]
     rows = [_row(results, kind, group, models) for group in groups]
+    if not rows:
+        reasons = [results.why_absent(f"{m}/alpaca_eval") for m in models]
+        cells = [Cell(reason=reason or "not tagged yet") for reason in (None, *reasons)]
+        rows = [TableRow("all", tuple(cells))]
+    judge = results.manifest(_TAGS).facts.get("judge", "the judge") if results.exists(_TAGS) else ""
+    by = f"Tagged by {judge}." if judge else "A judge tags the instructions."
+    refused = comparable.leaderboard_reasons(results) if kind == "category" else ()
     return Table(
         key=f"alpaca_eval_by_{kind}",
         title=f"AlpacaEval win rate by {title} (%)",
         head=head,
         columns=("prompts", *map(label, models)),
-        rows=tuple(rows) or (_absent(results, models),),
+        rows=tuple(rows),
         origin=origin,
         notes=(
-            f"{_tagged_by(results)} Instructions whose tags could not be read are the group "
-            "untagged, so that the groups add up to all prompts.",
-            *_note(results, kind),
+            f"{by} Instructions whose tags could not be read are the group untagged, so that the "
+            "groups add up to all prompts.",
+            *comparable.note(refused),
         ),
     )
 
@@ -102,29 +109,13 @@ def _row(results: RunReader, kind: str, group: str, models: tuple[str, ...]) -> 
     return TableRow(group, (Cell(value=max(sizes), digits=0, published=published), *cells))
 
 
-def _absent(results: RunReader, models: tuple[str, ...]) -> TableRow:
-    reasons = [results.why_absent(f"{m}/alpaca_eval") or "not tagged yet" for m in models]
-    return TableRow("all", (Cell(reason="not tagged yet"), *(Cell(reason=r) for r in reasons)))
-
-
-def _tagged_by(results: RunReader) -> str:
-    if not results.exists(_TAGS):
-        return "A judge tags the instructions."
-    return f"Tagged by {results.manifest(_TAGS).facts.get('judge', 'the judge')}."
-
-
-def _note(results: RunReader, kind: str) -> tuple[str, ...]:
-    if kind != "category":
-        return ()
-    return comparable.note(comparable.leaderboard_reasons(results))
-
-
 def figure(results: RunReader, kind: Kind) -> Figure | None:
     """Return the win rate of each group and model; None unless instructions were tagged."""
     prefix = f"win_rate/{kind}/"
     found = {model: results.scores(f"{model}/alpaca_eval") for model in results.models}
     models = [m for m, scores in found.items() if any(key.startswith(prefix) for key in scores)]
-    groups = _groups([key for m in models for key in found[m] if key.startswith(prefix)], kind)
+    keys = {key for m in models for key in found[m] if key.startswith(prefix)}
+    groups = sorted((key.removeprefix(prefix) for key in keys), key=_place)
     if not groups:
         return None
     looks = series_of(results.models)
@@ -157,16 +148,9 @@ def figure(results: RunReader, kind: Kind) -> Figure | None:
     )
 
 
-def _groups(keys: list[str], kind: Kind) -> list[str]:
-    """Return the groups of all models by name, lengths from short to long, untagged last."""
-    names = {key.split("/", 2)[2] for key in keys}
-    return sorted(names, key=lambda name: _place(name, kind))
-
-
-def _place(name: str, kind: Kind) -> tuple[bool, int, str]:
-    rank = 0
-    if kind == "length":
-        rank = _LENGTHS.index(name) if name in _LENGTHS else len(_LENGTHS)
+def _place(name: str) -> tuple[bool, int, str]:
+    """Return what groups are sorted by: by name, lengths from short to long, untagged last."""
+    rank = _LENGTHS.index(name) if name in _LENGTHS else len(_LENGTHS)
     return name == _UNTAGGED, rank, name
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.stages import Ref, Stage
-from reports.sections.loop import data, iteration, judging, seed
+from core.stages import Ref, Stage, model_ref
+from reports.document import Section
+from reports.sections.cells import facts_of
+from reports.sections.loop import data, judging, seed, signs, training
 from reports.sections.section import ReportSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from core.reader import RunReader
-    from reports.document import RowGroup, Section
+    from reports.document import RowGroup, Table
 
 
 def sections(results: RunReader) -> list[Section]:
@@ -22,10 +25,7 @@ def sections(results: RunReader) -> list[Section]:
     """
     if not results.exists(Ref(1, Stage.IFT)):
         return []
-    return [
-        seed.section(results),
-        *(iteration.section(results, k) for k in results.feedback_iterations),
-    ]
+    return [seed.section(results), *(_iteration(results, k) for k in results.feedback_iterations)]
 
 
 def rows(results: RunReader, most: int) -> Iterator[RowGroup | None]:
@@ -35,6 +35,82 @@ def rows(results: RunReader, most: int) -> Iterator[RowGroup | None]:
         yield from data.rows(results, k, most)
         yield judging.self_judge_rows(results, k, most)
         yield judging.contamination_rows(results, k, most)
+
+
+def _iteration(results: RunReader, k: int) -> Section:
+    """Return the section of iteration k; missing artifacts are named in a sentence."""
+    paragraphs = [
+        _summary(results, k),
+        *_missing(results, k),
+        *judging.broken_limits(results, k),
+        signs.chosen_log_probability(results, k),
+        signs.growing_length(results, k),
+        signs.self_judge(results, k),
+        judging.flagged_by_benchmark(results, k),
+    ]
+    figures = (training.of_scores(results, k), training.of_preferences(results, k))
+    return Section(
+        f"iteration_{k}",
+        f"Iteration {k}: how M{k - 1} made the data of M{k}",
+        tuple(paragraphs),
+        tuple(figure for figure in figures if figure is not None),
+        tuple(_tables(results, k)),
+    )
+
+
+def _tables(results: RunReader, k: int) -> list[Table]:
+    found: list[Table | None] = [data.prompts(results, k)]
+    if results.exists(Ref(k, Stage.HEALTH)):
+        found.append(judging.health(results, k))
+    if results.exists(Ref(k, Stage.PAIRS)):
+        found += [data.ledger(results, k), data.lengths(results, k)]
+    found += [
+        training.early_stopping(results, k),
+        judging.self_judge(results, k),
+        *judging.contamination(results, k),
+    ]
+    return [table for table in found if table is not None]
+
+
+def _summary(results: RunReader, k: int) -> str:
+    """Return one paragraph on what was made so far."""
+    prompts = results.rows(Ref(k, Stage.PROMPTS))
+    kept = sum(row.kept for row in prompts)
+    config, named = results.config, {"self": f"M{k - 1}", "base": "M0", "sft": "The SFT baseline"}
+    generator = config.prompts.generator if config is not None else "self"
+    judge = config.improvement.judge if config is not None else "self"
+    writer = named.get(generator, Path(generator).name)
+    wording = [f"{writer} wrote {len(prompts)} prompts, of which {kept} were kept."]
+    if answers := results.rows(Ref(k, Stage.CANDIDATES)):
+        wording.append(f"M{k - 1} answered them with {len(answers)} candidates.")
+    if judged := results.rows(Ref(k, Stage.JUDGMENTS)):
+        read = sum(row.score is not None for row in judged)
+        wording.append(f"{named[judge]} judged them in {len(judged)} replies, {read} readable.")
+    if results.exists(Ref(k, Stage.PAIRS)):
+        ledger = results.rows(Ref(k, Stage.PAIRS))
+        pairs = sum(row.outcome == "pair" for row in ledger)
+        wording.append(f"{pairs} of {len(ledger)} prompts gave a preference pair.")
+    facts = facts_of(results, model_ref(k))
+    if "kept_step" in facts:
+        wording.append(f"M{k} is step {facts['kept_step']} of {facts['steps']} of DPO on them.")
+    elif facts:
+        wording.append(f"M{k} was trained for {facts.get('steps')} steps without preference pairs.")
+    return " ".join(wording)
+
+
+def _missing(results: RunReader, k: int) -> list[str]:
+    """Return a sentence on what is not made yet, or on why no checkpoints were compared."""
+    stages = (Stage.CANDIDATES, Stage.JUDGMENTS, Stage.HEALTH, Stage.PAIRS, Stage.MODEL)
+    absent = [str(Ref(k, stage)) for stage in stages if not results.exists(Ref(k, stage))]
+    if absent:
+        return [f"The iteration is not finished; not made yet: {', '.join(absent)}."]
+    if training.checkpoints(results, model_ref(k)):
+        return []
+    facts = facts_of(results, model_ref(k))
+    return [
+        "Checkpoints were not compared (early stopping is off, or there was one only); the last "
+        f"step, {facts.get('kept_step', facts.get('steps'))}, was kept."
+    ]
 
 
 SECTION = ReportSection(sections, rows)

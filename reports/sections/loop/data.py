@@ -10,9 +10,8 @@ from core.intervals import bootstrap_mean
 from core.paired import compare
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, Table, TableRow
-from reports.sections.cells import count, of_point, seed_of, words
-from reports.sections.cells import counted_rows as counted
-from reports.sections.drawing import Point
+from reports.sections.cells import count, counted_rows, of_point, seed_of, words
+from reports.sections.drawing import Point, point_between
 from reports.sections.items import (
     Judged,
     Part,
@@ -33,6 +32,11 @@ if TYPE_CHECKING:
     from core.records import Candidate, LedgerRow, Prompt, PromptCall
     from reports.document import RowGroup
 
+_MEMBERS = ("chosen", "rejected")
+_NOT_WHOLE = {
+    "length": " (cut by the token limit)",
+    "too_long": " (none: the prompt is too long)",
+}
 _OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_candidates")
 
 
@@ -48,7 +52,7 @@ def prompts(results: RunReader, k: int) -> Table:
         f"Prompts of iteration {k}",
         "prompts",
         ("number", "% of all"),
-        counted(named, "written in all", f"prompts/iter{k}"),
+        counted_rows(named, "written in all", f"prompts/iter{k}"),
     )
 
 
@@ -64,7 +68,7 @@ def ledger(results: RunReader, k: int) -> Table:
         f"Preference pairs of iteration {k}",
         "outcome",
         ("prompts", "% of all"),
-        counted(named, "prompts in all", f"pairs/iter{k}"),
+        counted_rows(named, "prompts in all", f"pairs/iter{k}"),
         notes=(f"The outcomes {agrees} the {kept} kept prompts.",),
     )
 
@@ -81,19 +85,15 @@ def lengths(results: RunReader, k: int) -> Table:
     """Return mean characters of candidates, chosen and rejected answers, and how many were cut."""
     answers = [r for r in results.rows(Ref(k, Stage.CANDIDATES)) if r.finish != "too_long"]
     pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
-    chosen = {row.key: float(len(row.chosen)) for row in pairs}
-    rejected = {row.key: float(len(row.rejected)) for row in pairs}
-    seed = seed_of(results)
-    difference = chosen_minus_rejected(results, k)
-    paired = None
-    if difference.difference is not None:
-        low, high = difference.interval or (None, None)
-        paired = Point(difference.difference, low, high, difference.n)
+    keys, seed = [row.key for row in pairs], seed_of(results)
+    paired = point_between(chosen_minus_rejected(results, k))
     of_candidates = _mean([len(r.text) for r in answers], [r.prompt_key for r in answers], seed)
+    of_chosen = _mean([len(row.chosen) for row in pairs], keys, seed)
+    of_rejected = _mean([len(row.rejected) for row in pairs], keys, seed)
     lines = (
         ("candidates", of_candidates, [r.finish == "length" for r in answers]),
-        ("chosen", _mean_of(chosen, seed), [not row.chosen_ended for row in pairs]),
-        ("rejected", _mean_of(rejected, seed), [not row.rejected_ended for row in pairs]),
+        ("chosen", of_chosen, [not row.chosen_ended for row in pairs]),
+        ("rejected", of_rejected, [not row.rejected_ended for row in pairs]),
     )
     rows = [
         TableRow(name, (of_point(point, "there are none"), count(sum(cut))))
@@ -110,10 +110,6 @@ def lengths(results: RunReader, k: int) -> Table:
     )
 
 
-def _mean_of(values: dict[str, float], seed: int) -> Point | None:
-    return _mean(list(values.values()), list(values), seed)
-
-
 def _mean(values: Sequence[float], clusters: Sequence[str], seed: int) -> Point | None:
     if not values:
         return None
@@ -126,20 +122,18 @@ def rows(results: RunReader, k: int, most: int) -> list[RowGroup]:
     found = [_prompts(results, k, most), _judgments(results, k, most), _pairs(results, k, most)]
     groups = [one for one in found if one is not None]
     shown = {(one.key, item.key) for one in groups for item in one.items}
-    return [replace(one, items=tuple(_linked(i, shown) for i in one.items)) for one in groups]
 
+    def linked(item: Item) -> Item:
+        return replace(item, links=tuple(x for x in item.links if (x.group, x.row) in shown))
 
-def _linked(item: Item, shown: set[tuple[str, str]]) -> Item:
-    kept = tuple(link for link in item.links if (link.group, link.row) in shown)
-    return item if len(kept) == len(item.links) else replace(item, links=kept)
+    return [replace(one, items=tuple(map(linked, one.items))) for one in groups]
 
 
 def _prompts(results: RunReader, k: int, most: int) -> RowGroup | None:
-    ref = Ref(k, Stage.PROMPTS)
     calls: dict[int, PromptCall] = {r.call: r for r in results.rows(Ref(k, Stage.PROMPT_CALLS))}
     return group(
         results,
-        ref,
+        Ref(k, Stage.PROMPTS),
         f"Iteration {k}: prompts",
         ("prompt", "kept?", "call"),
         lambda row: _prompt(row, calls.get(row.call), k),
@@ -149,7 +143,7 @@ def _prompts(results: RunReader, k: int, most: int) -> RowGroup | None:
 
 
 def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
-    kept = "kept" if row.kept else f"rejected: {str(row.rejected).replace('_', ' ')}"
+    kept = "kept" if row.kept else f"rejected: {words(str(row.rejected))}"
     parts = [("Prompt", text_or_note(row.text))]
     if row.similar_to is not None:
         parts.append(("Too similar to", row.similar_to))
@@ -188,24 +182,15 @@ def _candidate(
     k: int,
 ) -> Item:
     prompt = texts.get(row.prompt_key, row.prompt_key)
-    parts = [("Prompt", prompt), (_answer_head(row), text_or_note(row.text)), *words_of(judged)]
+    head = "Answer" + _NOT_WHOLE.get(row.finish, "")
+    parts = [("Prompt", prompt), (head, text_or_note(row.text)), *words_of(judged)]
     mean = judged.shown if judged is not None else "not judged"
-    links = [Link("The prompt", f"prompts/iter{k}", row.prompt_key)]
+    links, role = [Link("The prompt", f"prompts/iter{k}", row.prompt_key)], _role(row.key, pair)
     if pair is not None:
-        label = "The resulting pair" if row.key in _members(pair) else "Outcome of its prompt"
+        label = "The resulting pair" if role in _MEMBERS else "Outcome of its prompt"
         links.insert(0, Link(label, f"pairs/iter{k}", pair.key))
-    cells = (excerpt(prompt), str(row.draw + 1), mean, _role(row.key, pair))
+    cells = (excerpt(prompt), str(row.draw + 1), mean, role)
     return Item(row.key, cells, tuple(parts), tuple(links))
-
-
-def _answer_head(row: Candidate) -> str:
-    if row.finish == "length":
-        return "Answer (cut by the token limit)"
-    return "Answer (none: the prompt is too long)" if row.finish == "too_long" else "Answer"
-
-
-def _members(pair: LedgerRow) -> tuple[str | None, str | None]:
-    return pair.chosen_key, pair.rejected_key
 
 
 def _role(key: str, pair: LedgerRow | None) -> str:
@@ -216,13 +201,12 @@ def _role(key: str, pair: LedgerRow | None) -> str:
 
 
 def _pairs(results: RunReader, k: int, most: int) -> RowGroup | None:
-    ref = Ref(k, Stage.PAIRS)
     candidates: dict[str, list[Candidate]] = {}
     for row in sorted(results.rows(Ref(k, Stage.CANDIDATES)), key=lambda r: key_order(r.key)):
         candidates.setdefault(row.prompt_key, []).append(row)
     return group(
         results,
-        ref,
+        Ref(k, Stage.PAIRS),
         f"Iteration {k}: outcome of each prompt",
         ("prompt", "outcome", "mean scores", "chosen", "rejected"),
         lambda row: _pair(row, candidates.get(row.key, []), k),
@@ -245,7 +229,7 @@ def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
         links.append(Link(label, f"judgments/iter{k}", candidate.key))
     cells = (
         excerpt(row.prompt),
-        row.outcome.replace("_", " "),
+        words(row.outcome),
         ", ".join(map(points, row.scores)),
         points(row.chosen_score),
         points(row.rejected_score),

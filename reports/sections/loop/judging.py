@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
 from reports.document import Cell, Item, Table, TableRow
-from reports.sections.agreement import rows_of_ranked as _of_ranked
-from reports.sections.cells import cell_of, why_unknown, words
+from reports.sections.agreement import rows_of_ranked
+from reports.sections.cells import Column, cell_of, why_unknown, words
 from reports.sections.items import (
     NONE,
     Judged,
@@ -23,30 +23,21 @@ from reports.sections.items import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.config import HealthSection
     from core.reader import RunReader
-    from core.records import (
-        Candidate,
-        Flag,
-        Measurement,
-    )
+    from core.records import Candidate, Flag, Measurement
     from reports.document import RowGroup
 
 _MOST_FLAGS = 20
-
-
-class _Health(NamedTuple):
-    name: str
-    digits: int
+_BY = {"ngram": "words in a row", "rouge": "ROUGE-L"}
 
 
 _HEALTH = {
-    "parse_rate": _Health("share of replies with a readable score", 3),
-    "score_mean": _Health("mean score", 2),
-    "score_entropy_bits": _Health("entropy of the scores, bits", 2),
-    "tie_rate": _Health("share of prompts with all scores tied", 3),
-    "draw_variance": _Health("variance between draws of an answer", 2),
-    "length_correlation": _Health("Spearman correlation of score and length", 2),
+    "parse_rate": Column("share of replies with a readable score", 3),
+    "score_mean": Column("mean score"),
+    "score_entropy_bits": Column("entropy of the scores, bits"),
+    "tie_rate": Column("share of prompts with all scores tied", 3),
+    "draw_variance": Column("variance between draws of an answer"),
+    "length_correlation": Column("Spearman correlation of score and length"),
 }
 _SELF_JUDGE = {
     "mean_own": "mean score by the model itself",
@@ -66,21 +57,32 @@ _CONTAMINATION = {
 def health(results: RunReader, k: int) -> Table:
     """Return each measurement of the self-judge beside its limit."""
     measured: dict[str, Measurement] = {m.key: m for m in results.rows(Ref(k, Stage.HEALTH))}
-    limits = _limits(results.config.health) if results.config is not None else {}
-    rows = [
-        TableRow(
-            look.name, (_health_cell(measured[key], look.digits, k), Cell(text=limits.get(key, "")))
-        )
-        for key, look in _HEALTH.items()
-        if key in measured
-    ]
+    limits = {}
+    if results.config is not None:
+        section = results.config.health
+        most = f"{section.max_length_correlation:g}"
+        limits = {
+            "parse_rate": f"≥ {section.min_parse_rate:g}",
+            "score_entropy_bits": f"≥ {section.min_score_entropy_bits:g}",
+            "tie_rate": f"≤ {section.max_tie_rate:g}",
+            "length_correlation": f"−{most} to {most}",
+        }
+    rows = []
+    for key, (name, digits, _) in _HEALTH.items():
+        if key in measured:
+            value, n = measured[key].value, measured[key].n
+            reason = "nothing to measure" if value is None else None
+            cell = Cell(value, digits=digits, n=n, reason=reason, rows=f"judgments/iter{k}")
+            rows.append(TableRow(name, (cell, Cell(text=limits.get(key, "")))))
+    detail = (measured["parse_rate"].detail if "parse_rate" in measured else None) or {}
+    reasons = ", ".join(f"{words(name)} {n:.0f}" for name, n in detail.items())
     return Table(
         f"iteration_{k}_health",
         f"Health of M{k - 1} as a judge, iteration {k}",
         "measurement",
         ("value", "limit"),
         tuple(rows),
-        notes=tuple(_unread(measured)),
+        notes=(f"Unreadable replies by reason: {reasons}.",) if reasons else (),
     )
 
 
@@ -98,37 +100,33 @@ def broken_limits(results: RunReader, k: int) -> list[str]:
 def self_judge(results: RunReader, k: int) -> Table | None:
     """Return the self-judge beside the external one; None if that was not evaluated."""
     address = f"self_judge/iter{k}"
-    scores = results.scores(address)
-    if not scores:
+    if not results.scores(address):
         return None
-    rows = tuple(
-        TableRow(name, (cell_of(results, address, key),)) for key, name in _SELF_JUDGE.items()
-    )
     return Table(
         f"iteration_{k}_self_judge",
         f"M{k - 1} as a judge compared with the external judge",
         "on the same answers",
         ("value",),
-        rows,
+        _score_rows(results, address, _SELF_JUDGE),
         notes=("Intervals resample prompts; answers that either judge gave no score are missing.",),
     )
+
+
+def _score_rows(results: RunReader, address: str, names: Mapping[str, str]) -> tuple[TableRow, ...]:
+    return tuple(TableRow(name, (cell_of(results, address, key),)) for key, name in names.items())
 
 
 def contamination(results: RunReader, k: int) -> list[Table]:
     """Return the share of flagged prompts and the flags themselves; [] if not evaluated."""
     address = f"contamination/iter{k}"
-    scores = results.scores(address)
-    if not scores:
+    if not results.scores(address):
         return []
-    rows = tuple(
-        TableRow(name, (cell_of(results, address, key),)) for key, name in _CONTAMINATION.items()
-    )
     share = Table(
         f"iteration_{k}_contamination",
         f"Prompts of iteration {k} that overlap with evaluation items",
         "prompts",
         ("% of kept prompts",),
-        rows,
+        _score_rows(results, address, _CONTAMINATION),
     )
     flags = results.rows(evaluation_ref(address, Stage.FLAGS))
     return [share, _flags(flags, k, address)] if flags else [share]
@@ -142,7 +140,7 @@ def _flags(flags: list[Flag], k: int, address: str) -> Table:
             (
                 Cell(text=flag.benchmark),
                 Cell(text=flag.item),
-                Cell(text="words in a row" if flag.kind == "ngram" else "ROUGE-L"),
+                Cell(text=_BY[flag.kind]),
                 Cell(value=flag.overlap, digits=0 if flag.kind == "ngram" else 2, rows=address),
             ),
         )
@@ -173,39 +171,14 @@ def flagged_by_benchmark(results: RunReader, k: int) -> str:
     )
 
 
-def _health_cell(measured: Measurement, digits: int, k: int) -> Cell:
-    reason = "nothing to measure" if measured.value is None else None
-    rows = f"judgments/iter{k}"
-    return Cell(measured.value, digits=digits, n=measured.n, reason=reason, rows=rows)
-
-
-def _unread(measured: Mapping[str, Measurement]) -> list[str]:
-    rate = measured.get("parse_rate")
-    if rate is None or not rate.detail:
-        return []
-    reasons = ", ".join(f"{words(name)} {n:.0f}" for name, n in rate.detail.items())
-    return [f"Unreadable replies by reason: {reasons}."]
-
-
-def _limits(section: HealthSection) -> dict[str, str]:
-    return {
-        "parse_rate": f"≥ {section.min_parse_rate:g}",
-        "score_entropy_bits": f"≥ {section.min_score_entropy_bits:g}",
-        "tie_rate": f"≤ {section.max_tie_rate:g}",
-        "length_correlation": f"−{section.max_length_correlation:g} to "
-        f"{section.max_length_correlation:g}",
-    }
-
-
-def probe_rows(results: RunReader, most: int) -> list[RowGroup]:
+def probe_rows(results: RunReader, most: int) -> list[RowGroup | None]:
     """Return the judge probes of M0 and M1, and the baseline's judgments for EFT."""
     known = (
         ("probe/M0", "Probe: M0 judges human-ranked replies", Ref(0, Stage.PROBE)),
         ("probe/M1", "Probe: M1 judges human-ranked replies", Ref(1, Stage.PROBE)),
         ("eft_judgments", "SFT judges human-ranked replies", Ref(1, Stage.EFT_JUDGMENTS)),
     )
-    found = (_of_ranked(results, key, title, ref, most) for key, title, ref in known)
-    return [one for one in found if one is not None]
+    return [rows_of_ranked(results, key, title, ref, most) for key, title, ref in known]
 
 
 def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
@@ -221,9 +194,8 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
         answer = answers.get(both.key)
         prompt = prompts.get(answer.prompt_key, "") if answer is not None else ""
         means = [j.mean.mean if j is not None else None for j in (both.own, both.external)]
-        difference = None
-        if means[0] is not None and means[1] is not None:
-            difference = means[0] - means[1]
+        first, second = means
+        difference = None if first is None or second is None else first - second
         parts = [
             ("Prompt", text_or_note(prompt)),
             ("Answer", text_or_note(answer.text) if answer is not None else "(not in this run)"),
@@ -247,11 +219,9 @@ class _Both(NamedTuple):
 
 def contamination_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     """Return the prompts of iteration k that overlap with evaluation items; None if not checked."""
-    address = f"contamination/iter{k}"
-    ref = evaluation_ref(address, Stage.FLAGS)
     return group(
         results,
-        ref,
+        evaluation_ref(f"contamination/iter{k}", Stage.FLAGS),
         f"Iteration {k}: prompts that overlap with evaluation items",
         ("prompt", "evaluation set", "item", "kind", "overlap"),
         _flag,
@@ -260,8 +230,6 @@ def contamination_rows(results: RunReader, k: int, most: int) -> RowGroup | None
 
 
 def _flag(row: Flag) -> Item:
-    by_words = row.kind == "ngram"
-    kind = "words in a row" if by_words else "ROUGE-L"
-    amount = f"{row.overlap:.0f}" if by_words else points(row.overlap)
-    cells = (excerpt(row.prompt), row.benchmark, row.item, kind, amount)
+    amount = f"{row.overlap:.0f}" if row.kind == "ngram" else points(row.overlap)
+    cells = (excerpt(row.prompt), row.benchmark, row.item, _BY[row.kind], amount)
     return Item(row.key, cells, (("Prompt", row.prompt), ("The evaluation item", row.text)))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from core.intervals import wilson
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from reports.document import Cell, Section, Table, TableRow
-from reports.sections.cells import count, of_point, percent, words
-from reports.sections.cells import counted_rows as counted
+from reports.sections.cells import count, counted_rows, of_point, words
 from reports.sections.drawing import Point
 from reports.sections.loop.training import of_seed_models
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 _IFT, _RANKED, _EFT = (Ref(1, stage) for stage in (Stage.IFT, Stage.RANKED, Stage.EFT))
 _JUDGED, _CONSTRUCTED = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
+_PROBE_0, _PROBE_1 = Ref(0, Stage.PROBE), Ref(1, Stage.PROBE)
 _DROPPED = "dropped_"
 
 
@@ -32,7 +32,11 @@ def section(results: RunReader) -> Section:
     ]
     if absent:
         paragraphs.append(f"Not made yet: {', '.join(absent)}.")
-    paragraphs += _probe_gaps(results)
+    probes = [str(ref) for ref in (_PROBE_0, _PROBE_1) if not results.exists(ref)]
+    if probes:
+        is_off = results.config is not None and not results.config.probe.enabled
+        why = "probe.enabled is false" if is_off else "not made yet"
+        paragraphs.append(f"The judging of M0 and M1 was not probed: {', '.join(probes)} ({why}).")
     figure = of_seed_models(results)
     tables = (_data(results), _construction(results), _scores(results), _judging(results))
     return Section(
@@ -69,20 +73,17 @@ def _construction(results: RunReader) -> Table | None:
     if not results.exists(_CONSTRUCTED):
         return None
     counts = results.manifest(_CONSTRUCTED).counts
-    replies = counts.get("replies", 0)
     named = {"kept": counts.get("kept", 0)} | {
         f"dropped: {words(name.removeprefix(_DROPPED))}": n
         for name, n in counts.items()
         if name.startswith(_DROPPED)
     }
-    rows = [TableRow(name, (count(n), percent(n, replies))) for name, n in named.items()]
-    rows.append(TableRow("replies judged", (count(replies), percent(replies, replies))))
     return Table(
         "iteration_1_construction",
         "EFT by construction: judgments of the SFT baseline whose order agrees with the humans'",
         "replies",
         ("number", "% of all"),
-        tuple(rows),
+        counted_rows(named, "replies judged", total_count=counts.get("replies", 0)),
     )
 
 
@@ -100,7 +101,7 @@ def _scores(results: RunReader) -> Table | None:
         "Scores of the EFT examples",
         "score",
         ("examples", "% of all"),
-        counted(named, "examples in all"),
+        counted_rows(named, "examples in all"),
         notes=(f"Sources of the judge's replies: {wording}.",),
     )
 
@@ -108,9 +109,9 @@ def _scores(results: RunReader) -> Table | None:
 def _judging(results: RunReader) -> Table | None:
     """Return how M0, the SFT baseline and M1 judge human-ranked replies: the effect of EFT."""
     judged = (
-        ("M0, evaluation split", Ref(0, Stage.PROBE), "probe/M0"),
+        ("M0, evaluation split", _PROBE_0, "probe/M0"),
         ("SFT, for EFT by construction", _JUDGED, "eft_judgments"),
-        ("M1, evaluation split", Ref(1, Stage.PROBE), "probe/M1"),
+        ("M1, evaluation split", _PROBE_1, "probe/M1"),
     )
     rows = [
         TableRow(name, _judging_cells(results.rows(ref), group))
@@ -136,22 +137,11 @@ def _judging_cells(judgments: list[Judgment], group: str) -> tuple[Cell, ...]:
         share = Point(100 * len(scores) / len(judgments), low, high, len(judgments))
     reasons = Counter(words(j.unparsed) for j in judgments if j.unparsed is not None)
     wording = ", ".join(f"{reason} {n}" for reason, n in sorted(reasons.items()))
-    readable = of_point(share, "no judgments")
-    unread = len(judgments) - len(scores)
-    mean = (
-        Cell(value=sum(scores) / len(scores), n=len(scores), missing=unread, rows=group)
-        if scores
-        else Cell(reason="no reply could be read", n=0, missing=unread, rows=group)
+    mean = Cell(
+        value=sum(scores) / len(scores) if scores else None,
+        reason=None if scores else "no reply could be read",
+        n=len(scores),
+        missing=len(judgments) - len(scores),
+        rows=group,
     )
-    return readable, mean, Cell(text=wording or "none")
-
-
-def _probe_gaps(results: RunReader) -> list[str]:
-    refs = (Ref(0, Stage.PROBE), Ref(1, Stage.PROBE))
-    absent = [str(ref) for ref in refs if not results.exists(ref)]
-    if not absent:
-        return []
-    why = "not made yet"
-    if results.config is not None and not results.config.probe.enabled:
-        why = "probe.enabled is false"
-    return [f"The judging of M0 and M1 was not probed: {', '.join(absent)} ({why})."]
+    return of_point(share, "no judgments"), mean, Cell(text=wording or "none")

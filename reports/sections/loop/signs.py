@@ -18,6 +18,7 @@ from reports.sections.loop.training import curves
 if TYPE_CHECKING:
     from core.paired import Comparison
     from core.reader import RunReader
+    from core.records import Generation
 
 _LEAST_STEPS = 8  # with fewer, the first and the last quarter are a single batch each
 _LEVEL = 0.05
@@ -49,7 +50,11 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
     )
     if steps < _LEAST_STEPS:
         return f"{_CHOSEN}: unknown, too few steps; {told}."
-    p_value = _trend(curve.values)
+    p_value = 1.0  # of a monotone trend; where all values are equal there is none
+    if len(set(curve.values)) > 1:
+        from scipy.stats import kendalltau
+
+        p_value = float(kendalltau(range(steps), curve.values).pvalue)
     seen = "detected" if change < 0 and p_value < _LEVEL else "not detected"
     return f"{_CHOSEN}: {seen}; {told} (Kendall's trend test, p = {number(p_value, 3)})."
 
@@ -60,19 +65,21 @@ def growing_length(results: RunReader, k: int) -> str:
     Detected if either difference's 95 % interval lies above 0. Both are paired: chosen and rejected
     answer of a prompt, both models' answers to a test prompt.
     """
-    told, seen, measured = [], False, False
+    told, found = [], []
     pairs = chosen_minus_rejected(results, k)
     if pairs.difference is not None:
         told.append(f"chosen answers are {_longer(pairs)} than rejected ones")
-        seen, measured = seen or _is_above(pairs), True
+        found.append(pairs)
     for benchmark in _TEST_ANSWERS:
-        answers = _of_models(results, k, benchmark)
+        refs = (evaluation_ref(f"M{at}/{benchmark}", Stage.ANSWERS) for at in (k, k - 1))
+        answers = compare(*(_lengths(results.rows(ref)) for ref in refs), seed=seed_of(results))
         if answers.difference is not None:
             told.append(f"M{k} answers {benchmark} prompts {_longer(answers)} than M{k - 1}")
-            seen, measured = seen or _is_above(answers), True
+            found.append(answers)
             break
-    if not measured:
+    if not found:
         return f"{_LENGTH}: unknown; there are no pairs and no answers to test prompts."
+    seen = any(one.interval is not None and one.interval.low > 0 for one in found)
     return f"{_LENGTH}: {'detected' if seen else 'not detected'}; {'; '.join(told)}."
 
 
@@ -83,49 +90,25 @@ def self_judge(results: RunReader, k: int) -> str:
     if score is None or score.value is None:
         why = why_unknown(results, address, score)
         return f"Self-judge against the external judge: unknown; {why}."
-    value, beyond = score.value, _side(score.low, score.high)
-    wording = {
-        1: f"more generous than the external judge, beyond chance: by {number(value)} points",
-        -1: f"stricter than the external judge, beyond chance: by {number(-value)} points",
-        0: "neither more generous nor stricter than the external judge beyond chance: a "
-        f"difference of {number(value)} points",
-    }[beyond]
-    interval = ""
-    if score.low is not None and score.high is not None:
-        interval = f"95 % interval {number(score.low)} to {number(score.high)}, "
+    value, low, high, interval = score.value, score.low, score.high, ""
+    wording = (
+        "neither more generous nor stricter than the external judge beyond chance: a difference "
+        f"of {number(value)} points"
+    )
+    if low is not None and high is not None:
+        interval = f"95 % interval {number(low)} to {number(high)}, "
+        if low > 0:
+            wording = (
+                f"more generous than the external judge, beyond chance: by {number(value)} points"
+            )
+        elif high < 0:
+            wording = f"stricter than the external judge, beyond chance: by {number(-value)} points"
     missing = f", {score.missing} without a score by one of them" if score.missing else ""
     return f"M{k - 1} as its own judge is {wording} ({interval}{score.n} answers{missing})."
 
 
-def _side(low: float | None, high: float | None) -> int:
-    if low is None or high is None:
-        return 0
-    return (low > 0) - (high < 0)
-
-
-def _trend(values: list[float]) -> float:
-    """Return the two-sided p-value of a monotone trend; 1 where all values are equal."""
-    from scipy.stats import kendalltau
-
-    if len(set(values)) == 1:
-        return 1.0
-    return float(kendalltau(range(len(values)), values).pvalue)
-
-
-def _of_models(results: RunReader, k: int, benchmark: str) -> Comparison:
-    lengths = [
-        {
-            row.key: float(len(row.text))
-            for row in results.rows(evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS))
-            if row.finish != "too_long"
-        }
-        for model in (f"M{k}", f"M{k - 1}")
-    ]
-    return compare(*lengths, seed=seed_of(results))
-
-
-def _is_above(found: Comparison) -> bool:
-    return found.interval is not None and found.interval.low > 0
+def _lengths(answers: list[Generation]) -> dict[str, float]:
+    return {row.key: float(len(row.text)) for row in answers if row.finish != "too_long"}
 
 
 def _longer(found: Comparison) -> str:

@@ -21,14 +21,7 @@ from reports.sections.drawing import (
     point_between,
     sentences,
 )
-from reports.sections.nlp.scores import (
-    MACRO,
-    MMLU,
-    columns_of,
-    models_with_tasks,
-    nlp_tasks,
-    tasks_of,
-)
+from reports.sections.nlp.scores import MACRO, MMLU, columns_of, nlp_tasks, tasks_and_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +33,6 @@ if TYPE_CHECKING:
     from reports.sections.nlp.scores import Column
 
 BASE = "M0"
-_Values = dict[str, dict[str, float]]
 _FIGURE_NOTE = (
     "Paired on the items that both models answered. Lines are 95 % intervals; left of the zero "
     "line alignment cost something. A difference of 0 on every item has an interval of width 0."
@@ -61,16 +53,15 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
         results: the run.
         seed: of the bootstrap and of sampled sign flips.
     """
-    tasks = tasks_of(results)
-    models = [model for model in models_with_tasks(results, tasks) if model != BASE]
+    tasks, found = tasks_and_models(results)
+    models = [model for model in found if model != BASE]
     if not tasks or not models:
         return None
     columns = columns_of(results, tasks)
     beside = {task: PublishedNumbers(results, f"nlp/{task}", (BASE, *models)) for task in tasks}
-    base = {task: _values(results, BASE, task) for task in tasks}
     rows = []
     for model in models:
-        pairs = _pairs(results, model, columns, base, beside=beside, seed=seed)
+        pairs = [_pair(results, model, column, beside[column.task], seed) for column in columns]
         rows.append(TableRow(f"{label(model)} − {BASE}", tuple(p.difference for p in pairs)))
         rows.append(TableRow(f"{label(model)} − {BASE}: p", tuple(p.p_value for p in pairs)))
     tested = sum(cell.value is not None for row in rows[1::2] for cell in row.cells)
@@ -96,75 +87,43 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
     )
 
 
-def _pairs(
-    results: RunReader,
-    model: str,
-    columns: tuple[Column, ...],
-    base: dict[str, _Values],
-    *,
-    beside: dict[str, PublishedNumbers],
-    seed: int,
-) -> list[_Pair]:
-    mine = {column.task: _values(results, model, column.task) for column in columns}
-    pairs = []
-    for column in columns:
-        task = column.task
-        published = _published(beside[task], model, column)
-        if reason := _why_not(results, (model, BASE), task):
-            pairs.append(_Pair(Cell(reason=reason, published=published), Cell(reason=reason)))
-            continue
-        pair = _pair(f"{model}/nlp/{task}", column, mine[task], base[task], seed)
-        pairs.append(pair._replace(difference=replace(pair.difference, published=published)))
-    return pairs
-
-
-def _values(results: RunReader, model: str, task: str) -> _Values:
-    """Return, per metric, each item's value in 0..1."""
-    found = results.items(f"{model}/nlp/{task}")
-    return {
-        metric: {item: value / PERCENT for item, value in items.values.items()}
-        for metric, items in found.items()
-    }
-
-
-def _pair(address: str, column: Column, mine: _Values, base: _Values, seed: int) -> _Pair:
+def _pair(
+    results: RunReader, model: str, column: Column, beside: PublishedNumbers, seed: int
+) -> _Pair:
+    places = {name: f"{name}/nlp/{column.task}" for name in (model, BASE)}
+    published = _published(beside, model, column)
+    absent = [
+        f"{label(name)}: {results.why_absent(address) or 'no items'}"
+        for name, address in places.items()
+        if not results.exists(evaluation_ref(address, Stage.ITEMS))
+    ]
+    if absent:
+        reason = "; ".join(absent)
+        return _Pair(Cell(reason=reason, published=published), Cell(reason=reason))
     metric = "acc" if column.metric == MACRO else column.metric or ""
-    ours, theirs = mine.get(metric, {}), base.get(metric, {})
+    ours, theirs = (_shares(results, address, metric) for address in places.values())
     if column.metric == MACRO:
         ours, theirs = _by_subject(ours, theirs)
-    return _cells(compare(ours, theirs, seed=seed), address)
+    pair = _cells(compare(ours, theirs, seed=seed), places[model])
+    return pair._replace(difference=replace(pair.difference, published=published))
 
 
-def _why_not(results: RunReader, models: tuple[str, str], task: str) -> str | None:
-    """Return why two models cannot be compared on a task; None if both have it."""
-    places = {name: f"{name}/nlp/{task}" for name in models}
-    return (
-        "; ".join(
-            f"{label(name)}: {results.why_absent(address) or 'no items'}"
-            for name, address in places.items()
-            if not results.exists(evaluation_ref(address, Stage.ITEMS))
-        )
-        or None
-    )
+def _shares(results: RunReader, address: str, metric: str) -> dict[str, float]:
+    """Return each item's value in 0..1."""
+    found = results.items(address).get(metric)
+    return {i: value / PERCENT for i, value in found.values.items()} if found is not None else {}
 
 
-def _by_subject(
-    a: dict[str, float], b: dict[str, float]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return both models' items weighted so that their means are means over subjects.
+def _by_subject(*models: dict[str, float]) -> list[dict[str, float]]:
+    """Return two models' items weighted so that their means are means over subjects.
 
     An item of a subject with s of n shared items in k subjects weighs n / (k·s). Items that one
     model lacks stay as they are, to be counted.
     """
-    shared = a.keys() & b.keys()
-    sizes = Counter(_subject(item) for item in shared)
-    weights = {item: len(shared) / (len(sizes) * sizes[_subject(item)]) for item in shared}
-    weighted = [{i: v * weights.get(i, 1.0) for i, v in each.items()} for each in (a, b)]
-    return weighted[0], weighted[1]
-
-
-def _subject(item: str) -> str:
-    return item.rpartition("/")[0]
+    subjects = {item: item.rpartition("/")[0] for item in set.intersection(*map(set, models))}
+    sizes = Counter(subjects.values())
+    weights = {i: len(subjects) / (len(sizes) * sizes[of]) for i, of in subjects.items()}
+    return [{i: v * weights.get(i, 1.0) for i, v in each.items()} for each in models]
 
 
 def _cells(found: Comparison, address: str) -> _Pair:
@@ -204,7 +163,11 @@ def figure(results: RunReader) -> Figure | None:
     if not models:
         return None
     kept = [at for at in range(len(tasks)) if any(changes[model][at] for model in models)]
-    labels = [_task_label(tasks[at], [changes[m][at] for m in models]) for at in kept]
+    labels = []
+    for at in kept:
+        sizes = sorted({point.n for m in models if (point := changes[m][at]) is not None})
+        span = "–".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+        labels.append(f"{tasks[at]} (n = {span})")
     looks = series_of(results.models)
     drawn = [(looks[m], [changes[m][at] for at in kept]) for m in models]
     wording = sentences([tasks[at] for at in kept], drawn)
@@ -241,8 +204,3 @@ def _items(results: RunReader, address: str) -> Mapping[str, float]:
     metric = next((s.key for s in scores if (s.detail or {}).get("headline")), None)
     found = results.items(address).get(metric) if metric is not None else None
     return found.values if found is not None else {}
-
-
-def _task_label(task: str, points: list[Point | None]) -> str:
-    sizes = sorted({p.n for p in points if p is not None})
-    return f"{task} (n = {'–'.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))})"

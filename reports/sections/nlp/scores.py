@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.stages import Stage, evaluation_ref
@@ -48,23 +49,23 @@ class Column(NamedTuple):
     averaged: bool = True
 
 
-def tasks_of(results: RunReader) -> tuple[str, ...]:
-    """Return the tasks that the configuration wants or models have, in the paper's order first."""
-    asked: tuple[str, ...] = ()
-    if results.config is not None and is_asked_for(results, "nlp"):
-        asked = results.config.evaluation.nlp.tasks
-    folders = sorted(path.name for path in results.folder.glob("eval/*/nlp/*") if path.is_dir())
-    found = [t for t in dict.fromkeys(folders) if any(_has(results, m, t) for m in results.models)]
-    every = dict.fromkeys((*asked, *found))
-    return (*(t for t in TITLES if t in every), *(t for t in every if t not in TITLES))
+def tasks_and_models(results: RunReader) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tables' tasks, the paper's first, and the models that they have rows for.
 
-
-def models_with_tasks(results: RunReader, tasks: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the models that the tables have rows for."""
-    asked: tuple[str, ...] = ()
-    if results.config is not None and is_asked_for(results, "nlp"):
-        asked = results.config.evaluation.models
-    return tuple(m for m in results.models if m in asked or any(_has(results, m, t) for t in tasks))
+    Both are those that the configuration wants, and others with scores.
+    """
+    asked = results.config.evaluation if results.config is not None else None
+    if asked is None or not is_asked_for(results, "nlp"):
+        asked = None
+    measured = {
+        task: [m for m in results.models if results.scores(f"{m}/nlp/{task}")]
+        for task in results.parts("nlp")
+    }
+    wanted = asked.nlp.tasks if asked is not None else ()
+    tasks = [task for task, models in measured.items() if models or task in wanted]
+    ordered = (*(t for t in TITLES if t in tasks), *(t for t in tasks if t not in TITLES))
+    expected = {*(asked.models if asked is not None else ()), *chain(*measured.values())}
+    return ordered, tuple(model for model in results.models if model in expected)
 
 
 def headline_metric(results: RunReader, task: str) -> str | None:
@@ -99,8 +100,7 @@ def table(results: RunReader) -> Table | None:
 
     None if the benchmarks are neither configured nor scored.
     """
-    tasks = tasks_of(results)
-    models = models_with_tasks(results, tasks)
+    tasks, models = tasks_and_models(results)
     if not models or not tasks:
         return None
     columns = columns_of(results, tasks)
@@ -125,14 +125,10 @@ def table(results: RunReader) -> Table | None:
         notes=(
             _metrics_note(results, columns),
             *_average_note(columns, shared),
-            *_published_note(beside),
+            *comparable.note(tuple(dict.fromkeys(x for one in beside.values() for x in one.own))),
             *failures_since(results, places),
         ),
     )
-
-
-def _has(results: RunReader, model: str, task: str) -> bool:
-    return bool(results.scores(f"{model}/nlp/{task}"))
 
 
 def _cell(results: RunReader, model: str, column: Column, beside: PublishedNumbers) -> Cell:
@@ -215,10 +211,6 @@ def _average_note(columns: tuple[Column, ...], shared: tuple[Column, ...]) -> It
         yield f"Average over {len(shared)} tasks, MMLU by its macro average."
 
 
-def _published_note(beside: Mapping[str, PublishedNumbers]) -> tuple[str, ...]:
-    return comparable.note(tuple(dict.fromkeys(x for one in beside.values() for x in one.own)))
-
-
 def nlp_tasks(results: RunReader, model: str) -> list[str]:
     """Return the tasks a model has items of: in the configuration's order, then others by name."""
     names = results.parts("nlp")
@@ -243,15 +235,11 @@ def rows(results: RunReader, model: str, task: str, most: int) -> RowGroup | Non
 
 
 def _item(row: ItemScore, metrics: tuple[str, ...]) -> Item:
-    cells = [_outcome(row.metrics.get(name)) for name in metrics]
-    detail = row.detail
-    parts = _choices(detail) if "choices" in detail else _generated(detail)
-    return Item(row.key, (f"{row.task} {row.item}", *cells), tuple(parts))
-
-
-def _outcome(value: float | None) -> str:
     named = {None: "missing", 0.0: "wrong", 1.0: "right"}
-    return named[value] if value in named else number(value or 0.0)
+    values = (row.metrics.get(name) for name in metrics)
+    cells = (named[value] if value in named else number(value or 0.0) for value in values)
+    parts = _choices(row.detail) if "choices" in row.detail else _generated(row.detail)
+    return Item(row.key, (f"{row.task} {row.item}", *cells), tuple(parts))
 
 
 def _choices(detail: dict[str, Any]) -> list[Part]:
