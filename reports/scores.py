@@ -28,7 +28,7 @@ class Metric(BaseModel):
     id: str
     """Unique in the file: "M1/nlp/arc_easy/acc_norm"."""
     benchmark: str
-    """head_to_head, alpaca_eval, mt_bench, nlp, agreement, human, self_judge or contamination."""
+    """Its name: head_to_head, alpaca_eval, nlp, ... (see core/benchmarks.py)."""
     subject: str
     """Whose number: "M1", a matchup "M2-M1", or an iteration "iter2"."""
     part: str = ""
@@ -58,7 +58,7 @@ class Metric(BaseModel):
     detail: dict[str, Any] | None = None
     """Further readings and counts of the same number."""
     artifact: str | None = None
-    """Address of the artifact in the run: "eval/M1/mt_bench/scores"; None if it was not made."""
+    """Address of the artifact in the run: "eval/M1/alpaca_eval/scores"; None if it was not made."""
     conditions: dict[str, str | int | float | bool | None] = {}
     """What must be equal for values of two runs to be comparable: judge, prompts, shots, ..."""
     scale: tuple[float, float] | None = None

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from core.benchmarks import Subject
 from core.stages import Stage, evaluation_ref
 from reports.published import condition_differences
-from reports.published.condition_differences import ANNOTATOR, JUDGED, REFERENCE
+from reports.published.condition_differences import ANNOTATOR, REFERENCE
 from reports.published.published import SIZES, of_paper, of_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from core.config import Config
     from core.reader import RunReader
     from reports.document import Published
 
@@ -31,40 +30,22 @@ def incomparability_reasons(results: RunReader, benchmark: str) -> tuple[str, ..
 
     Args:
         results: the run.
-        benchmark: head_to_head, alpaca_eval, mt_bench, nlp (all tasks), nlp/TASK, agreement, human,
-            or "lengths" (AlpacaEval's answers, whatever their judgments).
+        benchmark: one of `condition_differences.CONDITIONS`, "nlp" (all tasks) or "nlp/TASK".
     """
     config = results.config
     if config is None:
         return ("the results were imported, they are not of models that this run trained",)
-    found = [
-        *condition_differences.base_model(results, config),
-        *_others(results, config, benchmark),
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def _others(results: RunReader, config: Config, benchmark: str) -> Iterator[str]:
+    found = [*condition_differences.base_model(results, config)]
     name, _, task = benchmark.partition("/")
-    if name == "alpaca_eval":
-        yield from leaderboard_reasons(results)
-    elif name == "lengths":
-        yield from condition_differences.alpaca_prompts(results, config)
-    elif name == "head_to_head":
-        yield from condition_differences.head_to_head_prompts(results, config)
-        yield from condition_differences.judge_not_gpt_4(results, config, name)
-    elif name == "mt_bench":
-        yield from condition_differences.questions(results)
-        yield from condition_differences.judge_not_gpt_4(results, config, name)
-    elif name == "nlp":
+    if name == "nlp":
         for one in (task,) if task else config.evaluation.nlp.tasks:
-            yield from condition_differences.items(results, config, one)
-    elif name == "agreement":
-        yield from condition_differences.ranked_replies(results, config)
-    elif name == "human":
-        yield from condition_differences.people(results)
+            found += condition_differences.items(results, config, one)
+    elif name in condition_differences.CONDITIONS:
+        for differences in condition_differences.CONDITIONS[name]:
+            found += differences(results, config)
     else:
         raise ValueError(f"nothing is published of {benchmark!r}")
+    return tuple(dict.fromkeys(found))
 
 
 def leaderboard_reasons(results: RunReader) -> tuple[str, ...]:
@@ -73,18 +54,12 @@ def leaderboard_reasons(results: RunReader) -> tuple[str, ...]:
     They need the same prompts, reference and judge; which models are compared does not matter.
     """
     if results.config is not None:
-        found = [
-            *condition_differences.alpaca_prompts(results, results.config),
-            *condition_differences.annotation(results, results.config),
-        ]
+        conditions = condition_differences.CONDITIONS["alpaca_eval"]
+        found = [clause for one in conditions for clause in one(results, results.config)]
     else:
         places = [f"{model}/alpaca_eval" for model in results.models]
-        found = [
-            clause
-            for address in places
-            if imported(results, address) is not None
-            for clause in imported_reasons(results, address)
-        ]
+        theirs = [place for place in places if imported(results, place) is not None]
+        found = [clause for place in theirs for clause in imported_reasons(results, place)]
     return tuple(dict.fromkeys(found))
 
 
@@ -106,35 +81,26 @@ def imported_reasons(results: RunReader, address: str) -> tuple[str, ...]:
     facts = imported(results, address)
     if facts is None:
         raise ValueError(f"{address} was not imported")
+    found, file, whole, what = [], facts["imported"], _TURNS, "turns"
     subject = Subject.parse(address)
-    of_alpaca = subject is not None and subject.benchmark == "alpaca_eval"
-    found = [*(_alpaca_differs(facts) if of_alpaca else _judge_differs(facts))]
-    score = results.scores(address).get("win_rate" if of_alpaca else "overall")
+    if subject is not None and subject.benchmark == "alpaca_eval":
+        whole, what = SIZES.alpaca_eval_prompts, "prompts"
+        for name, theirs in (("annotator", ANNOTATOR), ("reference", REFERENCE)):
+            if (ours := facts.get(name)) != theirs:
+                found.append(f"the {name} of {file} is {ours}, the leaderboard's {theirs}")
+    elif not condition_differences.is_gpt_4(judge := str(facts.get("judge"))):
+        found.append(f"the judge of {file} is {judge}, the published numbers' is GPT-4")
+    headline = subject.facts.headline if subject is not None else ""
+    score = results.scores(address).get(headline)
     count = score.n if score is not None else 0
-    whole, what = (SIZES.alpaca_eval_prompts, "prompts") if of_alpaca else (_TURNS, "turns")
     if count < _LEAST_COMPLETE * whole:
-        found.append(f"{facts['imported']} has {count} of {whole} {what}")
+        found.append(f"{file} has {count} of {whole} {what}")
     return tuple(found)
-
-
-def _alpaca_differs(facts: dict[str, Any]) -> Iterator[str]:
-    if (annotator := facts.get("annotator")) != ANNOTATOR:
-        yield f"the annotator of {facts['imported']} is {annotator}, the leaderboard's {ANNOTATOR}"
-    if (reference := facts.get("reference")) != REFERENCE:
-        yield f"the reference of {facts['imported']} is {reference}, the leaderboard's {REFERENCE}"
-
-
-def _judge_differs(facts: dict[str, Any]) -> Iterator[str]:
-    judge = str(facts.get("judge"))
-    if not condition_differences.is_gpt_4(judge):
-        yield f"the judge of {facts['imported']} is {judge}, the published numbers' is GPT-4"
 
 
 def note(found: Sequence[str]) -> tuple[str, ...]:
     """Return the sentence that names the reasons below a table; () without any."""
-    if not found:
-        return ()
-    return (f"Not comparable with published results: {'; '.join(found)}.",)
+    return (f"Not comparable with published results: {'; '.join(found)}.",) if found else ()
 
 
 def judges_named(results: RunReader, benchmark: str) -> tuple[str, ...]:
@@ -145,7 +111,7 @@ def judges_named(results: RunReader, benchmark: str) -> tuple[str, ...]:
         if facts is not None:
             found.append(str(facts.get("annotator", facts.get("judge"))))
     config = results.config
-    made = condition_differences.own(results, benchmark, JUDGED[benchmark])
+    made = condition_differences.judged(results, benchmark)
     if config is not None and (made or not found):
         own = condition_differences.judges(results, config, benchmark)
         found += [condition_differences.shown_judge(judge) for judge in own]
@@ -159,12 +125,9 @@ class PublishedNumbers:
     """
 
     def __init__(self, results: RunReader, benchmark: str, subjects: tuple[str, ...]) -> None:
-        """Find the reasons for a table with rows for these models or matchups.
+        """Find the reasons for a table with rows for `subjects`: models, or matchups as "M2-M1".
 
-        Args:
-            results: the run.
-            benchmark: as for `incomparability_reasons`.
-            subjects: models, or matchups as "M2-M1".
+        `benchmark`: as for `incomparability_reasons`.
         """
         self._name = "alpaca_eval" if benchmark == "lengths" else benchmark.partition("/")[0]
         self._imported = {

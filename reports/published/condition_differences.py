@@ -7,9 +7,11 @@ manifests decide; the configuration only where nothing is made yet.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from core.benchmarks import BENCHMARKS
 from core.hashing import sha256_text
 from core.stages import Ref, Stage, evaluation_ref, model_ref
 from reports.published.published import PAPER, SIZES
@@ -24,11 +26,6 @@ if TYPE_CHECKING:
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 ANNOTATOR_MODEL = "gpt-4-1106-preview"
 REFERENCE = "gpt4_1106_preview"
-JUDGED = {
-    "head_to_head": Stage.VERDICTS,
-    "alpaca_eval": Stage.ANNOTATIONS,
-    "mt_bench": Stage.TURN_JUDGMENTS,
-}
 
 # The paper says GPT-4 and not which; these existed when it was written.
 _GPT_4 = re.compile(r"gpt-4(-32k)?(-0314|-0613|-1106-preview)?")
@@ -60,7 +57,7 @@ def is_gpt_4(judge: str) -> bool:
     return _GPT_4.fullmatch(judge) is not None
 
 
-def judge_not_gpt_4(results: RunReader, config: Config, benchmark: str) -> Iterator[str]:
+def judge_not_gpt_4(benchmark: str, results: RunReader, config: Config) -> Iterator[str]:
     """Yield a clause for each judge other than OpenAI's GPT-4: a server may call anything so."""
     for judge in judges(results, config, benchmark):
         host, _, model = judge.rpartition("/")
@@ -71,7 +68,7 @@ def judge_not_gpt_4(results: RunReader, config: Config, benchmark: str) -> Itera
 def judges(results: RunReader, config: Config, benchmark: str) -> list[str]:
     """Return who judged the run's own models: "openai/HOST/MODEL", or a local model's name."""
     found = []
-    for manifest in own(results, benchmark, JUDGED[benchmark]):
+    for manifest in judged(results, benchmark):
         settings = manifest.key.config
         model = str(settings.get("evaluation.judge.model") or manifest.facts.get("judge") or "?")
         by_server = settings.get("evaluation.judge.backend") == "openai"
@@ -99,11 +96,16 @@ def _local(model: str) -> str:
     return f"the local model {PurePosixPath(model).name}"
 
 
+def judged(results: RunReader, benchmark: str) -> list[Manifest]:
+    """Return the manifests of what judges said about the run's own models."""
+    return own(results, benchmark, BENCHMARKS[benchmark].stages[0])
+
+
 def own(results: RunReader, benchmark: str, stage: Stage) -> list[Manifest]:
     """Return the manifests of a stage over all models or matchups, without imported ones."""
     places = [f"{model}/{benchmark}" for model in results.models]
-    if benchmark == "head_to_head" and stage is Stage.VERDICTS:
-        places = [f"head_to_head/{a}-{b}" for a, b in results.matchups]
+    if stage is Stage.VERDICTS:
+        places = [f"{benchmark}/{a}-{b}" for a, b in results.matchups]
     refs = [evaluation_ref(address, stage) for address in places]
     made = [results.manifest(ref) for ref in refs if results.exists(ref)]
     return [manifest for manifest in made if "imported" not in manifest.facts]
@@ -169,7 +171,7 @@ def reference_name(setting: str) -> str:
     return REFERENCE if setting == "hub" else PurePosixPath(setting).name.split(".")[0]
 
 
-def questions(results: RunReader) -> Iterator[str]:
+def questions(results: RunReader, _: Config) -> Iterator[str]:
     """Yield clauses unless all 80 questions of FastChat were asked."""
     for manifest in own(results, "mt_bench", Stage.ANSWERS)[:1]:
         if manifest.key.inputs.get("mt_bench:question.jsonl") != _OFFICIAL_QUESTIONS:
@@ -193,7 +195,7 @@ def items(results: RunReader, config: Config, task: str) -> Iterator[str]:
             yield f"{task} has {count:,} of {whole:,} items"
 
 
-def people(results: RunReader) -> Iterator[str]:
+def people(results: RunReader, _: Config) -> Iterator[str]:
     """Yield differences of a human study: at least one, as the paper's prompts are not public.
 
     Nothing without a study.
@@ -225,3 +227,15 @@ def ranked_replies(results: RunReader, config: Config) -> Iterator[str]:
         yield f"at most {limit} prompts of the evaluation split are used"
     if config.judge.rubric != "additive":
         yield f"the judge's prompt is {config.judge.rubric}, the paper's is the additive one"
+
+
+CONDITIONS = {
+    "alpaca_eval": (alpaca_prompts, annotation),
+    "lengths": (alpaca_prompts,),
+    "head_to_head": (head_to_head_prompts, partial(judge_not_gpt_4, "head_to_head")),
+    "mt_bench": (questions, partial(judge_not_gpt_4, "mt_bench")),
+    "agreement": (ranked_replies,),
+    "human": (people,),
+}
+"""What must be as in the paper, by benchmark ("lengths": AlpacaEval's answers, whatever their
+judgments); for each NLP task it is `items`."""

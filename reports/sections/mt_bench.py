@@ -124,10 +124,9 @@ def figure(results: RunReader) -> Figure | None:
 
 def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return a model's MT-Bench grades by question, turn and draw; None without any."""
-    ref = evaluation_ref(f"{model}/mt_bench", Stage.TURN_JUDGMENTS)
     return group(
         results,
-        ref,
+        evaluation_ref(f"{model}/mt_bench", Stage.TURN_JUDGMENTS),
         f"MT-Bench, {shown_name(model)}",
         ("question", "turn", "draw", "category", "score"),
         _graded,

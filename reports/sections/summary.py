@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from reports.document import Cell, Section, Table, TableRow
-from reports.sections.cells import cell_of, label
-from reports.sections.section import ReportSection
+from reports.document import Table, TableRow
+from reports.sections.cells import EMPTY, GRADED, cell_of, label
+from reports.sections.section import section_of
 
 if TYPE_CHECKING:
-    from core.benchmarks import Subject
     from core.reader import RunReader
 
 _TITLES = {
     "head_to_head": "head to head",
     "alpaca_eval": "AlpacaEval",
-    "mt_bench": "MT-Bench",
-    "nlp": "NLP benchmarks",
     "agreement": "agreement with human rankings",
     "human": "human evaluation",
     "self_judge": "self-judge check",
     "contamination": "contamination",
 }
-_BASELINE = "sft"
+_COLUMNS = {
+    "AlpacaEval win rate": ("alpaca_eval", "win_rate", 2),
+    "length-controlled": ("alpaca_eval", "length_controlled_win_rate", 2),
+    **{facts.title: (facts.name, facts.headline, 2) for facts in GRADED},
+    "pairwise accuracy": ("agreement", "pairwise_accuracy", 1),
+    "answer length": ("alpaca_eval", "avg_length", 0),
+}
 
 
-def section(results: RunReader) -> Section:
-    """Return the summary: sentences on what was measured, and one table with a row per model."""
-    return Section(
-        "summary",
-        "Summary",
-        paragraphs=(*_coverage(results), *_judge(results), *_data(results)),
-        tables=(_table(results),) if results.models else (),
-    )
-
-
-def _coverage(results: RunReader) -> list[str]:
+def _coverage(results: RunReader) -> str:
     """Say what is there, what failed and what was not tried."""
     everything = results.subjects()
     done = [one for one in everything if results.scores(one.address)]
     failed = {one.address: results.failure(one.address) for one in everything if one not in done}
     wording = [f"{len(done)} of {len(everything)} evaluations are done."]
-    empty = [one.address for one in done if _is_empty(results, one)]
+    first = {one: results.scores(one.address).get(one.facts.headline) for one in done}
+    empty = [one.address for one, s in first.items() if s is not None and s.value is None]
     if empty:
         wording.append(
             f"{len(empty)} of them have no score, because no reply could be parsed or compared "
@@ -50,20 +45,15 @@ def _coverage(results: RunReader) -> list[str]:
     broken = [f"{address} ({why})" for address, why in failed.items() if why is not None]
     if broken:
         wording.append(f"Failed: {'; '.join(broken)}.")
-    untried: dict[str, int] = {}
-    for one in everything:
-        if one not in done and failed[one.address] is None:
-            untried[one.benchmark] = untried.get(one.benchmark, 0) + 1
+    untried = Counter(
+        _TITLES.get(one.benchmark, one.facts.title)
+        for one in everything
+        if failed.get(one.address, "") is None
+    )
     if untried:
-        named = ", ".join(f"{_TITLES[name]} {count}" for name, count in untried.items())
+        named = ", ".join(f"{name} {count}" for name, count in untried.items())
         wording.append(f"Not measured yet: {named}. The tables give the reasons.")
-    return [" ".join(wording)]
-
-
-def _is_empty(results: RunReader, one: Subject) -> bool:
-    """Whether a benchmark ran and its first headline number could not be measured."""
-    score = results.scores(one.address).get(one.facts.headline)
-    return score is not None and score.value is None
+    return " ".join(wording)
 
 
 def _data(results: RunReader) -> list[str]:
@@ -102,29 +92,26 @@ def _judge(results: RunReader) -> list[str]:
     ]
 
 
-def _table(results: RunReader) -> Table:
+def _table(results: RunReader) -> Table | None:
     models = results.models
-    columns: dict[str, tuple[str, str, int]] = {
-        "AlpacaEval win rate": ("alpaca_eval", "win_rate", 2),
-        "length-controlled": ("alpaca_eval", "length_controlled_win_rate", 2),
-        "MT-Bench": ("mt_bench", "overall", 2),
-        "pairwise accuracy": ("agreement", "pairwise_accuracy", 1),
-        "answer length": ("alpaca_eval", "avg_length", 0),
-    }
+    if not models:
+        return None
     used = {
         name: found
-        for name, found in columns.items()
+        for name, found in _COLUMNS.items()
         if results.config is not None or any(results.scores(f"{m}/{found[0]}") for m in models)
     }
-    against = [m for m in models if (m, _BASELINE) in results.matchups]
+    against = [m for m in models if (m, "sft") in results.matchups]
     rows = []
     for model in models:
         cells = [
             cell_of(results, f"{model}/{benchmark}", key, digits=digits)
             for benchmark, key, digits in used.values()
         ]
-        if against:
-            cells.insert(0, _net(results, model, against))
+        if model in against:
+            cells.insert(0, cell_of(results, f"head_to_head/{model}-sft", "net", digits=1))
+        elif against:
+            cells.insert(0, EMPTY)
         rows.append(TableRow(label(model), tuple(cells)))
     first = ("net wins against SFT",) if against else ()
     return Table(
@@ -141,10 +128,9 @@ def _table(results: RunReader) -> Table:
     )
 
 
-def _net(results: RunReader, model: str, against: list[str]) -> Cell:
-    if model not in against:
-        return Cell()
-    return cell_of(results, f"head_to_head/{model}-{_BASELINE}", "net", digits=1)
-
-
-SECTION = ReportSection(lambda results: (section(results),))
+SECTION = section_of(
+    "summary",
+    "Summary",
+    paragraphs=lambda results: (_coverage(results), *_judge(results), *_data(results)),
+    tables=(_table,),
+)

@@ -12,7 +12,16 @@ from reports.formats.plotting import COLOURS, INK, MARKERS, Series, are_iteratio
 from reports.published import comparable, condition_differences
 from reports.published.comparable import PublishedNumbers
 from reports.published.published import PAPER, SIZES, rows_of
-from reports.sections.cells import EMPTY, cell_of, failures_since, label, listed, models_of
+from reports.sections.cells import (
+    EMPTY,
+    Column,
+    cells_of,
+    failures_since,
+    label,
+    listed,
+    models_of,
+    titles,
+)
 from reports.sections.drawing import draw_columns, drawn_figure, point_of, sentences
 from reports.sections.items import excerpt, group, points, text_or_note
 
@@ -22,8 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from core.reader import RunReader
-    from core.records import Annotation, Score
-    from reports.document import RowGroup
+    from core.records import Annotation
+    from reports.document import Published, RowGroup
 
 _OFFICIAL = "length_controlled_v1"
 _VARIANTS = {
@@ -31,13 +40,18 @@ _VARIANTS = {
     "length_only": "a fit on answer length alone, which no leaderboard uses",
 }
 _CONTROLLED = "length_controlled_win_rate"
+_COLUMNS = {
+    "win_rate": Column("win rate"),
+    _CONTROLLED: Column("length-controlled win rate"),
+    "avg_length": Column("mean length (characters)", 0),
+}
 _OTHER_SYSTEMS = (
     "Published rows: the paper's Table 1 (the leaderboard of 2024-01-17); length-controlled: "
     "AlpacaEval's leaderboard.",
 )
 _KINDS = (
     ("win_rate", Series("raw", COLOURS[3], MARKERS[2])),
-    ("length_controlled_win_rate", Series("length-controlled", COLOURS[4], MARKERS[3])),
+    (_CONTROLLED, Series("length-controlled", COLOURS[4], MARKERS[3])),
 )
 _CHANCE = 50.0
 _FIGURE_NOTE = (
@@ -64,7 +78,7 @@ def table(results: RunReader) -> Table | None:
         key="alpaca_eval",
         title="AlpacaEval 2.0: win rate against the reference (%), and mean answer length",
         head="model",
-        columns=("win rate", "length-controlled win rate", "mean length (characters)"),
+        columns=titles(_COLUMNS),
         rows=ours + others,
         origin="Table 1",
         notes=(
@@ -82,23 +96,17 @@ def table(results: RunReader) -> Table | None:
 
 def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
     address = f"{model}/alpaca_eval"
-    controlled = results.scores(address).get(_CONTROLLED)
-    official = controlled is not None and (controlled.detail or {}).get("variant") == _OFFICIAL
-    complete = (
-        controlled is not None and controlled.n + controlled.missing >= SIZES.alpaca_eval_prompts
+    lc = results.scores(address).get(_CONTROLLED)
+    is_official = (
+        lc is not None
+        and (lc.detail or {}).get("variant") == _OFFICIAL
+        and lc.n + lc.missing >= SIZES.alpaca_eval_prompts
     )
-    lc_published = beside.published(model, _CONTROLLED) if official and complete else None
-    return (
-        cell_of(results, address, "win_rate", published=beside.published(model, "win_rate")),
-        cell_of(results, address, _CONTROLLED, published=lc_published),
-        cell_of(
-            results,
-            address,
-            "avg_length",
-            digits=0,
-            published=beside.published(model, "avg_length"),
-        ),
-    )
+
+    def published(key: str) -> Published | None:
+        return beside.published(model, key) if key != _CONTROLLED or is_official else None
+
+    return cells_of(results, address, _COLUMNS, published)
 
 
 def _published_rows(results: RunReader, beside: PublishedNumbers) -> Iterator[TableRow]:
@@ -119,11 +127,8 @@ def _published_rows(results: RunReader, beside: PublishedNumbers) -> Iterator[Ta
 
 
 def _who_judged(results: RunReader) -> Iterator[str]:
-    references = []
-    for model in results.models:
-        facts = comparable.imported(results, f"{model}/alpaca_eval")
-        if facts is not None:
-            references.append(str(facts.get("reference")))
+    files = [comparable.imported(results, f"{model}/alpaca_eval") for model in results.models]
+    references = [str(facts.get("reference")) for facts in files if facts is not None]
     if results.config is not None:
         made = condition_differences.own(results, "alpaca_eval", Stage.ANNOTATIONS)
         section = results.config.evaluation.alpaca_eval
@@ -162,15 +167,13 @@ def _incomplete(
         count = score.n + score.missing
         if count >= SIZES.alpaca_eval_prompts:
             continue
-        theirs = beside.published(model, _CONTROLLED)
-        shift = (
+        yield f"{model}: the file has {count} of {SIZES.alpaca_eval_prompts} prompts." + (
             " AlpacaEval's package then matches instruction difficulties by row, which misaligns "
             f"them: its length-controlled {number(theirs.value)} is not shown beside ours, which "
             "matches by instruction."
-            if theirs is not None
+            if (theirs := beside.published(model, _CONTROLLED)) is not None
             else ""
         )
-        yield f"{model}: the file has {count} of {SIZES.alpaca_eval_prompts} prompts.{shift}"
 
 
 def figure(results: RunReader) -> Figure | None:
@@ -183,7 +186,11 @@ def figure(results: RunReader) -> Figure | None:
         (series, [point_of(found[model].get(key)) for model in models]) for key, series in _KINDS
     ]
     names = [shown_name(model) for model in models]
-    counts = [_count(found[model].get("win_rate")) for model in models]
+    raw = [found[model].get("win_rate") for model in models]
+    counts = [
+        "n = 0" if s is None else f"n = {s.n}" + (f" (+ {s.missing})" if s.missing else "")
+        for s in raw
+    ]
 
     def draw(axes: Axes) -> None:
         draw_columns(axes, names, drawn, below=counts, joined=are_iterations(models))
@@ -202,18 +209,11 @@ def figure(results: RunReader) -> Figure | None:
     )
 
 
-def _count(score: Score | None) -> str:
-    if score is None:
-        return "n = 0"
-    return f"n = {score.n}" + (f" (+ {score.missing})" if score.missing else "")
-
-
 def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
     """Return a model's AlpacaEval comparisons; None without any."""
-    ref = evaluation_ref(f"{model}/alpaca_eval", Stage.ANNOTATIONS)
     return group(
         results,
-        ref,
+        evaluation_ref(f"{model}/alpaca_eval", Stage.ANNOTATIONS),
         f"AlpacaEval, {shown_name(model)}",
         ("instruction", "preference (1 to 2)", "verdict"),
         _annotated,
@@ -222,12 +222,16 @@ def rows(results: RunReader, model: str, most: int) -> RowGroup | None:
 
 
 def _annotated(row: Annotation) -> Item:
+    completion = "(not asked)"
+    if row.raw_completion:
+        read = read_completion(row.raw_completion)
+        completion = str(read._replace(text=text_or_note(read.text)))
     parts = [
         ("Instruction", row.instruction),
         (f"{row.generator_2}'s answer", text_or_note(row.output_2)),
         (f"The reference's answer ({row.generator_1})", text_or_note(row.output_1)),
         ("Presentation order", _presentation(row)),
-        ("The judge's reply", _completion(row.raw_completion)),
+        ("The judge's reply", completion),
     ]
     if row.missing is not None:
         parts.append(("Why there is no preference", row.missing))
@@ -259,10 +263,3 @@ def _presentation(row: Annotation) -> str:
         if abs(row.preference - preference) < _SAME:
             return f'The {shown} answer was shown first, as "m", the other as "M". {told}'
     return told
-
-
-def _completion(raw: str) -> str:
-    if not raw:
-        return "(not asked)"
-    found = read_completion(raw)
-    return str(found._replace(text=text_or_note(found.text)))

@@ -11,7 +11,8 @@ ONLY = {"models": ["M0", "sft", "M1"], "benchmarks": ["mt_bench"]}
 
 
 def said(builder: RunBuilder) -> str:
-    return " ".join(summary.section(builder.open()).paragraphs)
+    (section,) = summary.SECTION.build(builder.open())
+    return " ".join(section.paragraphs)
 
 
 def test_the_summary_counts_what_is_done_failed_and_not_tried(tmp_path: Path) -> None:
@@ -51,7 +52,8 @@ def test_sample_data_is_named_as_such(tmp_path: Path) -> None:
 def test_the_table_has_a_cell_with_a_reason_for_what_is_missing(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path).config(evaluation=ONLY)
     run.scores("M0/mt_bench", score("overall", 5.0, 160, 2))
-    (table,) = summary.section(run.open()).tables
+    (section,) = summary.SECTION.build(run.open())
+    (table,) = section.tables
     at = table.columns.index("MT-Bench")
     first, second, _ = table.rows
     assert (first.cells[at].value, first.cells[at].n, first.cells[at].missing) == (5.0, 160, 2)
