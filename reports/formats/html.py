@@ -19,16 +19,17 @@ from collections.abc import Mapping
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports.document import number
+from reports.formats.cell_words import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jinja2 import Environment
 
-    from reports.document import Artifact, Cell, Report, RowGroup, Table, TableRow
+    from reports.document import Cell, Report, RowGroup, Table, TableRow
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # Plain functions that share one scope; `_script` puts them into it.
@@ -69,7 +70,12 @@ def render(report: Report) -> str:
             script=Markup(script),  # noqa: S704 - our own files
             policy=_policy(script),
             groups={key: _packed(_tree_of(group)) for key, group in report.groups.items()},
-            artifacts=_packed({key: _manifest(made) for key, made in report.artifacts.items()}),
+            artifacts=_packed(
+                {
+                    key: {part.name: getattr(made, part.name) for part in fields(made)}
+                    for key, made in report.artifacts.items()
+                }
+            ),
         )
     )
 
@@ -94,7 +100,7 @@ def _environment() -> Environment:
         "shared_gap": _shared_gap,
         "numeric": _numeric,
         "density": _density,
-        "interval": _interval,
+        "interval": lambda cell: words(cell).interval,
         "counts": _counts,
         "shortened": _shortened,
         "slug": _slug,
@@ -122,15 +128,14 @@ def _policy(script: str) -> str:
 
 
 def _check_groups(report: Report) -> None:
-    for table in report.tables:
-        for row in table.rows:
-            for cell in row.cells:
-                if cell.rows and cell.rows not in report.groups:
-                    message = (
-                        f"table {table.key!r}, row {row.label!r}: a cell names the row group "
-                        f"{cell.rows!r}, which the report does not have"
-                    )
-                    raise ValueError(message)
+    named = ((t, r, cell.rows) for t in report.tables for r in t.rows for cell in r.cells)
+    for table, row, name in named:
+        if name and name not in report.groups:
+            message = (
+                f"table {table.key!r}, row {row.label!r}: a cell names the row group {name!r}, "
+                "which the report does not have"
+            )
+            raise ValueError(message)
 
 
 def _packed(tree: object) -> str:
@@ -149,13 +154,8 @@ def _plain(value: object) -> object:
 def _tree_of(group: RowGroup) -> dict[str, object]:
     """Return a group as panel.js reads it; items as [key, cells, parts, links] to stay small."""
     items = [
-        (
-            item.key,
-            item.cells,
-            item.parts,
-            [(link.label, link.group, link.row) for link in item.links],
-        )
-        for item in group.items
+        (one.key, one.cells, one.parts, [(x.label, x.group, x.row) for x in one.links])
+        for one in group.items
     ]
     return {
         "title": group.title,
@@ -164,10 +164,6 @@ def _tree_of(group: RowGroup) -> dict[str, object]:
         "artifact": group.artifact,
         "items": items,
     }
-
-
-def _manifest(made: Artifact) -> dict[str, Any]:
-    return {part.name: getattr(made, part.name) for part in fields(made)}
 
 
 def _blocks(rows: Sequence[TableRow]) -> list[Block]:
@@ -193,13 +189,6 @@ def _density(table: Table) -> str:
     if len(table.columns) <= _COLUMNS_BESIDE:
         return "beside"
     return "below" if len(table.columns) <= _COLUMNS_BELOW else "below crowded"
-
-
-def _interval(cell: Cell) -> str:
-    """Return the 95 % interval as [low, high]; empty without one."""
-    if cell.low is None or cell.high is None:
-        return ""
-    return f"[{number(cell.low, cell.digits)}, {number(cell.high, cell.digits)}]"
 
 
 def _counts(cell: Cell) -> list[str]:

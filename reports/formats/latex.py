@@ -49,15 +49,11 @@ def tables(report: Report) -> dict[str, str]:
     pdflatex cannot read: report.tex names their files.
     """
     found = {f"{table.key}.tex": _table(table) for table in report.tables}
-    return {**found, DOCUMENT: _document(report)}
-
-
-def _document(report: Report) -> str:
     lines = [f"{{\\Large {escape(report.title)}\\par}}"]
     lines += [f"{escape(name)}: {escape(value)}\\par" for name, value in report.facts]
     for section in report.sections:
         lines += _section(section)
-    return _PREAMBLE + "\n".join(lines) + "\n\\end{document}\n"
+    return {**found, DOCUMENT: _PREAMBLE + "\n".join(lines) + "\n\\end{document}\n"}
 
 
 def _section(section: Section) -> list[str]:
@@ -72,11 +68,14 @@ def _section(section: Section) -> list[str]:
 
 def _table(table: Table) -> str:
     marks = _Marks()
-    source = _only_source(table)
+    published = [cell.published for row in table.rows for cell in row.cells]
+    sources = {number.source for number in published if number is not None}
+    source = sources.pop() if len(sources) == 1 else ""  # printed once, not in every cell
     label = re.sub(r"[^a-z0-9]+", "-", table.key.lower())
     head = " & ".join(map(_wrapped, (table.head, *table.columns)))
     body = "\n".join(_lines(table.rows, marks, source))
     columns = "l" + "r" * len(table.columns)
+    origin = [f"Published: {escape(source)}."] if source else []
     caption = escape(heading(table.title, table.origin))
     return (
         _HEAD
@@ -84,7 +83,7 @@ def _table(table: Table) -> str:
         + f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
         + f"{body}\n\\bottomrule\n\\end{{tabular}}"
         + _SHRINK
-        + _notes([*marks.notes, *_source_note(source), *map(escape, table.notes)])
+        + _notes([*marks.notes, *origin, *map(escape, table.notes)])
         + "\\end{table}\n"
     )
 
@@ -112,17 +111,6 @@ def _letters(place: int) -> str:
     """Return a, b, ..., z, aa, ab, ...."""
     before, last = divmod(place, 26)
     return (_letters(before - 1) if before else "") + chr(ord("a") + last)
-
-
-def _only_source(table: Table) -> str:
-    """Return where all published numbers come from; "" if there are none, or several sources."""
-    cells = [cell for row in table.rows for cell in row.cells]
-    sources = {cell.published.source for cell in cells if cell.published is not None}
-    return sources.pop() if len(sources) == 1 else ""
-
-
-def _source_note(source: str) -> list[str]:
-    return [f"Published: {escape(source)}."] if source else []
 
 
 def _lines(rows: Sequence[TableRow], marks: _Marks, source: str) -> list[str]:
@@ -155,11 +143,9 @@ def _cell(cell: Cell, marks: _Marks, source: str) -> str:
         theirs = wording.published.removesuffix(f" ({source})") if source else wording.published
         small.append(f"published {theirs}")
     lines = [f"{{\\scriptsize {escape(part)}}}" for part in small if part]
-    return _stacked([main, *lines]) if lines else main
-
-
-def _stacked(lines: list[str]) -> str:
-    body = r" \\ ".join(lines)
+    if not lines:
+        return main
+    body = r" \\ ".join([main, *lines])
     return f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{body}\\end{{tabular}}"
 
 

@@ -10,7 +10,7 @@ from reports.formats.cell_words import heading, words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reports.document import Cell, Figure, Report, Section, Table
+    from reports.document import Cell, Report, Table
 
 # What Markdown or HTML would read as markup, replaced in one pass.
 _SPECIAL = re.compile(r"[\\`*_\[\]#|~$@&<>]")
@@ -31,7 +31,13 @@ def render(report: Report) -> str:
         facts = "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in report.facts)
         blocks.append(facts)
     for section in report.sections:
-        blocks += _section(section)
+        blocks += [f"## {escape(section.title)}", *map(escape, section.paragraphs)]
+        for figure in section.figures:
+            blocks.append(f"![{escape(figure.description)}](figures/{figure.key}.svg)")
+            blocks.append(f"*{escape(heading(figure.title, figure.origin))}*")
+            blocks += _notes(figure.notes)
+        for table in section.tables:
+            blocks += _table(table)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -42,22 +48,6 @@ def escape(text: str) -> str:
     line = _SPECIAL.sub(lambda m: _ENTITIES.get(m[0], f"\\{m[0]}"), line)
     line = _ADDRESS.sub(lambda m: f"{m[1]}<!-- -->{m[2]}", line)  # no link that nobody wrote
     return _LINE_START.sub(lambda m: f"{m[1]}\\." if m[1] else f"\\{m[2]}", line)
-
-
-def _section(section: Section) -> Iterator[str]:
-    yield f"## {escape(section.title)}"
-    yield from map(escape, section.paragraphs)
-    for figure in section.figures:
-        yield from _figure(figure)
-    for table in section.tables:
-        yield from _table(table)
-
-
-def _figure(figure: Figure) -> Iterator[str]:
-    title = escape(heading(figure.title, figure.origin))
-    yield f"![{escape(figure.description)}](figures/{figure.key}.svg)"
-    yield f"*{title}*"
-    yield from _notes(figure.notes)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -26,15 +26,8 @@ class Named(NamedTuple):
 def differing(a: Metric, b: Metric) -> list[str]:
     """Return which conditions of two metrics differ; [] if their values are comparable."""
     names = sorted({*a.conditions, *b.conditions})
-    return [
-        f"{name} was {_condition(a, name)}, is {_condition(b, name)}"
-        for name in names
-        if _condition(a, name) != _condition(b, name)
-    ]
-
-
-def _condition(metric: Metric, name: str) -> str:
-    return str(metric.conditions[name]) if name in metric.conditions else "absent"
+    pairs = {n: [str(m.conditions.get(n, "absent")) for m in (a, b)] for n in names}
+    return [f"{name} was {was}, is {now}" for name, (was, now) in pairs.items() if was != now]
 
 
 def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
@@ -47,7 +40,10 @@ def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
     if len(runs) < _LEAST_RUNS:
         message = "compare: give two or more runs"
         raise ValueError(message)
-    names = _distinct([run.name for run in runs])
+    names: list[str] = []
+    for run in runs:  # a name that comes twice is numbered: "quickstart (2)"
+        before = [one.name for one in runs[: len(names)]].count(run.name)
+        names.append(f"{run.name} ({before + 1})" if before else run.name)
     by_id = [{metric.id: metric for metric in run.scores.metrics} for run in runs]
     order = dict.fromkeys(
         (metric.benchmark, metric.id)
@@ -60,12 +56,23 @@ def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
         ids = [one for kind, one in order if kind == benchmark]
         if not ids:
             continue
-        rows = tuple(_row(one, [found.get(one) for found in by_id], seed) for one in ids)
+        rows = []
+        for one in ids:
+            first, *others = (found.get(one) for found in by_id)
+            cells = [_value(first)]
+            for other in others:
+                cells += [_value(other), *_difference(first, other, seed)]
+            rows.append(TableRow(one, tuple(cells)))
         columns = [names[0]]
         for name in names[1:]:
             columns += [name, f"{name} − {names[0]}", "p"]
         table = Table(
-            f"compare_{benchmark}", known.title, "metric", tuple(columns), rows, notes=_NOTES
+            f"compare_{benchmark}",
+            known.title,
+            "metric",
+            tuple(columns),
+            tuple(rows),
+            notes=_NOTES,
         )
         sections.append(Section(benchmark, known.title, tables=(table,)))
     facts = tuple((name, run.scores.run) for name, run in zip(names, runs, strict=True))
@@ -76,14 +83,6 @@ _NOTES = (
     "Differences are paired by item and have 95 % intervals; p is two-sided and not corrected for "
     "the number of metrics (the regression gate is).",
 )
-
-
-def _row(one: str, metrics: Sequence[Metric | None], seed: int) -> TableRow:
-    first = metrics[0]
-    cells = [_value(first)]
-    for other in metrics[1:]:
-        cells += [_value(other), *_difference(first, other, seed)]
-    return TableRow(one, tuple(cells))
 
 
 def _value(metric: Metric | None) -> Cell:
@@ -116,13 +115,3 @@ def _difference(a: Metric | None, b: Metric | None, seed: int) -> tuple[Cell, Ce
     only = found.n_only_a + found.n_only_b
     difference = Cell(found.difference, low=low, high=high, n=found.n, missing=only)
     return difference, Cell(found.p_value, digits=4)
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Number names that come twice: "quickstart", "quickstart (2)"."""
-    seen: dict[str, int] = {}
-    out = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return out

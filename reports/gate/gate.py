@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.gate.pairs import Pair, Problem
-    from reports.scores import Metric, ScoresFile
+    from reports.scores import ScoresFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,10 @@ def run_gate(
 
 def check_one(pair: Pair, options: GateOptions, *, family: int) -> Checked:
     """Test one of `family` metrics, not corrected yet."""
-    return check(
-        pair,
-        level=options.alpha / family,
-        tolerance=tolerance_of(pair.baseline, options),
-        seed=options.seed,
-    )
+    # Of the tolerances the last that matches counts.
+    drops = [drop for pattern, drop in options.tolerances if matches(pattern, pair.baseline)]
+    tolerance = drops[-1] if drops else 0.0
+    return check(pair, level=options.alpha / family, tolerance=tolerance, seed=options.seed)
 
 
 def settle(checked: Sequence[Checked], alpha: float) -> list[Checked]:
@@ -110,12 +108,6 @@ def settle(checked: Sequence[Checked], alpha: float) -> list[Checked]:
             outcome = "improved"
         settled.append(replace(one, adjusted=p_worse, adjusted_better=p_better, outcome=outcome))
     return settled
-
-
-def tolerance_of(metric: Metric, options: GateOptions) -> float:
-    """Return the drop that a metric may show: of the last pattern that matches, else 0."""
-    found = [drop for pattern, drop in options.tolerances if matches(pattern, metric)]
-    return found[-1] if found else 0.0
 
 
 def parse_tolerances(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reports.gate.pairs import Pair
-    from reports.scores import Metric
 
 Outcome = Literal["failed", "tolerated", "passed", "improved"]
 
@@ -81,11 +80,9 @@ class _Values(NamedTuple):
     @property
     def binary(self) -> bool:
         """Whether every item is right or wrong, and an observation of its own."""
-        ends = (self.low, self.high)
-        return len(self.sums) == len(self.first) and all(
-            bool(((values == ends[0]) | (values == ends[1])).all())
-            for values in (self.first, self.second)
-        )
+        both = np.concatenate((self.first, self.second))
+        at_the_ends = bool(((both == self.low) | (both == self.high)).all())
+        return len(self.sums) == len(self.first) and at_the_ends
 
     @property
     def gained(self) -> int:
@@ -107,10 +104,16 @@ def check(pair: Pair, *, level: float, tolerance: float, seed: int) -> Checked:
         tolerance: the observed drop must exceed this, in the metric's unit.
         seed: of sampled sign flips.
     """
+    from scipy.special import stdtrit
+
     before, after, shared = pair
     values = _values(pair)
     test = _test(values, level=level, seed=seed)
-    baseline, difference = float(values.first.mean()), float(values.differences.mean())
+    difference, interval = float(values.differences.mean()), None
+    if values.error is not None:
+        # The clustered standard error and Student's t.
+        half = float(stdtrit(len(values.sums) - 1, 0.975)) * values.error
+        interval = Interval(difference - half, difference + half)
     return Checked(
         id=before.id,
         benchmark=before.benchmark,
@@ -119,10 +122,10 @@ def check(pair: Pair, *, level: float, tolerance: float, seed: int) -> Checked:
         n_clusters=len(values.sums),
         n_only_baseline=len(before.items or {}) - len(shared),
         n_only_candidate=len(after.items or {}) - len(shared),
-        baseline=baseline,
+        baseline=float(values.first.mean()),
         candidate=float(values.second.mean()),
         difference=difference,
-        interval=_interval(difference, values.error, len(values.sums)),
+        interval=interval,
         test=test.name,
         p_value=test.less,
         p_better=test.greater,
@@ -140,22 +143,11 @@ def _values(pair: Pair) -> _Values:
     if pair.baseline.clusters:
         labels = [cluster_of(pair.baseline, item) for item in pair.shared]
     plain = differences.tolist()
-    return _Values(
-        first,
-        second,
-        differences,
-        cluster_sums(plain, labels).totals,
-        clustered_stderr(plain, labels),
-        *_scale(pair.baseline),
-    )
-
-
-def _scale(metric: Metric) -> tuple[float, float]:
-    """Return the least and greatest value an item can have; those there are if nothing says it."""
-    if metric.scale is not None:
-        return metric.scale
-    found = list((metric.items or {}).values())
-    return _SCALES.get(metric.unit, (min(found), max(found)))
+    sums, error = cluster_sums(plain, labels).totals, clustered_stderr(plain, labels)
+    # Least and greatest value an item can have; those there are if nothing says it.
+    there_are = (min(before.values()), max(before.values()))
+    low, high = pair.baseline.scale or _SCALES.get(pair.baseline.unit, there_are)
+    return _Values(first, second, differences, sums, error, low, high)
 
 
 def _test(values: _Values, *, level: float, seed: int) -> Tails:
@@ -164,16 +156,6 @@ def _test(values: _Values, *, level: float, seed: int) -> Tails:
         flips = max(FLIPS, math.ceil(_FLIPS_PER_LEVEL / level))
         return sign_flip(values.sums, seed=seed, flips=flips)
     return mcnemar(values.gained, values.lost)
-
-
-def _interval(middle: float, error: float | None, clusters: int) -> Interval | None:
-    """Return the 95 % interval from the clustered standard error and Student's t."""
-    from scipy.special import stdtrit
-
-    if error is None:
-        return None
-    half = float(stdtrit(clusters - 1, 0.975)) * error
-    return Interval(middle - half, middle + half)
 
 
 def _detectable(values: _Values, level: float, tolerance: float) -> Detectable:

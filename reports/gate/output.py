@@ -7,7 +7,7 @@ All are made of one list of rows. Names come from files: each format escapes the
 
 import html
 import re
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 from reports.document import number
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from reports.gate.gate import GateResult
     from reports.gate.metric import Checked
     from reports.gate.pairs import Problem
-
-T = TypeVar("T")
 
 _NAMED = 5  # ids in one annotation
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -62,10 +60,9 @@ def _rows(result: "GateResult") -> list[_Row]:
         )
         for problem in result.problems
     ]  # fmt: skip
-    tested = result.checked
     return found + [
         _Row(one.id, f"gate.{one.benchmark}", one.outcome, _cells(one), _drop(one), _details(one))
-        for one in tested
+        for one in result.checked
     ]
 
 
@@ -86,12 +83,11 @@ def headline(result: "GateResult") -> str:
 
 def junit(result: "GateResult") -> str:
     """Return JUnit XML: a test case per metric; a drop is a failure, the incomparable an error."""
-    counts = {
-        "tests": len(result.checked) + len(result.problems),
-        "failures": len(result.failed),
-        "errors": len(result.problems),
+    numbers = {
+        "tests": str(len(result.checked) + len(result.problems)),
+        "failures": str(len(result.failed)),
+        "errors": str(len(result.problems)),
     }
-    numbers = {name: str(count) for name, count in counts.items()}
     root = ET.Element("testsuites", numbers)
     suite = ET.SubElement(root, "testsuite", {"name": "regression gate", **numbers})
     kinds = {_INCOMPARABLE: ("error", "incomparable"), "failed": ("failure", "drop")}
@@ -140,8 +136,9 @@ def annotations(result: "GateResult") -> list[str]:
     there is what its toolkit (actions/toolkit, core/src/command.ts) escapes.
     """
     lines = []
-    for reason, problems in _grouped((p.reason, p) for p in result.problems):
-        text = f"{_some([p.id for p in problems])}: {reason}. {_remedy(problems)}"
+    for reason, ids in _grouped((p.reason, p.id) for p in result.problems):
+        problems = [problem for problem in result.problems if problem.reason == reason]
+        text = f"{_some(ids)}: {reason}. {_remedy(problems)}"
         lines.append(_command("error", "Regression gate: not comparable", text))
     lines += [
         _command("error", f"Regression gate: {one.id} dropped", _drop(one)) for one in result.failed
@@ -150,8 +147,7 @@ def annotations(result: "GateResult") -> list[str]:
         text = f"{_drop(one)}, within the tolerance of {number(one.tolerance)}"
         lines.append(_command("warning", f"Regression gate: {one.id}", text))
     uneven = [one for one in result.checked if one.n_only_baseline or one.n_only_candidate]
-    if uneven:
-        counts = [f"{one.id} (n={_n(one)})" for one in uneven]
+    if counts := [f"{one.id} (n={_n(one)})" for one in uneven]:
         text = f"Items in one file only were left out: {_some(counts)}"
         lines.append(_command("warning", "Regression gate: items", text))
     for note, ids in _notes(result):
@@ -239,18 +235,18 @@ def _remedy(problems: "Sequence[Problem]") -> str:
 
 
 def _legend(result: "GateResult") -> str:
-    options = result.options
     return (
         "One-sided paired tests; a metric drops if its Holm-adjusted p is at most "
-        f"{options.alpha:g} and its difference is beyond its tolerance. "
+        f"{result.options.alpha:g} and its difference is beyond its tolerance. "
         "MDE (minimum detectable effect): the drop detected with 80 % power."
     )
 
 
-def _grouped(pairs: "Iterable[tuple[str, T]]") -> "list[tuple[str, list[T]]]":
-    found: dict[str, list[T]] = {}
-    for reason, one in pairs:
-        found.setdefault(reason, []).append(one)
+def _grouped(pairs: "Iterable[tuple[str, str]]") -> "list[tuple[str, list[str]]]":
+    """Return the ids of (reason, id) pairs by reason."""
+    found: dict[str, list[str]] = {}
+    for reason, name in pairs:
+        found.setdefault(reason, []).append(name)
     return list(found.items())
 
 
@@ -260,8 +256,7 @@ def _metrics(count: int) -> str:
 
 def _notes(result: "GateResult") -> list[tuple[str, list[str]]]:
     """Return why metrics have no minimum detectable effect, and which."""
-    found = [(one.detectable.note, one.id) for one in result.checked if one.detectable.note]
-    return _grouped(found)
+    return _grouped((x.detectable.note, x.id) for x in result.checked if x.detectable.note)
 
 
 def _some(names: "Sequence[str]") -> str:
@@ -270,16 +265,12 @@ def _some(names: "Sequence[str]") -> str:
 
 
 def _command(kind: str, title: str, text: str) -> str:
-    return f"::{kind} title={_property(title)}::{_data(text)}"
+    property_text = _data(title).replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} title={property_text}::{_data(text)}"
 
 
 def _data(text: str) -> str:
-    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return _plain(escaped)
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _plain(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _plain(text: str) -> str:
