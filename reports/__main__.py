@@ -105,6 +105,7 @@ def gate(
     settings: Settings = None,
 ) -> None:
     """Exit 1 if the candidate is significantly worse, 2 if the two cannot be compared."""
+    from core.store import write_atomically
     from reports.gate import output as gate_output
     from reports.gate.gate import GateOptions, parse_tolerances, run_gate
 
@@ -118,10 +119,10 @@ def gate(
     checked = candidate if candidate is not None else _folder(None, config, settings)
     found = run_gate(_scores(baseline), _scores(checked), options)
     if junit is not None:
-        _write(junit, gate_output.junit(found))
+        write_atomically(junit, gate_output.junit(found))
     if summary is not None:
         before = summary.read_text(encoding="utf-8") if summary.is_file() else ""
-        _write(summary, before + gate_output.markdown(found))
+        write_atomically(summary, before + gate_output.markdown(found))
     out = results()
     out.print(gate_output.table(found))
     for line in gate_output.annotations(found):
@@ -158,12 +159,6 @@ def _scores(path: Path) -> ScoresFile:
     found = RunReader(path, strict=True)
     verified(found.store)
     return collect(found)
-
-
-def _write(path: Path, text: str) -> None:
-    from core.store import write_atomically
-
-    write_atomically(path, text)
 
 
 def main() -> None:

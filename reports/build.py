@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
     from reports.document import Artifact
 
-MOST_ROWS = 1000
 
-
-def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = MOST_ROWS) -> list[Path]:
+def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = 1000) -> list[Path]:
     """Write a run's report below `out`; return the files, the HTML first.
 
     report.html, report.md, scores.json, tables/*.csv, latex/*.tex and figures/*.svg. The same
@@ -41,17 +39,15 @@ def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = MOST_R
         message = f"{run}: no artifact is finished there yet, so there is nothing to report"
         raise ConfigError(message)
     scores = to_json(collect(results))
-    report = report_of(results, artifacts, most_rows=most_rows)
-    return [*write(report, out), _write(out / "scores.json", scores)]
+    files = write(report_of(results, artifacts, most_rows=most_rows), out)
+    write_atomically(out / "scores.json", scores)
+    return [*files, out / "scores.json"]
 
 
 def report_of(results: RunReader, artifacts: Mapping[str, Artifact], *, most_rows: int) -> Report:
     """Return the report of a run: summary, benchmarks, how the data was made, the paper's numbers.
 
-    Args:
-        results: the run.
-        artifacts: its verified artifacts, by address.
-        most_rows: rows kept behind one number.
+    `artifacts`: verified, by address; `most_rows`: kept behind one number.
     """
     sections = [section for source in SECTIONS for section in source.build(results)]
     return Report(
@@ -68,7 +64,10 @@ def _facts(results: RunReader, artifacts: Mapping[str, Artifact]) -> tuple[tuple
     facts = [("run", results.name)]
     if results.config is not None:
         config = results.config
-        facts += [("base model", _base(results, config.model.base)), ("seed", str(config.seed))]
+        base = config.model.base
+        if results.exists(model_ref(0)):  # its origin is more precise than the setting's name
+            base = str(results.manifest(model_ref(0)).facts.get("origin", base))
+        facts += [("base model", base), ("seed", str(config.seed))]
         facts.append(("judge", config.evaluation.judge.model))
     versions = sorted({artifact.code_version for artifact in artifacts.values()})
     facts.append(("srlm", ", ".join(versions)))
@@ -78,22 +77,12 @@ def _facts(results: RunReader, artifacts: Mapping[str, Artifact]) -> tuple[tuple
     return tuple(facts)
 
 
-def _base(results: RunReader, name: str) -> str:
-    """Return the origin of M0 from its manifest, which is more precise than the setting's name."""
-    if not results.exists(model_ref(0)):
-        return name
-    return str(results.manifest(model_ref(0)).facts.get("origin", name))
-
-
 def write(report: Report, out: Path) -> list[Path]:
     """Write a report in every format; return the files, the HTML first."""
     files = {out / "report.html": html.render(report), out / "report.md": markdown.render(report)}
     files |= {out / "tables" / name: text for name, text in csv_files.tables(report).items()}
     files |= {out / "latex" / name: text for name, text in latex.tables(report).items()}
     files |= {out / "figures" / f"{figure.key}.svg": figure.svg for figure in report.figures}
-    return [_write(path, text) for path, text in files.items()]
-
-
-def _write(path: Path, text: str) -> Path:
-    write_atomically(path, text)
-    return path
+    for path, text in files.items():
+        write_atomically(path, text)
+    return [*files]

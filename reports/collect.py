@@ -132,11 +132,9 @@ def conditions_of(results: RunReader, one: Subject) -> dict[str, Condition]:
     sources = [one]
     if one.benchmark == "head_to_head":
         sources += [Subject(one.benchmark, (model,)) for model in one.models]
-    for source in sources:
-        for stage in _MADE_BEFORE_SCORES:
-            ref = source.ref(stage)
-            if results.exists(ref):
-                found |= _of_artifact(ref, results.manifest(ref))
+    for ref in (source.ref(stage) for source in sources for stage in _MADE_BEFORE_SCORES):
+        if results.exists(ref):
+            found |= _of_artifact(ref, results.manifest(ref))
     return dict(sorted(found.items()))
 
 
@@ -145,10 +143,11 @@ def _of_artifact(ref: Ref, manifest: Manifest) -> dict[str, Condition]:
     for name, value in manifest.key.config.items():
         if name not in _PLACES:
             inner = value if isinstance(value, dict) else {"": value}
-            found |= {f"{name}.{key}".rstrip("."): _leaf(leaf) for key, leaf in inner.items()}
-    for name in ("shots", "lm_eval", "judge", "annotator"):
-        if name in manifest.facts:
-            found[name] = manifest.facts[name]
+            for key, leaf in inner.items():
+                is_plain = isinstance(leaf, str | int | float | bool | None)
+                found[f"{name}.{key}".rstrip(".")] = leaf if is_plain else repr(leaf)
+    known = ("shots", "lm_eval", "judge", "annotator")
+    found |= {name: manifest.facts[name] for name in known if name in manifest.facts}
     for name, digest in manifest.key.inputs.items():
         if role := _role(ref, name):
             found[role] = short(digest)
@@ -167,7 +166,3 @@ def _role(ref: Ref, name: str) -> str | None:
         return "human-ranked replies"
     reference = ref.stage is Stage.ANNOTATIONS and source.address != ref.address
     return "reference answers" if reference else None
-
-
-def _leaf(value: object) -> Condition:
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)

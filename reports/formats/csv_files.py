@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.document import Cell, Report, Table, TableRow
+    from reports.document import Cell, Report, TableRow
 
 HEADER = (
     "row", "column", "value", "low", "high", "n", "missing", "reason", "published",
@@ -22,17 +22,16 @@ def tables(report: Report) -> dict[str, str]:
     `kind` is "measured" or "published" (other people's numbers). A text that a spreadsheet would
     take for a formula gets an apostrophe in front.
     """
-    return {f"{table.key}.csv": _text(table) for table in report.tables}
-
-
-def _text(table: Table) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER)
-    for row in table.rows:
-        for column, cell in zip(table.columns, row.cells, strict=True):
-            writer.writerow(_line(row, column, cell))
-    return out.getvalue()
+    found = {}
+    for table in report.tables:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(HEADER)
+        for row in table.rows:
+            cells = zip(table.columns, row.cells, strict=True)
+            writer.writerows(_line(row, column, cell) for column, cell in cells)
+        found[f"{table.key}.csv"] = out.getvalue()
+    return found
 
 
 def _line(row: TableRow, column: str, cell: Cell) -> list[str]:

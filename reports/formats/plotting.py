@@ -11,7 +11,8 @@ import itertools
 import re
 import warnings
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,45 +42,7 @@ _ROOT = re.compile(r"<svg[^<>]*>")
 _VIEW = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 # What XML 1.0 cannot hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.image_inline": True,
-    # A dollar sign in a model's text is not math.
-    "text.parse_math": False,
-    "text.usetex": False,
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib; only used to measure the layout
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": INK,
-    "grid.alpha": 0.15,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "savefig.edgecolor": "none",
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
-    "errorbar.capsize": 0,
-}
+_STYLE_FILE = Path(__file__).parent / "figures.mplstyle"
 
 
 class Series(NamedTuple):
@@ -121,7 +84,6 @@ def render(
     title: str,
     description: str,
     height: float,
-    width: float = WIDTH,
 ) -> str:
     """Return a figure as an `<svg>` element; same drawing, same bytes.
 
@@ -129,16 +91,11 @@ def render(
     Title and description are what a screen reader says. Whatever words `draw` writes are escaped;
     characters that XML cannot hold become U+FFFD.
 
-    Args:
-        key: letters, digits, "_" and "-".
-        draw: fills an empty canvas; it may use everything of matplotlib except pyplot.
-        title: the figure's name.
-        description: what it shows, in words.
-        height: in inches; text has about 9 points.
-        width: in inches.
+    `draw` fills an empty canvas; it may use everything of matplotlib except pyplot. `height` is in
+    inches; text has about 9 points.
 
     Raises:
-        ValueError: the key has other characters.
+        ValueError: the key has characters other than letters, digits, "_" and "-".
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
         raise ValueError(f"figure key {key!r}: expected letters, digits, _ and -")
@@ -151,8 +108,9 @@ def render(
         # The layout font need not have every character: the page's font draws them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS | {"svg.hashsalt": key})
-        canvas = Canvas(figsize=(width, height), layout="constrained")
+        mpl.rcParams.update(mpl.rc_params_from_file(_STYLE_FILE, use_default_template=False))
+        mpl.rcParams["svg.hashsalt"] = key
+        canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasSVG(canvas)
         draw(canvas)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -193,7 +151,7 @@ def _plain(text: str) -> str:
     return escape(_NOT_XML.sub("\ufffd", text))
 
 
-def legend(canvas: Canvas, axes: Axes, columns: int = 7) -> None:
+def legend(canvas: Canvas, axes: Axes) -> None:
     """Put the legend of `axes` above the whole figure."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
@@ -201,7 +159,7 @@ def legend(canvas: Canvas, axes: Axes, columns: int = 7) -> None:
             handles,
             labels,
             loc="outside upper left",
-            ncols=min(columns, len(handles)),
+            ncols=min(7, len(handles)),
             handletextpad=0.4,
             columnspacing=1.2,
             borderaxespad=0.2,

@@ -10,7 +10,16 @@ from reports.document import Cell, Figure, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, shown_name
 from reports.published import comparable
 from reports.published.published import of_paper
-from reports.sections.cells import GRADED, cell_of, is_asked_for, label, models_of, seed_of
+from reports.sections.cells import (
+    GRADED,
+    Column,
+    cells_of,
+    is_asked_for,
+    label,
+    models_of,
+    seed_of,
+    titles,
+)
 from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentences
 from reports.sections.section import section_of
 
@@ -24,7 +33,10 @@ if TYPE_CHECKING:
     from reports.document import Published
 
 _UNIT = ("The paper does not state the unit of its lengths; characters are inferred.",)
-_COLUMNS = ("AlpacaEval prompts", "AlpacaEval's reference")
+_COLUMNS = {
+    "avg_length": Column("AlpacaEval prompts", 0),
+    "avg_length_reference": Column("AlpacaEval's reference", 0),
+}
 _ANSWERED = ("finish_stop", "finish_length")
 _BENCHMARKS = {
     "alpaca_eval": Series("AlpacaEval", COLOURS[3], MARKERS[2]),
@@ -50,39 +62,32 @@ def table(results: RunReader) -> Table | None:
     models = [model for model in results.models if model in wanted]
     if not models:
         return None
-    refused = (
-        comparable.incomparability_reasons(results, "lengths") if results.config is not None else ()
-    )
+    is_own = results.config is not None
+    refused = comparable.incomparability_reasons(results, "lengths") if is_own else ()
     has_answers = bool(with_answers or expected)
-    rows = []
-    for model in models:
+
+    def cells(model: str) -> tuple[Cell, ...]:
+        address = f"{model}/alpaca_eval"
+        beside = is_own and not refused and comparable.imported(results, address) is None
+
+        def published(key: str) -> Published | None:
+            return of_paper("alpaca_eval", model, key) if beside else None
+
         first = (_head_to_head(results, model),) if has_answers else ()
-        others = _of_alpaca(results, model, with_published=not refused)
-        rows.append(TableRow(label(model), (*first, *others)))
+        return (*first, *cells_of(results, address, _COLUMNS, published))
+
     return Table(
         key="lengths",
         title="Mean length of answers (characters)",
         head="model",
-        columns=(*(("head-to-head prompts",) if has_answers else ()), *_COLUMNS),
-        rows=tuple(rows),
+        columns=(*(("head-to-head prompts",) if has_answers else ()), *titles(_COLUMNS)),
+        rows=tuple(TableRow(label(model), cells(model)) for model in models),
         notes=(
             "Prompts too long to be answered are missing.",
             *_cut(results, models),
-            *(_UNIT if results.config is not None and not refused else ()),
+            *(_UNIT if is_own and not refused else ()),
             *comparable.note(refused),
         ),
-    )
-
-
-def _of_alpaca(results: RunReader, model: str, *, with_published: bool) -> tuple[Cell, ...]:
-    address = f"{model}/alpaca_eval"
-    own = with_published and comparable.imported(results, address) is None
-    published: Published | None = None
-    if own and results.config is not None:
-        published = of_paper("alpaca_eval", model, "avg_length")
-    return (
-        cell_of(results, address, "avg_length", digits=0, published=published),
-        cell_of(results, address, "avg_length_reference", digits=0),
     )
 
 

@@ -133,8 +133,7 @@ class Group(NamedTuple):
 def figure(results: RunReader) -> Figure | None:
     """Return the projected texts of IFT, EFT and each iteration's prompts.
 
-    At most 200 of each, a seeded sample. None when fewer than two sets have five texts; see
-    `why_absent`.
+    At most 200 of each, a seeded sample. None when fewer than two sets have five texts.
     """
     sets = _text_sets(results)
     groups = [group for group in sets if group.total >= _LEAST_TEXTS]
@@ -143,6 +142,15 @@ def figure(results: RunReader) -> Figure | None:
     seed = seed_of(results)
     places = project([text for group in groups for text in group.texts], seed=seed)
     sizes = ", ".join(f"{g.name}: {len(g.texts)} of {g.total}" for g in groups)
+    notes = [
+        "TF-IDF, truncated SVD and t-SNE of the words (the paper embeds with its 70B model). EFT "
+        "is shown as the model reads it, inside the judge's prompt. Neighbourhoods are "
+        "meaningful, distances are not.",
+    ]
+    if small := [f"{g.name} {g.total}" for g in groups if g.total < _SMALL]:
+        notes.append(f"Small sets, with a shape mostly due to chance: {', '.join(small)}.")
+    if left_out := [f"{g.name} {g.total}" for g in sets if g not in groups]:
+        notes.append(f"Too small to show: {', '.join(left_out)}.")
     return drawn_figure(
         "data_distribution",
         "Distribution of the training data",
@@ -150,17 +158,8 @@ def figure(results: RunReader) -> Figure | None:
         f"Texts as dots, near each other where they share words. {sizes}.",
         height=4.2,
         origin="Figure 6",
-        notes=tuple(_notes(sets, groups)),
+        notes=tuple(notes),
     )
-
-
-def why_absent(results: RunReader) -> str | None:
-    """Return why there is no such figure, None if there is."""
-    sets = _text_sets(results)
-    if sum(group.total >= _LEAST_TEXTS for group in sets) > 1:
-        return None
-    sizes = ", ".join(f"{group.name} {group.total}" for group in sets)
-    return f"too few texts to show how they are distributed ({sizes})"
 
 
 def project(texts: list[str], *, seed: int) -> list[tuple[float, float]]:
@@ -225,28 +224,12 @@ def _text_sets(results: RunReader) -> list[Group]:
     for k in results.feedback_iterations:
         rows = results.rows(Ref(k, Stage.PROMPTS))
         texts[f"AIFT(M{k - 1})"] = [row.text for row in rows if row.kept]
-    seed = seed_of(results)
-    return [Group(name, _sample(name, found, seed), len(found)) for name, found in texts.items()]
-
-
-def _sample(name: str, texts: list[str], seed: int) -> list[str]:
-    if len(texts) <= MOST_TEXTS:
-        return texts
-    chosen = random.Random(f"distribution/{name}/{seed}").sample(range(len(texts)), MOST_TEXTS)
-    return [texts[at] for at in sorted(chosen)]
-
-
-def _notes(sets: list[Group], groups: list[Group]) -> list[str]:
-    notes = [
-        "TF-IDF, truncated SVD and t-SNE of the words (the paper embeds with its 70B model). EFT "
-        "is shown as the model reads it, inside the judge's prompt. Neighbourhoods are "
-        "meaningful, distances are not.",
-    ]
-    if small := [f"{g.name} {g.total}" for g in groups if g.total < _SMALL]:
-        notes.append(f"Small sets, with a shape mostly due to chance: {', '.join(small)}.")
-    if left_out := [f"{g.name} {g.total}" for g in sets if g not in groups]:
-        notes.append(f"Too small to show: {', '.join(left_out)}.")
-    return notes
+    sets = []
+    for name, found in texts.items():
+        drawn, size = random.Random(f"distribution/{name}/{seed_of(results)}"), len(found)
+        chosen = sorted(drawn.sample(range(size), min(size, MOST_TEXTS)))
+        sets.append(Group(name, [found[at] for at in chosen], size))
+    return sets
 
 
 def _draw(axes: Axes, groups: list[Group], places: list[tuple[float, float]]) -> None:

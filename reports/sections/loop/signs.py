@@ -41,7 +41,8 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
     if curve is None or not curve.values or not beta:
         return f"{_CHOSEN}: unknown; the training log of {ref} has no preference pairs."
     curve = curve.until(facts.get("kept_step"))
-    change = (curve.last - curve.first) / beta
+    first, last = curve.ends
+    change = (last - first) / beta
     moved = "fell" if change < 0 else "rose"
     steps = len(curve.values)
     told = (

@@ -36,22 +36,19 @@ class _Panel(NamedTuple):
     lines: tuple[tuple[str, str, str], ...]  # metric, its name in the legend, colour
 
 
+def _of_both(title: str, metric: str) -> _Panel:
+    """Return a panel of a metric of the chosen and of the rejected answers."""
+    sides = (("chosen", _BLUE), ("rejected", _ORANGE))
+    return _Panel(title, tuple((f"{metric}/{side}", side, colour) for side, colour in sides))
+
+
 _DPO = (
     _Panel("loss", (("loss", "", _BLUE),)),
     _Panel("reward accuracy", (("rewards/accuracies", "", _BLUE),)),
     _Panel("reward margin", (("rewards/margins", "", _BLUE),)),
-    _Panel(
-        "log-probability",
-        (("logps/chosen", "chosen", _BLUE), ("logps/rejected", "rejected", _ORANGE)),
-    ),
-    _Panel(
-        "reward of the answer",
-        (("rewards/chosen", "chosen", _BLUE), ("rewards/rejected", "rejected", _ORANGE)),
-    ),
-    _Panel(
-        "length, tokens",
-        (("lengths/chosen", "chosen", _BLUE), ("lengths/rejected", "rejected", _ORANGE)),
-    ),
+    _of_both("log-probability", "logps"),
+    _of_both("reward of the answer", "rewards"),
+    _of_both("length, tokens", "lengths"),
 )
 
 
@@ -62,19 +59,10 @@ class Curve(NamedTuple):
     values: list[float]
 
     @property
-    def quarter(self) -> int:
-        """How many steps the first and the last quarter have: at least one."""
-        return max(1, len(self.values) // 4)
-
-    @property
-    def first(self) -> float:
-        """Mean of the first quarter, which averages out the noise of single batches."""
-        return sum(self.values[: self.quarter]) / self.quarter
-
-    @property
-    def last(self) -> float:
-        """Mean of the last quarter."""
-        return sum(self.values[-self.quarter :]) / self.quarter
+    def ends(self) -> tuple[float, float]:
+        """Means of the first and last quarter of the steps, without the noise of single batches."""
+        size = max(1, len(self.values) // 4)
+        return sum(self.values[:size]) / size, sum(self.values[-size:]) / size
 
     def thinned(self) -> Curve:
         """Return at most 400 points: means over equally many neighbouring steps."""
@@ -150,28 +138,15 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def of_preferences(results: RunReader, k: int) -> Figure | None:
     """Return the curves of M_k's training, checkpoints marked; None if nothing was logged."""
     ref = model_ref(k)
-    found = curves(results, ref)
-    panels = [panel for panel in _DPO if any(name in found for name, _, _ in panel.lines)]
-    if not panels:
-        return None
     marks = [checkpoint.step for checkpoint in checkpoints(results, ref)]
     kept = facts_of(results, ref).get("kept_step")
-    description = _described(found, panels)
-    if kept is not None:
-        description += f" Step {kept} was kept."
-    key, title = f"iteration_{k}_training", f"Training of M{k}"
-    svg = render(
-        key,
-        lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
-        title=title,
-        description=description,
-        height=0.4 + 1.55 * ((len(panels) + 2) // 3),
-    )
     note = (
         "Values of single batches. Dashed lines: checkpoints that were compared; solid: the step "
         "that was kept."
     )
-    return Figure(key, title, svg, description, notes=(note,))
+    title = f"Training of M{k}"
+    found = curves(results, ref)
+    return _panels_figure(k, title, _DPO, found, marks=marks, kept=kept, notes=(note,))
 
 
 def of_seed_models(results: RunReader) -> Figure | None:
@@ -186,19 +161,35 @@ def of_seed_models(results: RunReader) -> Figure | None:
         _Panel(head, tuple((f"{name}/{key}", name, colours[name]) for name in logged))
         for key, head in (("loss", "loss"), ("mean_token_accuracy", "token accuracy"))
     ]
+    return _panels_figure(1, "Training of the SFT baseline and of M1", panels, found, height=2.2)
+
+
+def _panels_figure(
+    k: int,
+    title: str,
+    panels: Sequence[_Panel],
+    found: Mapping[str, Curve],
+    *,
+    marks: Sequence[int] = (),
+    kept: int | None = None,
+    height: float | None = None,
+    notes: tuple[str, ...] = (),
+) -> Figure | None:
+    """Return the panels that have a curve, with lines at marked steps and the one that was kept."""
     panels = [panel for panel in panels if any(name in found for name, _, _ in panel.lines)]
     if not panels:
         return None
-    key, title = "iteration_1_training", "Training of the SFT baseline and of M1"
-    description = _described(found, panels)
+    key, description = f"iteration_{k}_training", _described(found, panels)
+    if kept is not None:
+        description += f" Step {kept} was kept."
     svg = render(
         key,
-        lambda canvas: _draw_panels(canvas, panels, found),
+        lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
         title=title,
         description=description,
-        height=2.2,
+        height=height or 0.4 + 1.55 * ((len(panels) + 2) // 3),
     )
-    return Figure(key, title, svg, description)
+    return Figure(key, title, svg, description, notes=notes)
 
 
 def of_scores(results: RunReader, k: int) -> Figure | None:
@@ -239,8 +230,8 @@ def _described(found: Mapping[str, Curve], panels: Sequence[_Panel]) -> str:
         for name, label, _ in panel.lines:
             if name in found:
                 what = f"{panel.title}, {label}" if label else panel.title
-                curve = found[name]
-                wording.append(f"{what}: {number(curve.first, 3)} to {number(curve.last, 3)}")
+                first, last = found[name].ends
+                wording.append(f"{what}: {number(first, 3)} to {number(last, 3)}")
     return f"From the first to the last quarter of the steps: {'; '.join(wording)}."
 
 
@@ -248,8 +239,8 @@ def _draw_panels(
     canvas: Canvas,
     panels: Sequence[_Panel],
     found: Mapping[str, Curve],
-    marks: Sequence[int] = (),
-    kept: int | None = None,
+    marks: Sequence[int],
+    kept: int | None,
 ) -> None:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -311,12 +302,10 @@ def early_stopping(results: RunReader, k: int) -> Table | None:
     )
 
 
-def _checkpoint(checkpoint: Checkpoint, kept: int | None) -> TableRow:
-    choice = Cell(text="kept") if checkpoint.step == kept else Cell()
-    label = f"step {checkpoint.step}"
-    if checkpoint.before is None:
+def _checkpoint(c: Checkpoint, kept: int | None) -> TableRow:
+    label, choice = f"step {c.step}", Cell(text="kept") if c.step == kept else Cell()
+    if c.before is None:
         return TableRow(label, (Cell(text="none: the first"), *(Cell(),) * 5, choice))
-    c = checkpoint
     counts = tuple(count(number) for number in (c.better, c.tie, c.worse, c.unread))
     p_value = Cell(value=c.p_value, digits=3, n=c.better + c.worse, missing=c.unread)
     return TableRow(label, (Cell(text=f"step {c.before}"), *counts, p_value, choice))

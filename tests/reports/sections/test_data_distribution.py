@@ -67,11 +67,9 @@ def test_small_sets_are_named_as_such(tmp_path: Path) -> None:
     assert "Too small to show: EFT 0." in found.notes
 
 
-def test_too_few_texts_give_no_figure_and_a_reason(tmp_path: Path) -> None:
+def test_too_few_texts_give_no_figure(tmp_path: Path) -> None:
     results = prompts(seed_data(tmp_path, sentences(FOOD, 60)), sentences(CODE, 4)).open()
     assert data_distribution.figure(results) is None
-    why = data_distribution.why_absent(results)
-    assert why == "too few texts to show how they are distributed (IFT 60, EFT 0, AIFT(M1) 4)"
 
 
 def test_rejected_prompts_are_no_training_data(tmp_path: Path) -> None:
