@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reports.document import Cell, Report, RowGroup, Table, TableRow
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# Plain functions that share one scope; `_script` puts them into it.
+# Plain functions that share one scope, which `render` puts around them.
 _SCRIPTS = ("page.js", "elements.js", "packed.js", "chain.js", "rows.js", "row.js", "panel.js")
 _LONGEST_REASON = 44  # characters that stand in a cell; longer reasons open on request
 _COLUMNS_BESIDE = 4  # tables with more columns put the interval below the value, not beside it
@@ -60,23 +60,20 @@ def render(report: Report) -> str:
     from markupsafe import Markup
 
     _check_groups(report)
-    script = _script()
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            style=Markup(_file("report.css")),  # noqa: S704 - our own file
-            script=Markup(script),  # noqa: S704 - our own files
-            policy=_policy(script),
-            groups={key: _packed(_tree_of(group)) for key, group in report.groups.items()},
-            artifacts=_packed(
-                {
-                    key: {part.name: getattr(made, part.name) for part in fields(made)}
-                    for key, made in report.artifacts.items()
-                }
-            ),
-        )
+    parts = "\n".join(map(_file, _SCRIPTS))
+    script = f'"use strict";\n(() => {{\n{parts}}})();\n'
+    manifests = {
+        key: {part.name: getattr(made, part.name) for part in fields(made)}
+        for key, made in report.artifacts.items()
+    }
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        report=report,
+        style=Markup(_file("report.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own files
+        policy=_policy(script),
+        groups={key: _packed(_tree_of(group)) for key, group in report.groups.items()},
+        artifacts=_packed(manifests),
     )
 
 
@@ -103,16 +100,11 @@ def _environment() -> Environment:
         "interval": lambda cell: words(cell).interval,
         "counts": _counts,
         "shortened": _shortened,
-        "slug": _slug,
+        # Our ids are plain already, so that no two become one.
+        "slug": lambda text: re.sub(r"[^\w-]", "-", text),
         "trusted": Markup,
     }
     return made
-
-
-def _script() -> str:
-    """Return the page's script: its parts in one scope of their own."""
-    parts = "\n".join(_file(name) for name in _SCRIPTS)
-    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _policy(script: str) -> str:
@@ -204,11 +196,6 @@ def _shortened(reason: str) -> str:
         return reason
     cut = reason[: _LONGEST_REASON - 1]
     return (cut.rpartition(" ")[0] or cut) + "…"
-
-
-def _slug(text: str) -> str:
-    """Return a text as an id; ours are plain already, so that no two become one."""
-    return re.sub(r"[^\w-]", "-", text)
 
 
 def _without_controls(value: object) -> object:

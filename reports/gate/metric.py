@@ -98,11 +98,8 @@ class _Values(NamedTuple):
 def check(pair: Pair, *, level: float, tolerance: float, seed: int) -> Checked:
     """Test one metric for a drop, without Holm's correction.
 
-    Args:
-        pair: the metric on both sides.
-        level: the p-value at which it fails if no other metric does: alpha over their number.
-        tolerance: the observed drop must exceed this, in the metric's unit.
-        seed: of sampled sign flips.
+    `level`: the p-value at which it fails if no other metric does, alpha over their number.
+    `tolerance`: the observed drop must exceed this, in the metric's unit. `seed`: of sampled flips.
     """
     from scipy.special import stdtrit
 

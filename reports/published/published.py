@@ -100,8 +100,7 @@ def read_published(path: Path) -> PublishedResults:
         return PublishedResults.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        place = first["loc"]
-        where = ".".join(map(str, place))
+        place, where = first["loc"], ".".join(map(str, first["loc"]))
         if place[:1] == ("tables",) and len(place) > 1:
             entry = raw["tables"][place[1]]
             names = ", ".join(str(entry.get(name, "?")) for name in ("benchmark", "source"))
@@ -125,12 +124,9 @@ def rows_of(benchmark: str, column: str, kind: str = "paper") -> dict[str, float
 
 
 def of_paper(benchmark: str, subject: str, key: str) -> Published | None:
-    """Return the paper's number for one of its models; None if it gives none.
+    """Return the paper's number for a model, or a matchup as "M2-M1"; None if it gives none.
 
-    Args:
-        benchmark: a benchmark's name, or "training_data".
-        subject: a model, or a matchup as "M2-M1".
-        key: the score's key: "win", "win_rate", "avg_length", "category/math"; for nlp the task.
+    `key`: of the score ("win_rate", "category/math"); for nlp the task.
     """
     return _find(benchmark, "paper", subject, key)
 

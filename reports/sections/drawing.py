@@ -77,6 +77,12 @@ def point_between(found: Comparison) -> Point | None:
     return Point(found.difference, low, high, found.n)
 
 
+def span(points: Sequence[Point | None]) -> str:
+    """Return the least and most items behind points: "80", "80–120"; "0" without any."""
+    sizes = sorted({p.n for p in points if p is not None}) or [0]
+    return "–".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+
+
 def draw_rows(axes: Axes, labels: Sequence[str], drawn: Drawn) -> None:
     """Draw one row per label and in it one dot per series, with its interval as a line.
 
@@ -132,15 +138,9 @@ def draw_columns(
     for column, text in enumerate(below):
         # A text of its own: the lines of one text keep the places of the font that measured them.
         axes.annotate(
-            text,
-            (column, 0),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(0, -_SECOND_LINE),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=7.5,
-        )
+            text, (column, 0), xycoords=axes.get_xaxis_transform(), xytext=(0, -_SECOND_LINE),
+            textcoords="offset points", ha="center", va="top", fontsize=7.5,
+        )  # fmt: skip
     axes.grid(visible=False, axis="x")
 
 

@@ -107,10 +107,7 @@ def words_of(judged: Judged | None, who: str = "The judge") -> list[Part]:
     parts = []
     for reply in judged.replies:
         draw = f", reply {reply.draw + 1}" if many else ""
-        score = (
-            f"score {number(reply.score)}"
-            if reply.score is not None
-            else f"no score: {reply.unparsed}"
-        )
+        read = reply.score is not None
+        score = f"score {points(reply.score)}" if read else f"no score: {reply.unparsed}"
         parts.append((f"{who}'s reply{draw} ({score})", text_or_note(reply.reply)))
     return parts

@@ -12,13 +12,13 @@ from reports.published import comparable
 from reports.published.published import PAPER
 from reports.sections.cells import cell_of, is_asked_for, label, models_of
 from reports.sections.drawing import (
-    Point,
     draw_columns,
     draw_rows,
     drawn_figure,
     height_of,
     point_of,
     sentences,
+    span,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def figure(results: RunReader, kind: Kind) -> Figure | None:
     drawn = [
         (looks[m], [point_of(found[m].get(prefix + group)) for group in groups]) for m in models
     ]
-    sizes = [_size(points) for points in zip(*(points for _, points in drawn), strict=True)]
+    sizes = [span(points) for points in zip(*(points for _, points in drawn), strict=True)]
     title, head, origin = _BREAKDOWNS[kind]
     across = kind != "category" and len(groups) <= _MOST_COLUMNS
 
@@ -152,11 +152,6 @@ def _place(name: str) -> tuple[bool, int, str]:
     """Return what groups are sorted by: by name, lengths from short to long, untagged last."""
     rank = _LENGTHS.index(name) if name in _LENGTHS else len(_LENGTHS)
     return name == _UNTAGGED, rank, name
-
-
-def _size(points: tuple[Point | None, ...]) -> str:
-    sizes = sorted({p.n for p in points if p is not None})
-    return f"{sizes[0]}–{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}" if sizes else "0"
 
 
 FIGURES = tuple(partial(figure, kind=kind) for kind in _BREAKDOWNS)

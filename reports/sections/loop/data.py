@@ -25,7 +25,7 @@ from reports.sections.items import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from core.paired import Comparison
     from core.reader import RunReader
@@ -162,12 +162,17 @@ def _judgments(results: RunReader, k: int, most: int) -> RowGroup | None:
     judged = judged_by_subject(results.rows(ref))
     texts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
     pairs: dict[str, LedgerRow] = {r.key: r for r in results.rows(Ref(k, Stage.PAIRS))}
+
+    def item(row: Candidate) -> Item:
+        prompt = texts.get(row.prompt_key, row.prompt_key)
+        return _candidate(row, prompt, judged.get(row.key), pairs.get(row.prompt_key), k)
+
     return group(
         results,
         ref,
         f"Iteration {k}: candidates of M{k - 1} and their judgments",
         ("prompt", "candidate", "mean score", "role"),
-        lambda row: _candidate(row, judged.get(row.key), texts, pairs.get(row.prompt_key), k),
+        item,
         most=most,
         key=f"judgments/iter{k}",
         rows=results.rows(Ref(k, Stage.CANDIDATES)),
@@ -175,13 +180,8 @@ def _judgments(results: RunReader, k: int, most: int) -> RowGroup | None:
 
 
 def _candidate(
-    row: Candidate,
-    judged: Judged | None,
-    texts: Mapping[str, str],
-    pair: LedgerRow | None,
-    k: int,
+    row: Candidate, prompt: str, judged: Judged | None, pair: LedgerRow | None, k: int
 ) -> Item:
-    prompt = texts.get(row.prompt_key, row.prompt_key)
     head = "Answer" + _NOT_WHOLE.get(row.finish, "")
     parts = [("Prompt", prompt), (head, text_or_note(row.text)), *words_of(judged)]
     mean = judged.shown if judged is not None else "not judged"

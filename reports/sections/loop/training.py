@@ -124,10 +124,11 @@ def checkpoints(results: RunReader, ref: Ref) -> list[Checkpoint]:
         elif line["kind"] == "verdict":
             verdicts[int(line["step"])].append(line["verdict"]["winner"])
     found = []
-    for at, step in enumerate(ordered := sorted(steps)):
-        winners = verdicts[step]
-        kinds = (winners.count(name) for name in ("B", "tie", "A", None))
-        found.append(Checkpoint(step, ordered[at - 1] if at else None, *kinds))
+    before = None
+    for step in sorted(steps):
+        kinds = (verdicts[step].count(name) for name in ("B", "tie", "A", None))
+        found.append(Checkpoint(step, before, *kinds))
+        before = step
     return found
 
 

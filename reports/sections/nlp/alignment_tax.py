@@ -20,6 +20,7 @@ from reports.sections.drawing import (
     height_of,
     point_between,
     sentences,
+    span,
 )
 from reports.sections.nlp.scores import MACRO, MMLU, columns_of, nlp_tasks, tasks_and_models
 
@@ -47,11 +48,8 @@ class _Pair(NamedTuple):
 def table(results: RunReader, *, seed: int = 0) -> Table | None:
     """Return, per model, its difference to M0 on the items both have, and a row of p-values.
 
-    Negative is a loss. None if the benchmarks are not configured, or for one model only.
-
-    Args:
-        results: the run.
-        seed: of the bootstrap and of sampled sign flips.
+    Negative is a loss. None if the benchmarks are not configured, or for one model only. `seed`: of
+    the bootstrap and of sampled sign flips.
     """
     tasks, found = tasks_and_models(results)
     models = [model for model in found if model != BASE]
@@ -65,6 +63,7 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
         rows.append(TableRow(f"{label(model)} − {BASE}", tuple(p.difference for p in pairs)))
         rows.append(TableRow(f"{label(model)} − {BASE}: p", tuple(p.p_value for p in pairs)))
     tested = sum(cell.value is not None for row in rows[1::2] for cell in row.cells)
+    uncorrected = [f"p-values are not corrected for the {tested} tests in this table."]
     return Table(
         key="alignment_tax",
         title=f"Alignment tax: difference to {BASE} on the same items (points of percent)",
@@ -77,11 +76,7 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
             "only one of the two models has are missing. McNemar's exact test for items that are "
             "right or wrong; for the MMLU macro average, sign-flip test over items weighted by "
             f"subject. {P_VALUE_NOTE}",
-            *(
-                (f"p-values are not corrected for the {tested} tests in this table.",)
-                if tested > 1
-                else ()
-            ),
+            *(uncorrected if tested > 1 else ()),
             *comparable.note(tuple(dict.fromkeys(x for b in beside.values() for x in b.own))),
         ),
     )
@@ -163,11 +158,7 @@ def figure(results: RunReader) -> Figure | None:
     if not models:
         return None
     kept = [at for at in range(len(tasks)) if any(changes[model][at] for model in models)]
-    labels = []
-    for at in kept:
-        sizes = sorted({point.n for m in models if (point := changes[m][at]) is not None})
-        span = "–".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
-        labels.append(f"{tasks[at]} (n = {span})")
+    labels = [f"{tasks[at]} (n = {span([changes[m][at] for m in models])})" for at in kept]
     looks = series_of(results.models)
     drawn = [(looks[m], [changes[m][at] for at in kept]) for m in models]
     wording = sentences([tasks[at] for at in kept], drawn)
