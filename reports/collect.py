@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.benchmarks import Subject
 from core.errors import StaleArtifact
 from core.hashing import short
+from core.records import Score
 from core.stages import Ref, Stage, is_model
 from core.version import code_version
 from reports.scores import Metric, ScoresFile
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from core.benchmarks import Items
     from core.reader import RunReader
-    from core.records import Score
     from core.store import Manifest
 
 Condition = str | int | float | bool | None
@@ -52,19 +52,9 @@ def collect(results: RunReader) -> ScoresFile:
 def _metrics(results: RunReader, one: Subject) -> Iterator[Metric]:
     scores = results.scores(one.address)
     if not scores:
-        yield Metric(
-            id=f"{one.address}/{one.facts.headline}",
-            benchmark=one.benchmark,
-            subject=one.name,
-            part=one.part,
-            metric=one.facts.headline,
-            unit=one.facts.unit_of(one.facts.headline),
-            better="",
-            headline=True,
-            value=None,
-            n=0,
-            reason=results.why_absent(one.address),
-        )
+        absent = Score(one.facts.headline, None, 0, reason=results.why_absent(one.address))
+        found = _metric(one, absent, None, {})
+        yield found.model_copy(update={"better": "", "headline": True, "artifact": None})
         return
     items, conditions = results.items(one.address), conditions_of(results, one)
     for score in (*scores.values(), *_readings(scores)):
@@ -73,8 +63,6 @@ def _metrics(results: RunReader, one: Subject) -> Iterator[Metric]:
 
 def _readings(scores: Mapping[str, Score]) -> Iterator[Score]:
     """Yield the reading of pairwise accuracy that is a mean over pairs, as a score of its own."""
-    from core.records import Score
-
     accuracy, ties = scores.get("pairwise_accuracy"), scores.get("tie_rate")
     if accuracy is None or ties is None or not accuracy.detail:
         return

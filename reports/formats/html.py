@@ -21,8 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from reports.document import number
-from reports.formats.cell_words import words
+from reports.document import number, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

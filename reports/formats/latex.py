@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports.formats.cell_words import MISSING, heading, words
+from reports.document import MISSING, heading, words
 from reports.formats.latex_text import escape
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _section(section: Section) -> list[str]:
 
 
 def _table(table: Table) -> str:
-    marks = _Marks()
+    marks: dict[str, str] = {}
     published = [cell.published for row in table.rows for cell in row.cells]
     sources = {number.source for number in published if number is not None}
     source = sources.pop() if len(sources) == 1 else ""  # printed once, not in every cell
@@ -75,6 +75,7 @@ def _table(table: Table) -> str:
     head = " & ".join(map(_wrapped, (table.head, *table.columns)))
     body = "\n".join(_lines(table.rows, marks, source))
     columns = "l" + "r" * len(table.columns)
+    reasons = [f"{_mark(mark)}{escape(reason)}." for reason, mark in marks.items()]
     origin = [f"Published: {escape(source)}."] if source else []
     caption = escape(heading(table.title, table.origin))
     return (
@@ -83,28 +84,13 @@ def _table(table: Table) -> str:
         + f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
         + f"{body}\n\\bottomrule\n\\end{{tabular}}"
         + _SHRINK
-        + _notes([*marks.notes, *origin, *map(escape, table.notes)])
+        + _notes([*reasons, *origin, *map(escape, table.notes)])
         + "\\end{table}\n"
     )
 
 
-class _Marks:
-    """Reasons for missing numbers: a letter in the cell, the words below the table."""
-
-    def __init__(self) -> None:
-        self._letters: dict[str, str] = {}
-
-    def of(self, reason: str) -> str:
-        """Return the superscript that stands for a reason."""
-        if reason not in self._letters:
-            self._letters[reason] = _letters(len(self._letters))
-        return f"\\textsuperscript{{{self._letters[reason]}}}"
-
-    @property
-    def notes(self) -> list[str]:
-        """Return the notes that explain the superscripts."""
-        named = self._letters.items()
-        return [f"\\textsuperscript{{{mark}}}{escape(reason)}." for reason, mark in named]
+def _mark(letter: str) -> str:
+    return f"\\textsuperscript{{{letter}}}"
 
 
 def _letters(place: int) -> str:
@@ -113,8 +99,11 @@ def _letters(place: int) -> str:
     return (_letters(before - 1) if before else "") + chr(ord("a") + last)
 
 
-def _lines(rows: Sequence[TableRow], marks: _Marks, source: str) -> list[str]:
-    """Return the body: each row a line; a rule where published rows begin or end."""
+def _lines(rows: Sequence[TableRow], marks: dict[str, str], source: str) -> list[str]:
+    """Return the body: each row a line; a rule where published rows begin or end.
+
+    A reason for a missing number is a letter in the cell, which is added to `marks`.
+    """
     lines = []
     kind = rows[0].kind if rows else ""
     for row in rows:
@@ -129,7 +118,7 @@ def _lines(rows: Sequence[TableRow], marks: _Marks, source: str) -> list[str]:
     return lines
 
 
-def _cell(cell: Cell, marks: _Marks, source: str) -> str:
+def _cell(cell: Cell, marks: dict[str, str], source: str) -> str:
     """Return a cell: the number, and below it in small type interval, counts and published one.
 
     `source` is printed once below the table, not in every cell.
@@ -137,7 +126,7 @@ def _cell(cell: Cell, marks: _Marks, source: str) -> str:
     wording = words(cell)
     main = _wrapped(wording.main) if cell.text is not None else escape(wording.main)
     if wording.reason and wording.main == MISSING:
-        main += marks.of(wording.reason)
+        main += _mark(marks.setdefault(wording.reason, _letters(len(marks))))
     small = [wording.interval, wording.counts]
     if wording.published:
         theirs = wording.published.removesuffix(f" ({source})") if source else wording.published

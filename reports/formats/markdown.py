@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports.formats.cell_words import heading, words
+from reports.document import heading, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from reports.scores import Metric, ScoresFile
 
-_LEAST_RUNS = 2
-
 
 class Named(NamedTuple):
     """A run's scores under the name they have in the comparison."""
@@ -37,9 +35,8 @@ def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
     are no mean over items have values only. Where the conditions differ there is no difference, and
     the cell says what differs.
     """
-    if len(runs) < _LEAST_RUNS:
-        message = "compare: give two or more runs"
-        raise ValueError(message)
+    if len(runs) < 2:  # noqa: PLR2004 - two make a comparison
+        raise ValueError("compare: give two or more runs")
     names: list[str] = []
     for run in runs:  # a name that comes twice is numbered: "quickstart (2)"
         before = [one.name for one in runs[: len(names)]].count(run.name)

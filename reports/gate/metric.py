@@ -11,7 +11,7 @@ import numpy as np
 from core.intervals import Interval, cluster_sums, clustered_stderr
 from core.paired import FLIPS, Tails, mcnemar, sign_flip
 from reports.gate.pairs import cluster_of
-from reports.gate.power import BinaryPower, ClusteredPower, PowerModel, least_drop, noise_of
+from reports.gate.power import BinaryPower, ClusteredPower, least_drop, noise_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,18 +159,17 @@ def _detectable(values: _Values, level: float, tolerance: float) -> Detectable:
     method: Literal["exact", "normal"] = "exact" if values.binary else "normal"
     if not values.binary and not values.differences.any():
         return Detectable(None, method, "no item differs, so the noise cannot be estimated")
-    least = least_drop(_power_model(values, level, tolerance))
-    note = "" if least is not None else f"no drop can be detected with n = {len(values.first)}"
-    return Detectable(least, method, note)
-
-
-def _power_model(values: _Values, level: float, tolerance: float) -> PowerModel:
     n, clusters = len(values.first), len(values.sums)
+    model: BinaryPower | ClusteredPower
     if values.binary:
         right = float((values.first == values.high).mean())
         noise = noise_of(values.gained, values.lost, n, right)
-        return BinaryPower(n, noise, right, values.high - values.low, tolerance, level)
-    # The standard error of a mean over n items, as the deviation of one cluster's sum.
-    spread = (values.error or 0.0) * n / math.sqrt(clusters)
-    most = float(values.first.mean()) - values.low
-    return ClusteredPower(n, clusters, spread, most, tolerance, level)
+        model = BinaryPower(n, noise, right, values.high - values.low, tolerance, level)
+    else:
+        # The standard error of a mean over n items, as the deviation of one cluster's sum.
+        spread = (values.error or 0.0) * n / math.sqrt(clusters)
+        most = float(values.first.mean()) - values.low
+        model = ClusteredPower(n, clusters, spread, most, tolerance, level)
+    least = least_drop(model)
+    note = "" if least is not None else f"no drop can be detected with n = {n}"
+    return Detectable(least, method, note)

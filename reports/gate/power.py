@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,19 +27,6 @@ WANTED = 0.8
 _ROUNDING = 1e-9
 _TAIL = 1e-10  # left out of the discordant counts on each side
 _PRECISION = 1e-4  # of the least drop, as a share of the greatest one possible
-
-
-class PowerModel(Protocol):
-    """Power for any drop, given in the metric's own unit per item."""
-
-    @property
-    def most(self) -> float:
-        """The greatest drop possible: from the baseline's mean to the scale's low end."""
-        ...
-
-    def power(self, drop: float) -> float:
-        """Return the probability that the gate fails a candidate that is worse by `drop`."""
-        ...
 
 
 class BinaryPower(NamedTuple):
@@ -132,7 +119,7 @@ def noise_of(gained: int, lost: int, n: int, right: float) -> float:
     return (smaller + chance / 2) / n
 
 
-def least_drop(model: PowerModel, wanted: float = WANTED) -> float | None:
+def least_drop(model: BinaryPower | ClusteredPower, wanted: float = WANTED) -> float | None:
     """Return the least drop whose power is `wanted` or more; None if not even the greatest's is."""
     from scipy.optimize import brentq
 

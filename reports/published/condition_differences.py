@@ -73,12 +73,10 @@ def judges(results: RunReader, config: Config, benchmark: str) -> list[str]:
         model = str(settings.get("evaluation.judge.model") or manifest.facts.get("judge") or "?")
         by_server = settings.get("evaluation.judge.backend") == "openai"
         found.append(str(manifest.engine) if by_server else _local(model))
-    if not found:
-        judge = config.evaluation.judge
-        host = (judge.base_url or f"https://{_OPENAI}").split("://")[-1].split("/")[0]
-        local = judge.backend == "model"
-        found = [_local(judge.model) if local else f"openai/{host}/{judge.model}"]
-    return list(dict.fromkeys(found))
+    judge = config.evaluation.judge
+    host = (judge.base_url or f"https://{_OPENAI}").split("://")[-1].split("/")[0]
+    wanted = _local(judge.model) if judge.backend == "model" else f"openai/{host}/{judge.model}"
+    return list(dict.fromkeys(found or [wanted]))
 
 
 def shown_judge(judge: str) -> str:

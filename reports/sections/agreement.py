@@ -61,6 +61,12 @@ def table(results: RunReader) -> Table | None:
     """Return a row per model; None if agreement is neither configured nor scored."""
     models = models_of(results, "agreement")
     beside = PublishedNumbers(results, "agreement", models)
+    rates = {model: results.scores(f"{model}/agreement").get("parse_rate") for model in models}
+    unparsed = [
+        f"{label(model)}: replies without a score: {counted(rate.detail)} of {rate.n}."
+        for model, rate in rates.items()
+        if rate is not None and rate.detail
+    ]
     return model_table(
         results,
         "agreement",
@@ -74,7 +80,7 @@ def table(results: RunReader) -> Table | None:
             "Pairwise accuracy and exact match exclude ties in the judge's scores; correlations "
             "are means over prompts, where tied scores count 0. The paper does not say how it "
             "counts ties. Missing: replies (for exact match: prompts) without a readable score.",
-            *_unparsed(results, models),
+            *unparsed,
             *beside.notes,
             *(_SAME_SOURCE if not beside.own else ()),
         ),
@@ -132,13 +138,6 @@ def _detail_cell(score: Score | None, name: str, key: str) -> Cell:
     if value is None:
         return Cell(reason="undefined for these scores")
     return Cell(value=float(value), digits=METRICS[key].digits)
-
-
-def _unparsed(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
-    for model in models:
-        rate = results.scores(f"{model}/agreement").get("parse_rate")
-        if rate is not None and rate.detail:
-            yield f"{label(model)}: replies without a score: {counted(rate.detail)} of {rate.n}."
 
 
 class _Prompted(NamedTuple):

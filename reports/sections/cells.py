@@ -58,9 +58,10 @@ def versus(a: str, b: str) -> str:
     return f"{label(a)} vs {label(b)}"
 
 
-def is_asked_for(results: RunReader, benchmark: str) -> bool:
-    """Whether the configuration wants a benchmark."""
-    return results.config is not None and benchmark in results.config.evaluation.benchmarks
+def asked_models(results: RunReader, benchmark: str) -> tuple[str, ...]:
+    """Return the models that the configuration wants a benchmark of; () if it does not want it."""
+    asked = results.config.evaluation if results.config is not None else None
+    return asked.models if asked is not None and benchmark in asked.benchmarks else ()
 
 
 def models_of(results: RunReader, benchmark: str) -> tuple[str, ...]:
@@ -69,14 +70,8 @@ def models_of(results: RunReader, benchmark: str) -> tuple[str, ...]:
     Those of the configuration if it wants the benchmark, measured or not, and any others that have
     scores.
     """
-    asked: tuple[str, ...] = ()
-    if results.config is not None and is_asked_for(results, benchmark):
-        asked = results.config.evaluation.models
-    return tuple(
-        model
-        for model in results.models
-        if model in asked or results.scores(f"{model}/{benchmark}")
-    )
+    asked = asked_models(results, benchmark)
+    return tuple(m for m in results.models if m in asked or results.scores(f"{m}/{benchmark}"))
 
 
 def cell_of(

@@ -15,9 +15,9 @@ from reports.sections.cells import (
     PERCENT,
     RATES,
     Column,
+    asked_models,
     cells_of,
     failures_since,
-    is_asked_for,
     listed,
     titles,
     versus,
@@ -47,7 +47,7 @@ def table(results: RunReader) -> Table | None:
 
     None if the benchmark is neither configured nor scored.
     """
-    asked = is_asked_for(results, "head_to_head")
+    asked = asked_models(results, "head_to_head")
     matchups = tuple(
         (a, b) for a, b in results.matchups if asked or results.scores(f"head_to_head/{a}-{b}")
     )

@@ -273,8 +273,11 @@ def _judged(row: ItemScore, names: Mapping[str, str], compared: str | None) -> I
         ("Prompt", row.item),
         (f"{names['A']}'s answer", text_or_note(ours)),
         (f"{names['B']}'s answer", text_or_note(theirs)),
-        *((_heading(vote, names), vote["comment"] or "(no comment)") for vote in cast),
     ]
+    for vote in cast:
+        choice, left = names.get(vote["choice"], "tie"), names[vote["left"]]
+        head = f"{choice} ({left} on the left, {number(vote['seconds'], 1)} s)"
+        parts.append((f"{vote['annotator']}: {head}", vote["comment"] or "(no comment)"))
     links = [Link("The judge on the same prompt", compared, row.key)] if compared else []
     cells = (excerpt(row.item), _majority(row, names), *counts)
     return Item(row.key, cells, tuple(parts), tuple(links))
@@ -287,12 +290,6 @@ def _majority(row: ItemScore, names: Mapping[str, str]) -> str:
     if row.detail["split"]:
         return "tie (no majority)"
     return "tie" if choice == "tie" else f"{names[choice]} wins"
-
-
-def _heading(vote: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    choice = "tie" if vote["choice"] == "tie" else names[vote["choice"]]
-    where = f"{names[vote['left']]} on the left"
-    return f"{vote['annotator']}: {choice} ({where}, {number(vote['seconds'], 1)} s)"
 
 
 SECTION = section_of(

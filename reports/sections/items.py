@@ -63,11 +63,8 @@ def group(
 
 def key_order(key: str) -> list[tuple[bool, int, str]]:
     """Return what a key is sorted by."""
-    return [
-        (part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-        for part in _DIGITS.split(key)
-        if part
-    ]
+    parts = (part for part in _DIGITS.split(key) if part)
+    return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]
 
 
 def excerpt(text: str, longest: int = 90) -> str:

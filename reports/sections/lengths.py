@@ -13,8 +13,8 @@ from reports.published.published import of_paper
 from reports.sections.cells import (
     GRADED,
     Column,
+    asked_models,
     cells_of,
-    is_asked_for,
     label,
     models_of,
     seed_of,
@@ -56,8 +56,7 @@ def table(results: RunReader) -> Table | None:
         for m in results.models
         if results.exists(evaluation_ref(f"{m}/head_to_head", Stage.ANSWERS))
     ]
-    asked = results.config.evaluation.models if results.config is not None else ()
-    expected = asked if is_asked_for(results, "head_to_head") else ()
+    expected = asked_models(results, "head_to_head")
     wanted = {*with_answers, *expected, *models_of(results, "alpaca_eval")}
     models = [model for model in results.models if model in wanted]
     if not models:

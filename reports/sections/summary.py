@@ -67,11 +67,11 @@ def _data(results: RunReader) -> list[str]:
         "NLP benchmarks": section.nlp.data_dir,
         "agreement": results.config.eft.source.path,
     }
-    sample = [name for name, source in sources.items() if source == "sample"]
+    sample = ", ".join(name for name, source in sources.items() if source == "sample")
     if not sample:
         return []
     return [
-        f"Sample data: {', '.join(sample)} use the packaged sample items, written for this "
+        f"Sample data: {sample} use the packaged sample items, written for this "
         "project. They show that the pipeline works end to end; they are not comparable with the "
         "paper's results."
     ]

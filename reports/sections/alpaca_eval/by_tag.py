@@ -10,7 +10,7 @@ from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import series_of
 from reports.published import comparable
 from reports.published.published import PAPER
-from reports.sections.cells import cell_of, is_asked_for, label, models_of
+from reports.sections.cells import asked_models, cell_of, label, models_of
 from reports.sections.drawing import (
     draw_columns,
     draw_rows,
@@ -65,7 +65,7 @@ def table(results: RunReader, kind: Kind) -> Table | None:
     groups = [group for group in _ORDER if group in found] + sorted(found - {*_ORDER})
     asked = (
         results.config is not None
-        and is_asked_for(results, "alpaca_eval")
+        and asked_models(results, "alpaca_eval")
         and results.config.evaluation.alpaca_eval.tags
     )
     if not groups and not asked:

@@ -57,14 +57,15 @@ def _data(results: RunReader) -> Table:
         manifest = results.manifest(ref)
         return count(manifest.counts.get(name, 0) if name else manifest.rows or 0)
 
-    rows = (
-        TableRow("IFT examples", (size(_IFT),)),
-        TableRow("prompts with human-ranked replies", (size(_RANKED),)),
-        TableRow("… of which in the evaluation split", (size(_RANKED, "eval_prompts"),)),
-        TableRow("human-ranked replies", (size(_RANKED, "replies"),)),
-        TableRow("EFT examples by construction", (size(_CONSTRUCTED),)),
-        TableRow("EFT examples trained on", (size(_EFT),)),
-    )
+    sizes = {
+        "IFT examples": size(_IFT),
+        "prompts with human-ranked replies": size(_RANKED),
+        "… of which in the evaluation split": size(_RANKED, "eval_prompts"),
+        "human-ranked replies": size(_RANKED, "replies"),
+        "EFT examples by construction": size(_CONSTRUCTED),
+        "EFT examples trained on": size(_EFT),
+    }
+    rows = tuple(TableRow(name, (cell,)) for name, cell in sizes.items())
     return Table("iteration_1_data", "Seed data", "data", ("number",), rows)
 
 

@@ -11,7 +11,7 @@ from reports.document import Cell, Item, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
-from reports.sections.cells import cell_of, failures_since, is_asked_for, label, listed
+from reports.sections.cells import asked_models, cell_of, failures_since, label, listed
 from reports.sections.items import Part, group, text_or_note
 
 if TYPE_CHECKING:
@@ -54,17 +54,16 @@ def tasks_and_models(results: RunReader) -> tuple[tuple[str, ...], tuple[str, ..
 
     Both are those that the configuration wants, and others with scores.
     """
-    asked = results.config.evaluation if results.config is not None else None
-    if asked is None or not is_asked_for(results, "nlp"):
-        asked = None
+    asked = asked_models(results, "nlp")
     measured = {
         task: [m for m in results.models if results.scores(f"{m}/nlp/{task}")]
         for task in results.parts("nlp")
     }
-    wanted = asked.nlp.tasks if asked is not None else ()
+    config = results.config
+    wanted = config.evaluation.nlp.tasks if config is not None and asked else ()
     tasks = [task for task, models in measured.items() if models or task in wanted]
     ordered = (*(t for t in TITLES if t in tasks), *(t for t in tasks if t not in TITLES))
-    expected = {*(asked.models if asked is not None else ()), *chain(*measured.values())}
+    expected = {*asked, *chain(*measured.values())}
     return ordered, tuple(model for model in results.models if model in expected)
 
 
@@ -106,7 +105,17 @@ def table(results: RunReader) -> Table | None:
     columns = columns_of(results, tasks)
     beside = {task: PublishedNumbers(results, f"nlp/{task}", models) for task in tasks}
     cells = {
-        model: [_cell(results, model, column, beside[column.task]) for column in columns]
+        model: [
+            cell_of(
+                results,
+                f"{model}/nlp/{c.task}",
+                c.metric or "",
+                published=beside[c.task].published(model, c.task)
+                if c.task != MMLU or c.metric == MACRO
+                else None,
+            )
+            for c in columns
+        ]
         for model in models
     }
     shared = _shared_by_all(cells, columns)
@@ -129,12 +138,6 @@ def table(results: RunReader) -> Table | None:
             *failures_since(results, places),
         ),
     )
-
-
-def _cell(results: RunReader, model: str, column: Column, beside: PublishedNumbers) -> Cell:
-    address, macro = f"{model}/nlp/{column.task}", column.task != MMLU or column.metric == MACRO
-    published = beside.published(model, column.task) if macro else None
-    return cell_of(results, address, column.metric or "", published=published)
 
 
 def _shared_by_all(
