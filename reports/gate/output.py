@@ -172,16 +172,8 @@ def table(result: "GateResult") -> "Table":
 
 
 def _cells(one: "Checked") -> tuple[str, ...]:
-    return (
-        one.id,
-        number(one.baseline),
-        number(one.candidate),
-        _change(one),
-        _n(one),
-        f"{one.adjusted:.4f}",
-        _least(one),
-        _RESULTS[one.outcome],
-    )
+    values = (number(one.baseline), number(one.candidate), _change(one), _n(one))
+    return (one.id, *values, f"{one.adjusted:.4f}", _least(one), _RESULTS[one.outcome])
 
 
 def _details(one: "Checked") -> tuple[str, ...]:

@@ -148,8 +148,6 @@ def _why_missing(before: Metric, after: Metric | None, candidate: ScoresFile) ->
     if after is not None:
         return f"missing in the candidate: {after.reason or 'its file has no items'}"
     where = (before.benchmark, before.subject, before.part)
-    for metric in candidate.metrics:
-        of = (metric.benchmark, metric.subject, metric.part)
-        if of == where and metric.value is None and metric.reason:
-            return f"missing in the candidate: {metric.reason}"
-    return "missing in the candidate: its file does not name it"
+    same = (m for m in candidate.metrics if (m.benchmark, m.subject, m.part) == where)
+    reasons = (metric.reason for metric in same if metric.value is None and metric.reason)
+    return f"missing in the candidate: {next(reasons, 'its file does not name it')}"

@@ -131,13 +131,9 @@ class PublishedNumbers:
         """
         self._name = "alpaca_eval" if benchmark == "lengths" else benchmark.partition("/")[0]
         self._imported = {
-            subject: facts
+            subject: (str(facts.get("model")), imported_reasons(results, place))
             for subject in subjects
-            if (facts := imported(results, f"{subject}/{self._name}")) is not None
-        }
-        self._refused = {
-            subject: imported_reasons(results, f"{subject}/{self._name}")
-            for subject in self._imported
+            if (facts := imported(results, place := f"{subject}/{self._name}")) is not None
         }
         has_own = any(subject not in self._imported for subject in subjects)
         self.own = incomparability_reasons(results, benchmark) if has_own else ()
@@ -147,9 +143,9 @@ class PublishedNumbers:
 
         An imported model goes by the name its file gives it, a model of the run by the paper's.
         """
-        if (facts := self._imported.get(subject)) is not None:
-            refused = self._refused[subject]
-            return None if refused else of_recorded(self._name, str(facts.get("model")), key)
+        if subject in self._imported:
+            name, refused = self._imported[subject]
+            return None if refused else of_recorded(self._name, name, key)
         return None if self.own else of_paper(self._name, subject, key)
 
     def is_imported(self, subject: str) -> bool:
@@ -159,10 +155,10 @@ class PublishedNumbers:
     @property
     def imported_names(self) -> tuple[str, ...]:
         """What the files call the imported models."""
-        return tuple(str(facts.get("model")) for facts in self._imported.values())
+        return tuple(name for name, _ in self._imported.values())
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Return the sentence that names the reasons; () if there are none."""
-        refused = [clause for clauses in self._refused.values() for clause in clauses]
+        refused = [clause for _, clauses in self._imported.values() for clause in clauses]
         return note(tuple(dict.fromkeys([*self.own, *refused])))

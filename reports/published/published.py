@@ -51,12 +51,6 @@ class PublishedTable(BaseModel):
             raise ValueError(f"digits: expected {len(self.columns)} numbers")
         return self
 
-    def find(self, row: str, column: str) -> Published | None:
-        """Return one number with its source; None if it is not there."""
-        if row not in self.rows or column not in self.columns:
-            return None
-        return Published(self.rows[row][self.columns.index(column)], self.source)
-
 
 class Sizes(BaseModel):
     """How many prompts, questions and annotators the published results rest on."""
@@ -143,5 +137,8 @@ def of_recorded(benchmark: str, model: str, key: str) -> Published | None:
 
 
 def _find(benchmark: str, kind: str, row: str, column: str) -> Published | None:
-    tables = (table for table in PAPER.tables if (table.benchmark, table.kind) == (benchmark, kind))
-    return next((found for table in tables if (found := table.find(row, column))), None)
+    for table in PAPER.tables:
+        is_it = (table.benchmark, table.kind) == (benchmark, kind) and column in table.columns
+        if is_it and row in table.rows:
+            return Published(table.rows[row][table.columns.index(column)], table.source)
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.intervals import bootstrap_mean
 from reports.document import Figure, number
 from reports.formats.plotting import INK, LOSE, ON_COLOUR, TIE, WIN, legend, render, shown_name
 
@@ -67,6 +68,14 @@ def point_of(score: Score | None) -> Point | None:
     if score is None or score.value is None:
         return None
     return Point(score.value, score.low, score.high, score.n)
+
+
+def point_mean(values: Sequence[float], clusters: Sequence[str], seed: int) -> Point | None:
+    """Return a mean whose interval resamples clusters; None without values."""
+    if not values:
+        return None
+    low, high = bootstrap_mean(values, clusters, seed=seed) or (None, None)
+    return Point(sum(values) / len(values), low, high, len(values))
 
 
 def point_between(found: Comparison) -> Point | None:

@@ -121,21 +121,17 @@ def rows(results: RunReader, a: str, b: str, most: int) -> RowGroup | None:
     address = f"head_to_head/{a}-{b}"
     ref = evaluation_ref(address, Stage.VERDICTS)
     orders: dict[str, Verdict] = {row.key: row for row in results.rows(ref)}
-    answers = [_answers(results, model) for model in (a, b)]
+    refs = (evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS) for model in (a, b))
+    ours, theirs = ({row.prompt_key: row for row in results.rows(one)} for one in refs)
     return group(
         results,
         ref,
         f"Head to head, {shown_name(a)} against {shown_name(b)}",
         ("prompt", "verdict", f"{shown_name(a)} shown first", f"{shown_name(b)} shown first"),
-        lambda verdict: _compared(verdict, orders, answers[0], answers[1]),
+        lambda verdict: _compared(verdict, orders, ours, theirs),
         most=most,
         rows=combine_all(orders),
     )
-
-
-def _answers(results: RunReader, model: str) -> dict[str, Generation]:
-    rows = results.rows(evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS))
-    return {row.prompt_key: row for row in rows}
 
 
 def _compared(

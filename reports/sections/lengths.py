@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.intervals import bootstrap_mean
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, shown_name
@@ -20,7 +19,14 @@ from reports.sections.cells import (
     seed_of,
     titles,
 )
-from reports.sections.drawing import Point, draw_columns, drawn_figure, point_of, sentences
+from reports.sections.drawing import (
+    Point,
+    draw_columns,
+    drawn_figure,
+    point_mean,
+    point_of,
+    sentences,
+)
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -161,8 +167,7 @@ def mean_characters(results: RunReader, model: str, benchmark: str) -> Point | N
         return point_of(results.scores(f"{model}/{benchmark}").get("avg_length"))
     lengths = [float(len(row.text)) for row in answers]
     keys = [row.prompt_key for row in answers]
-    low, high = bootstrap_mean(lengths, keys, seed=seed_of(results)) or (None, None)
-    return Point(sum(lengths) / len(lengths), low, high, len(lengths))
+    return point_mean(lengths, keys, seed_of(results))
 
 
 SECTION = section_of("lengths", "Answer lengths", figures=(figure,), tables=(table,))

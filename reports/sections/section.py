@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from reports.document import Figure, RowGroup, Table
 
 
-def _no_rows(results: RunReader, most: int) -> tuple[RowGroup, ...]:  # noqa: ARG001
-    return ()
-
-
 class ReportSection(NamedTuple):
     """An entry of `reports.sections.SECTIONS`: the sections that it adds, and the rows behind them.
 
@@ -24,7 +20,7 @@ class ReportSection(NamedTuple):
     """
 
     build: Callable[[RunReader], Iterable[Section]]
-    rows: Callable[[RunReader, int], Iterable[RowGroup | None]] = _no_rows
+    rows: Callable[[RunReader, int], Iterable[RowGroup | None]] = lambda *_: ()
 
 
 def section_of(
@@ -34,7 +30,7 @@ def section_of(
     paragraphs: Callable[[RunReader], tuple[str, ...]] = lambda _: (),
     figures: tuple[Callable[[RunReader], Figure | None], ...] = (),
     tables: tuple[Callable[[RunReader], Table | None], ...] = (),
-    rows: Callable[[RunReader, int], Iterable[RowGroup | None]] = _no_rows,
+    rows: Callable[[RunReader, int], Iterable[RowGroup | None]] = lambda *_: (),
 ) -> ReportSection:
     """Return an entry that adds one section; what a function returns None for is left out."""
 

@@ -98,13 +98,9 @@ def _row(results: RunReader, kind: str, group: str, models: tuple[str, ...]) -> 
     key = f"win_rate/{kind}/{group}"
     found = [results.scores(f"{model}/alpaca_eval").get(key) for model in models]
     sizes = [score.n + score.missing for score in found if score is not None]
-    published = None
-    if (
-        kind == "category"
-        and group in PAPER.categories
-        and not comparable.leaderboard_reasons(results)
-    ):
-        published = Published(PAPER.categories[group], "Table 6")
+    size = PAPER.categories.get(group) if kind == "category" else None
+    is_beside = size is not None and not comparable.leaderboard_reasons(results)
+    published = Published(size, "Table 6") if size is not None and is_beside else None
     cells = [cell_of(results, f"{m}/alpaca_eval", key, digits=1) for m in models]
     return TableRow(group, (Cell(value=max(sizes), digits=0, published=published), *cells))
 

@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.intervals import bootstrap_mean
 from core.paired import compare
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, Table, TableRow
 from reports.sections.cells import count, counted_rows, of_point, seed_of, words
-from reports.sections.drawing import Point, point_between
+from reports.sections.drawing import point_between, point_mean
 from reports.sections.items import (
     Judged,
     Part,
@@ -25,8 +24,6 @@ from reports.sections.items import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from core.paired import Comparison
     from core.reader import RunReader
     from core.records import Candidate, LedgerRow, Prompt, PromptCall
@@ -84,12 +81,13 @@ def chosen_minus_rejected(results: RunReader, k: int) -> Comparison:
 def lengths(results: RunReader, k: int) -> Table:
     """Return mean characters of candidates, chosen and rejected answers, and how many were cut."""
     answers = [r for r in results.rows(Ref(k, Stage.CANDIDATES)) if r.finish != "too_long"]
+    asked = [row.prompt_key for row in answers]
     pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
     keys, seed = [row.key for row in pairs], seed_of(results)
     paired = point_between(chosen_minus_rejected(results, k))
-    of_candidates = _mean([len(r.text) for r in answers], [r.prompt_key for r in answers], seed)
-    of_chosen = _mean([len(row.chosen) for row in pairs], keys, seed)
-    of_rejected = _mean([len(row.rejected) for row in pairs], keys, seed)
+    of_candidates = point_mean([len(r.text) for r in answers], asked, seed)
+    of_chosen = point_mean([len(row.chosen) for row in pairs], keys, seed)
+    of_rejected = point_mean([len(row.rejected) for row in pairs], keys, seed)
     lines = (
         ("candidates", of_candidates, [r.finish == "length" for r in answers]),
         ("chosen", of_chosen, [not row.chosen_ended for row in pairs]),
@@ -108,13 +106,6 @@ def lengths(results: RunReader, k: int) -> Table:
         tuple(rows),
         notes=("Intervals resample prompts.",),
     )
-
-
-def _mean(values: Sequence[float], clusters: Sequence[str], seed: int) -> Point | None:
-    if not values:
-        return None
-    low, high = bootstrap_mean(values, clusters, seed=seed) or (None, None)
-    return Point(sum(values) / len(values), low, high, len(values))
 
 
 def rows(results: RunReader, k: int, most: int) -> list[RowGroup]:

@@ -164,15 +164,15 @@ def _average(
         everything = [c for c in columns if results.scores(f"{model}/nlp/{c.task}")]
         reason = "no task has a number for all models" if everything else "no task has a number"
         return Cell(reason=reason)
-    value = math.fsum(score.value or 0.0 for score in scores) / len(scores)
+    value, low, high = math.fsum(s.value or 0.0 for s in scores) / len(scores), None, None
     errors = [score.stderr for score in scores if score.stderr is not None]
-    half = None
     if len(errors) == len(scores):
         half = _Z * math.sqrt(math.fsum(error * error for error in errors)) / len(scores)
+        low, high = max(0.0, value - half), min(100.0, value + half)
     return Cell(
         value=value,
-        low=None if half is None else max(0.0, value - half),
-        high=None if half is None else min(100.0, value + half),
+        low=low,
+        high=high,
         n=sum(score.n for score in scores),
         missing=sum(score.missing for score in scores),
     )
