@@ -136,7 +136,7 @@ def test_long_curves_are_averaged_and_keep_their_mean_and_end() -> None:
     assert len(thin.steps) == len(thin.values) <= 400
     assert thin.steps[-1] == 1000
     assert thin.values[0] == 2.0  # the mean of 1, 2 and 3
-    assert (curve.first, curve.last) == (125.5, 875.5)
+    assert curve.ends == (125.5, 875.5)
     assert training_log.Curve([1, 2], [3.0, 4.0]).thinned() == ([1, 2], [3.0, 4.0])
 
 
