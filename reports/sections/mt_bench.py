@@ -22,15 +22,11 @@ if TYPE_CHECKING:
     from core.records import TurnJudgment
     from reports.document import RowGroup
 
+_CATEGORIES = (
+    "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
+)  # fmt: skip
 COLUMNS = {
-    "category/writing": Column("writing"),
-    "category/roleplay": Column("roleplay"),
-    "category/reasoning": Column("reasoning"),
-    "category/math": Column("math"),
-    "category/coding": Column("coding"),
-    "category/extraction": Column("extraction"),
-    "category/stem": Column("STEM"),
-    "category/humanities": Column("humanities"),
+    **{f"category/{name}": Column("STEM" if name == "stem" else name) for name in _CATEGORIES},
     "overall": Column("overall"),
     "turn_1": Column("turn 1"),
     "turn_2": Column("turn 2"),
