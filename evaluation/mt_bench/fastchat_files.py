@@ -22,7 +22,8 @@ from evaluation.benchmark import Recorded
 from evaluation.files.json_rows import number, read_rows
 from evaluation.generate import ANSWERED
 from evaluation.mt_bench import scores as mt_bench_scores
-from evaluation.mt_bench.questions import TEMPERATURES, TURNS, load_questions, question_number
+from evaluation.mt_bench.questions import load_questions, question_number
+from judges.fastchat_prompts import TEMPERATURES, TURNS
 from judges.replies import HIGHEST_RATING, LOWEST_RATING, parse_rating
 
 if TYPE_CHECKING:

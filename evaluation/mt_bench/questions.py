@@ -14,27 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import DataError
 from core.hashing import sha256_file
 from core.jsonl import read_objects
-from judges.fastchat_prompts import package_data
+from judges.fastchat_prompts import REFERENCED, TEMPERATURES, TURNS, package_data
 
 if TYPE_CHECKING:
     from core.evaluation_config import MtBenchSection
-
-TEMPERATURES = {
-    "writing": 0.7,
-    "roleplay": 0.7,
-    "reasoning": 0.0,
-    "math": 0.0,
-    "coding": 0.0,
-    "extraction": 0.0,
-    "stem": 0.1,
-    "humanities": 0.1,
-}
-"""The eight categories and the temperature of their answers (fschat 0.2.36, top_p 1)."""
-
-REFERENCED = ("math", "reasoning", "coding")
-"""Categories that are graded against reference answers."""
-
-TURNS = (1, 2)
 
 
 class Question(NamedTuple):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import DataError
 from core.intervals import bootstrap_mean, clustered_stderr
 from core.records import Score
-from evaluation.mt_bench.questions import REFERENCED, TEMPERATURES, TURNS
+from judges.fastchat_prompts import REFERENCED, TEMPERATURES, TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

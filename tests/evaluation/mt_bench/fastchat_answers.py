@@ -8,7 +8,8 @@ from core.errors import DataError
 from core.records import Generation
 from evaluation.files.json_rows import read_rows
 from evaluation.mt_bench.fastchat_files import NO_ANSWER
-from evaluation.mt_bench.questions import TURNS, answer_turns, question_number
+from evaluation.mt_bench.questions import answer_turns, question_number
+from judges.fastchat_prompts import TURNS
 
 if TYPE_CHECKING:
     from pathlib import Path

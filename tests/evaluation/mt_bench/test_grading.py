@@ -12,8 +12,9 @@ from core.stages import Stage, evaluation_ref
 from engines.engine import Decoding, decoding_of
 from evaluation.mt_bench.benchmark import answer, judge_turns
 from evaluation.mt_bench.fastchat_files import read_judgments
-from evaluation.mt_bench.questions import TEMPERATURES, load_questions
+from evaluation.mt_bench.questions import load_questions
 from judges.asking import Reply
+from judges.fastchat_prompts import TEMPERATURES
 from tests.engines.scripted import ScriptedEngine
 from tests.evaluation.mt_bench.fastchat_answers import read_answers
 from tests.training.making import Killed, dying_after, interrupted, made

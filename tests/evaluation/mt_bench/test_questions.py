@@ -9,7 +9,8 @@ import pytest
 
 from core.errors import DataError
 from core.evaluation_config import MtBenchSection
-from evaluation.mt_bench.questions import REFERENCED, TEMPERATURES, load_questions, question_sources
+from evaluation.mt_bench.questions import load_questions, question_sources
+from judges.fastchat_prompts import REFERENCED, TEMPERATURES
 from tests.training.making import write_jsonl
 
 
