@@ -9,7 +9,7 @@ from core.reader import RunReader
 from core.stages import model_ref
 from core.store import write_atomically
 from reports.collect import collect
-from reports.document import Report
+from reports.document import Artifact, Report
 from reports.formats import csv_files, html, latex, markdown
 from reports.lineage import verified
 from reports.scores import to_json
@@ -18,8 +18,6 @@ from reports.sections import SECTIONS, groups
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from reports.document import Artifact
 
 
 def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = 1000) -> list[Path]:

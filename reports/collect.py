@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from core.benchmarks import Subject
+from core.benchmarks import Items, Subject
 from core.errors import StaleArtifact
 from core.hashing import short
 from core.records import Score
@@ -16,7 +16,6 @@ from reports.scores import Metric, ScoresFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from core.benchmarks import Items
     from core.reader import RunReader
     from core.store import Manifest
 

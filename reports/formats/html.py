@@ -15,20 +15,17 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from reports.document import number, words
+from reports.document import Cell, Report, RowGroup, Table, TableRow, number, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jinja2 import Environment
 
-    from reports.document import Cell, Report, RowGroup, Table, TableRow
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # Plain functions that share one scope, which `render` puts around them.

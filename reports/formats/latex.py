@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports.document import MISSING, heading, words
+from reports.document import MISSING, Cell, Report, Section, Table, TableRow, heading, words
 from reports.formats.latex_text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.document import Cell, Report, Section, Table, TableRow
 
 DOCUMENT = "report.tex"
 _LONGEST_LINE = 36  # characters of a label or text cell on one line

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports.document import heading, words
+from reports.document import Cell, Report, Table, heading, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reports.document import Cell, Report, Table
 
 # What Markdown or HTML would read as markup, replaced in one pass.
 _SPECIAL = re.compile(r"[\\`*_\[\]#|~$@&<>]")

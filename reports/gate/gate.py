@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Literal
 from core.errors import ConfigError
 from core.paired import holm
 from reports.gate.metric import Checked, Outcome, check
-from reports.gate.pairs import matches, pair_up, require_known
+from reports.gate.pairs import Pair, Problem, matches, pair_up, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.gate.pairs import Pair, Problem
     from reports.scores import ScoresFile
 
 

@@ -10,13 +10,12 @@ import numpy as np
 
 from core.intervals import Interval, cluster_sums, clustered_stderr
 from core.paired import FLIPS, Tails, mcnemar, sign_flip
-from reports.gate.pairs import cluster_of
+from reports.gate.pairs import Pair, cluster_of
 from reports.gate.power import BinaryPower, ClusteredPower, least_drop, noise_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from reports.gate.pairs import Pair
 
 Outcome = Literal["failed", "tolerated", "passed", "improved"]
 

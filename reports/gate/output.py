@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 from reports.document import number
-from reports.gate.pairs import NOTHING
+from reports.gate.pairs import NOTHING, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from reports.gate.gate import GateResult
     from reports.gate.metric import Checked
-    from reports.gate.pairs import Problem
 
 _NAMED = 5  # ids in one annotation
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

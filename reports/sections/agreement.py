@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.stages import Ref, Stage, evaluation_ref
-from reports.document import Cell, Item, Table, TableRow
+from reports.document import Cell, Item, RowGroup, Table, TableRow
 from reports.formats.plotting import shown_name
 from reports.published.comparable import PublishedNumbers
 from reports.sections.cells import (
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import Judgment, RankedPrompt, Score
-    from reports.document import RowGroup
 
 
 METRICS = {

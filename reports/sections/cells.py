@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.benchmarks import BENCHMARKS, Subject
-from reports.document import Cell, Table, TableRow
+from reports.document import Cell, Published, Table, TableRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from core.reader import RunReader
     from core.records import Score
     from core.stages import Ref
-    from reports.document import Published
     from reports.sections.drawing import Point
 
 EMPTY = Cell()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.reductions import combine_all
 from core.stages import Stage, evaluation_ref
-from reports.document import Figure, Item, Table, TableRow
+from reports.document import Figure, Item, RowGroup, Table, TableRow
 from reports.formats.plotting import shown_name
 from reports.published.comparable import PublishedNumbers, judges_named
 from reports.sections.cells import (
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import Generation, Verdict
-    from reports.document import RowGroup
 
 _JUDGE_COLUMNS = {
     "judge/parse_rate": Column("readable %", 1, PERCENT),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.stages import Stage, evaluation_ref
-from reports.document import Cell, Item, Link, Table, TableRow, number
+from reports.document import Cell, Figure, Item, Link, Published, RowGroup, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.published import SIZES, of_paper, rows_of
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from core.reader import RunReader
     from core.records import ItemScore
     from core.store import Manifest
-    from reports.document import Figure, Published, RowGroup
 
 REASON = "no human study of this run"
 _PEOPLE = {

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.reductions import mean_scores
-from reports.document import RowGroup, number
+from core.reductions import MeanScore, mean_scores
+from reports.document import Item, RowGroup, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from core.reader import RunReader
     from core.records import Judgment
-    from core.reductions import MeanScore
     from core.stages import Ref
-    from reports.document import Item
 
 NONE = "–"
 _DIGITS = re.compile(r"(\d+)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import Stage, evaluation_ref
-from reports.document import Cell, Figure, Table, TableRow
+from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, shown_name
 from reports.published import comparable
 from reports.published.published import of_paper
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import Generation
-    from reports.document import Published
 
 _UNIT = ("The paper does not state the unit of its lengths; characters are inferred.",)
 _COLUMNS = {

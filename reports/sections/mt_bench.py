@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.stages import Stage, evaluation_ref
-from reports.document import Figure, Item, Table, number
+from reports.document import Figure, Item, RowGroup, Table, number
 from reports.formats.plotting import series_of, shown_name
 from reports.published.comparable import PublishedNumbers, judges_named
 from reports.sections.cells import Column, counted, label, listed, model_table, models_of
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import TurnJudgment
-    from reports.document import RowGroup
 
 _CATEGORIES = (
     "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS, Subject
 from core.stages import Stage
-from reports.document import Item, number
+from reports.document import Item, RowGroup, Table, number
 from reports.formats.plotting import shown_name
 from reports.sections.cells import Column, model_table, models_of
 from reports.sections.items import group, text_or_note
-from reports.sections.section import of_models, section_of
+from reports.sections.section import ReportSection, of_models, section_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.reader import RunReader
     from core.records import ItemScore
-    from reports.document import RowGroup, Table
-    from reports.sections.section import ReportSection
 
 
 def plain_section(benchmark: str, columns: Mapping[str, str], *notes: str) -> ReportSection:

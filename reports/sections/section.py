@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from reports.document import Section
+from reports.document import Figure, RowGroup, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from core.reader import RunReader
-    from reports.document import Figure, RowGroup, Table
 
 
 class ReportSection(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
-from reports.document import Cell, Figure, Table, TableRow
+from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS
 from reports.published.published import of_paper
 from reports.sections.cells import seed_of
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.reader import RunReader
-    from reports.document import Published
 
 _SAMPLE = "sample"
 _SIZES = (

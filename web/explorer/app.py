@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from web.explorer.pages import Detail, Link, Listing, Tables, link
+from web.explorer.pages import Detail, Link, Listing, Page, Tables, link
 from web.explorer.routes import router
 from web.explorer.views.table import VIEWS
 from web.kit.app import Pages, new_app
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse
 
-    from web.explorer.pages import Page
     from web.explorer.source import Source
 
 _FOLDER = Path(__file__).parent

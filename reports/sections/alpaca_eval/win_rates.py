@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.completions import read_completion
-from core.records import DRAW, preferred
+from core.records import DRAW, Annotation, preferred
 from core.stages import Stage, evaluation_ref
-from reports.document import Cell, Figure, Item, Table, TableRow, number
+from reports.document import Cell, Figure, Item, Published, RowGroup, Table, TableRow, number
 from reports.formats.plotting import COLOURS, INK, MARKERS, Series, are_iterations, shown_name
 from reports.published import comparable, condition_differences
 from reports.published.comparable import PublishedNumbers
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from core.reader import RunReader
-    from core.records import Annotation
-    from reports.document import Published, RowGroup
 
 _OFFICIAL = "length_controlled_v1"
 _VARIANTS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.stages import Ref, Stage, model_ref
-from reports.document import Section
+from reports.document import RowGroup, Section, Table
 from reports.sections.cells import facts_of
 from reports.sections.loop import data, judging, seed, signs, training
 from reports.sections.section import ReportSection
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from core.reader import RunReader
-    from reports.document import RowGroup, Table
 
 
 def sections(results: RunReader) -> list[Section]:

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.paired import compare
+from core.paired import Comparison, compare
 from core.stages import Ref, Stage
-from reports.document import Cell, Item, Link, Table, TableRow
+from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
 from reports.sections.cells import count, counted_rows, of_point, seed_of, words
 from reports.sections.drawing import point_between, point_mean
 from reports.sections.items import (
@@ -24,10 +24,8 @@ from reports.sections.items import (
 )
 
 if TYPE_CHECKING:
-    from core.paired import Comparison
     from core.reader import RunReader
     from core.records import Candidate, LedgerRow, Prompt, PromptCall
-    from reports.document import RowGroup
 
 _MEMBERS = ("chosen", "rejected")
 _NOT_WHOLE = {

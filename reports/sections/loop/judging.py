@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
-from reports.document import Cell, Item, Table, TableRow
+from reports.document import Cell, Item, RowGroup, Table, TableRow
 from reports.sections.agreement import rows_of_ranked
 from reports.sections.cells import Column, cell_of, why_unknown, words
 from reports.sections.items import (
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import Candidate, Flag, Measurement
-    from reports.document import RowGroup
 
 _MOST_FLAGS = 20
 _BY = {"ngram": "words in a row", "rouge": "ROUGE-L"}

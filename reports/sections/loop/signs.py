@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.paired import compare
+from core.paired import Comparison, compare
 from core.stages import Stage, evaluation_ref, model_ref
 from reports.document import number
 from reports.sections.cells import facts_of, seed_of, why_unknown
@@ -16,7 +16,6 @@ from reports.sections.loop.data import chosen_minus_rejected
 from reports.sections.loop.training import curves
 
 if TYPE_CHECKING:
-    from core.paired import Comparison
     from core.reader import RunReader
     from core.records import Generation
 

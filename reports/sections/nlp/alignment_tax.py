@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.paired import compare
+from core.paired import Comparison, compare
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import INK, series_of
@@ -22,16 +22,14 @@ from reports.sections.drawing import (
     sentences,
     span,
 )
-from reports.sections.nlp.scores import MACRO, MMLU, columns_of, nlp_tasks, tasks_and_models
+from reports.sections.nlp.scores import MACRO, MMLU, Column, columns_of, nlp_tasks, tasks_and_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matplotlib.axes import Axes
 
-    from core.paired import Comparison
     from core.reader import RunReader
-    from reports.sections.nlp.scores import Column
 
 BASE = "M0"
 _FIGURE_NOTE = (

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.stages import Stage, evaluation_ref
-from reports.document import Cell, Item, Table, TableRow, number
+from reports.document import Cell, Item, RowGroup, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from core.reader import RunReader
     from core.records import ItemScore
-    from reports.document import RowGroup
 
 TITLES = {
     "arc_easy": "ARC-e",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core import jsonl
 from core.errors import DataError
 from core.sqlite import Database
-from core.stages import SPECS
+from core.stages import SPECS, Ref
 from web.explorer.index.facts import facts_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.reader import RunReader
-    from core.stages import Ref
 
 _SCHEMA = (
     """CREATE TABLE rows (

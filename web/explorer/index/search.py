@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import SrlmError
 from core.stages import Ref, Stage, is_model
-from web.explorer.index.index import by_rank, folded
+from web.explorer.index.index import Index, by_rank, folded
 
 if TYPE_CHECKING:
     from core.reader import RunReader
-    from web.explorer.index.index import Index
 
 MOST_HITS = 5000
 _MOST_WORDS = 20

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.completions import read_completion
-from core.stages import Stage, evaluation_ref
+from core.stages import Ref, Stage, evaluation_ref
 from web.explorer import pages as ui
 from web.explorer.index.facts import outcome_of
 from web.explorer.views.view import ANSWER_ORDER, no_such
 
 if TYPE_CHECKING:
     from core.records import Annotation, Generation, Tag
-    from core.stages import Ref
     from web.explorer.source import Source
 
 _TAGS = evaluation_ref("tags/alpaca_eval", Stage.TAGS)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from core.stages import Stage
+from core.stages import Ref, Stage
 from web.explorer import pages as ui
 from web.explorer.views.view import Scores, View, no_such, show
 
 if TYPE_CHECKING:
     from core.records import ItemScore
-    from core.stages import Ref
     from web.explorer.source import Source
 
 SHOW = show(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.stages import Stage
+from core.stages import Ref, Stage
 from web.explorer import pages as ui
 from web.explorer.views.view import no_such, order, show
 
 if TYPE_CHECKING:
     from core.records import Generation, TurnJudgment
-    from core.stages import Ref
     from web.explorer.source import Source
 
 SHOW = show(

@@ -9,14 +9,13 @@ from core.stages import SPECS, Ref, Stage, evaluation_ref, is_model_name, named_
 from web.explorer import pages as ui
 from web.explorer.views.judging import judges_of_ranked
 from web.explorer.views.loop import crumbs
-from web.explorer.views.view import list_address, no_such
+from web.explorer.views.view import Scores, View, list_address, no_such
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from core.records import Measurement, Score
     from web.explorer.source import Source
-    from web.explorer.views.view import Scores, View
 
 Cells = tuple[str | ui.Link, ...]
 

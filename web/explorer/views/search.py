@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 from web.explorer import pages as ui
 from web.explorer.index.search import words_of
 from web.explorer.views.rows import longest_text
-from web.explorer.views.view import row_address
+from web.explorer.views.view import View, row_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from core.stages import Ref
     from web.explorer.source import Source
-    from web.explorer.views.view import View
 
 _BEFORE = 60  # characters shown before the word that was found
 
