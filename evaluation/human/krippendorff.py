@@ -13,11 +13,12 @@ Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from core.intervals import Interval, bootstrap
+from core.intervals import bootstrap
+from core.records import Score
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -30,35 +31,24 @@ NO_PAIRS = "no item has the votes of two people"
 NO_VARIATION = "all votes are the same, so nothing tells agreement from habit"
 
 
-class Alpha(NamedTuple):
-    """Alpha with its 95 % interval and the data behind it.
-
-    `value` in (−∞, 1]; None where it is undefined, and `reason` says why. `units` counts those with
-    two or more values, `values` the values in them. `interval` resamples clusters of units; None
-    with fewer than two, or if more than one in ten resamples leaves alpha undefined.
-    """
-
-    value: float | None
-    units: int
-    values: int
-    interval: Interval | None = None
-    reason: str | None = None
-
-
 def krippendorff_alpha(
+    key: str,
     units: Sequence[Sequence[float | str]],
     categories: Sequence[float | str],
     *,
     level: Level,
     seed: int,
     clusters: Sequence[Hashable] | None = None,
-) -> Alpha:
-    """Return alpha of the values that raters gave to units.
+) -> Score:
+    """Return alpha, in (−∞, 1], of the values that raters gave to units.
 
     It is undefined, not 1, if every value is the same: the expected disagreement is then 0 as well
-    (Krippendorff: without variation there is no evidence of reliability).
+    (Krippendorff: without variation there is no evidence of reliability). `n` counts units with two
+    or more values, `missing` the others; detail: the number of `values` in them. The interval
+    resamples clusters of units.
 
     Args:
+        key: of the score.
         units: the values of each unit; missing ones are left out.
         categories: all possible values, for ordinal from lowest to highest.
         level: the difference of two values: "nominal" 1 if they differ, "ordinal" by the values
@@ -83,8 +73,9 @@ def krippendorff_alpha(
             pairs = (np.outer(counts, counts) - np.diag(counts)) / (len(unit) - 1)
             by_cluster[label] = by_cluster.get(label, 0) + pairs
             counted, values = counted + 1, values + len(unit)
+    missing, detail = len(units) - counted, {"values": values}
     if not counted:
-        return Alpha(None, 0, 0, reason=NO_PAIRS)
+        return Score(key, None, 0, missing, reason=NO_PAIRS, detail=detail)
     found = list(by_cluster.values())
 
     def statistic(drawn: Sequence[NDArray[np.float64]]) -> float | None:
@@ -92,8 +83,9 @@ def krippendorff_alpha(
 
     value = statistic(found)
     if value is None:
-        return Alpha(None, counted, values, reason=NO_VARIATION)
-    return Alpha(value, counted, values, bootstrap(found, statistic, seed=seed))
+        return Score(key, None, counted, missing, reason=NO_VARIATION, detail=detail)
+    low, high = bootstrap(found, statistic, seed=seed) or (None, None)
+    return Score(key, value, counted, missing, low, high, detail=detail)
 
 
 def _alpha(

@@ -26,7 +26,6 @@ from core.reductions import mean_scores
 from core.stages import Ref, Stage
 from core.store import Store
 from evaluation.human.krippendorff import krippendorff_alpha
-from evaluation.human.statistics import alpha_score
 from evaluation.human.study import StudyFolder, StudyInfo, read_study
 from evaluation.human.vote_store import read_submissions
 
@@ -57,13 +56,20 @@ def read_rankings(folder: Path) -> list[Ranking]:
         ConfigError: it is a comparison of two models.
         DataError: one of its files was damaged.
     """
-    return _rankings(read_study(StudyFolder(folder)), StudyFolder(folder))
+    study = read_study(StudyFolder(folder))
+    if study.kind != "ranking":
+        message = "a comparison has no rankings; read its votes (evaluation/human/votes)"
+        raise ConfigError(message)
+    return [
+        Ranking(given.item, given.annotator, tuple(map(int, given.answer.split(","))))
+        for given in read_submissions(StudyFolder(folder).database)
+    ]
 
 
 def export_rankings(folder: StudyFolder) -> Path:
     """Write the rankings to rankings.jsonl, replacing an earlier export; return its path."""
     study = read_study(folder)
-    rows = _rows(study, _rankings(study, folder), _own_scores(folder, study))
+    rows = _rows(study, read_rankings(folder.path), _own_scores(folder, study))
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     temporary = folder.rankings.with_suffix(".tmp")
     jsonl.write_lines(temporary, lines)
@@ -78,16 +84,6 @@ def middle_ranks(ranks: Sequence[int]) -> list[float]:
     return [
         sum(other < rank for other in ranks) + (1 + sum(other == rank for other in ranks)) / 2
         for rank in ranks
-    ]
-
-
-def _rankings(study: StudyInfo, folder: StudyFolder) -> list[Ranking]:
-    if study.kind != "ranking":
-        message = "a comparison has no rankings; read its votes (evaluation/human/votes)"
-        raise ConfigError(message)
-    return [
-        Ranking(given.item, given.annotator, tuple(map(int, given.answer.split(","))))
-        for given in read_submissions(folder.database)
     ]
 
 
@@ -130,11 +126,12 @@ def ranking_scores(rankings: Sequence[Ranking], *, seed: int) -> list[Score]:
     for ranking in rankings:
         for at, rank in enumerate(middle_ranks(ranking.ranks)):
             ranks.setdefault((ranking.item, at), []).append(rank)
-    found = krippendorff_alpha(
+    alpha = krippendorff_alpha(
+        RANKS_ALPHA,
         list(ranks.values()),
         sorted({rank for given in ranks.values() for rank in given}),
         level="interval",
         seed=seed,
         clusters=[item for item, _ in ranks],
     )
-    return [alpha_score(RANKS_ALPHA, found, len(ranks))]
+    return [alpha]

@@ -20,9 +20,9 @@ from core.making import locked, make_rows
 from core.records import ItemScore
 from core.stages import Stage
 from core.store import Built, Key, Store
-from evaluation.human import judge_agreement, statistics
+from evaluation.human import statistics
 from evaluation.human.study import read_study, study_folders
-from evaluation.human.votes import votes_of
+from evaluation.human.votes import read_votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> StudyRes
     if not annotators:
         message = "--leave-out: no annotator is left"
         raise ConfigError(message)
-    votes = [vote for vote in votes_of(study, folder) if vote.annotator in annotators]
+    votes = [vote for vote in read_votes(folder.path) if vote.annotator in annotators]
     items = statistics.by_item([item.item for item in study.items], votes, annotators)
     return StudyResults(folder, study, votes, items, annotators)
 
@@ -122,15 +122,18 @@ def all_scores(found: StudyResults, store: Store | None) -> list[Score]:
     seed = found.study.seed
     people = statistics.scores(found.items, seed=seed)
     if store is None:
-        return [*people, *judge_agreement.absent("the study does not lie in a run")]
+        return [*people, *statistics.no_judge_scores("the study does not lie in a run")]
     if (ref := _verdicts_ref(store, found.study)) is None:
         pair = " and ".join(found.study.models)
-        return [*people, *judge_agreement.absent(f"no head-to-head verdicts on {pair} in this run")]
+        return [
+            *people,
+            *statistics.no_judge_scores(f"no head-to-head verdicts on {pair} in this run"),
+        ]
     orders: list[Verdict] = store.read(ref)
-    verdicts = judge_agreement.verdicts_by_item(orders, a=found.study.models[0])
+    verdicts = statistics.verdicts_by_item(orders, a=found.study.models[0])
     same = _same_answers(store, found.study)
     kept = {key: verdict for key, verdict in verdicts.items() if key in same}
-    return [*people, *judge_agreement.scores(found.items, kept, seed=seed)]
+    return [*people, *statistics.judge_scores(found.items, kept, seed=seed)]
 
 
 def _make_items(store: Store, found: StudyResults) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of a comparison's votes: majorities, win/tie/lose, inter-annotator agreement.
+"""Statistics of a comparison's votes: majorities, win/tie/lose, agreement of people and judge.
 
 The majority of an item is the choice of more than half of the annotators. Without one (one
 for A, one for B, one tie; or two against two) the item is a tie, counted separately. An item counts
@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 from core.intervals import bootstrap_mean, bootstrap_ratio, share_score
 from core.paired import sign_test
 from core.records import Score
-from evaluation.human.krippendorff import NO_PAIRS, Alpha, krippendorff_alpha
+from core.reductions import combine_all
+from evaluation.human.krippendorff import NO_PAIRS, krippendorff_alpha
 from evaluation.human.votes import VoteChoice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from core.records import Verdict
     from evaluation.human.votes import Vote
 
 CHOICES: tuple[VoteChoice, ...] = get_args(VoteChoice)
 _IN_ORDER = ("A", "tie", "B")  # for ordinal agreement a tie lies between the two
 POINTS = {"A": 100.0, "tie": 0.0, "B": -100.0}
 _RATES: tuple[tuple[str, VoteChoice], ...] = (("win", "A"), ("tie", "tie"), ("lose", "B"))
+AGREEMENT, UNTIED, VOTES = "judge/agreement", "judge/agreement_untied", "judge/vote_agreement"
+_NOT_JUDGED = "no item that both have judged"
 _NOTHING = "no item has the votes of all annotators yet"
 
 
@@ -106,12 +110,10 @@ def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
         "three_way": sum(set(item.choices) == set(CHOICES) for item in split),
     }
     units = [item.choices for item in items]
-    nominal = krippendorff_alpha(units, _IN_ORDER, level="nominal", seed=seed)
-    ordinal = krippendorff_alpha(units, _IN_ORDER, level="ordinal", seed=seed)
     return [
         *_rates([found.choice for _, found in complete], missing, ties, seed),
-        alpha_score("people/alpha", nominal, len(items)),
-        alpha_score("people/alpha_ordinal", ordinal, len(items)),
+        krippendorff_alpha("people/alpha", units, _IN_ORDER, level="nominal", seed=seed),
+        krippendorff_alpha("people/alpha_ordinal", units, _IN_ORDER, level="ordinal", seed=seed),
         _agreement(items, seed),
         _unanimous([item for item, _ in complete], missing),
         _left_wins(items, seed),
@@ -137,15 +139,6 @@ def _rates(
         Score("net", sum(points) / n, n, missing, low, high),
         Score("sign_test", p, decided, missing, detail={"ties": counts["tie"]}),
     ]
-
-
-def alpha_score(key: str, found: Alpha, units: int) -> Score:
-    """Return alpha as a score; units without two values are missing."""
-    low, high = found.interval or (None, None)
-    missing, detail = units - found.units, {"values": found.values}
-    return Score(
-        key, found.value, found.units, missing, low, high, reason=found.reason, detail=detail
-    )
 
 
 def ratio_score(
@@ -185,3 +178,60 @@ def _left_wins(items: Sequence[ItemVotes], seed: int) -> Score:
     left = [(sum(found), len(found)) for found in sided if found]
     missing, reason = sum(not item.votes for item in items), "nobody voted for a side"
     return ratio_score("people/left_wins", left, missing, seed=seed, of="votes", reason=reason)
+
+
+def verdicts_by_item(orders: Sequence[Verdict], *, a: str) -> dict[str, Verdict]:
+    """Return the verdict on each prompt, both orders joined, seen from the side of model `a`."""
+    joined = combine_all({verdict.key: verdict for verdict in orders})
+    return {v.prompt_key: v if v.a == a else v.swapped() for v in joined}
+
+
+def judge_scores(
+    items: Sequence[ItemVotes], verdicts: Mapping[str, Verdict], *, seed: int
+) -> list[Score]:
+    """Return the agreement of the run's head-to-head judge with annotators, as shares in [0, 1].
+
+    No request is made: the verdicts are those of the head-to-head benchmark, on items that both
+    judged and whose answers are still those that annotators saw.
+
+    judge/agreement: with the majority (A, tie or B). Detail: `chance`, the agreement of two
+        independent raters with these marginals, `kappa` = (agreement − chance)/(1 − chance),
+        None if chance is 1, and counts "people/judge" such as "A/tie".
+    judge/agreement_untied: the same over items where neither is a tie.
+    judge/vote_agreement: with single votes; compare with people/agreement, the agreement between
+        two annotators. Its interval resamples items.
+
+    `missing` counts items with a majority that have no readable verdict on these answers.
+    """
+    judged = {key: verdict.winner for key, verdict in verdicts.items() if verdict.winner}
+    decided = [(item, found.choice) for item in items if (found := item.majority) is not None]
+    both = [(item, people, judged[item.item]) for item, people in decided if item.item in judged]
+    missing = len(decided) - len(both)
+    choices = [(people, judge) for _, people, judge in both]
+    votes = [(item.choices.count(judge), len(item.votes)) for item, _, judge in both]
+    return [
+        _majority_agreement(AGREEMENT, choices, missing),
+        _majority_agreement(UNTIED, [pair for pair in choices if "tie" not in pair], missing),
+        ratio_score(VOTES, votes, missing, seed=seed, of="votes", reason=_NOT_JUDGED),
+    ]
+
+
+def no_judge_scores(reason: str) -> list[Score]:
+    """Return the scores of `judge_scores` without values, with the reason."""
+    return [Score(key, None, 0, reason=reason) for key in (AGREEMENT, UNTIED, VOTES)]
+
+
+def _majority_agreement(
+    key: str, choices: Sequence[tuple[VoteChoice, VoteChoice]], missing: int
+) -> Score:
+    """Score the agreement of (people, judge) choices."""
+    n = len(choices)
+    if not n:
+        return Score(key, None, 0, missing, reason=_NOT_JUDGED)
+    same = sum(people == judge for people, judge in choices)
+    people, judge = (Counter(side) for side in zip(*choices, strict=True))
+    chance = sum(people[choice] * judge[choice] for choice in CHOICES) / n**2
+    kappa = (same / n - chance) / (1 - chance) if chance < 1 else None
+    counts = Counter(map("/".join, choices))
+    detail = {"chance": chance, "kappa": kappa, **dict(sorted(counts.items()))}
+    return share_score(key, same, n, missing, scale=1.0, detail=detail)

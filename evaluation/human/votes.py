@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from core import jsonl
 from core.errors import ConfigError
-from evaluation.human.study import StudyFolder, StudyInfo, read_study
+from evaluation.human.study import StudyFolder, read_study
 from evaluation.human.vote_store import read_submissions
 
 if TYPE_CHECKING:
@@ -56,16 +56,7 @@ def read_votes(folder: Path) -> list[Vote]:
         ConfigError: it is a study of rankings.
         DataError: one of its files was damaged.
     """
-    return votes_of(read_study(StudyFolder(folder)), StudyFolder(folder))
-
-
-def votes_of(study: StudyInfo, folder: StudyFolder) -> list[Vote]:
-    """As `read_votes`, of a study that has been read.
-
-    Raises:
-        ConfigError: it is a study of rankings.
-        DataError: the database was damaged.
-    """
+    study = read_study(StudyFolder(folder))
     if study.kind != "comparison":
         message = "a study of rankings has no votes; read its rankings (evaluation/human/rankings)"
         raise ConfigError(message)
@@ -81,7 +72,7 @@ def votes_of(study: StudyInfo, folder: StudyFolder) -> list[Vote]:
             seconds=given.seconds,
             voted_at=given.submitted_at,
         )
-        for given in read_submissions(folder.database)
+        for given in read_submissions(StudyFolder(folder).database)
     ]
 
 

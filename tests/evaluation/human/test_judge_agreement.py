@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from core.records import Score, Verdict
-from evaluation.human.judge_agreement import absent, scores, verdicts_by_item
+from evaluation.human.statistics import judge_scores, no_judge_scores, verdicts_by_item
 from tests.evaluation.human.voting import all_votes, choice_of
 
 
@@ -14,7 +14,7 @@ def judged(said: list[str], verdicts: str) -> dict[str, Score]:
         if letter != "-":
             winner = None if letter == "?" else choice_of(letter)
             found[f"p{at}"] = Verdict(f"p{at}", f"p{at}", "M3", "sft", winner)
-    return {score.key: score for score in scores(all_votes(said), found, seed=0)}
+    return {score.key: score for score in judge_scores(all_votes(said), found, seed=0)}
 
 
 def test_a_judge_that_says_what_the_majority_says_agrees_always() -> None:
@@ -73,7 +73,9 @@ def test_without_a_common_item_there_is_no_agreement_and_a_reason() -> None:
     for found in (judged(["AAA"], "-"), judged(["A--"], "A")):
         assert {score.value for score in found.values()} == {None}
         assert {score.reason for score in found.values()} == {"no item that both have judged"}
-    assert [score.reason for score in absent("nobody was asked")] == ["nobody was asked"] * 3
+    assert [score.reason for score in no_judge_scores("nobody was asked")] == [
+        "nobody was asked"
+    ] * 3
 
 
 def test_verdicts_of_the_matchup_named_the_other_way_are_turned_round() -> None:

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
+from core.records import Score
 from evaluation.human.krippendorff import (
     NO_PAIRS,
     NO_VARIATION,
-    Alpha,
     Level,
     krippendorff_alpha,
 )
 
+KEY = "alpha"
 SIDES = ("A", "tie", "B")
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", examples C and D: twelve units,
 # four observers, a dot for a missing value.
@@ -27,10 +29,12 @@ PUBLISHED = [
 ]
 
 
-def of_sides(*units: str, level: Level = "nominal") -> Alpha:
+def of_sides(*units: str, level: Level = "nominal") -> Score:
     """Alpha of units written as letters: A, B, t."""
     names = {"A": "A", "B": "B", "t": "tie"}
-    return krippendorff_alpha([[names[v] for v in u] for u in units], SIDES, level=level, seed=0)
+    return krippendorff_alpha(
+        KEY, [[names[v] for v in u] for u in units], SIDES, level=level, seed=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,18 +43,18 @@ def of_sides(*units: str, level: Level = "nominal") -> Alpha:
 def test_the_published_example_with_four_observers_and_missing_values(
     level: Level, expected: float
 ) -> None:
-    found = krippendorff_alpha(PUBLISHED, [1.0, 2.0, 3.0, 4.0, 5.0], level=level, seed=0)
+    found = krippendorff_alpha(KEY, PUBLISHED, [1.0, 2.0, 3.0, 4.0, 5.0], level=level, seed=0)
 
     assert found.value is not None
     assert round(found.value, 3) == expected
     # Unit 12 has one value and pairs with nothing: 11 units, 40 of the 41 values.
-    assert (found.units, found.values) == (11, 40)
+    assert (found.n, found.missing, found.detail) == (11, 1, {"values": 40})
 
 
 def test_the_published_binary_example_of_two_observers() -> None:
     # Example A of the same paper: two observers, ten units, alpha 0.095.
     found = krippendorff_alpha(
-        list(zip("0100000010", "1110010000", strict=True)), "01", level="nominal", seed=0
+        KEY, list(zip("0100000010", "1110010000", strict=True)), "01", level="nominal", seed=0
     )
     assert found.value is not None
     assert round(found.value, 3) == 0.095
@@ -59,7 +63,7 @@ def test_the_published_binary_example_of_two_observers() -> None:
 def test_the_published_nominal_example_of_two_observers() -> None:
     # Example B of the same paper: two observers, twelve units, five categories, alpha 0.692.
     found = krippendorff_alpha(
-        list(zip("aabbdcccedda", "babbbcccedddd"[:12], strict=True)), "abcde", level="nominal",
+        KEY, list(zip("aabbdcccedda", "babbbcccedddd"[:12], strict=True)), "abcde", level="nominal",
         seed=0,
     )  # fmt: skip
     assert found.value is not None
@@ -97,17 +101,19 @@ def test_a_unit_of_three_counts_its_pairs_at_one_half() -> None:
 
 
 def test_votes_by_a_single_person_leave_it_undefined() -> None:
-    assert of_sides("A", "B", "t") == Alpha(None, 0, 0, reason=NO_PAIRS)
-    assert of_sides() == Alpha(None, 0, 0, reason=NO_PAIRS)
+    assert of_sides("A", "B", "t") == Score(KEY, None, 0, 3, reason=NO_PAIRS, detail={"values": 0})
+    assert of_sides() == Score(KEY, None, 0, 0, reason=NO_PAIRS, detail={"values": 0})
 
 
 def test_votes_that_never_vary_leave_it_undefined_and_are_not_perfect_agreement() -> None:
-    assert of_sides("AA", "AA", "AAA") == Alpha(None, 3, 7, reason=NO_VARIATION)
+    assert of_sides("AA", "AA", "AAA") == Score(
+        KEY, None, 3, 0, reason=NO_VARIATION, detail={"values": 7}
+    )
 
 
 def test_a_missing_vote_is_not_a_vote() -> None:
     whole = of_sides("AA", "AB", "BB")
-    assert of_sides("AA", "AB", "BB", "A", "") == whole
+    assert of_sides("AA", "AB", "BB", "A", "") == replace(whole, missing=2)
 
 
 def test_the_interval_resamples_items_and_is_the_same_for_the_same_seed() -> None:
@@ -115,37 +121,40 @@ def test_the_interval_resamples_items_and_is_the_same_for_the_same_seed() -> Non
     found = of_sides(*units)
 
     assert found.value is not None
-    assert found.interval is not None
-    assert found.interval.low < found.value < found.interval.high
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
     assert of_sides(*units) == found
     # Agreement everywhere does not vary from sample to sample.
-    perfect = of_sides(*["AA", "BB"] * 10).interval
-    assert perfect is not None
+    perfect = of_sides(*["AA", "BB"] * 10)
     assert (perfect.low, perfect.high) == (1.0, 1.0)
 
 
 def test_units_of_one_cluster_are_resampled_together() -> None:
     units = [["A", "A"], ["B", "B"], ["A", "B"], ["B", "A"]] * 6
-    apart = krippendorff_alpha(units, SIDES, level="nominal", seed=0)
+    apart = krippendorff_alpha(KEY, units, SIDES, level="nominal", seed=0)
     # Twelve clusters, in each one unit that agrees and one that does not: they are all alike in how
     # much they disagree, so alpha varies only with how many As there are.
     labels = [f"{at // 4}/{at % 2}" for at in range(24)]
-    joined = krippendorff_alpha(units, SIDES, level="nominal", seed=0, clusters=labels)
+    joined = krippendorff_alpha(KEY, units, SIDES, level="nominal", seed=0, clusters=labels)
 
     assert joined.value == apart.value
-    assert joined.interval is not None
-    assert apart.interval is not None
-    width = joined.interval.high - joined.interval.low
-    assert width < 0.5 * (apart.interval.high - apart.interval.low)
+
+    def width(score: Score) -> float:
+        assert score.low is not None
+        assert score.high is not None
+        return score.high - score.low
+
+    assert width(joined) < 0.5 * width(apart)
 
 
 def test_one_item_has_no_interval() -> None:
-    assert of_sides("AAB").interval is None
+    assert of_sides("AAB").low is None
 
 
 def test_a_value_that_is_no_category_is_refused() -> None:
     with pytest.raises(ValueError, match="'C' is none of"):
-        krippendorff_alpha([["A", "C"]], SIDES, level="nominal", seed=0)
+        krippendorff_alpha(KEY, [["A", "C"]], SIDES, level="nominal", seed=0)
 
 
 def test_alpha_by_counting_pairs_is_alpha_by_the_matrix() -> None:
