@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_file
-from core.records import zero_is_a_draw
+from core.records import Score, zero_is_a_draw
 from evaluation.alpaca_eval.annotator import package_contained
 from evaluation.alpaca_eval.files import BENCHMARK_SIZE, hub_file, official_index
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Variant = Literal["length_controlled_v1", "length_only"]
 
+_KEY = "length_controlled_win_rate"
 _GAMED = "df_gamed.csv"
 _COLUMNS = {
     "preference", "index", "std_delta_len", "instruction_difficulty", "not_gamed_baseline",
@@ -38,28 +39,6 @@ _COLUMNS = {
 _MINIMAL = "length_controlled_minimal"  # the package's name of the formula of "length_only"
 _PERCENTILES = (2.5, 97.5)
 _DEFINED = 0.9
-
-
-class LengthControlled(NamedTuple):
-    """A length-controlled win rate in [0, 100], or None and the `reason`.
-
-    `stderr` is the package's: of the predicted preferences over prompts, without the uncertainty of
-    the fit; None for "length_only", which predicts the same for every prompt. `low` and `high` are
-    the bootstrap's, which has both; None without resamples or if a tenth of them could not be
-    fitted. `n` counts annotations with a preference, `resamples` the fitted; `c` is the inverse
-    regularisation that cross-validation chose (None where nothing was fitted). `reason` may
-    accompany a value: why no fit was needed, or why it is not the official formula's.
-    """
-
-    value: float | None
-    variant: Variant
-    n: int
-    stderr: float | None = None
-    low: float | None = None
-    high: float | None = None
-    resamples: int = 0
-    c: float | None = None
-    reason: str | None = None
 
 
 class _Table(NamedTuple):
@@ -77,8 +56,8 @@ def length_controlled(
     bootstrap: int,
     seed: int,
     by_row: bool = False,
-) -> LengthControlled:
-    """Return the length-controlled win rate of the annotations that have a preference.
+) -> Score:
+    """Return the length-controlled win rate, in [0, 100], of annotations that have a preference.
 
     Variant "length_controlled_v1" is the official formula, tanh(length difference / its deviation)
     + difficulty + model, without intercept, L1 penalty, C cross-validated in 5 groups, with two
@@ -92,6 +71,13 @@ def length_controlled(
     of the gamed baselines along, and those of prompts that were not annotated stay as they are. C
     is kept at the full fit's choice. Choosing it for each resample gave claude-2 the same interval
     in 30 s instead of 5 s (200 refits of 805 prompts, one core). The same seed, the same interval.
+    There is none if a tenth of the resamples could not be fitted. The standard error is the
+    package's: of the predicted preferences over prompts, without the uncertainty of the fit; None
+    for "length_only", which predicts the same for every prompt.
+
+    Detail: `variant`, `resamples` fitted, `c` (the inverse regularisation that cross-validation
+    chose, None where nothing was fitted), and perhaps a `note`: why no fit was needed, or why it is
+    not the official formula's.
 
     Args:
         annotations: one model's, any number.
@@ -109,32 +95,28 @@ def length_controlled(
     indices = [official_index().get(row.key) for row in annotated]
     official = data is not None and None not in indices and bool(annotated)
     variant: Variant = "length_controlled_v1" if official else "length_only"
+    detail: dict[str, Any] = {"variant": variant, "resamples": 0, "c": None}
+    missing = len(annotations) - len(annotated)
     if known := _without_fit(annotated, variant):
-        return known
+        value, reason = known
+        if value is not None:
+            return Score(_KEY, value, len(annotated), missing, detail={**detail, "note": reason})
+        return Score(_KEY, None, len(annotated), missing, reason=reason, detail=detail)
     with package_contained(), _fit_contained():
         gamed = _gamed(str(data)) if official else None
         places = range(len(annotated)) if by_row else indices
         table = _Table(variant, _features(annotated, list(places), gamed), gamed)
         fitted, c = _fit(table, None)
-        interval, resamples = _bootstrap(table, c, bootstrap, seed)
-    return LengthControlled(
-        value=100 * float(fitted.mean()),
-        variant=variant,
-        n=len(annotated),
-        stderr=100 * float(fitted.std(ddof=1)) / math.sqrt(len(fitted)) if official else None,
-        low=interval[0] if interval else None,
-        high=interval[1] if interval else None,
-        resamples=resamples,
-        c=c,
-        reason=None if official or data is None else _unofficial(indices),
-    )
-
-
-def _unofficial(indices: Sequence[int | None]) -> str:
-    return (
-        f"{sum(index is None for index in indices)} of {len(indices)} instructions are not among "
-        f"AlpacaEval's {BENCHMARK_SIZE}, so their difficulty is unknown: lengths alone are used"
-    )
+        (low, high), resamples = _bootstrap(table, c, bootstrap, seed)
+    detail |= {"resamples": resamples, "c": c}
+    if not official and data is not None:
+        detail["note"] = (
+            f"{indices.count(None)} of {len(indices)} instructions are not among AlpacaEval's "
+            f"{BENCHMARK_SIZE}, so their difficulty is unknown: lengths alone are used"
+        )
+    value, deviation = 100 * float(fitted.mean()), 100 * float(fitted.std(ddof=1))
+    error = deviation / math.sqrt(len(fitted)) if official else None
+    return Score(_KEY, value, len(annotated), missing, low, high, error, detail=detail)
 
 
 def _length_differences(annotations: Sequence[Annotation]) -> list[int]:
@@ -142,26 +124,22 @@ def _length_differences(annotations: Sequence[Annotation]) -> list[int]:
     return [len(row.output_1) - len(row.output_2) for row in annotations]
 
 
-def _without_fit(rows: Sequence[Annotation], variant: Variant) -> LengthControlled | None:
-    """Return the result if no fit is possible or needed, else None."""
+def _without_fit(rows: Sequence[Annotation], variant: Variant) -> tuple[float | None, str] | None:
+    """Return value and reason if no fit is possible or needed, else None."""
     if not rows:
-        return LengthControlled(None, variant, 0, reason="no annotation has a preference")
-    n, differences = len(rows), set(_length_differences(rows))
+        return None, "no annotation has a preference"
+    differences = set(_length_differences(rows))
     wins = [preference_of(row) - 1 for row in rows]
-    mean = 100 * math.fsum(wins) / n
+    mean = 100 * math.fsum(wins) / len(rows)
     if differences == {0}:
-        reason = "all answers are as long as the reference's: the win rate as it is"
-        return LengthControlled(mean, variant, n, reason=reason)
-    if n == 1:
-        return LengthControlled(None, variant, n, reason="one annotation: nothing to fit")
+        return mean, "all answers are as long as the reference's: the win rate as it is"
+    if len(rows) == 1:
+        return None, "one annotation: nothing to fit"
     if len(differences) == 1:
-        reason = (
-            "all length differences are equal: the effect of length cannot be told from the model's"
-        )
-        return LengthControlled(None, variant, n, reason=reason)
+        what = "the effect of length cannot be told from the model's"
+        return None, f"all length differences are equal: {what}"
     if variant == "length_only" and len(set(wins)) == 1:
-        reason = "all preferences are equal: the same at every length difference"
-        return LengthControlled(mean, variant, n, reason=reason)
+        return mean, "all preferences are equal: the same at every length difference"
     return None
 
 
@@ -221,8 +199,8 @@ def _fit(table: _Table, c: float | None) -> tuple[Any, float]:
 
 def _bootstrap(
     table: _Table, c: float, resamples: int, seed: int
-) -> tuple[tuple[float, float] | None, int]:
-    """Return the percentile interval and how many resamples could be fitted (None: too few)."""
+) -> tuple[tuple[float, float] | tuple[None, None], int]:
+    """Return the percentile interval (None: too few) and how many resamples could be fitted."""
     import numpy as np
 
     random = np.random.default_rng(seed)
@@ -233,7 +211,7 @@ def _bootstrap(
         if resample.rows["delta_len"].nunique() > 1:
             found.append(100 * float(_fit(resample, c)[0].mean()))
     if not found or len(found) < _DEFINED * resamples:
-        return None, len(found)
+        return (None, None), len(found)
     low, high = np.percentile(found, _PERCENTILES)
     return (float(low), float(high)), len(found)
 

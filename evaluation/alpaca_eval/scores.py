@@ -17,7 +17,6 @@ from evaluation.alpaca_eval.files import (
     require_one_source,
 )
 from evaluation.alpaca_eval.length_control import (
-    LengthControlled,
     length_control_source,
     length_controlled,
     preference_of,
@@ -64,7 +63,7 @@ def scores(
     found = [
         win_rate(annotations),
         discrete_win_rate(annotations),
-        _length_controlled_score(controlled, len(annotations)),
+        controlled,
         *average_lengths(annotations),
     ]
     return found if tags is None else [*found, *breakdown(annotations, tags)]
@@ -87,7 +86,8 @@ def report(
     """
     annotations = read_annotations(path)
     controlled = length_controlled(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
-    wins, note = win_rate(annotations), controlled.reason
+    wins = win_rate(annotations)
+    note = controlled.reason or (controlled.detail or {}).get("note")
     absent = _absent(annotations)
     by_row = by_instruction = None
     if absent and length_control_data is not None:
@@ -105,7 +105,8 @@ def report(
             f"{_shown(by_instruction)} by instruction; "
             + ("the published number is the one by row" if met else "by instruction is right")
         )
-    detail, (length, reference_length) = wins.detail or {}, average_lengths(annotations)
+    length, reference_length = average_lengths(annotations)
+    counts, fit = wins.detail or {}, controlled.detail or {}
     return {
         "file": str(path),
         "annotator": annotations[0].annotator,
@@ -119,15 +120,15 @@ def report(
         "n": wins.n,
         "n_missing": wins.missing + absent,
         "n_absent": absent,
-        "n_wins": detail.get("wins", 0),
-        "n_losses": detail.get("losses", 0),
-        "n_draws": detail.get("draws", 0),
+        "n_wins": counts.get("wins", 0),
+        "n_losses": counts.get("losses", 0),
+        "n_draws": counts.get("draws", 0),
         "length_controlled_win_rate": controlled.value,
-        "length_control_variant": controlled.variant,
+        "length_control_variant": fit["variant"],
         "length_controlled_standard_error": controlled.stderr,
         "length_controlled_low": controlled.low,
         "length_controlled_high": controlled.high,
-        "length_control_resamples": controlled.resamples,
+        "length_control_resamples": fit["resamples"],
         "length_control_note": note,
         "length_controlled_win_rate_by_row": by_row,
         "length_controlled_win_rate_by_instruction": by_instruction,
@@ -154,23 +155,6 @@ def recorded_results(path: Path, length_control_data: str | None) -> Recorded:
         {"reference": first.generator_1, "annotator": judge, "judge": judge},
         partial(scores, rows, length_control_data=length_control_data),
         {} if length_control_data is None else length_control_source(length_control_data),
-    )
-
-
-def _length_controlled_score(found: LengthControlled, total: int) -> Score:
-    detail: dict[str, Any] = {"variant": found.variant, "resamples": found.resamples, "c": found.c}
-    if found.value is not None and found.reason is not None:
-        detail["note"] = found.reason
-    return Score(
-        "length_controlled_win_rate",
-        found.value,
-        found.n,
-        total - found.n,
-        low=found.low,
-        high=found.high,
-        stderr=found.stderr,
-        reason=found.reason if found.value is None else None,
-        detail=detail,
     )
 
 
