@@ -9,6 +9,7 @@ from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, shown_name
 from reports.published import comparable
 from reports.published.published import of_paper
+from reports.sections import drawing
 from reports.sections.cells import (
     GRADED,
     Column,
@@ -18,14 +19,6 @@ from reports.sections.cells import (
     models_of,
     seed_of,
     titles,
-)
-from reports.sections.drawing import (
-    Point,
-    draw_columns,
-    drawn_figure,
-    point_mean,
-    point_of,
-    sentences,
 )
 from reports.sections.section import section_of
 
@@ -136,15 +129,15 @@ def figure(results: RunReader) -> Figure | None:
     names = [shown_name(model) for model in models]
 
     def draw(axes: Axes) -> None:
-        draw_columns(axes, names, drawn, joined=are_iterations(models))
+        drawing.draw_columns(axes, names, drawn, joined=are_iterations(models))
         axes.set_ylim(bottom=0)
         axes.set_ylabel("mean characters")
 
-    return drawn_figure(
+    return drawing.drawn_figure(
         "answer_lengths",
         "Length of the answers",
         draw,
-        f"Mean characters per answer. {sentences(names, drawn, ', characters')}",
+        f"Mean characters per answer. {drawing.sentences(names, drawn, ', characters')}",
         height=2.7,
         origin="Table 1",
         notes=(
@@ -154,7 +147,7 @@ def figure(results: RunReader) -> Figure | None:
     )
 
 
-def mean_characters(results: RunReader, model: str, benchmark: str) -> Point | None:
+def mean_characters(results: RunReader, model: str, benchmark: str) -> drawing.Point | None:
     """Return the mean length of a model's answers to one benchmark.
 
     The interval resamples prompts, so that two turns are one observation. Imported AlpacaEval
@@ -163,10 +156,10 @@ def mean_characters(results: RunReader, model: str, benchmark: str) -> Point | N
     rows = results.rows(evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS))
     answers: list[Generation] = [row for row in rows if row.finish not in _UNASKED]
     if not answers:
-        return point_of(results.scores(f"{model}/{benchmark}").get("avg_length"))
+        return drawing.point_of(results.scores(f"{model}/{benchmark}").get("avg_length"))
     lengths = [float(len(row.text)) for row in answers]
     keys = [row.prompt_key for row in answers]
-    return point_mean(lengths, keys, seed_of(results))
+    return drawing.point_mean(lengths, keys, seed_of(results))
 
 
 SECTION = section_of("lengths", "Answer lengths", figures=(figure,), tables=(table,))

@@ -10,16 +10,8 @@ from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import series_of
 from reports.published import comparable
 from reports.published.published import PAPER
+from reports.sections import drawing
 from reports.sections.cells import asked_models, cell_of, label, models_of
-from reports.sections.drawing import (
-    draw_columns,
-    draw_rows,
-    drawn_figure,
-    height_of,
-    point_of,
-    sentences,
-    span,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,29 +108,32 @@ def figure(results: RunReader, kind: Kind) -> Figure | None:
         return None
     looks = series_of(results.models)
     drawn = [
-        (looks[m], [point_of(found[m].get(prefix + group)) for group in groups]) for m in models
+        (looks[m], [drawing.point_of(found[m].get(prefix + group)) for group in groups])
+        for m in models
     ]
-    sizes = [span(points) for points in zip(*(points for _, points in drawn), strict=True)]
+    sizes = [drawing.span(points) for points in zip(*(points for _, points in drawn), strict=True)]
     title, head, origin = _BREAKDOWNS[kind]
     across = kind != "category" and len(groups) <= _MOST_COLUMNS
 
     def draw(axes: Axes) -> None:
         if across:
-            draw_columns(axes, groups, drawn, below=[f"n = {size}" for size in sizes])
+            drawing.draw_columns(axes, groups, drawn, below=[f"n = {size}" for size in sizes])
             axes.set_xlabel(head.partition(" (")[0], labelpad=14)
             axes.set_ylabel("win rate, %")
             axes.set_ylim(bottom=0)
         else:
-            draw_rows(axes, [f"{g} ({n})" for g, n in zip(groups, sizes, strict=True)], drawn)
+            drawing.draw_rows(
+                axes, [f"{g} ({n})" for g, n in zip(groups, sizes, strict=True)], drawn
+            )
             axes.set_xlabel("win rate, %")
             axes.set_xlim(left=0)
 
-    return drawn_figure(
+    return drawing.drawn_figure(
         f"alpaca_eval_{kind}",
         f"AlpacaEval: win rate by {title}",
         draw,
-        sentences(groups, drawn),
-        height=2.9 if across else height_of(len(groups), len(drawn)),
+        drawing.sentences(groups, drawn),
+        height=2.9 if across else drawing.height_of(len(groups), len(drawn)),
         origin=origin,
         notes=("n: annotations behind each value. Lines are 95 % intervals.",),
     )

@@ -12,16 +12,8 @@ from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import INK, series_of
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
+from reports.sections import drawing
 from reports.sections.cells import P_VALUE_DIGITS, P_VALUE_NOTE, PERCENT, label, seed_of
-from reports.sections.drawing import (
-    Point,
-    draw_rows,
-    drawn_figure,
-    height_of,
-    point_between,
-    sentences,
-    span,
-)
 from reports.sections.nlp.scores import MACRO, MMLU, Column, columns_of, nlp_tasks, tasks_and_models
 
 if TYPE_CHECKING:
@@ -156,22 +148,22 @@ def figure(results: RunReader) -> Figure | None:
     if not models:
         return None
     kept = [at for at in range(len(tasks)) if any(changes[model][at] for model in models)]
-    labels = [f"{tasks[at]} (n = {span([changes[m][at] for m in models])})" for at in kept]
+    labels = [f"{tasks[at]} (n = {drawing.span([changes[m][at] for m in models])})" for at in kept]
     looks = series_of(results.models)
     drawn = [(looks[m], [changes[m][at] for at in kept]) for m in models]
-    wording = sentences([tasks[at] for at in kept], drawn)
+    wording = drawing.sentences([tasks[at] for at in kept], drawn)
 
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, lw=1.0, alpha=0.7)
-        draw_rows(axes, labels, drawn)
+        drawing.draw_rows(axes, labels, drawn)
         axes.set_xlabel("change against M0, percentage points")
 
-    return drawn_figure(
+    return drawing.drawn_figure(
         "alignment_tax",
         "NLP benchmarks: change against M0 (alignment tax)",
         draw,
         f"Change against M0 in percentage points; negative is a loss. {wording}",
-        height=height_of(len(labels), len(drawn)),
+        height=drawing.height_of(len(labels), len(drawn)),
         origin="Table 3",
         notes=(_FIGURE_NOTE,),
     )
@@ -179,10 +171,10 @@ def figure(results: RunReader) -> Figure | None:
 
 def _changes(
     results: RunReader, model: str, base: Mapping[str, Mapping[str, float]]
-) -> list[Point | None]:
+) -> list[drawing.Point | None]:
     seed = seed_of(results)
     return [
-        point_between(compare(_items(results, f"{model}/nlp/{task}"), theirs, seed=seed))
+        drawing.point_between(compare(_items(results, f"{model}/nlp/{task}"), theirs, seed=seed))
         for task, theirs in base.items()
     ]
 
