@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Mapping, ValuesView
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from pydantic_core import from_json
@@ -17,7 +17,6 @@ from core import jsonl
 from core.errors import DataError, disk_errors_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from core.records import Row

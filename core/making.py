@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from core.errors import RunLocked, disk_errors_named
 from core.progress import duration, say
 from core.stages import SPECS, Ref
-from core.store import Built, Key, Store, write_atomically
+from core.store import Built, Key, Manifest, Partial, Store, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from core.config import Config
-    from core.store import Manifest, Partial
 
 
 def by_key(row: Any) -> Any:

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION, Subject
+from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION, Facts, Items, Subject
 from core.config import Config
 from core.errors import ConfigError, DataError, MissingArtifact
 from core.stages import Ref, Stage, evaluation_ref, is_model, is_model_name, named_model
-from core.store import Store, read_failures
+from core.store import Manifest, Store, read_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from core.benchmarks import Facts, Items
     from core.evaluation_config import EvaluationSection
     from core.records import Score
-    from core.store import Manifest
 
 T = TypeVar("T")
 

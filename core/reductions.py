@@ -6,12 +6,10 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.records import Verdict
+from core.records import Judgment, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from core.records import Judgment
 
 
 class MeanScore(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from judges.backends.budget import CHARACTERS_PER_TOKEN, FREE, price_of
+from judges.backends.budget import CHARACTERS_PER_TOKEN, FREE, Price, TokenCounter, price_of
 from judges.backends.openai_judge import server_of
 from judges.pairwise import pair_prompt
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from core.config import Config
     from core.evaluation_config import JudgeBackendSection
     from judges.asking import Ask
-    from judges.backends.budget import Price, TokenCounter
 
 TEMPLATE_TOKENS = 400
 """Tokens of the longest judge prompt without the prompt and answers that it shows."""

@@ -11,16 +11,14 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import UnhealthyJudge
-from core.records import Measurement
+from core.records import Judgment, Measurement, Verdict
 from core.reductions import combine, item_key, mean_scores
-from core.store import Built
+from core.store import Built, Partial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.config import HealthSection
-    from core.records import Judgment, Verdict
-    from core.store import Partial
 
 # Two or three answers correlate perfectly by chance; ten at 0.8 do not (p = 0.005).
 _MIN_FOR_CORRELATION = 10

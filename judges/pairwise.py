@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ConfigError
 from core.records import Message, Verdict
-from judges.asking import Ask
+from judges.asking import Ask, Judge, Reply
 from judges.fastchat_prompts import pair_messages
 from judges.replies import Parsed, Winner, parse_pair, parse_ranking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from judges.asking import Judge, Reply
 
 _TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)\n?<\|im_end\|>", re.DOTALL)
 _FIELD = re.compile(r"(\{instruction\}|\{output_1\}|\{output_2\})")

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.progress import track
-from core.records import Judgment, user
-from core.store import Built
-from engines.engine import Decoding, Request
+from core.records import Judgment, RankedPrompt, user
+from core.store import Built, Partial
+from engines.engine import Decoding, Engine, Request, Sampled
 from judges.replies import Parsed, parse_score
 from judges.rubrics import Rubric, load_rubric
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from core.config import JudgeSection
-    from core.records import RankedPrompt
-    from core.store import Partial
-    from engines.engine import Engine, Sampled
 
 
 class JudgedAnswer(NamedTuple):

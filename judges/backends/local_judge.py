@@ -7,14 +7,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from core.hashing import sha256_json
-from engines.engine import Continuation, Decoding, Request
-from judges.asking import Reply, unique_keys
+from engines.engine import Continuation, Decoding, Engine, Request
+from judges.asking import Ask, Reply, unique_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from engines.engine import Engine
-    from judges.asking import Ask
 
 _WEIGHED_AT_ONCE = 64  # requests scored by one call: enough to fill a batch, few to lose on a kill
 

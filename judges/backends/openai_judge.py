@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, cast
@@ -19,17 +19,15 @@ from urllib.parse import urlsplit
 
 from core.errors import ConfigError
 from engines.remote.transport import Pace, Problem, Transport, event_loop
-from judges.asking import Reply, unique_keys
+from judges.asking import Ask, Reply, ReplyFinish, unique_keys
 from judges.backends.openai_protocol import Answer, read_answer, request_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
 
     from openai import AsyncOpenAI
 
     from core.evaluation_config import JudgeBackendSection
-    from judges.asking import Ask, ReplyFinish
 
 OPENAI_URL = "https://api.openai.com/v1"
 _MIN_FAILURES_TO_GIVE_UP = 8

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from core.errors import NotRecorded
 from core.hashing import sha256_json, short
 from core.progress import say
-from judges.asking import unique_keys
+from judges.asking import Ask, Judge, Reply, unique_keys
 from judges.bounds import asks_bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from judges.asking import Ask, Judge, Reply
     from judges.backends.budget import Budget
     from judges.backends.cassette import Cassette
 
