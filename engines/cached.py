@@ -28,11 +28,7 @@ class CachedEngine:
     """Wraps an engine; draws found in the file are not sampled again. Scores are not cached."""
 
     def __init__(self, engine: Engine, file: Path) -> None:
-        """Open (or create) the cache.
-
-        Raises:
-            DataError: the file is not such a cache.
-        """
+        """Open (or create) the cache; raises `DataError` if the file is not one."""
         self._engine = engine
         self.fingerprint = engine.fingerprint
         self._database = Database(file, "a cache of draws", schema=[_TABLE], wal=True)

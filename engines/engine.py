@@ -97,7 +97,6 @@ class Engine(Protocol):
     @property
     def fingerprint(self) -> str:
         """Weights, tokenizer, engine and dtype in one string: the key of its outputs."""
-        ...
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield each wanted draw once, as it finishes, in no particular order.
@@ -105,11 +104,9 @@ class Engine(Protocol):
         A draw depends on (weights, decoding, messages, draw index) alone: not on the other
         requests, as far as floating-point arithmetic allows (see the engine's own docstring).
         """
-        ...
 
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
         """Return one result per request, in order."""
-        ...
 
 
 def plain_prompt(messages: Sequence[Message] | str) -> str | list[list[str]]:

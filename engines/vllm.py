@@ -49,11 +49,7 @@ class VllmEngine:
     """A language model loaded by vLLM. `close` ends vLLM's process and frees its memory."""
 
     def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
-        """Start vLLM over the folder: takes up to a minute and reserves its memory.
-
-        Raises:
-            ModelError: the folder cannot be used, or vLLM cannot serve it.
-        """
+        """Start vLLM: takes up to a minute; raises `ModelError` if it cannot serve the folder."""
         self._facts = FolderFacts(folder, section, **opening)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -202,7 +198,6 @@ class VllmEngine:
 def _engine_arguments(
     folder: Path, section: EngineSection, window: int, *, on_cpu: bool
 ) -> dict[str, Any]:
-    """Return vLLM's engine arguments for a section."""
     machine: dict[str, Any] = {"gpu_memory_utilization": section.gpu_memory_utilization}
     if on_cpu:
         machine = {

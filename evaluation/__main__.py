@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -321,9 +322,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, "–" if value is None else str(value)
 
 
-def main() -> None:
-    """Run the command; see `core.command`."""
-    run_command(app)
+main = partial(run_command, app)
 
 
 if __name__ == "__main__":

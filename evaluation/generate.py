@@ -36,12 +36,10 @@ class Keyed(Protocol):
     @property
     def key(self) -> str:
         """The prompt's identity."""
-        ...
 
     @property
     def text(self) -> str:
         """The prompt."""
-        ...
 
 
 def answer(

@@ -177,7 +177,6 @@ class EvalRun:
         return {f"judge:{folder.name}": digest}
 
     def _judge_engine(self) -> Engine:
-        """Return the engine of a judge that is a model."""
         stage = evaluation_ref("judge", Stage.VERDICTS)
         if inputs := self.judge_inputs():
             return self._engines.model(inputs[0], stage)

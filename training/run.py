@@ -163,10 +163,6 @@ def _title(ref: Ref) -> str:
 
 @contextmanager
 def open_run(config: Config) -> Iterator[Run]:
-    """Lock the run's folder and write its resolved configuration there.
-
-    Raises:
-        RunLocked: another process is working on it.
-    """
+    """Lock the run's folder and write its configuration there; raises as `locked_run`."""
     with locked_run(config):
         yield Run(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
@@ -11,8 +10,6 @@ from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Manifest, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from core.config import Config
     from core.records import Judgment
 
@@ -86,8 +83,8 @@ def seed_facts(store: Store) -> list[tuple[str, str]]:
     ift, eft = _find(store, 1, Stage.IFT), _find(store, 1, Stage.EFT)
     built, judged = _find(store, 1, Stage.EFT_CONSTRUCTED), _find(store, 1, Stage.EFT_JUDGMENTS)
     facts = [
-        ("IFT examples", _count(ift.rows if ift else None)),
-        ("EFT training examples", _count(eft.rows if eft else None)),
+        ("IFT examples", _shown(ift.rows if ift else None, ",")),
+        ("EFT training examples", _shown(eft.rows if eft else None, ",")),
     ]
     if built and judged:
         kept = f"{built.counts.get('kept', 0)} of {built.counts['replies']}"
@@ -108,23 +105,23 @@ def _iteration_table(store: Store, k: int) -> Table:
         "Length: mean characters of the candidates.",
         caption_justify="left",
     )
-    columns: dict[str, Callable[[Any], str]] = {
-        "model": str,
-        "prompts kept": _count,
-        "rejected": _count,
-        "candidates": _count,
-        "judge parse rate": _share,
-        "mean score": _decimal,
-        "pairs": _count,
-        "DPO accuracy": _decimal,
-        "margin": partial(_decimal, digits=3),
-        "length": partial(_decimal, digits=0),
+    columns = {
+        "model": "",
+        "prompts kept": ",",
+        "rejected": ",",
+        "candidates": ",",
+        "judge parse rate": ".1%",
+        "mean score": ".2f",
+        "pairs": ",",
+        "DPO accuracy": ".2f",
+        "margin": ".3f",
+        "length": ".0f",
     }
     for name in columns:
         table.add_column(name, justify="left" if name == "model" else "right")
     for iteration in range(2, k + 1):
         row = iteration_row(store, iteration)
-        table.add_row(*(show(x) for show, x in zip(columns.values(), row, strict=True)))
+        table.add_row(*map(_shown, row, columns.values()))
     return table
 
 
@@ -136,17 +133,9 @@ def models_made(config: Config, k: int) -> list[tuple[str, Any]]:
     return [(name, store.paths.artifact(ref)) for name, ref in refs if store.exists(ref)]
 
 
-def _count(value: int | None) -> str:
-    return MISSING if value is None else f"{value:,}"
-
-
-def _decimal(value: float | None, digits: int = 2) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def _share(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.1%}"
+def _shown(value: str | float | None, spec: str) -> str:
+    return MISSING if value is None else format(value, spec)
 
 
 def _share_of(judged: Manifest) -> str:
-    return f"{_share(parse_rate(judged))} of {judged.rows}"
+    return f"{_shown(parse_rate(judged), '.1%')} of {judged.rows}"

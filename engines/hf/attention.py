@@ -39,7 +39,6 @@ class AttentionState(Protocol):
 
     def attend(self, new: NewTokens) -> torch.Tensor:
         """Return attention, shape of `new.query`."""
-        ...
 
 
 def segmented_attention(

@@ -38,15 +38,12 @@ class States(Protocol):
 
     def admit(self, prompts: Sequence[list[int]], draws: Sequence[int]) -> torch.Tensor:
         """Read prompts and add rows; return the new rows' logits, shape (new rows, vocabulary)."""
-        ...
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Append a token to every row; return their logits, shape (rows, vocabulary)."""
-        ...
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these (ascending)."""
-        ...
 
 
 class _Row:

@@ -288,7 +288,6 @@ def _pad_right(
 
 
 def _of_layer(states: list[torch.Tensor], layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a layer's keys and values."""
     return states[2 * layer], states[2 * layer + 1]
 
 

@@ -129,16 +129,12 @@ class RayEngine:
             if number in seen:
                 continue
             seen.add(number)
-            self._check_same_engine(outcome)
+            if (other := fingerprint(outcome)) != self.fingerprint:
+                raise ModelError(
+                    f"workers on Ray differ: one is {other}, the first was {self.fingerprint}. "
+                    "Set engine.device and use machines of one kind, or their rows would be mixed"
+                )
             yield number, outcome
-
-    def _check_same_engine(self, outcome: str) -> None:
-        other = fingerprint(outcome)
-        if other != self.fingerprint:
-            raise ModelError(
-                f"workers on Ray differ: one is {other}, the first was {self.fingerprint}. "
-                "Set engine.device and use machines of one kind, or their rows would be mixed"
-            )
 
 
 def _carrier(dispatcher: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -80,11 +80,7 @@ class OpenAIEngine:
         return next(iter(kinds.values()))
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
-        """Yield draws as they finish; see `Engine.sample`.
-
-        Raises:
-            ModelError: a server refuses a request, or none answers.
-        """
+        """Yield draws as they finish; see `Engine.sample`. Raises as `Servers.complete`."""
         plan = plan_draws(self._prompter, requests, decoding, self._facts.window)
         yield from plan.too_long
         draws = [draw for same in plan.requests for draw in same]

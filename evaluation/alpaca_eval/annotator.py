@@ -180,18 +180,12 @@ def annotate(
     "no_logprobs", "failed". The row's `annotator` names the configuration and the judge, so that
     results are never mixed.
 
-    Args:
-        judge: the judge.
-        answers: the model's, one per prompt.
-        reference: the reference's answer by prompt key.
-        names: of the reference and the model.
-        annotator: the package's annotator configuration, by name.
-        allowed_failures: share of the answers whose requests may fail permanently.
-        out: the artifact.
+    `answers` are the model's, one per prompt; `reference` maps prompt keys to the reference's.
+    `names` are those of the reference and the model, `annotator` the package's configuration.
 
     Raises:
         ConfigError: the annotator is unknown or unsupported.
-        JudgeFailed: too many requests failed; received replies are kept.
+        JudgeFailed: see `record_replies`.
     """
     rules = PackageAnnotator(annotator)
     todo = {answer.prompt_key: answer for answer in answers if answer.prompt_key not in out.rows}

@@ -166,8 +166,7 @@ def _features(rows: Sequence[Annotation], places: list[int | None], gamed: Any |
 def _fit(table: _Table, c: float | None) -> tuple[Any, float]:
     """Return the predicted preferences at length difference 0, and the C that was used.
 
-    Raises:
-        ZeroDivisionError: all length differences are equal.
+    The length differences must not all be equal.
     """
     import pandas as pd
     from alpaca_eval.metrics import glm_winrate

@@ -51,12 +51,7 @@ def scores(
 ) -> list[Score]:
     """Return win_rate, discrete_win_rate, length_controlled_win_rate, avg_length and its reference.
 
-    With tags also the breakdowns by tag. The length-controlled score's detail names the variant
-    (see length_control.py).
-
-    Raises:
-        DataError: annotators or models are mixed, or the length-control data cannot be used.
-        ConfigError: the hub cannot be reached.
+    With tags also the breakdowns by tag. Raises as `require_one_source` and `length_controlled`.
     """
     require_one_source(annotations, "annotations")
     controlled = length_controlled(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
@@ -138,11 +133,7 @@ def report(
 
 
 def recorded_results(path: Path, length_control_data: str | None) -> Recorded:
-    """Return the annotations of a recorded file, to be imported.
-
-    Raises:
-        DataError: see `read_annotations`.
-    """
+    """Return the annotations of a recorded file, to be imported; raises as `read_annotations`."""
     rows = read_annotations(path)
     first = rows[0]
     judge = first.annotator

@@ -55,12 +55,9 @@ def tagging_prompt() -> Tagging:
 def tag(
     judge: Judge, instructions: Sequence[Keyed], *, allowed_failures: float, out: Partial
 ) -> Built:
-    """Write one tag per instruction that `out` lacks; decoding is greedy.
+    """Write one tag per instruction that `out` lacks, decoded greedily; raises as `record_replies`.
 
     Unparsed, refused and too long requests are rows too, counted by reason.
-
-    Raises:
-        JudgeFailed: more than `allowed_failures` of the requests failed.
     """
     prompt = tagging_prompt()
     asks = [

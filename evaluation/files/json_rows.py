@@ -53,11 +53,7 @@ def number(path: Path, line: int, row: dict[str, Any], field: str) -> float:
 
 
 def number_or_missing(path: Path, line: int, row: dict[str, Any], field: str) -> float | None:
-    """Return a field that must be a finite number, or null for missing (returned as None).
-
-    Raises:
-        DataError: it is absent, text, true/false, NaN or infinite.
-    """
+    """Return a field as `number` does, or None where it is null: missing."""
     return None if field in row and row[field] is None else number(path, line, row, field)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
 from evaluation.agreement.benchmark import baselines
-from evaluation.agreement.order_metrics import PERFECT, Metric, ScoredReplies, measure
+from evaluation.agreement.order_metrics import PERFECT, ScoredReplies, measure
 from evaluation.files.json_rows import number, number_or_missing, read_rows
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def report(path: Path, *, seed: int = 0, perfect: float = PERFECT) -> dict[str, 
         "n_perfect": found["five_best"].n,
         **rates,
         **_nested(values),
-        "intervals": _nested({name: _ends(metric) for name, metric in found.items()}),
+        "intervals": _nested(
+            {name: m.interval._asdict() if m.interval else None for name, m in found.items()}
+        ),
         "baselines": {who: _nested(numbers) for who, numbers in chance.items()},
     }
 
@@ -111,10 +113,6 @@ def _reply(path: Path, line: int, row: dict[str, Any]) -> _Reply:
         number_or_missing(path, line, row, "score"),
         None if text is None else len(text),
     )
-
-
-def _ends(metric: Metric) -> dict[str, float] | None:
-    return metric.interval._asdict() if metric.interval else None
 
 
 def _nested(flat: Mapping[str, object]) -> dict[str, Any]:

@@ -92,7 +92,6 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
 
 
 def _answers(run: EvalRun, model: str) -> Ref:
-    """Return a model's answers to the head-to-head prompts."""
     section = run.section.head_to_head
     load = partial(load_prompts, section.prompts, section.limit)
     sources = {"prompts": sha256_file(prompts_file(section.prompts))}

@@ -71,13 +71,7 @@ def prepare_comparison(run: Path, a: str, b: str, size: StudySize) -> StudyFolde
 
 
 def prepare_ranking(run: Path, iteration: int, size: StudySize) -> StudyFolder:
-    """Prepare the ranking of an iteration's candidate replies, unless it is there already.
-
-    Raises:
-        ConfigError: no such run, or fewer prompts than wanted.
-        MissingArtifact: the iteration has no candidates.
-        StaleArtifact: the study is there with other settings or from other candidates.
-    """
+    """Prepare the ranking of an iteration's candidates; raises as `prepare_comparison`."""
     if iteration < FIRST_FEEDBACK_ITERATION:
         message = f"iteration {iteration} samples no candidates; they begin with iteration 2"
         raise ConfigError(message)

@@ -52,9 +52,8 @@ def read_rankings(folder: Path) -> list[Ranking]:
     """Return the valid rankings of the study in a folder, in the order of submission.
 
     Raises:
-        MissingArtifact: there is no study.
         ConfigError: it is a comparison of two models.
-        DataError: one of its files was damaged.
+        MissingArtifact, DataError: see `read_study`.
     """
     study = read_study(StudyFolder(folder))
     if study.kind != "ranking":

@@ -59,9 +59,7 @@ def read_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> StudyRes
     """Read a comparison's current votes, without the votes of some annotators.
 
     Raises:
-        MissingArtifact: there is no study.
-        ConfigError: it is a study of rankings, or no annotator is left.
-        DataError: one of its files was damaged.
+        ConfigError: no annotator is left, or `leave_out` names another. Else see `read_votes`.
     """
     study = read_study(folder)
     if unknown := [who for who in leave_out if who not in study.annotators]:
@@ -87,8 +85,7 @@ def write_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> list[Sc
     """Write a comparison's artifacts to its run, rebuilt if its votes changed; return the scores.
 
     Raises:
-        MissingArtifact: there is no study.
-        ConfigError: it is a study of rankings, or does not lie in a run.
+        ConfigError: the study does not lie in a run. Else see `read_results`.
         RunLocked: another process is writing them.
     """
     store = run_of(folder)

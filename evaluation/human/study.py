@@ -123,12 +123,7 @@ def read_study(folder: StudyFolder) -> StudyInfo:
 
 
 def read_links(folder: StudyFolder) -> dict[str, str]:
-    """Return each annotator's secret.
-
-    Raises:
-        MissingArtifact: there is no study in this folder.
-        DataError: the file was damaged.
-    """
+    """Return each annotator's secret; raises as `read_study`."""
     try:
         return _LINKS.validate_json(_read(folder.links))
     except ValidationError as error:

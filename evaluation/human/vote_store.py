@@ -81,12 +81,7 @@ class VoteStore:
         self._writer = threading.Thread(target=self._write, name="submissions", daemon=True)
 
     def __enter__(self) -> Self:
-        """Create the file unless it is there, and start the writing thread.
-
-        Raises:
-            DataError: the file is not such a database.
-            StorageError: it cannot be written.
-        """
+        """Open or create the file, and start the writing thread; raises as `Database`."""
         self._reader = Database(self._path, _KIND, schema=_SCHEMA, wal=True)
         self._writer.start()
         return self

@@ -52,9 +52,8 @@ def read_votes(folder: Path) -> list[Vote]:
     """Return the valid votes of the study in a folder, in the order of voting.
 
     Raises:
-        MissingArtifact: there is no study.
         ConfigError: it is a study of rankings.
-        DataError: one of its files was damaged.
+        MissingArtifact, DataError: see `read_study`.
     """
     study = read_study(StudyFolder(folder))
     if study.kind != "comparison":

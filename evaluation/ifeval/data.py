@@ -50,11 +50,7 @@ def data_file(data: str) -> Path | None:
 
 
 def source(data: str) -> dict[str, str]:
-    """Return name and content hash of the prompts, for an artifact's key.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
+    """Return name and content hash of the prompts, for an artifact's key; raises as `data_file`."""
     path = data_file(data)
     return {f"hub:{HUB}": sha256_text(HUB)} if path is None else {"prompts": sha256_file(path)}
 

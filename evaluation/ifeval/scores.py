@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.benchmarks import BENCHMARKS, Items
 from core.errors import DataError
-from core.intervals import clustered_stderr, wilson
+from core.intervals import clustered_stderr, share_score
 from core.progress import say
 from core.records import ItemScore, Score
 from evaluation.files.json_rows import read_rows
@@ -101,17 +102,8 @@ def _score(
     size = len(set(observations))
     if error:
         size = max(1, min(len(values), round(mean * (100 - mean) / error**2)))
-    interval = wilson(mean / 100 * size, size)
-    return Score(
-        name,
-        mean,
-        len(values),
-        missing,
-        low=100 * interval.low if interval else None,
-        high=100 * interval.high if interval else None,
-        stderr=error,
-        detail=detail,
-    )
+    score = share_score(name, mean / 100 * size, size, missing, detail=detail)
+    return replace(score, value=mean, n=len(values), stderr=error)
 
 
 def _by_kind(items: Sequence[ItemScore], *, loose: bool) -> dict[str, Any]:

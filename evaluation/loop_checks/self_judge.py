@@ -76,10 +76,7 @@ def judge_again(
     """Write `draws` judgments of each answer by an external judge with the same rubric.
 
     Refusals ("refused") and permanently failed requests ("failed", at most a share
-    `allowed_failures`) are judgments without a score.
-
-    Raises:
-        JudgeFailed: too many requests failed; received replies are kept.
+    `allowed_failures`) are judgments without a score. Raises as `record_replies`.
     """
     rubric = load_rubric(section.rubric)
     asked: dict[str, tuple[JudgedAnswer, int]] = {

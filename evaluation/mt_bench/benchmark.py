@@ -140,10 +140,7 @@ def judge_turns(
 
     A turn without an answer is not judged; its row says "no_answer". A prompt too long for the
     judge ("prompt_too_long"), a refusal ("refused") and a request that failed permanently
-    ("failed") also give rows without a score.
-
-    Raises:
-        JudgeFailed: more requests failed than `allowed_failures` (a share) accepts.
+    ("failed") also give rows without a score. Raises as `record_replies`.
     """
     opened, asks = _gradings(questions, answers, section, model, judge.name)
     out.add_missing(row for key, row in opened.items() if key not in asks)

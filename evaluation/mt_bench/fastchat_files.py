@@ -47,11 +47,6 @@ class RecordedJudgment(NamedTuple):
     judgment: TurnJudgment
     recorded: float | None
 
-    @property
-    def differs(self) -> bool:
-        """Whether the parsed score differs from the recorded one."""
-        return self.judgment.score != self.recorded
-
 
 def report(path: Path) -> dict[str, dict[str, Any]]:
     """Return the scores of every model in a judgment file, parsed from the judge's replies.
@@ -157,11 +152,7 @@ def write_answers(path: Path, answers: Iterable[Generation], *, model: str) -> N
 
 
 def recorded_results(path: Path) -> list[Recorded]:
-    """Return the judgments of each model in a judgment file, to be imported.
-
-    Raises:
-        DataError: see `read_judgments`.
-    """
+    """Return each model's judgments in a file, to be imported; raises as `read_judgments`."""
     by_model = defaultdict(list)
     for found in read_judgments(path, load_questions(MtBenchSection())):
         by_model[found.judgment.model].append(found.judgment)
@@ -220,7 +211,7 @@ def _summary(found: Sequence[RecordedJudgment], turns: int) -> dict[str, Any]:
         "n_duplicates": len(again),
         "duplicates": again,
         "n_other_answers": len(distinct) - len(judged),
-        "n_reparse_mismatch": sum(f.differs for f in found),
+        "n_reparse_mismatch": sum(f.judgment.score != f.recorded for f in found),
         **{key: detail[key] for key in detail if key != "judged_again"},
     }
 

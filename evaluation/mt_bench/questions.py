@@ -65,11 +65,7 @@ def load_questions(section: MtBenchSection) -> list[Question]:
 
 
 def question_files(section: MtBenchSection) -> tuple[Path, Path]:
-    """Return the configured files of questions and of reference answers.
-
-    Raises:
-        ConfigError: the package that holds them is not installed.
-    """
+    """Return the configured files of questions and reference answers; raises as `package_data`."""
     packaged = section.questions == "package"
     folder = package_data() / "mt_bench" if packaged else Path(section.questions).expanduser()
     flat = folder / "reference_answer_gpt-4.jsonl"

@@ -10,12 +10,13 @@ import logging
 import math
 from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from core.evaluation_config import NlpSection
-from core.intervals import clustered_stderr, wilson
+from core.intervals import clustered_stderr, share_score
 from core.records import ItemScore, Score
 from core.store import Built
 from engines.opening import close_engine, open_engine
@@ -37,9 +38,7 @@ def run_task(engine: Engine, task: str, section: NlpSection, *, out: Partial, se
     """Evaluate one task and write a row per item; its key is "<task>/<number of the item>".
 
     For mmlu the tasks are its subjects (mmlu_anatomy, ...), and `section.limit` applies to each.
-
-    Raises:
-        ConfigError, DataError: see `load_tasks`.
+    Raises as `load_tasks`.
     """
     items = evaluate_items(engine, task, section, seed=seed)
     out.add_missing(items)
@@ -158,17 +157,8 @@ def _share(
     """Score all items together; the standard error pools the variances inside each group."""
     n = sum(map(len, groups))
     total = math.fsum(value for group in groups for value in group)
-    interval = wilson(total / 100, n)
-    return Score(
-        name,
-        total / n,
-        n,
-        items - n,
-        low=100 * interval.low if interval else None,
-        high=100 * interval.high if interval else None,
-        stderr=_pooled_stderr(groups),
-        detail=detail,
-    )
+    score = share_score(name, total / 100, n, items - n, detail=detail)
+    return replace(score, value=total / n, stderr=_pooled_stderr(groups))
 
 
 def _pooled_stderr(groups: Sequence[Sequence[float]]) -> float | None:

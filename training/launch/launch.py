@@ -104,7 +104,7 @@ class Launch:
             )
         device = "cpu" if self._layout.on_cpu else job.device
         self._job = job.absolute().model_copy(update={"device": device})
-        self._folder = job.launch_folder
+        self._folder = job.work / "launch"
         with disk_errors_named(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
 

@@ -74,11 +74,9 @@ class SameOrder:
         self._rows, self._empty = rows, -rows % per_round
 
     def __len__(self) -> int:
-        """Return how many rows an epoch has, the empty ones included."""
         return self._rows + self._empty
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the indices of an epoch's rows."""
         yield from self._order
         for _ in range(self._empty):
             yield self._rows

@@ -51,7 +51,6 @@ def _training_seconds(work: Work, plan: PlanSection, setup: TrainingSetup) -> fl
 
 
 def _sampling_seconds(work: Work, plan: PlanSection) -> float:
-    """Return the GPU seconds of prefill and of sampling."""
     speed = plan.peak_tflops * _TERA * plan.prefill_use
     seconds = _FORWARD * shape_of(work.model).parameters * work.read / speed
     if not work.written:

@@ -51,11 +51,7 @@ class Encoder:
     """Encodes prompts and responses for one tokenizer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> None:
-        """Find the token that ends the assistant's turn in this chat template.
-
-        Raises:
-            ModelError: the template does not end the assistant's turn with a stop token.
-        """
+        """Find the token that ends a turn; raises `ModelError` if it is no stop token."""
         self._tokenizer = tokenizer
         self.end_of_turn = _end_of_turn(tokenizer, stop_ids)
 

@@ -54,11 +54,6 @@ class TrainingJob(Section):
         """Return where the trained model is written."""
         return self.work / "model"
 
-    @property
-    def launch_folder(self) -> Path:
-        """Return where the launching process and its workers exchange files."""
-        return self.work / "launch"
-
     def absolute(self) -> TrainingJob:
         """Return the same job with absolute paths, for processes in other working directories."""
         paths = {name: getattr(self, name) for name in ("policy", "reference", "work", "metrics")}

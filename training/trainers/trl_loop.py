@@ -47,13 +47,10 @@ _SAME_NAMES = {"weight_decay", "max_grad_norm", "gradient_checkpointing", "max_l
 
 
 def arguments(job: TrainingJob, *, schedule: str, checkpoint_steps: int) -> dict[str, Any]:
-    """Return the TrainingArguments that both trainers get.
+    """Return the TrainingArguments that both trainers get; raises as `accumulation`.
 
     Make the TRL configuration from them before loading the model: how much of it each process loads
     depends on the process group that this starts.
-
-    Raises:
-        ConfigError: the global batch cannot be split evenly among the processes.
     """
     section = job.section
     return {

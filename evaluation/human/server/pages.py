@@ -172,7 +172,6 @@ def _voted_for(shown: ShownItem, side: Side) -> str:
 
 
 def _common(live: LiveStudy, annotator: Annotator) -> dict[str, Any]:
-    """Return the values of every template."""
     shown_at = time.time_ns() // 1_000_000
     return {
         "kind": live.study.kind,
@@ -185,7 +184,6 @@ def _common(live: LiveStudy, annotator: Annotator) -> dict[str, Any]:
 
 
 def _item(live: LiveStudy, annotator: Annotator, shown: ShownItem) -> dict[str, Any]:
-    """Return the values of an item's template."""
     values = _common(live, annotator)
     submission: Submission | None = values["progress"].submissions.get(shown.item.item)
     return values | {

@@ -32,12 +32,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def export(folder: StudyFolder) -> Path:
-    """Export a study's current state: votes.jsonl and its results, or rankings.jsonl.
-
-    Raises:
-        MissingArtifact: there is no study.
-        DataError: one of its files was damaged.
-    """
+    """Write votes.jsonl and the results so far, or rankings.jsonl; raises as `read_study`."""
     if read_study(folder).kind != "comparison":
         return export_rankings(folder)
     if run_of(folder) is not None:
@@ -50,9 +45,8 @@ def open_study(folder: StudyFolder) -> Iterator[LiveStudy]:
     """Open a study to be served, by one process at a time.
 
     Raises:
-        MissingArtifact: there is no study.
-        DataError: one of its files was damaged.
         RunLocked: another process is serving it.
+        MissingArtifact, DataError: see `read_study`.
     """
     study, tokens = read_study(folder), read_links(folder)
     if not tokens.keys() >= set(study.annotators):
@@ -73,9 +67,7 @@ def serve_study(folder: StudyFolder, *, host: str, port: int, address: str | Non
 
     Raises:
         ConfigError: the port is in use, or `address` is not a web address.
-        MissingArtifact: there is no study.
-        DataError: one of its files was damaged.
-        RunLocked: another process is serving it.
+        MissingArtifact, DataError, RunLocked: see `open_study`.
     """
     hosts = hosts_of(host, address)
     with open_study(folder) as live, open_port(host, port) as opened:
