@@ -240,7 +240,6 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
 
 
 def _keep_failure(record: Path, failed: dict[str, str], outcome: Outcome) -> None:
-    """Record a failure, or remove the record of an earlier one."""
     address, before = outcome.job.subject.address, dict(failed)
     failed.pop(address, None)
     if outcome.failure is not None:

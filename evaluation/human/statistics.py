@@ -224,7 +224,6 @@ def no_judge_scores(reason: str) -> list[Score]:
 def _majority_agreement(
     key: str, choices: Sequence[tuple[VoteChoice, VoteChoice]], missing: int
 ) -> Score:
-    """Score the agreement of (people, judge) choices."""
     n = len(choices)
     if not n:
         return Score(key, None, 0, missing, reason=_NOT_JUDGED)

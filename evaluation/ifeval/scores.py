@@ -140,7 +140,6 @@ def report(responses: Path, data: str | None, limit: int | None) -> dict[str, An
 
 
 def _join(path: Path, prompts: list[IfevalPrompt]) -> dict[str, Response]:
-    """Return responses by the key of their prompt."""
     rows = list(read_rows(path))
     for line, row in rows:
         if not isinstance(row.get("response"), str):

@@ -83,7 +83,6 @@ def training_setup(config: Config, section: SftSection | DpoSection, shape: Shap
 
 
 def _adapters(config: Config, shape: Shape) -> int:
-    """Return the parameters of the LoRA adapters, 0 without LoRA."""
     if not config.lora.enabled:
         return 0
     modules = config.lora.target_modules
