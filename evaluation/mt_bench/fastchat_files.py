@@ -243,8 +243,7 @@ def _recorded(row: dict[str, Any], path: Path, line: int) -> float | None:
 
 
 def _judge(row: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
-    judge = row.get("judge")
-    match judge:
+    match judge := row.get("judge"):
         case [str(name), str(prompt)]:
             return name, prompt
     raise DataError(path, line, f"judge: expected [model, prompt], found {judge!r}")

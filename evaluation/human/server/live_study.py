@@ -63,7 +63,6 @@ class LiveStudy:
         tokens: Mapping[str, str],
         on_complete: Callable[[], object],
     ) -> None:
-        """Draw each annotator's order of items."""
         self.study = study
         self._votes = votes
         self._on_complete = on_complete
