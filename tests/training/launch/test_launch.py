@@ -319,7 +319,7 @@ def test_an_error_of_the_processes_comes_back_as_what_it_is(tmp_path: Path) -> N
     job = together.job(tmp_path, tmp_path, dpo=together.DPO)
     run = launch.Launch(LAUNCHED, job)
     run.write_rows([])
-    path = job.launch_folder / "job.json"
+    path = job.work / "launch" / "job.json"
     path.write_text(job.model_dump_json())
     done = subprocess.run(
         [sys.executable, "-m", "training.launch.worker", str(path)],
@@ -336,10 +336,10 @@ def failed(folder: Path, code: int, *, log: str = "", **raised: str) -> SrlmErro
     """The error that a launch makes of what its processes left."""
     job = together.job(folder, folder, title="M2")
     run = launch.Launch(LAUNCHED, job)
-    path = job.launch_folder / "log.txt"
+    path = job.work / "launch" / "log.txt"
     path.write_text(log)
     if raised:
-        (job.launch_folder / "error-0.json").write_text(json.dumps(raised))
+        (job.work / "launch" / "error-0.json").write_text(json.dumps(raised))
     return run.error(code, path)
 
 
