@@ -68,12 +68,12 @@ def compare(
     """Compare two or more runs, with paired differences by item."""
     from reports.build import write
     from reports.formats import markdown
-    from reports.gate.compare import Named, compare_runs
+    from reports.gate.compare import compare_runs
 
     if len(runs) < 2:  # noqa: PLR2004 - two make a comparison
         message = "compare: give two or more run folders or scores.json files"
         raise ConfigError(message)
-    report = compare_runs([Named(scores.run, scores) for scores in map(_scores, runs)])
+    report = compare_runs([_scores(path) for path in runs])
     sys.stdout.write(markdown.render(report))
     if out is not None:
         say(f"Report: {write(report, out)[0]}")

@@ -3,16 +3,20 @@ r"""A report's tables as LaTeX (booktabs), and a document that \input's them and
 from __future__ import annotations
 
 import re
+import tomllib
+import unicodedata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.document import MISSING, Cell, Report, Section, Table, TableRow, heading, words
-from reports.formats.latex_text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 DOCUMENT = "report.tex"
+_TABLES = tomllib.loads((Path(__file__).parent / "latex_characters.toml").read_text("utf-8"))
+_CHARACTERS, _ACCENTS, _GREEK = (_TABLES[name] for name in ("characters", "accents", "greek"))
 _LONGEST_LINE = 36  # characters of a label or text cell on one line
 
 # Standard packages only. The box shrinks a table that is wider or taller than the page.
@@ -44,7 +48,7 @@ _SHRINK = r"""}%
 def tables(report: Report) -> dict[str, str]:
     r"""Return, per table, the name of its file and its text; and report.tex, which \input's all.
 
-    Whatever the texts hold is printed literally (see latex_text.py). Figures are SVG, which
+    Whatever the texts hold is printed literally (see `escape`). Figures are SVG, which
     pdflatex cannot read: report.tex names their files.
     """
     found = {f"{table.key}.tex": _table(table) for table in report.tables}
@@ -152,3 +156,38 @@ def _notes(notes: list[str]) -> str:
         + "".join(f"{note}\\par\n" for note in notes)
         + "\\end{minipage}\n"
     )
+
+
+def escape(text: str) -> str:
+    """Return a text as LaTeX prints it literally; line ends become spaces.
+
+    What the standard fonts cannot print (other scripts, emoji, control characters) stands there by
+    its code point, as "[U+4E2D]": nothing is dropped without a trace.
+    """
+    line = " ".join(text.split())
+    return "".join(map(_character, unicodedata.normalize("NFC", line)))
+
+
+def _character(character: str) -> str:
+    if character in _CHARACTERS:
+        return str(_CHARACTERS[character])
+    if " " <= character <= "\N{TILDE}":
+        return character
+    return _greek(character) or _accented(character) or f"{{[}}U+{ord(character):04X}{{]}}"
+
+
+def _greek(character: str) -> str | None:
+    kind, _, name = unicodedata.name(character, "").removeprefix("GREEK ").partition(" LETTER ")
+    word = "lambda" if name == "LAMDA" else name.lower()  # as Unicode spells it
+    word = word.capitalize() if kind == "CAPITAL" else word
+    return f"$\\{word}$" if word in _GREEK.get(kind.lower(), ()) else None
+
+
+def _accented(character: str) -> str | None:
+    """Return a Latin letter with one accent as the accent's macro; None for anything else."""
+    base, *marks = list(unicodedata.normalize("NFD", character))
+    if len(marks) != 1 or marks[0] not in _ACCENTS or not (base.isascii() and base.isalpha()):
+        return None
+    macro = _ACCENTS[marks[0]]
+    dotless = f"\\{base}" if base in "ij" and macro != "c" else base
+    return f"\\{macro}{{{dotless}}}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
 from core.paired import compare as paired
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from reports.scores import Metric, ScoresFile
 
 
-class Named(NamedTuple):
-    """A run's scores under the name they have in the comparison."""
-
-    name: str
-    scores: ScoresFile
-
-
 def differing(a: Metric, b: Metric) -> list[str]:
     """Return which conditions of two metrics differ; [] if their values are comparable."""
     names = sorted({*a.conditions, *b.conditions})
@@ -28,7 +21,7 @@ def differing(a: Metric, b: Metric) -> list[str]:
     return [f"{name} was {was}, is {now}" for name, (was, now) in pairs.items() if was != now]
 
 
-def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
+def compare_runs(runs: Sequence[ScoresFile], *, seed: int = 0) -> Report:
     """Return a report that sets runs beside the first one.
 
     Differences are over items that both runs have, with a paired interval and test; metrics that
@@ -39,14 +32,11 @@ def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
         raise ValueError("compare: give two or more runs")
     names: list[str] = []
     for run in runs:  # a name that comes twice is numbered: "quickstart (2)"
-        before = [one.name for one in runs[: len(names)]].count(run.name)
-        names.append(f"{run.name} ({before + 1})" if before else run.name)
-    by_id = [{metric.id: metric for metric in run.scores.metrics} for run in runs]
+        before = [one.run for one in runs[: len(names)]].count(run.run)
+        names.append(f"{run.run} ({before + 1})" if before else run.run)
+    by_id = [{metric.id: metric for metric in run.metrics} for run in runs]
     order = dict.fromkeys(
-        (metric.benchmark, metric.id)
-        for run in runs
-        for metric in run.scores.metrics
-        if metric.headline
+        (metric.benchmark, metric.id) for run in runs for metric in run.metrics if metric.headline
     )
     sections = []
     for benchmark, known in BENCHMARKS.items():
@@ -72,7 +62,7 @@ def compare_runs(runs: Sequence[Named], *, seed: int = 0) -> Report:
             notes=_NOTES,
         )
         sections.append(Section(benchmark, known.title, tables=(table,)))
-    facts = tuple((name, run.scores.run) for name, run in zip(names, runs, strict=True))
+    facts = tuple((name, run.run) for name, run in zip(names, runs, strict=True))
     return Report(f"Comparison: {', '.join(names)}", facts, tuple(sections))
 
 

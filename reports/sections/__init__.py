@@ -20,7 +20,7 @@ from reports.sections import (
     summary,
     training_data,
 )
-from reports.sections.plain import plain_section
+from reports.sections.section import plain_section
 
 if TYPE_CHECKING:
     from core.reader import RunReader

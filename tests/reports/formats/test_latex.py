@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reports.document import Cell, Figure, Published, Report, Section, Table, TableRow
 from reports.formats import latex
-from reports.formats.latex_text import escape
+from reports.formats.latex import escape
 
 HOSTILE = (
     "100% & #1 _x_ $y$ {z} ~ ^ \\input{/etc/passwd} \\end{document} <script>alert(1)</script> | ` "

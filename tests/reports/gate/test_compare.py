@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from reports.document import Cell, Table
-from reports.gate.compare import Named, compare_runs, differing
+from reports.gate.compare import compare_runs, differing
 from reports.scores import Metric, ScoresFile
 
 
@@ -35,11 +35,11 @@ def metric(
     )
 
 
-def run(name: str, *metrics: Metric) -> Named:
-    return Named(name, ScoresFile(run=name, code_version="1", metrics=list(metrics)))
+def run(name: str, *metrics: Metric) -> ScoresFile:
+    return ScoresFile(run=name, code_version="1", metrics=list(metrics))
 
 
-def cells(*runs: Named) -> tuple[Table, tuple[Cell, ...]]:
+def cells(*runs: ScoresFile) -> tuple[Table, tuple[Cell, ...]]:
     (table,) = compare_runs(runs).tables
     return table, table.rows[0].cells
 

@@ -1,6 +1,6 @@
 """The table of views. A new view is a function in a module of this folder and one entry here.
 
-Routes (routes.py), navigation, the lines of the overview and the pages that search hits lead to
+Routes (app.py), navigation, the lines of the overview and the pages that search hits lead to
 follow from the table.
 """
 
@@ -18,7 +18,6 @@ from web.explorer.views import (
     overview,
     prompt,
     rows,
-    search,
 )
 from web.explorer.views.view import ANSWER_ORDER, Scores, View
 
@@ -117,7 +116,7 @@ VIEWS: tuple[View, ...] = (
         ),
     ),
     View(
-        "/search", lambda source, query: search.search(source, VIEWS, query),
+        "/search", lambda source, query: rows.search(source, VIEWS, query),
         about="The rows of the run that hold every word.", asks=("q", "only", "page"),
     ),
     View("/artifact", rows.artifact, asks=("address", "outcome", "q", "page")),

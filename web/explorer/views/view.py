@@ -67,7 +67,7 @@ class View:
     `page`: makes it; raises MissingArtifact where there is nothing to show. Its docstring describes
         the view in the API, unless `about` does.
     `menu`: its label in the navigation; "" if it is not there.
-    `filters`, `asks`: what its address takes besides (see routes.py). A view that asks for a key is
+    `filters`, `asks`: what its address takes besides (see app.py). A view that asks for a key is
         about one row; the others list rows.
     `rows_of`: benchmark ("" for the loop) and stage of the artifacts that it shows.
     `scores`: its benchmark's line on the page of the run.
