@@ -102,14 +102,14 @@ def test_three_people_at_once_complete_a_study(tmp_path: Path, arrive: Callable[
         without_scripts = arrive(server.links["annotator-3"], java_script_enabled=False)
         for page in (by_key, by_touch, without_scripts):
             page.get_by_role("link", name="Begin").click()
-        wait_for(by_key, "StudyItem 1 of 4")
-        wait_for(by_touch, "StudyItem 1 of 4")
+        wait_for(by_key, "Item 1 of 4")
+        wait_for(by_touch, "Item 1 of 4")
 
-        press(by_key, "left", "StudyItem 2 of 4")
-        assert by_key.title() == "StudyItem 2 of 4"
-        assert by_key.evaluate("document.activeElement.textContent") == "StudyItem 2 of 4"
+        press(by_key, "left", "Item 2 of 4")
+        assert by_key.title() == "Item 2 of 4"
+        assert by_key.evaluate("document.activeElement.textContent") == "Item 2 of 4"
         by_touch.get_by_role("button", name="Tie").tap()
-        wait_for(by_touch, "StudyItem 2 of 4")
+        wait_for(by_touch, "Item 2 of 4")
         without_scripts.get_by_role("button", name="Answer 2").click()
 
         # The first one closes the tab and comes back by the link.
@@ -119,13 +119,13 @@ def test_three_people_at_once_complete_a_study(tmp_path: Path, arrive: Callable[
         by_key.goto(server.links["annotator-1"])
         assert "1 of 4 judged" in by_key.locator("main").inner_text()
         by_key.get_by_role("link", name="Continue").click()
-        wait_for(by_key, "StudyItem 2 of 4")
+        wait_for(by_key, "Item 2 of 4")
 
         # The second one has changed their mind: the tie was no tie. A comment is no vote.
-        click(by_touch, "Undo the last vote", "StudyItem 1 of 4")
+        click(by_touch, "Undo the last vote", "Item 1 of 4")
         by_touch.get_by_text("Comment (optional)").first.click()
         by_touch.get_by_label("Comment (optional)").press_sequentially("two typos")
-        click(by_touch, "Answer 1", "StudyItem 2 of 4")
+        click(by_touch, "Answer 1", "Item 2 of 4")
 
         for place in (2, 3, 4):
             then = f"Item {place + 1} of 4" if place < 4 else "Done. Thank you!"
@@ -166,10 +166,10 @@ def test_keys_vote_once_and_only_where_nothing_is_typed(tmp_path: Path, browser:
         page.locator("h1").click()
         page.keyboard.press("t")
         page.keyboard.press("t")  # at once: meant for the same item
-        wait_for(page, "StudyItem 2 of 4")
+        wait_for(page, "Item 2 of 4")
         assert [(v.choice, v.comment) for v in read_votes(folder.path)] == [("tie", "a tie, but")]
         page.keyboard.press("u")
-        wait_for(page, "StudyItem 1 of 4")
+        wait_for(page, "Item 1 of 4")
         assert read_votes(folder.path) == []
         assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == (
             "rgb(16, 19, 24)"
@@ -189,7 +189,7 @@ def test_hostile_replies_are_ranked_on_a_phone(tmp_path: Path, arrive: Callable[
         assert page.evaluate(wide)
         assert "alert(1)" in page.locator("main").inner_text()  # words, and nothing else
         assert page.locator("main img, main script, main style, main [onerror]").count() == 0
-        assert page.title() == "StudyItem 1 of 1"
+        assert page.title() == "Item 1 of 1"
         shown = assignment(read_study(folder), "annotator-1")[0]
         for place, at in enumerate(shown.order):
             page.get_by_label("Rank").nth(place).select_option(str(at + 1))

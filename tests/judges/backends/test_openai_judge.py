@@ -371,8 +371,11 @@ def test_closing_early_stops_at_once_and_leaves_no_thread() -> None:
 
 
 def test_ctrl_c_ends_a_process_that_waits_for_replies() -> None:
+    # A shell without job control starts background processes with SIGINT ignored.
     program = """
+        import signal
         import sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from core.evaluation_config import JudgeBackendSection
         from core.records import user
         from judges.asking import Ask
