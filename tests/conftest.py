@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 import engines  # noqa: F401 - before anything imports tqdm, which reads its setting then
+
+settings.register_profile("untimed", deadline=None)  # nothing is timed in a test
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 
