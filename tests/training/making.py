@@ -111,3 +111,9 @@ def shared_data(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"{path} is absent: set SRLM_SHARED to the folder with the real data")
     return path
+
+
+def steps(work: Path) -> list[dict[str, float]]:
+    """The metrics that a training stage logged, step by step."""
+    path = work.parent / f"{work.name}.metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]

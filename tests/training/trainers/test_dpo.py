@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from core.errors import NothingToTrain
 from core.records import LedgerRow
 from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
+from tests.training.making import steps
 from training.trainers.dpo import encode_pairs, train_dpo
 from training.trainers.encoding import Encoder
 from training.trainers.job import TrainingJob
@@ -60,11 +60,6 @@ def train(
         title="test",
     )
     return job.model, train_dpo(job, pairs)
-
-
-def steps(work: Path) -> list[dict[str, float]]:
-    path = work.parent / f"{work.name}.metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def logp(folder: Path, prompt: str, response: str) -> float:

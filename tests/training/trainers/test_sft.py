@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from core.records import JudgeExample
 from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
 from judges.replies import parse_score
+from tests.training.making import steps
 from training.trainers import trl_loop
 from training.trainers.encoding import IGNORED, Encoder, Row
 from training.trainers.job import TrainingJob
@@ -50,11 +50,6 @@ def train(
         title="test",
     )
     return job.model, train_sft(job, rows)
-
-
-def steps(work: Path) -> list[dict[str, float]]:
-    path = work.parent / f"{work.name}.metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def response_loss(model_folder: Path, rows: list[Row]) -> float:
