@@ -544,11 +544,19 @@ class Config(Section):
         return value
 
     def plain(self, *sections: str) -> dict[str, Any]:
-        """Return the named sections as JSON values, for an artifact's key."""
+        """Return the named sections as JSON values, for an artifact's key.
+
+        Settings that came after a release (`Section.added`) are left out while they have their default.
+        """
         out: dict[str, Any] = {}
         for dotted in sections:
             value = self.section(dotted)
-            out[dotted] = value.model_dump(mode="json") if isinstance(value, Section) else value
+            holder, _, name = dotted.rpartition(".")
+            parent = self.section(holder) if holder else self
+            if isinstance(value, Section):
+                out[dotted] = value.for_key()
+            elif not (name in parent.added and parent.has_default(name)):
+                out[dotted] = value
         return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,3 +18,22 @@ class Section(BaseModel):
     """A part of the configuration: no unknown keys, no changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Settings that came after a release: no part of a key while they have their default, which does
+    what the release did. Artifacts made before them stay current."""
+
+    def has_default(self, name: str) -> bool:
+        """Whether a setting has its default."""
+        return bool(getattr(self, name) == type(self).model_fields[name].get_default())
+
+    def for_key(self) -> dict[str, Any]:
+        """Return the section as JSON values, for an artifact's key."""
+        plain = self.model_dump(mode="json")
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name in self.added and self.has_default(name):
+                del plain[name]
+            elif isinstance(value, Section):
+                plain[name] = value.for_key()
+        return plain
