@@ -546,7 +546,7 @@ class Config(Section):
     def plain(self, *sections: str) -> dict[str, Any]:
         """Return the named sections as JSON values, for an artifact's key.
 
-        Settings that came after a release (`Section.added`) are left out while they have their default.
+        Settings that came later (`Section.added`) are left out while they have their default.
         """
         out: dict[str, Any] = {}
         for dotted in sections:

@@ -20,8 +20,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     added: ClassVar[frozenset[str]] = frozenset()
-    """Settings that came after a release: no part of a key while they have their default, which does
-    what the release did. Artifacts made before them stay current."""
+    """Settings that came after a release: no part of a key while they have their default, which
+    does what the release did. Artifacts made before them stay current."""
 
     def has_default(self, name: str) -> bool:
         """Whether a setting has its default."""
