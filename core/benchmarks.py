@@ -33,6 +33,9 @@ FIRST_FEEDBACK_ITERATION = 2
 
 Unit = Literal["percent", "points", "characters", "share", "p_value", "count"]
 
+SCORING = {"scoring": "0.2"}
+"""Part of the key of all scores: those by the rules of an earlier release are stale."""
+
 _PERCENT = (0.0, 100.0)
 _NET = (-100.0, 100.0)
 _NET_OF = {"A": 100.0, "tie": 0.0, "B": -100.0}

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.benchmarks import BENCHMARKS
+from core.benchmarks import BENCHMARKS, SCORING
 from core.config import EngineSection
 from core.errors import ConfigError, MissingArtifact, StaleArtifact
 from core.hashing import model_files, sha256_folder, sha256_text
@@ -99,6 +99,7 @@ class EvalRun:
             return Built()
 
         ref = subject.ref(Stage.SCORES)
+        sources = SCORING | (sources or {})
         return self.read(self.rows(ref, inputs, make, sections=sections, sources=sources))
 
     def read(self, ref: Ref) -> list[Any]:

@@ -34,14 +34,14 @@ SHUFFLES = 200
 DEFAULTS = {
     "pairwise_accuracy": "pairwise_accuracy/ties_excluded",
     "five_best": "five_best",
-    "exact_match": "exact_match/ties_excluded",
+    "exact_match": "exact_match/ties_wrong",
     "spearman": "spearman/per_prompt",
     "kendall_tau": "kendall_tau/per_prompt",
 }
 _UNDEFINED = {
     "pairwise_accuracy": "no two differently ranked replies have different scores",
     "five_best": "no reply has the perfect score",
-    "exact_match": "no instruction has all its replies scored, without ties",
+    "exact_match": "no instruction has all its replies scored",
     "spearman": "no instruction has two differently ranked replies with a score",
     "kendall_tau": "no instruction has two differently ranked replies with a score",
     "tie_rate": "no two differently ranked replies have a score",

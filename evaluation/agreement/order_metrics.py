@@ -1,9 +1,10 @@
 """Agreement of a judge's scores with human rankings: the metrics of Table 4.
 
-The paper does not say how a tie between two scores counts. With model ties left out, Kendall's
-tau-b over pairs is (2·accuracy − 1)·√(1 − tie rate), so M3's .817 and .324 are consistent at a tie
-rate of 74 %; counted as half or as wrong, an accuracy of .817 forces a tau of at least .634.
-Excluding ties is therefore the default; all three variants are reported.
+The paper does not say how a tie between two scores counts; M3's numbers do. Counted as half or as
+wrong, a pairwise accuracy of .817 forces a tau of at least .634, and .324 is published: accuracy
+excludes ties. An exact match of .143 is then possible only if a tie breaks the order: dropping the
+instructions with ties leaves at least .451, as an order of three that is not exact has at most two
+of its three pairs right. All three variants of both are reported.
 
 Nor does it say how correlations are pooled. The default is the mean over instructions, one whose
 replies all got the same score counting 0: excluding it would give about .634 for M3 (an instruction
@@ -84,9 +85,9 @@ def measure(
 
     pairwise_accuracy/{ties_excluded, ties_half, ties_wrong}: % of pairs of differently ranked
         replies in the human order; 50 is chance for the first two.
-    exact_match/...: % of instructions in the human order. Excluded: those with a tie
-        between differently ranked replies are dropped; half: the expected share with ties broken
-        at random; wrong: a tie is not exact. Instructions with an unscored reply do not count.
+    exact_match/...: % of instructions in the human order. Wrong: a tie between differently ranked
+        replies is not that order; half: the expected share with ties broken at random; excluded:
+        instructions with such a tie are dropped. Those with an unscored reply do not count.
     five_best: % of the replies with the perfect score that humans ranked first of theirs.
     spearman, kendall_tau/{per_prompt, per_prompt_ties_excluded, pooled}: in [−1, 1], 0 is chance;
         see the module's docstring.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from core.benchmarks import Subject
+from core.benchmarks import SCORING, Subject
 from core.errors import MissingArtifact, StaleArtifact
 from core.hashing import sha256_file
 from core.making import locked, make_rows
@@ -78,7 +78,7 @@ def _import(store: Store, found: Recorded, *, redo: bool) -> str:
             "use another folder, or replace it with --redo"
         )
         raise StaleArtifact(message) from None
-    key = Key({str(ref): store.manifest(ref).sha256, **found.sources}, {}, _SEED)
+    key = Key(SCORING | {str(ref): store.manifest(ref).sha256, **found.sources}, {}, _SEED)
     make = _writes(found.scores, {})
     try:
         make_rows(store, scored, key, make, quiet=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.benchmarks import Subject
+from core.benchmarks import SCORING, Subject
 from core.errors import ConfigError, StaleArtifact
 from core.hashing import sha256_file, sha256_json, sha256_text, short
 from core.jsonl import encode
@@ -175,7 +175,7 @@ def _make_scores(store: Store, found: StudyResults) -> list[Score]:
         inputs += [verdicts, *_answers_refs(found.study)]
     hashes = {str(ref): store.manifest(ref).sha256 for ref in inputs}
 
-    ref, key = found.ref(Stage.SCORES), Key(hashes, {}, found.study.seed)
+    ref, key = found.ref(Stage.SCORES), Key(SCORING | hashes, {}, found.study.seed)
     _make(store, ref, key, lambda: all_scores(found, store))
     return store.read(ref)
 

@@ -40,6 +40,7 @@ _RATES = {
     "parse_rate": Column("parse rate %", 1, PERCENT),
 }
 _READINGS = {
+    "ties_excluded": "ties excluded",
     "ties_half": "ties count half",
     "ties_wrong": "ties count as wrong",
     "per_prompt_ties_excluded": "prompts with all scores tied excluded",
@@ -76,9 +77,10 @@ def table(results: RunReader) -> Table | None:
         title="Reward modelling: agreement with human rankings",
         origin="Table 4",
         notes=(
-            "Pairwise accuracy and exact match exclude ties in the judge's scores; correlations "
-            "are means over prompts, where tied scores count 0. The paper does not say how it "
-            "counts ties. Missing: replies (for exact match: prompts) without a readable score.",
+            "Pairwise accuracy excludes ties in the judge's scores; for exact match a tie is not "
+            "the humans' order; correlations are means over prompts, where tied scores count 0. "
+            "The paper does not say how it counts ties; these readings fit its numbers. "
+            "Missing: replies (for exact match: prompts) without a readable score.",
             *unparsed,
             *beside.notes,
             *(_SAME_SOURCE if not beside.own else ()),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from core.benchmarks import SCORING
+from core.stages import Stage
 from reports.document import Table, TableRow
 from reports.sections.cells import EMPTY, GRADED, cell_of, label
 from reports.sections.section import section_of
@@ -53,6 +55,14 @@ def _coverage(results: RunReader) -> str:
     if untried:
         named = ", ".join(f"{name} {count}" for name, count in untried.items())
         wording.append(f"Not measured yet: {named}. The tables give the reasons.")
+    made = {one.address: results.manifest(one.ref(Stage.SCORES)) for one in done}
+    old = [address for address, m in made.items() if not SCORING.items() <= m.key.inputs.items()]
+    if old:
+        wording.append(
+            f"{len(old)} of them were scored by an earlier release's rules ({', '.join(old)}); "
+            "`make eval-all ARGS='--redo stale'`, `srlm-eval import` or `srlm-eval human-results` "
+            "score them again from what is there."
+        )
     return " ".join(wording)
 
 

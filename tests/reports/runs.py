@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Self
 
+from core.benchmarks import SCORING
 from core.config import Config
 from core.reader import RunReader
 from core.records import ItemScore, Score
@@ -71,7 +72,7 @@ class RunBuilder:
     def scores(self, address: str, *scores: Score, facts: dict[str, Any] | None = None) -> Self:
         """Make the scores of a benchmark."""
         ref = evaluation_ref(address, Stage.SCORES)
-        return self.rows(ref, scores, built=Built(facts=facts or {}))
+        return self.rows(ref, scores, inputs=SCORING, built=Built(facts=facts or {}))
 
     def judged(
         self,

@@ -109,6 +109,30 @@ def test_with_ties_tau_is_twice_the_accuracy_minus_1_times_the_root_of_the_untie
     assert (2 * 0.817 - 1) * math.sqrt(1 - 0.739) == pytest.approx(0.324, abs=5e-4)
 
 
+def test_exact_match_of_143_beside_accuracy_817_needs_ties_to_be_wrong() -> None:
+    # An untied order of three that is not exact has at most 2 of its 3 pairs right, so without the
+    # tied ones .817 <= e + (1 - e) * 2/3 and e >= .451: here 451 exact and 549 at that best.
+    best_wrong = max(
+        (values(ranked(*order)) for order in permutations((1.0, 2.0, 3.0)) if order != (3, 2, 1)),
+        key=lambda found: found["pairwise_accuracy/ties_excluded"] or 0,
+    )
+    assert best_wrong["pairwise_accuracy/ties_excluded"] == pytest.approx(200 / 3)
+    assert best_wrong["exact_match/ties_excluded"] == 0.0
+    least = measure([ranked(3, 2, 1)] * 451 + [ranked(2, 3, 1)] * 549, seed=None)
+    assert least["pairwise_accuracy/ties_excluded"].value == pytest.approx(81.7)
+    assert least["exact_match/ties_excluded"].value == pytest.approx(45.1)
+
+    # Table 4's three numbers of M3 at once (docs/decisions/016): right 143 * 3 + 348 * 2 = 1125,
+    # wrong 126 * 2 = 252; tau (143 + (348 - 126) * 2/sqrt(6)) / 1000.
+    exact, above, below, tied = ranked(5, 4, 3), ranked(4, 4, 3), ranked(3, 4, 4), ranked(4, 4, 4)
+    found = measure([exact] * 143 + [above] * 348 + [below] * 126 + [tied] * 383, seed=None)
+    assert found["pairwise_accuracy/ties_excluded"].value == pytest.approx(81.7, abs=0.05)
+    assert found["kendall_tau/per_prompt"].value == pytest.approx(0.324, abs=5e-4)
+    assert found["exact_match/ties_wrong"].value == pytest.approx(14.3)
+    assert found["exact_match/ties_excluded"].value == 100.0
+    assert found["tie_rate"].value == pytest.approx(0.541)
+
+
 def test_exact_match_with_ties_is_what_breaking_them_at_random_gives() -> None:
     # Scores 4, 4, 4, 2; humans rank the first two equally: of 3! orders of the tied, 2 are right.
     prompt = scored((0, 4.0), (0, 4.0), (1, 4.0), (2, 2.0))
@@ -214,3 +238,17 @@ def test_length_against_real_human_ranks_counted_a_second_way(shared: Path) -> N
     assert accuracy.value == pytest.approx(71.956, abs=0.001)  # people like long answers
     assert found["exact_match/ties_wrong"].n == 548
     assert found["scored_rate"].n == 1287
+    # A judge with six scores ties often: here the length in fifths of a thousand characters.
+    coarse = {key: [(r, min(n // 200, 5)) for r, n in rows] for key, rows in groups.items()}
+    whole = dropped = exact = 0
+    for rows in coarse.values():
+        pairs = [(a, b) for a, b in combinations(sorted(rows), 2) if a[0] < b[0]]
+        if pairs:
+            whole += 1
+            dropped += any(a[1] == b[1] for a, b in pairs)
+            exact += all(a[1] > b[1] for a, b in pairs)
+    six = measure([ScoredReplies(key, tuple(rows)) for key, rows in coarse.items()], seed=None)
+    assert six["exact_match/ties_wrong"][:2] == pytest.approx((100 * exact / whole, whole))
+    kept = whole - dropped
+    assert six["exact_match/ties_excluded"][:2] == pytest.approx((100 * exact / kept, kept))
+    assert (exact, whole, dropped) == (234, 548, 235)  # 42.7 %, and 74.8 % without the ties

@@ -50,6 +50,17 @@ def test_a_judge_that_agrees_with_the_humans_has_all_of_table_4() -> None:
     assert (beside["always_4"], beside["length"]) == (None, 25.0)
 
 
+def test_a_tie_is_not_the_humans_order() -> None:
+    # a is in order, b has its first two replies tied: without b it would be 100 %.
+    judgments = [
+        *judged("a/0", 5.0), *judged("a/1", 2.0),
+        *judged("b/0", 4.0), *judged("b/1", 4.0), *judged("b/2", 1.0),
+    ]  # fmt: skip
+    exact = by_name(scores(TWO, judgments, seed=0))["exact_match"]
+    assert (exact.value, exact.n, exact.missing) == (50.0, 2, 0)
+    assert exact.detail is not None and exact.detail["exact_match/ties_excluded"] == 100.0
+
+
 def test_draws_are_averaged_and_unreadable_ones_left_out() -> None:
     # a/0: (5 + 3) / 2 = 4 over two of three draws; as a 0 the third would make it 2.67 < 3.
     judgments = [*judged("a/0", 5.0, None, 3.0), *judged("a/1", 3.0, 3.0, 3.0)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core.benchmarks import SCORING
 from core.errors import DataError, StaleArtifact
 from core.stages import Stage, evaluation_ref
 from core.store import Store
@@ -42,7 +43,8 @@ def test_an_annotation_file_becomes_artifacts_that_say_where_they_came_from(tmp_
     assert manifest.facts["reference"] == "gpt4_1106_preview"
     assert manifest.rows == 4
     scores = store.manifest(evaluation_ref("mine/alpaca_eval", Stage.SCORES))
-    assert scores.key.inputs == {"eval/mine/alpaca_eval/annotations": manifest.sha256}
+    made_from = {"eval/mine/alpaca_eval/annotations": manifest.sha256}
+    assert scores.key.inputs == SCORING | made_from
 
 
 def test_importing_the_same_file_again_changes_nothing(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_scores_are_made_from_the_items_the_verdicts_and_the_answers(tmp_path: P
         "eval/head_to_head/M3-sft/verdicts",
         "eval/human/M3-sft/items",
         "eval/sft/head_to_head/answers",
+        "scoring",
     ]
 
 

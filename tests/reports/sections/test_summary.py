@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.stages import Stage, evaluation_ref
 from reports.sections import head_to_head as judge_of_pairs
 from reports.sections import paper as paper_tables
 from reports.sections import summary
@@ -29,6 +30,14 @@ def test_an_evaluation_without_a_number_is_not_passed_over(tmp_path: Path) -> No
     run.scores("M0/mt_bench", score("overall", None, 0, 16, reason="no judgment has a score"))
     assert "1 of them have no score, because no reply could be parsed" in said(run)
     assert "(M0/mt_bench)" in said(run)
+
+
+def test_scores_by_the_rules_of_an_earlier_release_are_named(tmp_path: Path) -> None:
+    run = RunBuilder(tmp_path).config(evaluation=ONLY)
+    run.scores("M0/mt_bench", score("overall", 5.0, 160))
+    assert "earlier release" not in said(run)
+    run.rows(evaluation_ref("M1/mt_bench", Stage.SCORES), [score("overall", 5.0, 160)])
+    assert "1 of them were scored by an earlier release's rules (M1/mt_bench)" in said(run)
 
 
 def test_a_judge_that_is_no_gpt_4_is_named(tmp_path: Path) -> None:
