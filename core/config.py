@@ -8,7 +8,6 @@ the artifacts that depend on it stale. Sources in the field docstrings are secti
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,18 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.errors import ConfigError
 from core.evaluation_config import EvaluationSection
-from core.sections import Count, NonNegative, Probability, Rate, Section, Share, Tally
+from core.sections import (
+    HIDDEN,
+    Count,
+    KeyVariable,
+    NonNegative,
+    Probability,
+    Rate,
+    Section,
+    ServerUrl,
+    Share,
+    Tally,
+)
 from core.stages import project_root
 
 
@@ -81,7 +91,7 @@ class EngineSection(Section):
     """vllm: GPUs that share the weights of one model."""
     max_model_len: Count | None = None
     """vllm: context window in tokens, None for the model's own; a smaller one needs less cache."""
-    base_urls: tuple[str, ...] = ()
+    base_urls: tuple[ServerUrl, ...] = ()
     """openai: servers that serve the model, such as "http://host:8000/v1"; they share the work."""
     served_model: str | None = None
     """openai: the model's name on the servers, where they do not see its folder: a name with
@@ -99,7 +109,7 @@ class EngineSection(Section):
     """openai: seconds before a request counts as timed out."""
     max_retries: Tally = 6
     """openai: repetitions after 408, 409, 429, 5xx, time-outs and broken connections."""
-    api_key_env: str = "VLLM_API_KEY"
+    api_key_env: KeyVariable = "VLLM_API_KEY"
     """openai: environment variable with the servers' key, if they need one. The key itself never
     enters a file."""
     ray: RaySection = RaySection()
@@ -117,13 +127,14 @@ class EngineSection(Section):
             return self
         if bool(self.base_urls) == bool(self.serve_command):
             raise ValueError("kind 'openai' needs either base_urls or serve_command, not both")
-        if not all(re.match(r"https?://[^/@]+(/|$)", url) for url in self.base_urls):
-            raise ValueError("base_urls begin with http:// or https:// and hold no password")
         if self.served_model and "{weights}" not in self.served_model:
             raise ValueError("served_model must say where {weights} goes, e.g. 'srlm-{weights}'")
         command = self.serve_command
         if command and not ("{model}" in command and "{port}" in command):
             raise ValueError("serve_command must say where {model} and {port} go")
+        if command and "--api-key" in command:
+            message = "serve_command holds no key: set the variable that api_key_env names"
+            raise ValueError(message)
         return self
 
 
@@ -608,6 +619,8 @@ def _explain(path: Path, error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _known_keys([str(part) for part in first["loc"][:-1]])
         return f"{path}: unknown key {where!r}; known there: {', '.join(known)}{more}"
+    if first["type"] == HIDDEN or isinstance(first.get("input"), dict):  # a section may hold one
+        return f"{path}: {where}: {first['msg']}{more}"
     return f"{path}: {where} = {json.dumps(first.get('input'), default=str)}: {first['msg']}{more}"
 
 

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.sections import Count, NonNegative, Probability, Rate, Section, Share, Tally
+from core.sections import (
+    Count,
+    KeyVariable,
+    NonNegative,
+    Probability,
+    Rate,
+    Section,
+    ServerUrl,
+    Share,
+    Tally,
+)
 
 Benchmark = Literal[
     "head_to_head", "alpaca_eval", "mt_bench", "nlp", "ifeval", "agreement", "self_judge",
@@ -23,9 +33,9 @@ class JudgeBackendSection(Section):
     model: str = "gpt-4-1106-preview"
     """For "openai": the model's name there (paper: GPT-4; the default is the AlpacaEval 2 judge of
     the time, since retired). For "model": M0, sft, M1, ... or a folder."""
-    base_url: str | None = None
+    base_url: ServerUrl | None = None
     """Address of the server; None: the environment's OPENAI_BASE_URL, else OpenAI's own."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: KeyVariable = "OPENAI_API_KEY"
     """Environment variable that holds the key. The key itself never enters a file."""
     concurrency: Count = 8
     """Concurrent requests."""

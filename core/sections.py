@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+HIDDEN = "hidden"
+"""The type of a validation error whose value may be a password or a key: it is not shown."""
+
+
+def _server_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/@?#\s]+(/[^@?#\s]*)?", url):
+        message = (
+            "an address begins with http:// or https:// and holds no password, '?' or '#': keys "
+            "come from the environment variable that api_key_env names"
+        )
+        raise PydanticCustomError(HIDDEN, message)
+    return url
+
+
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        message = (
+            "not the name of an environment variable (A-Z, 0-9, _): the key itself never enters a "
+            "file; set the variable to the key and write the variable's name here"
+        )
+        raise PydanticCustomError(HIDDEN, message)
+    return name
+
 
 Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -12,6 +38,8 @@ Count = Annotated[int, Field(ge=1)]
 Tally = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+ServerUrl = Annotated[str, AfterValidator(_server_url)]
+KeyVariable = Annotated[str, AfterValidator(_variable)]
 
 
 class Section(BaseModel):

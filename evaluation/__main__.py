@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from core.command import results, run_command
 from core.config import load_config
@@ -268,11 +269,15 @@ def llmbar(
     if prompt not in NAMES:
         message = f"--prompt {prompt!r}: expected one of {', '.join(NAMES)}"
         raise ConfigError(message)
-    section = JudgeBackendSection(
-        backend="openai" if base_url else "model",
-        model=model,
-        base_url=None if base_url == "openai" else base_url,
-    )
+    try:
+        section = JudgeBackendSection(
+            backend="openai" if base_url else "model",
+            model=model,
+            base_url=None if base_url == "openai" else base_url,
+        )
+    except ValidationError as error:
+        message = f"--base-url: {error.errors()[0]['msg']}"
+        raise ConfigError(message) from None
     found = report(file, section, prompt=prompt, cassette=cassette, limit=limit, dtype=dtype)
     _print(found, as_json=as_json)
 

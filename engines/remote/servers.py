@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import queue
 from collections import deque
 from functools import partial
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from core.errors import ModelError
 from core.progress import say
-from engines.remote.transport import Pace, Problem, Transport, event_loop
+from core.secrets import read_key
+from engines.remote.transport import Pace, Problem, Transport, event_loop, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class Servers:
     def __init__(self, urls: Sequence[str], section: EngineSection) -> None:
         self.urls = list(urls)
         self._section = section
-        key = os.environ.get(section.api_key_env, "")
+        key = read_key(section.api_key_env)
         limits: dict[str, Any] = section.model_dump(include={"timeout_s", "max_retries"})
         self._transports = [
             Transport(url, key, **limits, pace=Pace(None, backoff_s=_BACKOFF_S, seed=number))
@@ -74,8 +74,7 @@ class Servers:
 
         transport = self._transports[self.urls.index(url)]
         try:
-            retries = self._section.max_retries
-            with openai.OpenAI(**transport.options, max_retries=retries) as client:
+            with transport.blocking_client() as client:
                 cards: list[dict[str, Any]] = [c.to_dict() for c in client.models.list().data or []]
         except openai.OpenAIError as error:
             raise self._error(url, transport.problem(error)) from None
@@ -92,7 +91,8 @@ class Servers:
 
         address = f"{url.rstrip('/').removesuffix('/v1')}/version"
         try:
-            reply = httpx.get(address, timeout=self._section.timeout_s)
+            direct = is_loopback(url)
+            reply = httpx.get(address, timeout=self._section.timeout_s, trust_env=not direct)
             return str(reply.json()["version"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return "?"

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, ModelError
+from core.secrets import read_key, redacted
 
 if TYPE_CHECKING:
     from core.config import EngineSection
@@ -50,6 +51,7 @@ class ModelServer:
             command = [part.replace(f"{{{name}}}", str(value)) for part in command]
         descriptor, name = tempfile.mkstemp(prefix="srlm-server-", suffix=".log")
         self._log = Path(name)
+        self._secrets = [read_key(section.api_key_env)]
         with os.fdopen(descriptor, "wb") as log:
             self._watcher = subprocess.Popen(  # noqa: S603 - the user's own command
                 [sys.executable, "-m", "engines.remote.serving", *command],
@@ -82,13 +84,13 @@ class ModelServer:
     def _last_output(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
         shown = [line.strip() for line in lines if line.strip()]
-        return " | ".join(shown[-_SHOWN_LINES:]) or "none"
+        return redacted(" | ".join(shown[-_SHOWN_LINES:]), self._secrets) or "none"
 
 
 def _answers(url: str) -> bool:
-    request = urllib.request.Request(f"{url}/models")  # noqa: S310 - our own http address
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(request, timeout=5) as reply:  # noqa: S310
+        with direct.open(f"{url}/models", timeout=5) as reply:
             return bool(reply.status == 200)  # noqa: PLR2004 - OK
     except urllib.error.HTTPError as error:
         return error.code in (401, 403)  # up, and wants a key

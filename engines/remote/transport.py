@@ -7,6 +7,7 @@ send through it; each builds its own requests and reads its own replies.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 import random
 import re
@@ -17,10 +18,13 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from core.errors import ConfigError
+from core.secrets import passwords, redacted
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 Trouble = Literal["retry", "too_long", "refused", "unsupported", "stop", "failed"]
 _T = TypeVar("_T")
@@ -108,24 +112,46 @@ class Transport:
     def __init__(
         self, url: str, key: str, *, timeout_s: float, max_retries: int, pace: Pace
     ) -> None:
-        """Keep the settings; nothing is sent yet. An empty `key` is for servers without one.
-
-        `options` are those of an openai client for this server.
-        """
+        """Keep the settings; nothing is sent yet. An empty `key` is for servers without one."""
         self.url = url
-        self.options: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "api_key": key or "none",
             "base_url": url,
             "timeout": timeout_s,
         }
-        self._key, self._timeout_s, self._max_retries = key, timeout_s, max_retries
+        self._secrets = [key, *passwords(url)]
+        self._timeout_s, self._max_retries = timeout_s, max_retries
         self._pace = pace
 
     def client(self) -> AsyncOpenAI:
-        """Return a client without retries of its own; close it, or give it to `event_loop`."""
-        from openai import AsyncOpenAI
+        """Return a client without retries of its own; close it, or give it to `event_loop`.
 
-        return AsyncOpenAI(**self.options, max_retries=0)
+        Raises:
+            ConfigError: the environment names a proxy that cannot be used.
+        """
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        http = self._reachable(DefaultAsyncHttpxClient)
+        return AsyncOpenAI(**self._options, max_retries=0, http_client=http)
+
+    def blocking_client(self) -> OpenAI:
+        """Return a client that retries by itself; use it as a context. Raises as `client`."""
+        from openai import DefaultHttpxClient, OpenAI
+
+        http = self._reachable(DefaultHttpxClient)
+        return OpenAI(**self._options, max_retries=self._max_retries, http_client=http)
+
+    def _reachable(self, kind: Callable[..., _T]) -> _T:
+        """Open an HTTP client: through the environment's proxy, but directly to this machine."""
+        try:
+            return kind(trust_env=not is_loopback(self.url))
+        except (ImportError, ValueError) as error:
+            message = (
+                f"{urlsplit(self.url).hostname}: the proxy that the environment names "
+                f"(HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) cannot be used: {self._clean(str(error))}; "
+                "install what it needs, correct it, or name the server in NO_PROXY"
+            )
+            raise ConfigError(message) from None
 
     async def send(
         self, attempt: Callable[[], Awaitable[_T | Problem]]
@@ -196,10 +222,17 @@ class Transport:
         return Problem(kind, reason, status, wait_s=wait_s)
 
     def _clean(self, text: str) -> str:
-        """Cut a message to a readable length and remove key and password, should it hold them."""
-        for secret in (self._key, urlsplit(self.url).password):
-            text = text.replace(secret, "[secret]") if secret else text
-        return " ".join(text.split())[:_SHOWN_CHARACTERS]
+        """Cut a message to a readable length; before that, remove keys and passwords from it."""
+        return " ".join(redacted(text, self._secrets).split())[:_SHOWN_CHARACTERS]
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a server is on this machine, where no proxy can reach it for us."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from core.errors import ConfigError
+from core.secrets import read_key
 from engines.remote.transport import Pace, Problem, Transport, event_loop
 from judges.asking import Ask, Reply, ReplyFinish, unique_keys
 from judges.backends.openai_protocol import Answer, read_answer, request_body
@@ -36,8 +38,16 @@ _log = logging.getLogger(__name__)
 
 
 def server_of(section: JudgeBackendSection) -> str:
-    """Return the server's address: the setting, else OPENAI_BASE_URL, else OpenAI's own."""
-    return section.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+    """Return the server's address: the setting, else OPENAI_BASE_URL, else OpenAI's own.
+
+    Raises:
+        ConfigError: the environment's is not an address; it is not shown: it may hold a password.
+    """
+    found = section.base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+    if not re.fullmatch(r"https?://[^/\s]+(/[!-~]*)?", found):
+        message = "the environment variable OPENAI_BASE_URL is not an http:// or https:// address"
+        raise ConfigError(message)
+    return found
 
 
 def identity_of(section: JudgeBackendSection) -> str:
@@ -68,7 +78,7 @@ class OpenAIJudge:
         """
         self._section = section
         self.name, self.identity = section.model, identity_of(section)
-        server, key = server_of(section), os.environ.get(section.api_key_env, "")
+        server, key = server_of(section), read_key(section.api_key_env)
         host = urlsplit(server).hostname
         if not key and host == urlsplit(OPENAI_URL).hostname:
             message = (
@@ -147,7 +157,7 @@ class OpenAIJudge:
             if isinstance(found, Answer):
                 return found
             if found.kind == "stop":
-                raise ConfigError(self._advice(found.status))
+                raise ConfigError(self._advice(found))
             if found.kind in ("too_long", "refused"):
                 return Answer("", cast("ReplyFinish", found.kind), 0, 0, None, "")
             if found.kind != "unsupported":
@@ -167,9 +177,8 @@ class OpenAIJudge:
         instead = "max_completion_tokens is sent" if parameter == "max_tokens" else "it is left out"
         _log.warning("%s rejects %s: %s from here on", self.identity, parameter, instead)
 
-    def _advice(self, status: int | None) -> str:
-        """Return what to check, without the server's message, which may repeat the key."""
-        where = f"evaluation.judge: {self.identity} answers HTTP {status}"
+    def _advice(self, found: Problem) -> str:
+        """Return what to check, and the server's words."""
         variable = self._section.api_key_env
         checks = {
             401: f"the key in {variable} is missing or wrong",
@@ -177,7 +186,8 @@ class OpenAIJudge:
             404: "check evaluation.judge.model and base_url (which usually ends in /v1)",
             429: f"the account of the key in {variable} has no credit left",
         }
-        return f"{where}: {checks.get(status or 0, f'check the account of the key in {variable}')}"
+        advice = checks.get(found.status or 0, f"check the account of the key in {variable}")
+        return f"evaluation.judge: {self.identity}: {advice} ({found.reason})"
 
     def _no_logprobs(self, reason: str) -> str:
         return (

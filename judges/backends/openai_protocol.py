@@ -48,7 +48,7 @@ def read_answer(body: str) -> Answer | Problem:
     try:
         payload = json.loads(body)
     except ValueError:
-        return _malformed(f"not JSON: {body[:60]!r}")
+        return _malformed(f"not JSON: {body!r}")
     if "\\ud" in body.lower():  # half a surrogate pair is legal JSON but not UTF-8
         whole = json.dumps(payload, ensure_ascii=False).encode("utf-16", "surrogatepass")
         payload = json.loads(whole.decode("utf-16", "replace"))

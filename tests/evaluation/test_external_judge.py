@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from tests.servers import (
 pytestmark = pytest.mark.slow
 
 KEY = "sk-test-0123456789-never-in-a-file"
+ONE_BENCHMARK = ('evaluation.benchmarks=["alpaca_eval"]', 'evaluation.models=["M1"]')
 HANGS = Fault(hang_s=3.0)
 
 
@@ -103,6 +105,39 @@ def test_a_judge_that_fails_in_every_way_loses_and_repeats_nothing(
     for path in out_dir.rglob("*"):
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_key_read_from_a_file_is_in_nothing_that_any_failure_writes(
+    out_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Servers and libraries quote the header they were sent; `echo KEY > file` ends in a line break.
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
+    quoted = f"header b'Bearer {KEY}\\n' or {b64encode(KEY.encode()).decode()} is wrong"
+    body = {"error": {"message": quoted}}
+    faults = [Fault(raw=quoted.encode()), Fault(raw=json.dumps(body).encode()), DROPPED]
+    faults += [Fault(status, body) for status in (400, 401, 403, 404, 500)]
+    said = ""
+    for fault in faults:
+        with FakeOpenAI(ranks_the_longer_first, faults=[fault] * 99) as server:
+            settings = [f"out_dir={out_dir}", "evaluation.judge.max_retries=1", *ONE_BENCHMARK]
+            settings += [
+                "evaluation.judge.backend=openai",
+                f"evaluation.judge.base_url={server.base_url}",
+            ]
+            options = [part for setting in settings for part in ("--set", setting)]
+            done = loop.main(
+                "evaluation", "run", "--config", loop.SMOKE, "--redo", "stale", *options
+            )
+            assert done.returncode == 1
+            assert server.authorizations == {f"Bearer {KEY}"}
+            said += done.stdout + done.stderr
+    loop.main("reports", "build", out_dir / "smoke")
+    assert "[secret]" in said
+    written = [path.read_bytes() for path in out_dir.rglob("*") if path.is_file()]
+    assert any(b"[secret]" in text for text in written)
+    for text in [said.encode(), *written]:
+        assert KEY.encode() not in text
+        assert b64encode(KEY.encode()) not in text
 
 
 def kill_after(server: FakeOpenAI, answers: int) -> threading.Thread:

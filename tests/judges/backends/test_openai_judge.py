@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import signal
 import subprocess
@@ -7,7 +9,9 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -70,9 +74,24 @@ def test_every_request_has_its_own_reply() -> None:
     assert len(server.bodies) == 30
 
 
-def test_it_is_a_judge_with_the_models_name_and_an_identity_without_credentials() -> None:
-    found: Judge = judge("http://somebody:hunter2@127.0.0.1:9/v1")
+def test_it_is_a_judge_with_the_models_name_and_an_identity_without_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://somebody:hunter2@127.0.0.1:9/v1")
+    found: Judge = OpenAIJudge(JudgeBackendSection(model="m", max_retries=0))
     assert (found.name, found.identity) == ("m", "openai/127.0.0.1:9/m")
+    (reply,) = found.ask(asks(1))
+    assert "hunter2" not in str(reply)
+
+
+@pytest.mark.parametrize("address", ["api.example/v1", "http://x/v1\nhunter2", "socks5://hunter2"])
+def test_an_address_of_the_environment_that_is_none_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL is not") as caught:
+        OpenAIJudge(JudgeBackendSection(model="m"))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_nothing_to_ask_opens_no_connection() -> None:
@@ -226,7 +245,7 @@ def test_what_no_request_can_get_past_stops_everything_at_once(
     ):
         list(judge(server, concurrency=4).ask(asks(100)))
     assert words in str(caught.value)
-    assert f"HTTP {status}" in str(caught.value)
+    assert f"HTTP {status}: Incorrect API key: [secret]" in str(caught.value)
     assert KEY not in str(caught.value)
     assert len(server.bodies) <= 4
 
@@ -243,6 +262,52 @@ def test_the_key_is_sent_and_never_shown(
     assert reply.failure == "HTTP 500: cannot authorise [secret] now (2 attempts)"
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("judges")]
     assert KEY not in "".join([*ours, repr(found), found.identity])
+
+
+def forms(key: str) -> list[str]:
+    """How a server or a library may quote a key."""
+    encoded = base64.b64encode(key.encode()).decode()
+    return [key, f"{key}\\n", f"b'Bearer {key}\\n'", quote(key, safe=""), encoded]
+
+
+@pytest.mark.parametrize(
+    "fault_of",
+    [
+        lambda words: Fault(400, {"error": {"message": words}}),
+        lambda words: Fault(400, {"error": {"message": words, "param": "temperature",
+                                            "code": "unsupported_value"}}),
+        lambda words: Fault(400, {"error": {"message": words, "param": "logprobs",
+                                            "code": "unsupported_value"}}),
+        lambda words: Fault(401, {"error": {"message": words}}),
+        lambda words: Fault(403, {"error": {"message": words}}),
+        lambda words: Fault(404, {"detail": words}),
+        lambda words: Fault(418, raw=words.encode()),
+        lambda words: Fault(429, {"error": {"message": words, "code": "insufficient_quota"}}),
+        lambda words: Fault(429, {"error": {"message": words}}, {"Retry-After": "9999"}),
+        lambda words: Fault(500, {"error": {"message": "x" * 290 + words}}),
+        lambda words: Fault(502, raw=f"<html>{words}</html>".encode()),
+        lambda words: Fault(raw=f"{'x' * 50}{words}".encode()),
+        lambda words: Fault(raw=json.dumps({"error": {"message": words, "code": 502}}).encode()),
+        lambda words: Fault(raw=json.dumps([{"error": {"message": words}}]).encode()),
+    ],
+)  # fmt: skip
+def test_a_key_with_a_line_break_is_in_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault_of: Callable[[str], Fault],
+) -> None:
+    key = "sk-te/st+0123456789"
+    monkeypatch.setenv("OPENAI_API_KEY", f"{key}\n")
+    fault = fault_of(" ".join(forms(key)))
+    with FakeOpenAI(echo, fault_for=lambda body: fault) as server:
+        try:
+            text = str(only(judge(server, max_retries=1), asks(1, weigh=("m",))[0]))
+        except ConfigError as error:
+            text = str(error)
+    assert server.authorizations == {f"Bearer {key}"}
+    said = " ".join([text, *(r.getMessage() for r in caplog.records if "judges" in r.name)])
+    for part in ("sk-te", "st+0123", "st%2B", forms(key)[-1][:8]):
+        assert part not in said
 
 
 def test_openai_itself_needs_a_key_and_another_server_does_not(
@@ -298,6 +363,28 @@ def test_a_server_without_log_probabilities_is_of_no_use_for_them() -> None:
         pytest.raises(ConfigError, match="gives no log-probabilities"),
     ):
         only(judge(server), asks(1, weigh=("m", "M"))[0])
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "nonsense://x"])
+def test_a_server_on_this_machine_is_never_reached_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with FakeOpenAI(echo) as server:
+        assert only(judge(server, max_retries=0)).finish == "stop"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"), [("socks5://me:hunter2@127.0.0.1:9", "socks"), ("nonsense://x", "scheme")]
+)
+def test_a_proxy_that_cannot_be_used_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, words: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigError, match=f"the proxy that the environment names.*{words}") as got:
+        only(judge("http://judge.example/v1", max_retries=0))
+    assert "hunter2" not in str(got.value)
 
 
 def test_no_more_than_the_set_number_of_requests_are_under_way() -> None:
