@@ -38,6 +38,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override, e.g. --set evaluation.nlp.limit=50.")
 ]
+ModelName = Annotated[
+    str, typer.Option(help="The model's name, where an annotation file has none (generator_2).")
+]
+ReferenceName = Annotated[str, typer.Option(help="The reference's, where it has none.")]
 Dtype = Annotated[str, typer.Option(help="Data type of a local model: float32 or bfloat16.")]
 RunConfig = Annotated[Path, typer.Option(help="The run's TOML file.")]
 
@@ -110,6 +114,8 @@ def import_(
     length_control_data: Annotated[
         Path | None, typer.Option(help="Folder with AlpacaEval's df_gamed.csv.")
     ] = None,
+    model: ModelName = "",
+    reference: ReferenceName = "",
     redo: Annotated[bool, typer.Option("--redo", help="Replace earlier imports.")] = False,
 ) -> None:
     """Import recorded results as artifacts that `srlm-report build --run FOLDER` reads."""
@@ -122,7 +128,7 @@ def import_(
         raise ConfigError(message)
     data = str(length_control_data) if length_control_data is not None else None
     files = chain(
-        (annotated(path, data) for path in annotations or ()),
+        (annotated(path, data, model=model, reference=reference) for path in annotations or ()),
         (found for path in judgments or () for found in judged(path)),
     )
     for line in import_results(to, files, redo=redo):
@@ -138,13 +144,19 @@ def alpaca_eval(
             help="Folder with AlpacaEval's df_gamed.csv; none: lengths alone (length_only)."
         ),
     ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Refits for the length-controlled interval; 0: none.")
+    ] = 200,
+    model: ModelName = "",
+    reference: ReferenceName = "",
     as_json: AsJson = False,
 ) -> None:
     """Win rate, discrete and length-controlled, of recorded AlpacaEval annotations."""
     from evaluation.alpaca_eval.scores import report
 
     data = str(length_control_data) if length_control_data is not None else None
-    _print(report(annotations, data), as_json=as_json)
+    found = report(annotations, data, bootstrap=bootstrap, model=model, reference=reference)
+    _print(found, as_json=as_json)
 
 
 @app.command("mt-bench")

@@ -126,11 +126,12 @@ def hub_file(name: str) -> Path:
         raise ConfigError(message) from None
 
 
-def read_annotations(path: Path) -> list[Annotation]:
+def read_annotations(path: Path, *, model: str = "", reference: str = "") -> list[Annotation]:
     """Read a recorded annotation file of the alpaca-eval package: JSON or JSONL, .gz or not.
 
     A preference of 0 (the package's old form of a draw) becomes 1.5; null (or -1, as in the
-    package's caches) is a missing annotation.
+    package's caches) is a missing annotation. `model` and `reference` are the names where the file
+    has none ("generator_2" and "generator_1" absent or null); "": unknown.
 
     Raises:
         DataError: a field is absent or of the wrong type, a preference is out of range, an
@@ -139,7 +140,9 @@ def read_annotations(path: Path) -> list[Annotation]:
     rows: dict[str, Annotation] = {}
     places: dict[str, int] = {}
     for number, raw in read_rows(path):
-        row = _annotation(path, number, raw)
+        names = {"generator_1": reference, "generator_2": model}
+        given = {key: value for key, value in raw.items() if key not in names or value is not None}
+        row = _annotation(path, number, names | given)
         if row.key in rows:
             what = f"duplicate of row {places[row.key]}: {row.instruction[:60]!r}"
             raise DataError(path, number, what)
@@ -188,6 +191,7 @@ def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
 def _recorded(row: Annotation) -> dict[str, Any]:
     fields = ("instruction", "output_1", "generator_1", "output_2", "generator_2", "annotator")
     found: dict[str, Any] = {field: getattr(row, field) for field in fields}
+    found |= {name: found[name] or None for name in ("generator_1", "generator_2")}
     found["preference"] = row.preference
     found["raw_completion"] = json.loads(row.raw_completion) if row.raw_completion else None
     if row.missing is not None:

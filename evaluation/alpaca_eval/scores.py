@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import importlib.util
 import math
 from collections import Counter
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from statistics import NormalDist, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +30,16 @@ from evaluation.benchmark import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from core.records import Annotation, Tag
 
 UNTAGGED = "untagged"
 BOOTSTRAP = 200  # as AlpacaEvalSection.bootstrap
 
-# Leaderboard results whose recorded file lacks rows, with the published length-controlled number,
-# which was fitted with difficulties by row (see length_control.py).
-PUBLISHED_BY_ROW = {"text_davinci_001": 9.03}
+_LEADERBOARD = "leaderboards/data_AlpacaEval_2/weighted_alpaca_eval_gpt4_turbo_leaderboard.csv"
+_SAME_WIN_RATE = 1e-4  # recorded preferences have ten digits
 _Z = NormalDist().inv_cdf(0.975)
 _COMPLEXITY_BINS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10))
-_PUBLISHED_TOLERANCE = 0.2  # scikit-learn's builds choose C differently
 
 
 def scores(
@@ -48,13 +49,16 @@ def scores(
     bootstrap: int = BOOTSTRAP,
     seed: int = 0,
     tags: Iterable[Tag] | None = None,
+    recorded: bool = False,
 ) -> list[Score]:
     """Return win_rate, discrete_win_rate, length_controlled_win_rate, avg_length and its reference.
 
-    With tags also the breakdowns by tag. Raises as `require_one_source` and `length_controlled`.
+    With tags also the breakdowns by tag. `recorded`: see `recorded_length_control`. Raises as
+    `require_one_source` and `length_controlled`.
     """
     require_one_source(annotations, "annotations")
-    controlled = length_controlled(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
+    control = recorded_length_control if recorded else length_controlled
+    controlled = control(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
     found = [
         win_rate(annotations),
         discrete_win_rate(annotations),
@@ -65,48 +69,37 @@ def scores(
 
 
 def report(
-    path: Path, length_control_data: str | None, *, bootstrap: int = BOOTSTRAP, seed: int = 0
+    path: Path,
+    length_control_data: str | None,
+    *,
+    bootstrap: int = BOOTSTRAP,
+    seed: int = 0,
+    model: str = "",
+    reference: str = "",
 ) -> dict[str, Any]:
-    """Score a recorded annotation file; return a JSON object, absent numbers None.
+    """Score a recorded annotation file; return a JSON object, absent numbers and names None.
 
     `n` counts annotations with a preference. `n_missing` counts those without one and, if all the
     file's instructions are the benchmark's, also those of the 805 that it lacks (`n_absent`).
-    `length_controlled_win_rate` looks up difficulties by instruction. For a file that lacks rows
-    `..._by_row` is the package's number beside `..._by_instruction` (both None otherwise); only
-    where a published number is known to be by row (`PUBLISHED_BY_ROW`) and is reproduced is it the
-    length-controlled win rate. `length_control_note` says so.
+    The length-controlled win rate is `recorded_length_control`'s, with both of its numbers where
+    they differ; `length_control_note` says why, or why there is none.
 
     Raises:
         DataError: the file cannot be read, or mixes annotators or models.
     """
-    annotations = read_annotations(path)
-    controlled = length_controlled(annotations, length_control_data, bootstrap=bootstrap, seed=seed)
+    annotations = read_annotations(path, model=model, reference=reference)
+    controlled = recorded_length_control(
+        annotations, length_control_data, bootstrap=bootstrap, seed=seed
+    )
     wins = win_rate(annotations)
-    note = controlled.reason or (controlled.detail or {}).get("note")
     absent = _absent(annotations)
-    by_row = by_instruction = None
-    if absent and length_control_data is not None:
-        by_instruction = controlled.value
-        shifted = length_controlled(
-            annotations, length_control_data, bootstrap=bootstrap, seed=seed, by_row=True
-        )
-        by_row = shifted.value
-        published = PUBLISHED_BY_ROW.get(annotations[0].generator_2, math.inf)
-        met = by_row is not None and abs(by_row - published) <= _PUBLISHED_TOLERANCE
-        controlled = shifted if met else controlled
-        note = (
-            f"{absent} of the {BENCHMARK_SIZE} instructions are absent. The package takes "
-            f"difficulties by row, which shifts them: {_shown(by_row)} by row, "
-            f"{_shown(by_instruction)} by instruction; "
-            + ("the published number is the one by row" if met else "by instruction is right")
-        )
     length, reference_length = average_lengths(annotations)
     counts, fit = wins.detail or {}, controlled.detail or {}
     return {
         "file": str(path),
         "annotator": annotations[0].annotator,
-        "model": annotations[0].generator_2,
-        "reference": annotations[0].generator_1,
+        "model": annotations[0].generator_2 or None,
+        "reference": annotations[0].generator_1 or None,
         "win_rate": wins.value,
         "standard_error": wins.stderr,
         "win_rate_low": wins.low,
@@ -124,17 +117,23 @@ def report(
         "length_controlled_low": controlled.low,
         "length_controlled_high": controlled.high,
         "length_control_resamples": fit["resamples"],
-        "length_control_note": note,
-        "length_controlled_win_rate_by_row": by_row,
-        "length_controlled_win_rate_by_instruction": by_instruction,
+        "length_control_note": controlled.reason or fit.get("note"),
+        "length_controlled_win_rate_by_row": fit.get("by_row"),
+        "length_controlled_win_rate_by_instruction": fit.get("by_instruction"),
         "avg_length": length.value,
         "avg_length_reference": reference_length.value,
     }
 
 
-def recorded_results(path: Path, length_control_data: str | None) -> Recorded:
-    """Return the annotations of a recorded file, to be imported; raises as `read_annotations`."""
-    rows = read_annotations(path)
+def recorded_results(
+    path: Path, length_control_data: str | None, *, model: str = "", reference: str = ""
+) -> Recorded:
+    """Return the annotations of a recorded file, to be imported; raises as `read_annotations`.
+
+    A model without a name is called by the file's.
+    """
+    name = path.name.split(".")[0]
+    rows = read_annotations(path, model=model or name, reference=reference or "unknown")
     first = rows[0]
     judge = first.annotator
     return Recorded(
@@ -144,9 +143,63 @@ def recorded_results(path: Path, length_control_data: str | None) -> Recorded:
         Stage.ANNOTATIONS,
         rows,
         {"reference": first.generator_1, "annotator": judge, "judge": judge},
-        partial(scores, rows, length_control_data=length_control_data),
+        partial(scores, rows, length_control_data=length_control_data, recorded=True),
         {} if length_control_data is None else length_control_source(length_control_data),
     )
+
+
+def recorded_length_control(
+    annotations: Sequence[Annotation], data: str | None, *, bootstrap: int, seed: int
+) -> Score:
+    """Return the length-controlled win rate of a recorded file; raises as `length_controlled`.
+
+    By instruction, which is right. Where rows are absent or in another order, the package's number,
+    by row, is another one, and the leaderboard has it: if the leaderboard has the file's win rate
+    and n, the file is a published one, and its score is the one by row. `by_row` and
+    `by_instruction` are then in the detail, and a note.
+    """
+    places = [official_index().get(row.key) for row in annotations]
+    if data is None or None in places or places == list(range(len(places))):
+        return length_controlled(annotations, data, bootstrap=bootstrap, seed=seed)
+    published = _on_leaderboard(win_rate(annotations))
+    by_row, by_instruction = (
+        length_controlled(
+            annotations,
+            data,
+            bootstrap=bootstrap if by_row == published else 0,
+            seed=seed,
+            by_row=by_row,
+        )
+        for by_row in (True, False)
+    )
+    found = by_row if published else by_instruction
+    absent = _absent(annotations)
+    note = (
+        (
+            f"{absent} of the {BENCHMARK_SIZE} instructions are absent"
+            if absent
+            else "Reordered rows"
+        )
+        + ". The package takes difficulties by row, which shifts them: "
+        f"{_shown(by_row.value)} by row, {_shown(by_instruction.value)} by instruction; "
+        + ("the published number is the one by row" if published else "by instruction is right")
+    )
+    both = {"by_row": by_row.value, "by_instruction": by_instruction.value, "note": note}
+    return replace(found, detail={**(found.detail or {}), **both})
+
+
+def _on_leaderboard(wins: Score) -> bool:
+    """Whether AlpacaEval 2's leaderboard (the package's copy) has this win rate with this n."""
+    spec = importlib.util.find_spec("alpaca_eval")
+    if wins.value is None or spec is None or not spec.submodule_search_locations:
+        return False
+    path = Path(spec.submodule_search_locations[0]) / _LEADERBOARD
+    with path.open(encoding="utf-8", newline="") as file:
+        return any(
+            int(row["n_total"]) == wins.n
+            and math.isclose(float(row["win_rate"]), wins.value, abs_tol=_SAME_WIN_RATE)
+            for row in csv.DictReader(file)
+        )
 
 
 def _absent(annotations: Sequence[Annotation]) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.completions import read_completion
 from core.records import DRAW, Annotation, preferred
 from core.stages import Stage, evaluation_ref
-from reports.document import Cell, Figure, Item, Published, RowGroup, Table, TableRow, number
+from reports.document import Cell, Figure, Item, Published, RowGroup, Table, TableRow
 from reports.formats.plotting import COLOURS, INK, MARKERS, Series, are_iterations, shown_name
 from reports.published import comparable, condition_differences
 from reports.published.comparable import PublishedNumbers
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 _OFFICIAL = "length_controlled_v1"
 _VARIANTS = {
-    _OFFICIAL: "AlpacaEval's own fit, with the instructions' difficulties",
+    _OFFICIAL: (
+        "AlpacaEval's own fit, with the instructions' difficulties; the intervals are of refits "
+        "that keep its penalty"
+    ),
     "length_only": "a fit on answer length alone, which no leaderboard uses",
 }
 _CONTROLLED = "length_controlled_win_rate"
@@ -95,11 +98,13 @@ def table(results: RunReader) -> Table | None:
 def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
     address = f"{model}/alpaca_eval"
     lc = results.scores(address).get(_CONTROLLED)
-    is_official = (
-        lc is not None
-        and (lc.detail or {}).get("variant") == _OFFICIAL
-        and lc.n + lc.missing >= SIZES.alpaca_eval_prompts
-    )
+    is_official = False
+    if lc is not None:
+        detail = lc.detail or {}
+        # A published file that lacks rows is scored by row, as on the leaderboard.
+        by_row = "by_row" in detail and detail["by_row"] == lc.value
+        whole = lc.n + lc.missing >= SIZES.alpaca_eval_prompts
+        is_official = detail.get("variant") == _OFFICIAL and (whole or by_row)
 
     def published(key: str) -> Published | None:
         return beside.published(model, key) if key != _CONTROLLED or is_official else None
@@ -157,7 +162,7 @@ def _variants(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
 def _incomplete(
     results: RunReader, models: tuple[str, ...], beside: PublishedNumbers
 ) -> Iterator[str]:
-    """Yield which imported files lack prompts, and the effect on their published number."""
+    """Yield which imported files lack prompts."""
     for model in models:
         score = results.scores(f"{model}/alpaca_eval").get("win_rate")
         if score is None or not beside.is_imported(model):
@@ -165,13 +170,7 @@ def _incomplete(
         count = score.n + score.missing
         if count >= SIZES.alpaca_eval_prompts:
             continue
-        yield f"{model}: the file has {count} of {SIZES.alpaca_eval_prompts} prompts." + (
-            " AlpacaEval's package then matches instruction difficulties by row, which misaligns "
-            f"them: its length-controlled {number(theirs.value)} is not shown beside ours, which "
-            "matches by instruction."
-            if (theirs := beside.published(model, _CONTROLLED)) is not None
-            else ""
-        )
+        yield f"{model}: the file has {count} of {SIZES.alpaca_eval_prompts} prompts."
 
 
 def figure(results: RunReader) -> Figure | None:

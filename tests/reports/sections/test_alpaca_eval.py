@@ -144,19 +144,23 @@ def test_a_length_only_fit_never_stands_beside_the_leaderboards(tmp_path: Path) 
     assert row(table, "claude-2").cells[1].published is None
 
 
-def test_a_file_that_lacks_rows_has_its_raw_number_beside_it_and_not_the_shifted_one(
-    tmp_path: Path,
-) -> None:
-    name = "text_davinci_001"
-    table = made(imported(tmp_path, name, score("win_rate", 2.764, 803), lc(6.48, 803)).open())
-    raw, controlled, _ = row(table, name).cells
+def test_a_published_file_that_lacks_rows_stands_beside_its_numbers_by_row(tmp_path: Path) -> None:
+    name, raw = "text_davinci_001", score("win_rate", 2.764, 803)
+    both: dict[str, Any] = {
+        "by_row": 9.01,
+        "by_instruction": 6.48,
+        "note": "9.01 by row, 6.48 by instruction",
+    }
+    table = made(imported(tmp_path / "a", name, raw, lc(9.01, 803, 0, **both)).open())
+    cells = row(table, name).cells
 
-    assert raw.published == Published(2.76, "Table 1")
-    assert controlled.published is None
-    assert any(
-        note.startswith("text_davinci_001: the file has 803 of 805 prompts.") and "9.03" in note
-        for note in table.notes
-    )
+    assert cells[0].published == Published(2.76, "Table 1")
+    assert cells[1].published == Published(9.03, "AlpacaEval leaderboard")
+    assert "text_davinci_001: the file has 803 of 805 prompts." in table.notes
+    assert any("6.48 by instruction" in note for note in table.notes)
+    for other in (lc(6.48, 803), lc(6.48, 803, 0, **both)):
+        table = made(imported(tmp_path / f"b{len(other.detail or {})}", name, raw, other).open())
+        assert row(table, name).cells[1].published is None
 
 
 def test_an_unknown_recorded_model_has_nothing_beside_it(tmp_path: Path) -> None:
