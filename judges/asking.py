@@ -64,7 +64,8 @@ class Reply:
     `tokens_in` and `tokens_out` are the server's counts, retried malformed replies included: what
     is billed. `logprobs` has the OpenAI form:
     {"content": [{"token", "logprob", "top_logprobs": [...]}]}.
-    `model` is the model name that the server reports.
+    `model` is the model name that the server reports. `thought` is what a thinking model wrote
+    before its reply, where the server sends it apart (`reasoning_content`): kept, never parsed.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Reply:
     model: str = ""
     failure: str | None = None
     seconds: float = 0.0
+    thought: str = ""
 
 
 class Judge(Protocol):

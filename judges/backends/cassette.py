@@ -32,6 +32,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS replies (
 _INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)"
 _COLUMNS = ("key", "request", "reply", "recorded_at", "cost_usd")
 _FIELDS = {field.name for field in fields(Reply)} - {"key"}
+_LATER = {"thought"}  # fields that earlier recordings lack
 
 
 class Recording(NamedTuple):
@@ -141,7 +142,7 @@ class Cassette:
             raise DataError(path, line, what)
         if sha256_json(raw["request"]) != raw["key"]:
             raise DataError(path, line, "the key is not the hash of the request: edited by hand?")
-        if not isinstance(raw["reply"], dict) or set(raw["reply"]) != _FIELDS:
+        if not isinstance(raw["reply"], dict) or set(raw["reply"]) | _LATER != _FIELDS:
             raise DataError(path, line, f"reply: expected the fields {', '.join(sorted(_FIELDS))}")
         if not isinstance(raw["cost_usd"], int | float) or not isinstance(raw["recorded_at"], str):
             raise DataError(path, line, "cost_usd must be a number and recorded_at a time")

@@ -140,7 +140,8 @@ class OpenAIJudge:
         seconds = time.monotonic() - began
         if isinstance(found, Answer):
             rest = (found.logprobs, found.model)
-            return Reply(ask.key, found.text, found.finish, *billed, *rest, None, seconds)
+            said = (found.text, found.finish)
+            return Reply(ask.key, *said, *billed, *rest, None, seconds, found.thought)
         return Reply(ask.key, "", "failed", *billed, failure=found.reason, seconds=seconds)
 
     async def _attempt(self, client: AsyncOpenAI, ask: Ask) -> Answer | Problem:

@@ -14,7 +14,10 @@ _MIN_TOP_LOGPROBS = 5
 
 
 class Answer(NamedTuple):
-    """A well-formed reply; tokens are 0 where the server does not count them."""
+    """A well-formed reply; tokens are 0 where the server does not count them.
+
+    `thought`: the reasoning that the server sends beside the reply.
+    """
 
     text: str
     finish: ReplyFinish
@@ -22,6 +25,7 @@ class Answer(NamedTuple):
     tokens_out: int
     logprobs: dict[str, Any] | None
     model: str
+    thought: str = ""
 
 
 def request_body(model: str, ask: Ask, adapted: frozenset[str]) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def request_body(model: str, ask: Ask, adapted: frozenset[str]) -> dict[str, Any
 def read_answer(body: str) -> Answer | Problem:
     """Read the body of a chat completion.
 
-    A null content is an answer if the model refused or used up its tokens (as reasoning models do).
+    A null content is an answer if the model refused, used up its tokens or only thought.
     A malformed reply is a problem that may pass, with the tokens that it is billed at.
     """
     try:
@@ -61,8 +65,9 @@ def read_answer(body: str) -> Answer | Problem:
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return _malformed("no choices", tokens_in, tokens_out)
     content, refusal = message.get("content"), message.get("refusal")
-    reason = choice.get("finish_reason")
-    if content is None and not refusal and reason not in ("length", "content_filter"):
+    reason, thought = choice.get("finish_reason"), _thought(message)
+    may_be_empty = refusal or thought or reason in ("length", "content_filter")
+    if content is None and not may_be_empty:
         return _malformed("no content", tokens_in, tokens_out)
     text = refusal or content or ""
     if not isinstance(text, str):
@@ -75,7 +80,14 @@ def read_answer(body: str) -> Answer | Problem:
         tokens_out,
         logprobs if isinstance(logprobs, dict) else None,
         str(payload.get("model") or ""),
+        thought,
     )
+
+
+def _thought(message: dict[str, Any]) -> str:
+    """Return the reasoning: `reasoning_content` (DeepSeek, vLLM) or `reasoning` (OpenRouter)."""
+    found = message.get("reasoning_content") or message.get("reasoning")
+    return found if isinstance(found, str) else ""
 
 
 def _malformed(reason: str, tokens_in: int = 0, tokens_out: int = 0) -> Problem:

@@ -229,6 +229,20 @@ def test_an_export_is_sorted_and_the_same_bytes_each_time_and_after_an_import(
     assert keys == sorted(keys)
 
 
+def test_recordings_made_before_thoughts_were_kept_are_read_and_imported(tmp_path: Path) -> None:
+    recorded(tmp_path / "a.sqlite", 1)
+    with Cassette(tmp_path / "a.sqlite") as cassette:
+        cassette.export(tmp_path / "x.jsonl")
+    line = json.loads((tmp_path / "x.jsonl").read_text())
+    del line["reply"]["thought"]
+    (tmp_path / "x.jsonl").write_text(json.dumps(line) + "\n")
+    with Cassette(tmp_path / "b.sqlite") as copy:
+        assert copy.import_(tmp_path / "x.jsonl") == 1
+        found = copy.get(request("question 0"))
+    assert found is not None
+    assert found.reply == replace(REPLY, key="", text="reply 0")
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [

@@ -216,6 +216,13 @@ def test_a_refusal_is_an_outcome_and_not_a_failure(choice: dict[str, Any]) -> No
     assert (reply.finish, reply.failure, len(server.bodies)) == ("refused", None, 1)
 
 
+def test_reasoning_that_a_server_sends_apart_is_kept_and_is_not_the_reply() -> None:
+    choice = {"message": {"content": "[[7]]", "reasoning_content": "[[3]]?"}}
+    with FakeOpenAI(lambda messages: choice) as server:
+        reply = only(judge(server))
+    assert (reply.text, reply.thought) == ("[[7]]", "[[3]]?")
+
+
 def test_log_probabilities_come_through_unchanged() -> None:
     logprobs = {"content": [{"token": "m", "logprob": -0.25, "top_logprobs": []}]}
     choice = {"message": {"content": "m"}, "finish_reason": "length", "logprobs": logprobs}

@@ -80,6 +80,18 @@ def test_a_malformed_reply_that_was_billed_says_so() -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_what_a_server_says_was_thought_is_kept_apart_from_the_reply(field: str) -> None:
+    found = read_answer(body({"content": "Score: 4", field: "Score: 2, perhaps?"}))
+    assert isinstance(found, Answer)
+    assert (found.text, found.thought) == ("Score: 4", "Score: 2, perhaps?")
+
+
+def test_a_model_that_only_thought_replied_nothing_and_is_not_asked_again() -> None:
+    found = read_answer(body({"content": None, "reasoning_content": "Score: 2"}))
+    assert found == Answer("", "stop", 11, 3, None, "m-1", "Score: 2")
+
+
 @pytest.mark.parametrize("usage", [None, [], {}, {"prompt_tokens": "x"}, {"prompt_tokens": -1}])
 def test_a_server_that_counts_no_tokens_gives_zero(usage: Any) -> None:
     answer = read_answer(body({"content": "4"}, usage=usage))
