@@ -20,6 +20,7 @@ from engines.pool import EnginePool
 from evaluation.judge import judge_folder, open_judge
 from judges.backends.openai_judge import identity_of
 from judges.backends.recorded import Recorded
+from judges.replies import PARSING
 from judges.rubrics import rubric_source
 
 if TYPE_CHECKING:
@@ -166,24 +167,25 @@ class EvalRun:
         return []
 
     def judge_sources(self) -> dict[str, str]:
-        """Return the identity of a judge outside the run: server and model, or a folder's hash."""
+        """Return the parser's version, and a judge outside the run: its server or files' hash."""
         section = self.section.judge
         if section.backend == "openai":
             # The server may come from the environment, which the configuration does not show.
-            return {"judge": sha256_text(identity_of(section))}
+            return PARSING | {"judge": sha256_text(identity_of(section))}
         if is_model_name(section.model):
-            return {}
+            return PARSING
         folder = judge_folder(section.model)
-        digest = sha256_folder(model_files(folder), self.store.paths.digests)
-        return {f"judge:{folder.name}": digest}
+        return PARSING | {f"judge:{folder.name}": self._judge_digest(folder)}
 
     def _judge_engine(self) -> Engine:
         stage = evaluation_ref("judge", Stage.VERDICTS)
         if inputs := self.judge_inputs():
             return self._engines.model(inputs[0], stage)
-        (digest,) = self.judge_sources().values()
         folder = judge_folder(self.section.judge.model)
-        return self._engines.folder(folder, stage, weights_sha256=digest)
+        return self._engines.folder(folder, stage, weights_sha256=self._judge_digest(folder))
+
+    def _judge_digest(self, folder: Path) -> str:
+        return sha256_folder(model_files(folder), self.store.paths.digests)
 
 
 def engine_section(dtype: str, kind: str = "transformers") -> EngineSection:

@@ -3,6 +3,12 @@
 Only the judge's own text is parsed, never the prompt: a "Score: 5" inside the judged answer must
 not count. An unparsable reply is never a 0, a tie or a loss.
 
+Nor is a thought parsed (core/thinking.py): everything up to the last `</think>` goes first. A
+thought that does not end leaves nothing to parse: "cut_off", or "empty" where the reply is not cut.
+A reply cut by the token limit with different verdicts in it ("Score: 1" for one criterion, "Score:
+0" for the next) was cut before its last one: "cut_off" too. Every expression here takes time
+linear in the reply's length.
+
 Ratings and winners have FastChat's formats: "[[7]]", else "[7]", and "[[A]]", "[[B]]", "[[C]]".
 FastChat takes the first rating of a reply and prefers [[A]] to [[B]] wherever they stand; here the
 last one counts, because a judge quotes "[[10]]" from the answer, or discusses a matrix ("[[1]]"),
@@ -15,6 +21,8 @@ from __future__ import annotations
 import re
 from typing import Generic, Literal, NamedTuple, TypeVar
 
+from core.thinking import after_thought
+
 T = TypeVar("T")
 
 Winner = Literal["A", "B", "tie"]
@@ -24,14 +32,17 @@ Reason = Literal[
 ]  # fmt: skip
 
 LOWEST_RATING, HIGHEST_RATING = 1.0, 10.0
+PARSING = {"parsing": "0.2"}
+"""Part of the key of what the external judge decided: verdicts parsed by an earlier release's rules
+are stale, and are parsed again from the cassette without asking anew."""
 
 # Read: "Score: 4", "**Score:** 4/5", "score : **3.5** out of 5". Recognised so that they count as
 # the last score, then refused: "Score: 3-4", "Score: 1+1+1", "Score: four", "Score: <points>",
 # "Score:" at the end. A colon followed by other words ("the score: a fair one") is prose.
 _SCORE = re.compile(
     r"""(?<![^\W_])(?<![^\W_]_)score[*_`\s]*:       # the word and its colon, Markdown marks around
-        (?:(?:[*_`]|[^\S\n])*+                      # ... on one line with the number, or above it,
-          |[*_`\s]*\n[*_`\s]*+(?![0-9]+[.)][^\S\n]))  # ... but not above a list: "1. Relevant"
+        (?:[*_`]|[^\S\n])*+                         # ... on one line with the number, or above it,
+        (?:\n[*_`\s]*+(?![0-9]+[.)][^\S\n]))?+      # ... but not above a list: "1. Relevant"
         (?:
             (?P<value>[-+]?[0-9]+(?:\.[0-9]+)?)     # the number
             (?![^\W_]|[.,_][0-9])                   # ... whole: not the start of something longer
@@ -45,9 +56,10 @@ _SCORE = re.compile(
 _RANK = re.compile(
     r"""['"]model['"]\s*:\s*['"](?P<name>[^'"]+)['"]\s*,\s*['"]rank['"]\s*:\s*['"]?(?P<rank>[0-9]+)"""
 )
-_NUMBER = re.compile(r"[0-9]+\.?[0-9]*")
-_WITH_A_DIGIT = re.compile(r"\[\[([^\[\]\n]*[0-9][^\[\]\n]*)\]\]")
-_SINGLE = re.compile(r"\[([0-9]+\.?[0-9]*)\]")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+_DOUBLE = re.compile(r"\[\[([^\[\]\n]*)\]\]")
+_DIGIT = re.compile(r"[0-9]")
+_SINGLE = re.compile(rf"\[({_NUMBER.pattern})\]")
 _WINNER = re.compile(r"\[\[([ABC])\]\]")
 _UNFINISHED = re.compile(r"\[\[[^\[\]\n]*\]?\Z")
 # The prompts' examples, where a judge repeats them verbatim.
@@ -82,9 +94,10 @@ def parse_score(  # noqa: PLR0911 - one return per reason
         high: greatest valid score; also the only scale accepted in "4/5".
         cut: whether the reply was cut off by the token limit.
     """
-    if not reply.strip():
-        return Parsed(None, "empty")
-    found = list(_SCORE.finditer(reply))
+    text = after_thought(reply).text
+    if not text.strip():
+        return Parsed(None, "cut_off" if cut else "empty")
+    found = list(_SCORE.finditer(text))
     if not found or found[-1]["value"] is None:
         return Parsed(None, "cut_off" if cut else "no_score")
     last = found[-1]
@@ -93,7 +106,9 @@ def parse_score(  # noqa: PLR0911 - one return per reason
     if last["of"] and float(last["of"]) != high:
         return Parsed(None, "wrong_scale")
     value = float(last["value"])
-    if cut and not last["of"] and last.end() == len(reply.rstrip().rstrip(".,")):
+    if cut and not last["of"] and last.end() == len(text.rstrip().rstrip(".,")):
+        return Parsed(None, "cut_off")
+    if cut and any(score["value"] and float(score["value"]) != value for score in found):
         return Parsed(None, "cut_off")
     if not low <= value <= high:
         return Parsed(None, "out_of_range")
@@ -105,9 +120,10 @@ def parse_ranking(reply: str, *, cut: bool = False) -> Parsed[Literal[1, 2]]:
 
     The reply is searched, never executed. Both models must be ranked, once, with different ranks.
     """
-    if not reply.strip():
-        return Parsed(None, "empty")
-    found = [(match["name"], match["rank"]) for match in _RANK.finditer(reply)]
+    text = after_thought(reply).text
+    if not text.strip():
+        return Parsed(None, "cut_off" if cut else "empty")
+    found = [(match["name"], match["rank"]) for match in _RANK.finditer(text)]
     ranks = dict(found)
     if not found:
         return Parsed(None, "cut_off" if cut else "no_score")
@@ -118,27 +134,30 @@ def parse_ranking(reply: str, *, cut: bool = False) -> Parsed[Literal[1, 2]]:
     return Parsed(1 if ranks["model_1"] == "1" else 2, None)
 
 
-def parse_rating(reply: str, *, cut: bool = False) -> Parsed[float]:
+def parse_rating(  # noqa: PLR0911 - one return per reason
+    reply: str, *, cut: bool = False
+) -> Parsed[float]:
     """Read a rating in 1..10: a reply's last "[[x]]" or, without such a number, its last "[x]".
 
     A later "[[8/10]]" or "[[7-8]]" makes the reply ambiguous rather than reviving an earlier
     number. A reply `cut` off by the token limit inside its last brackets has no rating.
     """
-    if not reply.strip():
-        return Parsed(None, "empty")
-    if cut and _UNFINISHED.search(reply):
+    text = after_thought(reply).text
+    if not text.strip():
+        return Parsed(None, "cut_off" if cut else "empty")
+    if cut and _UNFINISHED.search(text):
         return Parsed(None, "cut_off")
-    words = _RATING_EXAMPLE.sub("", reply)
-    double = _WITH_A_DIGIT.findall(words)
-    if any(_NUMBER.fullmatch(found) for found in double):
-        last = double[-1]
-        if not _NUMBER.fullmatch(last):
-            return Parsed(None, "ambiguous")
-    elif single := _SINGLE.findall(words):
-        last = single[-1]
-    else:
+    words = _RATING_EXAMPLE.sub("", text)
+    double = [found for found in _DOUBLE.findall(words) if _DIGIT.search(found)]
+    numbers = [found for found in double if _NUMBER.fullmatch(found)]
+    if numbers and numbers[-1] != double[-1]:
+        return Parsed(None, "ambiguous")
+    numbers = numbers or _SINGLE.findall(words)
+    if not numbers:
         return Parsed(None, "cut_off" if cut else "no_score")
-    value = float(last)
+    value = float(numbers[-1])
+    if cut and any(float(found) != value for found in numbers):
+        return Parsed(None, "cut_off")
     if not LOWEST_RATING <= value <= HIGHEST_RATING:
         return Parsed(None, "out_of_range")
     return Parsed(value, None)
@@ -146,11 +165,14 @@ def parse_rating(reply: str, *, cut: bool = False) -> Parsed[float]:
 
 def parse_pair(reply: str, *, cut: bool = False) -> Parsed[Winner]:
     """Read the last "[[A]]", "[[B]]" or "[[C]]" (a tie): the better of the two answers shown."""
-    if not reply.strip():
-        return Parsed(None, "empty")
-    if cut and _UNFINISHED.search(reply):
+    text = after_thought(reply).text
+    if not text.strip():
+        return Parsed(None, "cut_off" if cut else "empty")
+    if cut and _UNFINISHED.search(text):
         return Parsed(None, "cut_off")
-    found = _WINNER.findall(_WINNER_EXAMPLE.sub("", reply))
+    found = _WINNER.findall(_WINNER_EXAMPLE.sub("", text))
+    if cut and len(set(found)) > 1:
+        return Parsed(None, "cut_off")
     if not found:
         return Parsed(None, "cut_off" if cut else "no_score")
     return Parsed(_SIDES[found[-1]], None)

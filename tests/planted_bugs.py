@@ -29,6 +29,14 @@ def _changed(record: Any, **values: Any) -> Any:
 # Judge output
 
 
+@plant(
+    "judges.replies:after_thought",
+    noticed_by="test_the_verdict_after_a_thought_is_read_and_the_one_inside_is_not",
+)
+def verdicts_are_read_out_of_thoughts(right: Any, text: str) -> Any:
+    return _changed(right(text), text=text)
+
+
 @plant("judges.replies:parse_score", noticed_by="test_a_readable_reply_gives_the_score_it_states")
 def the_first_score_counts_not_the_last(right: Any, reply: str, **limits: Any) -> Any:
     return right("".join(re.split(r"(?i)(?=score)", reply)[:2]), **limits)

@@ -13,11 +13,13 @@ import re
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError
 from core.records import DRAW, Annotation, zero_is_a_draw
 from core.store import Built
+from core.thinking import after_thought
 from evaluation.judge import record_replies
 from judges.asking import Ask
 
@@ -114,12 +116,16 @@ class PackageAnnotator:
     def read(self, reply: Reply) -> Preference:
         """Parse a reply to a request of the last `asks` with the package's parser.
 
-        Only values in [1, 2] are preferences; 0 is a draw.
+        Only values in [1, 2] are preferences; 0 is a draw. `raw` keeps a thought, which is not
+        parsed; without its end the reply says nothing ("cut_off" if cut, else "unparsed").
         """
         if reply.finish in ("refused", "too_long", "failed"):
             return Preference(None, reply.finish, "")
-        completion = self._completion(reply)
-        raw = json.dumps(completion, ensure_ascii=False)
+        raw = json.dumps(self._completion(reply), ensure_ascii=False)
+        said = after_thought(reply.text)
+        if said.unclosed:
+            return Preference(None, "cut_off" if reply.finish == "length" else "unparsed", raw)
+        completion = self._completion(replace(reply, text=said.text))
         if self._single.completion_key == "completions_all" and reply.logprobs is None:
             return Preference(None, "no_logprobs", raw)
         with package_contained():
@@ -176,7 +182,7 @@ def annotate(
 
     Identical outputs are a draw (1.5) without a request, as in the package. Rows without a
     preference have the reason in `missing`: "no_answer" (the prompt did not fit the model),
-    "no_reference", "too_long" and "refused" (the judge's), "unparsed", "out_of_range",
+    "no_reference", "too_long" and "refused" (the judge's), "cut_off", "unparsed", "out_of_range",
     "no_logprobs", "failed". The row's `annotator` names the configuration and the judge, so that
     results are never mixed.
 

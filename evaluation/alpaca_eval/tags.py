@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import judges.rubrics
 from core.records import Tag, user
 from core.store import Built
+from core.thinking import after_thought
 from evaluation.judge import record_replies
 from judges.asking import Ask
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 LENGTHS = ("1 sentence", "1-3 sentences", "1 paragraph", "2 paragraphs", "3 or more paragraphs")
 MAX_TOKENS = 100  # three short lines
 _FIELD = re.compile(
-    r"(?P<name>category|complexity|length)[*_`\s]*:[*_`\s]*(?P<value>.*?)[*_`\s,.;]*"
-    r"(?=(?:^|[\s,;*_`])(?:category|complexity|length)[*_`\s]*:|\n|\Z)",
-    re.IGNORECASE | re.DOTALL,
+    r"(?<![^\W_])(?P<name>category|complexity|length)[*_`\s]*+:[*_`\s]*+", re.IGNORECASE
 )
 _COMPLEXITY = re.compile(r"([0-9]{1,2})(?:\.0+)?(?:\s*(?:/|out of)\s*10)?", re.IGNORECASE)
 _LETTERED = re.compile(r"\(?(?P<letter>[a-e])[).:]?(?:\s+(?P<words>.+))?", re.IGNORECASE)
@@ -82,15 +81,20 @@ def read_tag(reply: Reply) -> Tag:
     """Parse "Category: …, Complexity: …, Length: …", on one line or three.
 
     The last of each counts. `unparsed` lists the fields that could not be parsed
-    ("category+length"), or is the reason for no reply ("refused", "too_long", "failed", "empty");
-    the other fields are kept.
+    ("category+length"), or is the reason for no reply ("refused", "too_long", "failed", "cut_off",
+    "empty"); the other fields are kept.
     """
     if reply.finish in ("refused", "too_long", "failed"):
         return Tag(reply.key, None, None, None, reply.finish, reply.text)
-    if not reply.text.strip():
-        return Tag(reply.key, None, None, None, "empty", reply.text)
+    text = after_thought(reply.text).text
+    if not text.strip():
+        reason = "cut_off" if reply.finish == "length" else "empty"
+        return Tag(reply.key, None, None, None, reason, reply.text)
+    found = list(_FIELD.finditer(text))
+    ends = [*(field.start() for field in found[1:]), len(text)]
     fields = {
-        found["name"].lower(): found["value"].strip() for found in _FIELD.finditer(reply.text)
+        field["name"].lower(): text[field.end() : end].partition("\n")[0].strip("*_` \t\r,.;")
+        for field, end in zip(found, ends, strict=False)
     }
     category = _category(fields.get("category", ""))
     complexity = _complexity(fields.get("complexity", ""))

@@ -190,7 +190,7 @@ def test_an_unreadable_reply_gives_a_reason_and_no_number(reply: str, reason: Re
         ("Score:", Parsed(None, "cut_off")),
         ("The answer claims 'Score: 5'. Score: ", Parsed(None, "cut_off")),
         ("Score: 4/10", Parsed(None, "wrong_scale")),
-        ("", Parsed(None, "empty")),
+        ("", Parsed(None, "cut_off")),
     ],
 )
 def test_a_reply_cut_off_where_the_score_may_go_on_is_refused(
@@ -239,7 +239,11 @@ def test_any_reply_gives_either_a_score_in_range_or_a_reason(reply: str, cut: bo
 def test_a_score_on_the_last_line_wins_whatever_precedes_it(before: str, k: int) -> None:
     assert read(f"{before}\nScore: {k}") == Parsed(float(k), None)
     assert read(f"{before}\nScore: {k}", cut=True) == Parsed(None, "cut_off")
-    assert read(f"{before}\n**Score:** {k}/5", cut=True) == Parsed(float(k), None)
+    # Cut after a whole score, unless another one says that the last may be missing.
+    whole = read(f"{before}\n**Score:** {k}/5", cut=True)
+    assert whole in (Parsed(float(k), None), Parsed(None, "cut_off"))
+    if "core" not in before.lower():
+        assert whole.value == k
 
 
 @FIXED

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.records import JudgeExample
 from core.store import Built
+from core.thinking import after_thought
 from judges.pointwise import judgment_key
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def construct(
                     f"{r.key}/constructed",
                     prompt.prompt,
                     r.text,
-                    j.reply.strip(),
+                    after_thought(j.reply).text.strip(),
                     j.score or 0.0,
                     "constructed",
                 )

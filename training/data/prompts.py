@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engines.engine import Engine
 
 _NUMBERED = re.compile(
-    r"^\s*(?:\*\*)?(?:Task\s*)?(?P<number>\d{1,2})(?:\*\*)?\s*[.:)](?:\*\*)?\s*", re.M | re.I
+    r"^[^\S\n]*(?:\*\*)?(?:Task\s*)?(?P<number>\d{1,2})(?:\*\*)?\s*[.:)](?:\*\*)?\s*", re.M | re.I
 )
 _KEYWORDS = re.compile(
     r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b", re.IGNORECASE

@@ -205,6 +205,9 @@ def test_identical_outputs_are_a_draw_and_nothing_is_asked(tmp_path: Path) -> No
         (RANKING, Reply("", "", "stop"), "unparsed"),
         (RANKING, Reply("", FIRST[:40], "length"), "unparsed"),
         (RANKING, Reply("", FIRST.replace("1}", "3}"), "stop"), "unparsed"),
+        (RANKING, Reply("", f"<think>{FIRST}? But", "length"), "cut_off"),
+        (RANKING, Reply("", f"<think>{FIRST}", "stop"), "unparsed"),
+        (RANKING, Reply("", f"<think>{FIRST}</think>I cannot say.", "stop"), "unparsed"),
         (WEIGHTED, Reply("", "m", "length"), "no_logprobs"),
         (WEIGHTED, Reply("", "The", "length", logprobs=logprobs(The=-0.1)), "unparsed"),
         (WEIGHTED, Reply("", "", "length", logprobs={"content": []}), "unparsed"),
@@ -221,6 +224,21 @@ def test_a_reply_without_a_verdict_is_missing_with_its_reason(
     result = annotated(tmp_path, says, annotator=annotator, answered=answers()[:1])
     assert (result.rows[0].preference, result.rows[0].missing) == (None, reason)
     assert result.counts == {"annotated": 0, f"missing_{reason}": 1}
+
+
+def test_the_ranking_after_a_thought_counts_and_the_thought_is_kept_beside_it(
+    tmp_path: Path,
+) -> None:
+    def plain(ask: Ask) -> Reply:
+        return Reply(ask.key, FIRST, "stop")
+
+    def thinking(ask: Ask) -> Reply:
+        return Reply(ask.key, f"<think>{SECOND}? No.</think>\n{FIRST}", "stop")
+
+    expected = annotated(tmp_path / "plain", plain, annotator=RANKING).rows
+    found = annotated(tmp_path / "thinking", thinking, annotator=RANKING).rows
+    assert [row.preference for row in found] == [row.preference for row in expected]
+    assert "<think>" in found[0].raw_completion
 
 
 def test_a_draw_the_parser_writes_as_0_is_1_5_in_either_order(tmp_path: Path) -> None:

@@ -59,6 +59,11 @@ def test_a_tag_is_read_in_the_forms_judges_write(text: str) -> None:
         ("Category: Cooking / Recipes", (COOKING, None, None, "complexity+length")),
         ("Preheat the oven.", (None, None, None, "category+complexity+length")),
         (" \n", (None, None, None, "empty")),
+        (f"<think>{GOOD}", (None, None, None, "empty")),
+        (
+            f"<think>{GOOD}</think>Category: Cooking / Recipes",
+            (COOKING, None, None, "complexity+length"),
+        ),
     ],
 )
 def test_a_field_that_cannot_be_read_is_none_and_named(

@@ -149,6 +149,13 @@ def test_the_target_is_the_judges_own_words(tmp_path: Path) -> None:
     )
 
 
+def test_the_target_is_what_was_said_after_the_thought(tmp_path: Path) -> None:
+    words = "<think>Score: 2, or more?</think>\n\nIt answers.\nScore: 4"
+    judgments = [judgment("p/r0", 0, 4, words), judgment("p/r1", 0, 1)]
+    result = build(tmp_path, [ranked("p", 0, 1)], judgments)
+    assert result.rows[0].target == "It answers.\nScore: 4"
+
+
 def test_the_first_readable_draw_stands_for_a_reply(tmp_path: Path) -> None:
     prompt = ranked("p", 0, 1)
     judgments = [
