@@ -294,6 +294,23 @@ def llmbar(
     _print(found, as_json=as_json)
 
 
+@app.command("judge-accuracy")
+def judge_accuracy(
+    verdicts: Annotated[
+        list[Path],
+        typer.Option(help="Recorded verdicts of a judge; several on the same pairs: a jury too."),
+    ],
+    labels: Annotated[
+        Path | None, typer.Option(help="The labels, where the verdicts' file has none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy of recorded pairwise verdicts against labels: LLMBar, JudgeBench, PandaLM, own."""
+    from evaluation.files.judge_accuracy import report
+
+    _print(report(verdicts, labels), as_json=as_json)
+
+
 @app.command()
 def cassette(
     file: Annotated[Path, typer.Option(help="The cassette (SQLite), e.g. of a run's eval/.")],
