@@ -73,9 +73,17 @@ class JudgeExample:
     source: Literal["written", "constructed"]
 
 
+ANSWERED = ("stop", "length")
+"""The values of `finish` with which there is an answer. Others say why there is none: "too_long"
+(the prompt does not fit the window), "cut_off" (the token limit cut the thought before it)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptCall:
-    """One few-shot call that asks for new tasks: the examples it showed, and the reply."""
+    """One few-shot call that asks for new tasks: the examples it showed, and the reply.
+
+    `finish` and `thought` as for `Candidate`.
+    """
 
     key: str
     call: int
@@ -83,6 +91,7 @@ class PromptCall:
     text: str
     tokens: int
     finish: str
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer sampled to be judged. `finish` is "stop", "length" or "too_long"."""
+    """One answer sampled to be judged. `finish`: see `ANSWERED`.
+
+    `thought` is what a thinking model wrote before it: kept, and part of nothing.
+    """
 
     key: str
     prompt_key: str
@@ -111,6 +123,7 @@ class Candidate:
     text: str
     tokens: int
     finish: str
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +207,8 @@ class Measurement:
 class Generation:
     """A model's answer to one turn of a benchmark prompt.
 
-    `finish` as for `Candidate`; also "not_asked" (a second turn without an answer to the first) and
-    "failed" (an imported answer that says it is none).
+    `finish` and `thought` as for `Candidate`; `finish` also "not_asked" (a second turn without an
+    answer to the first) and "failed" (an imported answer that says it is none).
     """
 
     key: str
@@ -205,6 +218,7 @@ class Generation:
     tokens: int
     finish: str
     turn: int = 1
+    thought: str = ""
 
 
 DRAW = 1.5  # an AlpacaEval preference between 1 and 2

@@ -8,7 +8,10 @@ Reasoning, and gpt-oss, whose `analysis` and `commentary` channels come before i
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _OPENING = (
     r"<(?:seed:)?think>|<thinking>|<thought>|\[THINK\]|<\|START_THINKING\|>"
@@ -38,6 +41,14 @@ SPECIAL = frozenset(
     ]
 )
 """Marks that tokenizers may hold as special tokens: engines keep them in a draw's text."""
+
+
+class Answered(Protocol):
+    """A row with an answer."""
+
+    @property
+    def thought(self) -> str:
+        """What was thought before it, "" if nothing."""
 
 
 class Said(NamedTuple):
@@ -82,6 +93,7 @@ def opening_of(prompt: str) -> str:
     return found[0] if found else ""
 
 
-def is_closed(text: str) -> bool:
-    """Whether a thought ends in this text."""
-    return _CLOSED.search(text) is not None
+def removed(rows: Iterable[Answered]) -> dict[str, int]:
+    """Return how many answers a thought was removed from, for a manifest; {} if none."""
+    count = sum(bool(row.thought) for row in rows)
+    return {"thinking_removed": count} if count else {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ModelError
+from core.thinking import SPECIAL
 from engines.engine import Sampled, decoding_of, draw_seed
 from engines.prompting import Pair
 
@@ -21,13 +24,17 @@ _SEEDS = 2**63  # what vLLM and its server accept
 
 
 class Draw(NamedTuple):
-    """One draw to be sampled: request key and draw index, prompt tokens, decoding and seed."""
+    """One draw to be sampled: request key and draw index, prompt tokens, decoding and seed.
+
+    `opening`: the mark by which the prompt opens a thought, the beginning of the draw's text.
+    """
 
     key: str
     number: int
     prompt: list[int]
     decoding: Decoding
     seed: int
+    opening: str = ""
 
 
 class Plan(NamedTuple):
@@ -65,9 +72,9 @@ def plan_draws(
     fitting, too_long = fit_prompts(prompter, requests, decoding, window)
     plan = Plan([], too_long)
     for request, prompt in fitting:
-        own = decoding_of(request, decoding)
+        own, opening = decoding_of(request, decoding), prompter.opening(prompt)
         draws = [
-            Draw(request.key, d, prompt, own, draw_seed(own, request.messages, d) % _SEEDS)
+            Draw(request.key, d, prompt, own, draw_seed(own, request.messages, d) % _SEEDS, opening)
             for d in request.draws
         ]
         plan.requests.append(draws)
@@ -81,7 +88,8 @@ def read_draw(draw: Draw, ids: list[int], facts: FolderFacts, *, stopped: bool) 
     """
     ended = bool(ids) and ids[-1] in facts.stop_ids
     strings = StopStrings(facts.tokenizer, draw.decoding.stop)
-    return finished(draw.key, draw.number, ids, strings, ended=ended, stopped=stopped)
+    sampled = finished(draw.key, draw.number, ids, strings, ended=ended, stopped=stopped)
+    return replace(sampled, text=draw.opening + sampled.text)
 
 
 def finished(
@@ -135,6 +143,8 @@ class StopStrings:
         if "" in stop:
             raise ValueError("an empty stop string would end every draw before it begins")
         self._tokenizer, self.stop = tokenizer, stop
+        special = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
+        self._marks = frozenset(token for token, text in special if text in SPECIAL)
         self._tail = max((len(s.encode()) for s in stop), default=0) + 1
 
     def reached(self, ids: list[int]) -> bool:
@@ -149,4 +159,10 @@ class StopStrings:
         return cut_at_stop(self._text(ids), self.stop)
 
     def _text(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        """Return the text without special tokens, but with those that mark a thought."""
+        if self._marks.isdisjoint(ids):
+            return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        return "".join(
+            str(self._tokenizer.decode(list(group), skip_special_tokens=not marks))
+            for marks, group in groupby(ids, self._marks.__contains__)
+        )

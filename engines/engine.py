@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from core.hashing import sha256_json, sha256_text
+from core.thinking import answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,6 +54,7 @@ class Sampled:
     """One finished draw.
 
     `text` is the new text only, without the end-of-turn token; `tokens` counts what was generated.
+    Where the prompt ends by opening a thought, `text` begins with that mark (core/thinking.py).
     `finish` is "stop" (end of turn or a stop string), "length" (`max_new_tokens` or the context
     window is used up) or "too_long": the prompt leaves no room for `max_new_tokens`, nothing was
     sampled.
@@ -63,6 +65,17 @@ class Sampled:
     text: str
     tokens: int
     finish: Finish
+
+
+class Answer(NamedTuple):
+    """One finished draw without the thought before it; `finish` as of `core.records.Candidate`."""
+
+    key: str
+    draw: int
+    text: str
+    tokens: int
+    finish: str
+    thought: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,20 @@ class Engine(Protocol):
 
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
         """Return one result per request, in order."""
+
+
+def sample_answers(
+    engine: Engine, requests: Sequence[Request], decoding: Decoding
+) -> Iterator[Answer]:
+    """Yield draws as `Engine.sample` does, each with its thought apart from its answer.
+
+    A thought that the token limit cut leaves no answer ("cut_off"); one that the model did not end
+    by itself leaves an empty one.
+    """
+    for draw in engine.sample(requests, decoding):
+        said = answer_of(draw.text)
+        finish = "cut_off" if said.unclosed and draw.finish == "length" else draw.finish
+        yield Answer(draw.key, draw.draw, said.text, draw.tokens, finish, said.thought)
 
 
 def plain_prompt(messages: Sequence[Message] | str) -> str | list[list[str]]:

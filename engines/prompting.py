@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import TemplateError
 
+from core.thinking import opening_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
     from core.records import Message
     from engines.engine import Continuation
+
+
+_OPENING_TOKENS = 24  # a mark and white space, also where each character is a token
 
 
 class Pair(NamedTuple):
@@ -52,6 +57,10 @@ class Prompter:
             messages, add_generation_prompt=True, tokenize=True, return_dict=False
         )
         return ids
+
+    def opening(self, ids: list[int]) -> str:
+        """Return the mark by which a prompt ends if it opens a thought, as a draw's text begins."""
+        return opening_of(str(self._tokenizer.decode(ids[-_OPENING_TOKENS:])))
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of raw text, with the tokenizer's beginning-of-text token if it adds one.

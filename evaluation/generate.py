@@ -11,10 +11,11 @@ from core.errors import ConfigError, DataError
 from core.hashing import sha256_text, short
 from core.jsonl import read_objects
 from core.progress import track
-from core.records import Generation, user
+from core.records import ANSWERED, Generation, user
 from core.stages import Stage, project_root
 from core.store import Built
-from engines.engine import Decoding, Request
+from core.thinking import removed
+from engines.engine import Decoding, Request, sample_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from evaluation.run import EvalRun
 
 
+ANSWERS = {"answers": "0.2"}
+"""Part of the key of answers: an earlier release's held thoughts. The cache gives them again."""
 SAMPLE_PROMPTS = project_root() / "data" / "sample" / "prompts.trees.jsonl"
-ANSWERED = ("stop", "length")  # finish reasons of a non-empty answer
 
 
 class Keyed(Protocol):
@@ -51,19 +53,18 @@ def answer(
     title: str,
     out: Partial,
 ) -> Built:
-    """Write one answer per prompt; empty if the prompt is too long for the model."""
+    """Write one answer per prompt, without the thought before it; empty if there is none."""
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
     by_key = {prompt.key: prompt for prompt in prompts}
     requests = [Request(p.key, user(p.text)) for p in prompts if p.key not in out.rows]
     with track(title, len(prompts), resumed=len(out.rows)) as advance:
-        for sampled in engine.sample(requests, decoding):
-            text = by_key[sampled.key].text
-            key, finish = sampled.key, sampled.finish
-            out.add(Generation(key, key, text, sampled.text, sampled.tokens, finish))
-            advance(tokens=sampled.tokens)
+        for s in sample_answers(engine, requests, decoding):
+            text = by_key[s.key].text
+            out.add(Generation(s.key, s.key, text, s.text, s.tokens, s.finish, thought=s.thought))
+            advance(tokens=s.tokens)
     finished = Counter(f"finish_{row.finish}" for row in out.rows.values())
     return Built(
-        counts=dict(sorted(finished.items())),
+        counts=dict(sorted(finished.items())) | removed(out.rows.values()),
         facts={"mean_characters": mean_characters(out.rows.values())},
         engine=engine.fingerprint,
     )
@@ -90,7 +91,7 @@ def answers_to(
             out=out,
         ),
         sections=("evaluation.generation", "engine.dtype", f"evaluation.{benchmark}.limit"),
-        sources=sources,
+        sources=ANSWERS | sources,
     )
 
 

@@ -37,6 +37,14 @@ def verdicts_are_read_out_of_thoughts(right: Any, text: str) -> Any:
     return _changed(right(text), text=text)
 
 
+@plant(
+    "engines.engine:answer_of",
+    noticed_by="test_a_thought_is_kept_beside_its_answer_and_one_without_its_end_leaves_none",
+)
+def answers_keep_their_thought(right: Any, text: str) -> Any:
+    return _changed(right(text), text=text, unclosed=False)
+
+
 @plant("judges.replies:parse_score", noticed_by="test_a_readable_reply_gives_the_score_it_states")
 def the_first_score_counts_not_the_last(right: Any, reply: str, **limits: Any) -> Any:
     return right("".join(re.split(r"(?i)(?=score)", reply)[:2]), **limits)

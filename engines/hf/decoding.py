@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
@@ -24,11 +25,15 @@ _TURNOVER = 0.125
 
 
 class Prompt(NamedTuple):
-    """A prompt's tokens and the draws wanted of it, no more than a batch holds."""
+    """A prompt's tokens and the draws wanted of it, no more than a batch holds.
+
+    `opening`: the mark by which the prompt opens a thought, the beginning of the draws' text.
+    """
 
     ids: list[int]
     request: Request
     draws: tuple[int, ...]
+    opening: str = ""
 
 
 class States(Protocol):
@@ -155,7 +160,8 @@ class Batch:
             if at_end or used_up or self._strings.reached(row.ids):
                 row.ended = True
                 key = row.prompt.request.key
-                yield finished(key, row.draw, row.ids, self._strings, ended=at_end)
+                sampled = finished(key, row.draw, row.ids, self._strings, ended=at_end)
+                yield replace(sampled, text=row.prompt.opening + sampled.text)
 
     def _remove_finished(self) -> list[int] | None:
         """Remove finished rows if they are enough; return which stay, None if nothing changed."""

@@ -73,8 +73,10 @@ class HFEngine:
         prompts: list[Prompt] = []
         most = self._section.max_batch_rows
         for request, ids in fitting:
-            starts = range(0, len(request.draws), most)
-            prompts += [Prompt(ids, request, request.draws[at : at + most]) for at in starts]
+            starts, opening = range(0, len(request.draws), most), self._prompter.opening(ids)
+            prompts += [
+                Prompt(ids, request, request.draws[at : at + most], opening) for at in starts
+            ]
         # The longest first, so that the last, sparsely filled batches hold the short prompts.
         prompts.sort(key=lambda prompt: len(prompt.ids), reverse=True)
         if not self._shares:

@@ -135,7 +135,7 @@ class OpenAIEngine:
             return read_draw(draw, ids, self._facts, stopped=stopped)
         text, cut = cut_at_stop(choice["text"], draw.decoding.stop)
         finish: Finish = "stop" if stopped or cut else "length"
-        return Sampled(draw.key, draw.number, text, reply.tokens, finish)
+        return Sampled(draw.key, draw.number, draw.opening + text, reply.tokens, finish)
 
     def _read_score(self, pair: Pair, choice: dict[str, Any]) -> Logprob:
         listed = choice.get("prompt_logprobs")

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError
-from core.records import DRAW, Annotation, zero_is_a_draw
+from core.records import ANSWERED, DRAW, Annotation, zero_is_a_draw
 from core.store import Built
 from core.thinking import after_thought
 from evaluation.judge import record_replies
@@ -181,7 +181,7 @@ def annotate(
     """Write one annotation per answer that `out` lacks, each as soon as its reply is parsed.
 
     Identical outputs are a draw (1.5) without a request, as in the package. Rows without a
-    preference have the reason in `missing`: "no_answer" (the prompt did not fit the model),
+    preference have the reason in `missing`: "no_answer" (the model gave none),
     "no_reference", "too_long" and "refused" (the judge's), "cut_off", "unparsed", "out_of_range",
     "no_logprobs", "failed". The row's `annotator` names the configuration and the judge, so that
     results are never mixed.
@@ -237,7 +237,7 @@ def annotate(
 
 def _known(answer: Generation, reference: Mapping[str, str]) -> Preference | None:
     """Return the outcome if no request is needed, else None."""
-    if answer.finish == "too_long":
+    if answer.finish not in ANSWERED:
         return Preference(None, "no_answer", "")
     if answer.prompt_key not in reference:
         return Preference(None, "no_reference", "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from core.benchmarks import BENCHMARKS
 from core.errors import ConfigError
 from core.hashing import sha256_file, sha256_text
+from core.records import ANSWERED
 from core.stages import Stage, evaluation_ref, is_model_name
 from evaluation.alpaca_eval import files, tags
 from evaluation.alpaca_eval.annotator import PackageAnnotator, annotate
@@ -47,7 +48,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     def reference_texts() -> dict[str, str]:
         if ours:
             rows: list[Generation] = run.read(reference[0])
-            return {row.prompt_key: row.text for row in rows if row.finish != "too_long"}
+            return {row.prompt_key: row.text for row in rows if row.finish in ANSWERED}
         known = files.load_reference(section.reference)
         return {files.instruction_key(text): output for text, output in known.items()}
 

@@ -15,7 +15,7 @@ from core.hashing import sha256_file
 from core.intervals import bootstrap_mean, share_score
 from core.paired import sign_test
 from core.progress import track
-from core.records import Score, Verdict
+from core.records import ANSWERED, Score, Verdict
 from core.reductions import combine_all
 from core.stages import Stage
 from core.store import Built
@@ -100,7 +100,7 @@ def _answers(run: EvalRun, model: str) -> Ref:
 
 def _answer_lengths(answers: list[Generation]) -> list[Score]:
     """Return the mean length of a model's answers, the only number before they are compared."""
-    unanswered = sum(row.finish == "too_long" for row in answers)
+    unanswered = sum(row.finish not in ANSWERED for row in answers)
     n = len(answers) - unanswered
     return [Score("mean_characters", mean_characters(answers), n, unanswered)]
 
@@ -124,7 +124,7 @@ def judge_matchup(
         a, b = left.answers[key], right.answers[key]
         if key in out.rows:
             continue
-        if "too_long" in (a.finish, b.finish):
+        if not {a.finish, b.finish} <= set(ANSWERED):
             out.add(Verdict(key, key, left.name, right.name, None, "no_answer"))
         elif a.text == b.text:
             out.add(Verdict(key, key, left.name, right.name, "tie"))

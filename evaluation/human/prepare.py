@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.errors import ConfigError, DataError, MissingArtifact, StaleArtifact
+from core.records import ANSWERED
 from core.stages import Ref, Stage, evaluation_ref, is_model_name
 from core.store import Store, write_atomically
 from evaluation.human.study import (
@@ -107,6 +108,8 @@ def _answered(store: Store, a: str, b: str) -> _StudyInputs:
             raise DataError(store.paths.artifact(refs[1]), None, f"{what}; redo both answers")
         if "too_long" in (left.finish, right.finish):
             left_out["prompt_too_long_for_a_model"] += 1
+        elif "cut_off" in (left.finish, right.finish):
+            left_out["thought_cut_off_by_the_token_limit"] += 1
         else:
             items.append(StudyItem(key, left.prompt, (left.text, right.text), (key, key)))
     return _StudyInputs(items, +left_out, refs, models=(a, b))
@@ -122,7 +125,7 @@ def _candidates(store: Store, iteration: int) -> _StudyInputs:
     candidates: list[Candidate] = store.read(refs[1])
     texts: dict[str, dict[str, str]] = defaultdict(dict)
     for row in sorted(candidates, key=lambda row: (row.prompt_key, row.draw)):
-        if row.finish != "too_long" and row.text.strip():
+        if row.finish in ANSWERED and row.text.strip():
             texts[row.prompt_key].setdefault(row.text, row.key)
     items = [
         StudyItem(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
 from core.evaluation_config import GenerationSection
+from core.records import ANSWERED
 from core.stages import Stage
 from core.store import Built
 from evaluation.benchmark import Benchmark, EvaluationItem
-from evaluation.generate import ANSWERED, answer
+from evaluation.generate import ANSWERS, answer
 from evaluation.ifeval.data import data_file, load_prompts, source
 from evaluation.ifeval.scores import Response, item, scores
 
@@ -37,7 +38,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             out=out,
         ),
         sections=("evaluation.ifeval.limit", "evaluation.ifeval.max_new_tokens", "engine.dtype"),
-        sources=sources,
+        sources=ANSWERS | sources,
     )
 
     def check(out: Partial) -> Built:

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.intervals import bootstrap, bootstrap_mean, bootstrap_ratio
-from core.records import Judgment, Score, user
+from core.records import ANSWERED, Judgment, Score, user
 from core.reductions import mean_scores
 from core.store import Built
 from engines.engine import Sampled
@@ -50,7 +50,7 @@ def subjects(
     texts = {prompt.key: prompt.text for prompt in prompts}
     answers: dict[str, list[JudgedAnswer]] = {}
     for c in sorted(candidates, key=lambda c: c.key):
-        if c.finish != "too_long":
+        if c.finish in ANSWERED:
             answers.setdefault(c.prompt_key, []).append(
                 JudgedAnswer(c.key, c.prompt_key, texts[c.prompt_key], c.text)
             )

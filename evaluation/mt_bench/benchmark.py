@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
 from core.progress import track
-from core.records import Generation, TurnJudgment
+from core.records import ANSWERED, Generation, TurnJudgment
 from core.stages import Stage
 from core.store import Built
-from engines.engine import Decoding, Request
+from core.thinking import removed
+from engines.engine import Decoding, Request, sample_answers
 from evaluation.benchmark import Benchmark, EvaluationItem
-from evaluation.generate import ANSWERED, mean_characters
+from evaluation.generate import ANSWERS, mean_characters
 from evaluation.judge import JUDGED_BY, record_replies
 from evaluation.mt_bench.fastchat_files import export
 from evaluation.mt_bench.questions import load_questions, question_sources
@@ -63,7 +64,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             "evaluation.mt_bench.max_new_tokens",
             "engine.dtype",
         ),
-        sources=sources,
+        sources=ANSWERS | sources,
     )
     judgments = run.rows(
         subject.ref(Stage.TURN_JUDGMENTS),
@@ -104,10 +105,10 @@ def answer(
 ) -> Built:
     """Write an answer per question and turn; turn 2 sees the model's own answer to turn 1.
 
-    Answers are stripped, as in FastChat, before turn 2 and the judge see them; one cut by the token
-    limit is used as it is. A prompt too long for the model gives an empty answer ("too_long"), and
-    without an answer to turn 1, turn 2 is "not_asked". (FastChat writes "$ERROR$" for both and has
-    it graded.)
+    Answers are stripped, as in FastChat, before turn 2 and the judge see them, and so is a thought
+    before them; one cut by the token limit is used as it is. A prompt too long for the model gives
+    an empty answer ("too_long"), and without an answer to turn 1, turn 2 is "not_asked".
+    (FastChat writes "$ERROR$" for both and has it graded.)
     """
     wanted = len(questions) * len(TURNS)
     with track("MT-Bench answers", wanted, resumed=len(out.rows)) as advance:
@@ -116,7 +117,11 @@ def answer(
             _answer_turn(engine, questions, turn, decoding, out=out, advance=advance)
     finishes = Counter(f"finish_{row.finish}" for row in out.rows.values())
     return Built(
-        counts={"questions": len(questions), **dict(sorted(finishes.items()))},
+        counts={
+            "questions": len(questions),
+            **dict(sorted(finishes.items())),
+            **removed(out.rows.values()),
+        },
         facts={"mean_characters": mean_characters(out.rows.values())},
         engine=engine.fingerprint,
     )
@@ -188,7 +193,7 @@ def _answer_turn(
         conversation = _conversation(question, turn, out)
         temperature = TEMPERATURES[question.category]
         requests.append(Request(key, conversation, temperature=temperature))
-    for sampled in engine.sample(requests, decoding):
+    for sampled in sample_answers(engine, requests, decoding):
         question = wanted[sampled.key]
         out.add(
             Generation(
@@ -199,6 +204,7 @@ def _answer_turn(
                 tokens=sampled.tokens,
                 finish=sampled.finish,
                 turn=turn,
+                thought=sampled.thought,
             )
         )
         advance(tokens=sampled.tokens)

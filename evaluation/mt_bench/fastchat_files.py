@@ -16,11 +16,10 @@ from core.benchmarks import Subject
 from core.errors import DataError, disk_errors_named
 from core.evaluation_config import MtBenchSection
 from core.jsonl import write_lines
-from core.records import TurnJudgment
+from core.records import ANSWERED, TurnJudgment
 from core.stages import Stage
 from evaluation.benchmark import Recorded
 from evaluation.files.json_rows import number, read_rows
-from evaluation.generate import ANSWERED
 from evaluation.mt_bench import scores as mt_bench_scores
 from evaluation.mt_bench.questions import load_questions, question_number
 from judges.fastchat_prompts import TEMPERATURES, TURNS

@@ -13,7 +13,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from core.errors import ConfigError, ModelError
 from core.progress import track
-from engines.engine import Continuation, Decoding, Request
+from engines.engine import Continuation, Decoding, Request, sample_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +61,9 @@ class EngineLM(LM):
         raise ConfigError(message)
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Return greedy continuations, cut before the first stop string.
+        """Return greedy continuations, cut before the first stop string, without a thought.
 
+        As lm-eval does where it is told a model's `think_end_token`.
         A context that exceeds the window is truncated from the left.
 
         Raises:
@@ -76,7 +77,7 @@ class EngineLM(LM):
         with track(self._title, len(requests)) as advance:
             for decoding, places in groups.items():
                 asked = [Request(str(at), requests[at].args[0]) for at in places]
-                for sampled in self._engine.sample(asked, decoding):
+                for sampled in sample_answers(self._engine, asked, decoding):
                     if sampled.finish == "too_long":
                         message = (
                             f"{self._title}: the model's context window leaves no room for "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.records import ANSWERED
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Figure, Published, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, shown_name
@@ -36,12 +37,16 @@ _COLUMNS = {
     "avg_length_reference": Column("AlpacaEval's reference", 0),
 }
 _ANSWERED = ("finish_stop", "finish_length")
+_CUT = {
+    "finish_length": "were cut by the token limit",
+    "thinking_removed": "came after a thought, which is no part of them",
+    "finish_cut_off": "are missing: the token limit cut the thought before them",
+}
 _BENCHMARKS = {
     "alpaca_eval": Series("AlpacaEval", COLOURS[3], MARKERS[2]),
     "head_to_head": Series("head-to-head prompts", COLOURS[4], MARKERS[3]),
     **{f.name: Series(f"{f.title} turns", COLOURS[2], MARKERS[1]) for f in GRADED},
 }
-_UNASKED = ("too_long", "not_asked", "failed")
 
 
 def table(results: RunReader) -> Table | None:
@@ -102,16 +107,15 @@ def _head_to_head(results: RunReader, model: str) -> Cell:
 
 
 def _cut(results: RunReader, models: list[str]) -> Iterator[str]:
-    """Yield how many answers the token limit truncated."""
+    """Yield how many answers the token limit truncated, and how many came after a thought."""
     for model in models:
         for benchmark, title in (("head_to_head", "head-to-head"), ("alpaca_eval", "AlpacaEval")):
             ref = evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS)
-            manifest = results.known_manifest(ref)
-            if manifest is not None and (cut := manifest.counts.get("finish_length", 0)):
-                yield (
-                    f"{label(model)}: {cut} of {manifest.rows} {title} answers were cut by the "
-                    "token limit."
-                )
+            if (manifest := results.known_manifest(ref)) is None:
+                continue
+            for name, what in _CUT.items():
+                if count := manifest.counts.get(name, 0):
+                    yield f"{label(model)}: {count} of {manifest.rows} {title} answers {what}."
 
 
 def figure(results: RunReader) -> Figure | None:
@@ -154,7 +158,7 @@ def mean_characters(results: RunReader, model: str, benchmark: str) -> drawing.P
     annotations come without answers of their own: then the score stands in, without an interval.
     """
     rows = results.rows(evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS))
-    answers: list[Generation] = [row for row in rows if row.finish not in _UNASKED]
+    answers: list[Generation] = [row for row in rows if row.finish in ANSWERED]
     if not answers:
         return drawing.point_of(results.scores(f"{model}/{benchmark}").get("avg_length"))
     lengths = [float(len(row.text)) for row in answers]

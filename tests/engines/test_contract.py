@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.config import EngineSection
 from core.records import Message, user
-from engines.engine import Continuation, Decoding, Engine, Request, Sampled
+from engines.engine import Continuation, Decoding, Engine, Request, Sampled, sample_answers
 from engines.models import load_model, load_tokenizer
 from engines.opening import close_engine, open_engine
 from judges.asking import Ask
@@ -200,6 +200,14 @@ def test_the_end_of_turn_ends_a_draw_counts_and_is_not_in_the_text(engine: Engin
         short = Decoding(1.0, 1.0, said.tokens - 1, seed=0)
         (cut,) = engine.sample([Request("p", user("Hi"), (said.draw,))], short)
         assert (cut.text, cut.tokens, cut.finish) == (said.text, said.tokens - 1, "length")
+
+
+def test_a_prompt_that_opens_a_thought_opens_the_draws_text(engine: Engine) -> None:
+    found = sampled(engine, [Request("a", "So:<think>\n"), Request("b", "So:")], WARM)
+    assert found["a", 0].text.startswith("<think>\n")
+    assert not found["b", 0].text.startswith("<think>")
+    (answer,) = sample_answers(engine, [Request("a", "So:<think>\n")], WARM)
+    assert (answer.text, answer.finish) in (("", "stop"), ("", "cut_off"))
 
 
 def test_a_stop_string_ends_a_draw_and_is_not_part_of_its_text(engine: Engine) -> None:

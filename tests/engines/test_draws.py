@@ -35,6 +35,13 @@ def test_without_stop_strings_nothing_is_ever_reached(tiny: Path) -> None:
     assert strings.cut(ids) == ("The quick brown fox", False)
 
 
+def test_special_tokens_are_dropped_but_those_that_mark_a_thought_stay(tiny: Path) -> None:
+    tokenizer = load_tokenizer(tiny)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>", "<|x|>"]})
+    ids = tokenizer("<think>The fox<|x|></think>The dog<|x|>").input_ids
+    assert StopStrings(tokenizer, ()).cut(ids) == ("<think>The fox</think>The dog", False)
+
+
 TEXT = st.text(alphabet="ab Q:\n\u00e9\u4e16\U0001f98afox", max_size=60)
 STOPS = st.lists(st.text(alphabet="aQ:\n\u4e16o ", min_size=1, max_size=4), min_size=1, max_size=3)
 

@@ -50,6 +50,12 @@ def test_a_prompt_too_long_is_an_answer_of_no_words_and_has_no_length(tmp_path: 
     assert mean_characters([rows[1]]) is None
 
 
+def test_an_answer_comes_without_the_thought_before_it(tmp_path: Path) -> None:
+    engine = ScriptedEngine(lambda m, d: f"<think>{m[-1]['content']}</think>\n\nfour")
+    first = answers(tmp_path, engine)[0]
+    assert (first.text, first.thought, first.finish) == ("four", "<think>say 0</think>", "stop")
+
+
 def test_the_sample_is_its_40_test_prompts() -> None:
     prompts = load_prompts("sample", None)
     assert len(prompts) == 40

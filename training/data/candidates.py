@@ -6,9 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from core.progress import track
-from core.records import Candidate, user
+from core.records import ANSWERED, Candidate, user
 from core.store import Built
-from engines.engine import Decoding, Request
+from core.thinking import removed
+from engines.engine import Decoding, Request, sample_answers
 from judges.pointwise import JudgedAnswer, judge_answers
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def sample_candidates(
     engine: Engine, prompts: Sequence[Prompt], config: Config, out: Partial
 ) -> Built:
-    """Sample `candidates.n` answers to each prompt."""
+    """Sample `candidates.n` answers to each prompt, each without the thought before it."""
     section = config.candidates
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, config.seed)
     requests = []
@@ -32,14 +33,14 @@ def sample_candidates(
         if missing:
             requests.append(Request(prompt.key, user(prompt.text), missing))
     with track("candidates", len(prompts) * section.n, resumed=len(out.rows)) as advance:
-        for sampled in engine.sample(requests, decoding):
-            s, key = sampled, candidate_key(sampled.key, sampled.draw)
-            out.add(Candidate(key, s.key, s.draw, s.text, s.tokens, s.finish))
-            advance(tokens=sampled.tokens)
+        for s in sample_answers(engine, requests, decoding):
+            key = candidate_key(s.key, s.draw)
+            out.add(Candidate(key, s.key, s.draw, s.text, s.tokens, s.finish, s.thought))
+            advance(tokens=s.tokens)
     finishes = Counter(f"finish_{c.finish}" for c in out.rows.values())
-    lengths = [len(c.text) for c in out.rows.values() if c.finish != "too_long"]
+    lengths = [len(c.text) for c in out.rows.values() if c.finish in ANSWERED]
     return Built(
-        counts=dict(finishes),
+        counts=dict(finishes) | removed(out.rows.values()),
         facts={"mean_characters": sum(lengths) / len(lengths) if lengths else None},
         engine=engine.fingerprint,
     )
@@ -57,13 +58,13 @@ def judge_candidates(
     config: Config,
     out: Partial,
 ) -> Built:
-    """Judge each candidate `judge.draws` times, except those whose prompt was too long."""
+    """Judge each candidate `judge.draws` times, except those without an answer."""
     section, seed = config.judge, config.seed
     texts = {prompt.key: prompt.text for prompt in prompts}
     subjects = [
         JudgedAnswer(c.key, c.prompt_key, texts[c.prompt_key], c.text)
         for c in candidates
-        if c.finish != "too_long"
+        if c.finish in ANSWERED
     ]
     with track("judgments", len(subjects) * section.draws, resumed=len(out.rows)) as advance:
         for judgment in judge_answers(engine, subjects, section, seed=seed, done=out.rows):

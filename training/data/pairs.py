@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.records import LedgerRow
+from core.records import ANSWERED, LedgerRow
 from core.reductions import MeanScore, mean_scores
 from core.store import Built
 
@@ -61,7 +61,7 @@ def ledger_row(
 ) -> LedgerRow:
     """Return the ledger row of one prompt.
 
-    Outcomes: "pair"; "no_candidates" (the prompt was too long to answer); "unscored" and
+    Outcomes: "pair"; "no_candidates" (no answer: too long a prompt or thought); "unscored" and
     "one_scored" (fewer than two candidates have a score); "identical_answers" (best and worst are
     the same text); "tie" (all scores equal, or within `section.min_margin`).
     """
@@ -92,7 +92,7 @@ def ledger_row(
 
 
 def _scored_outcome(candidates: Sequence[Candidate], scored: Sequence[ScoredCandidate]) -> str:
-    if all(c.finish == "too_long" for c in candidates):
+    if all(c.finish not in ANSWERED for c in candidates):
         return "no_candidates"
     if not scored:
         return "unscored"

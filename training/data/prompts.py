@@ -16,7 +16,8 @@ from core.progress import track
 from core.records import Prompt, PromptCall, user
 from core.rouge_l import Pool
 from core.store import Built
-from engines.engine import Decoding, Request
+from core.thinking import removed
+from engines.engine import Decoding, Request, sample_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -136,7 +137,8 @@ class PromptFilter:
         first, cut = len(call.examples) + 1, call.finish == "length"
         tasks = read_tasks(call.text, first_number=first, cut=cut)
         if not tasks:
-            yield Prompt(f"c{call.call}/t0", "", "empty_reply", call.call)
+            why = "cut_off" if call.finish == "cut_off" else "empty_reply"
+            yield Prompt(f"c{call.call}/t0", "", why, call.call)
         for place, task in enumerate(tasks):
             key = f"c{call.call}/t{place}"
             reason, similar = self._decide(task)
@@ -190,15 +192,16 @@ def ask(
                 for key, examples in shown.items()
                 if key not in out.rows
             ]
-            for sampled in engine.sample(requests, decoding):
-                s, examples = sampled, tuple(shown[sampled.key])
-                out.add(PromptCall(s.key, int(s.key[1:]), examples, s.text, s.tokens, s.finish))
+            for s in sample_answers(engine, requests, decoding):
+                call, examples = int(s.key[1:]), tuple(shown[s.key])
+                out.add(PromptCall(s.key, call, examples, s.text, s.tokens, s.finish, s.thought))
             before = len(chosen.kept)
             for call in calls:
                 list(chosen.read(out.rows[f"c{call}"]))
             advance(len(chosen.kept) - before)
             asked = calls.stop
-    return Built(counts={"calls": asked, "kept": len(chosen.kept)}, engine=engine.fingerprint)
+    counts = {"calls": asked, "kept": len(chosen.kept)} | removed(out.rows.values())
+    return Built(counts=counts, engine=engine.fingerprint)
 
 
 def filter_prompts(

@@ -20,9 +20,9 @@ from transformers import TrainerCallback
 from core import hashing, jsonl
 from core.append_log import AppendLog
 from core.progress import say, track
-from core.records import Judgment, Verdict, user
+from core.records import ANSWERED, Judgment, Verdict, user
 from core.reductions import combine, mean_scores
-from engines.engine import Decoding, Request
+from engines.engine import Decoding, Request, sample_answers
 from judges.backends.local_judge import LocalJudge
 from judges.pairwise import AnswerPair, judge_orders, pair_prompt
 from judges.pointwise import JudgedAnswer, judge_answers
@@ -149,6 +149,7 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
         """Return the number of verdicts of each kind, for the manifest."""
         with AppendLog(self._file) as self._log:
             verdicts = self._kept("verdict", Verdict)
+            thoughts = sum("thought" in line for line in self._log.lines)
         kinds = {"A": "earlier_better", "B": "later_better", "tie": "tie", None: "unparsed"}
         found = Counter(f"verdicts_{kinds[v.winner]}" for v in verdicts)
         if verdicts and found["verdicts_unparsed"] > len(verdicts) / 2:
@@ -157,7 +158,8 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
                 "checkpoints could not be read; dpo.early_stopping.prompt = 'pointwise' may suit "
                 "this judge better"
             )
-        return {"validation_prompts": len(self._prompts), **found}
+        removed = {"thinking_removed": thoughts} if thoughts else {}
+        return {"validation_prompts": len(self._prompts), **found, **removed}
 
     def wants_to_stop(self, checkpoint: Path | None) -> bool:
         """Finish judging the checkpoint of a killed run; return whether training ends with it."""
@@ -174,7 +176,7 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
         return Checkpoint(int((folder / "step").read_text()), folder)
 
     def _answers(self, folder: Path, step: int) -> dict[str, str | None]:
-        """Return the checkpoint's greedy answer to each validation prompt, None if too long."""
+        """Return the checkpoint's greedy answer to each validation prompt, None without one."""
         found = self._logged_answers(step)
         missing = [p for p in self._prompts if p.key not in found]
         if missing:
@@ -182,10 +184,11 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
             decoding = Decoding(0.0, 1.0, self._section.max_new_tokens, self._seed)
             requests = [Request(p.key, user(p.text)) for p in missing]
             with track(f"validation answers, step {step}", len(self._prompts)) as advance:
-                for sampled in engine.sample(requests, decoding):
-                    text = sampled.text if sampled.finish != "too_long" else None
+                for sampled in sample_answers(engine, requests, decoding):
+                    text = sampled.text if sampled.finish in ANSWERED else None
                     line = {"kind": "answer", "step": step, "prompt_key": sampled.key, "text": text}
-                    self._append(line)
+                    thinking = {"thought": sampled.thought, "finish": sampled.finish}
+                    self._append(line | (thinking if sampled.thought else {}))
                     found[sampled.key] = text
                     advance(tokens=sampled.tokens)
         return found
@@ -195,6 +198,7 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
         earlier = self._logged_answers(before)
         names = (f"step {before}", f"step {step}")
         done = {verdict.key for verdict in self._kept("verdict", Verdict, step)}
+        cut = {line["prompt_key"] for line in self._log.lines if line.get("finish") == "cut_off"}
         items, unanswered = [], []
         for prompt in self._prompts:
             key = f"step{step}/{prompt.key}"  # the same prompt is compared at every checkpoint
@@ -202,7 +206,8 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
             if key in done:
                 continue
             if a is None or b is None:
-                unanswered.append(Verdict(key, prompt.key, *names, None, "prompt_too_long"))
+                reason = "cut_off" if prompt.key in cut else "prompt_too_long"
+                unanswered.append(Verdict(key, prompt.key, *names, None, reason))
             else:
                 items.append(AnswerPair(key, prompt.text, *names, a, b, prompt.key))
         title = f"validation verdicts, step {step} against {before}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.paired import Comparison, compare
+from core.records import ANSWERED
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
 from reports.sections.cells import count, counted_rows, of_point, seed_of, words
@@ -31,6 +32,7 @@ _MEMBERS = ("chosen", "rejected")
 _NOT_WHOLE = {
     "length": " (cut by the token limit)",
     "too_long": " (none: the prompt is too long)",
+    "cut_off": " (none: the token limit cut the thought before it)",
 }
 _OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_candidates")
 
@@ -78,7 +80,8 @@ def chosen_minus_rejected(results: RunReader, k: int) -> Comparison:
 
 def lengths(results: RunReader, k: int) -> Table:
     """Return mean characters of candidates, chosen and rejected answers, and how many were cut."""
-    answers = [r for r in results.rows(Ref(k, Stage.CANDIDATES)) if r.finish != "too_long"]
+    candidates = results.rows(Ref(k, Stage.CANDIDATES))
+    answers = [r for r in candidates if r.finish in ANSWERED]
     asked = [row.prompt_key for row in answers]
     pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
     keys, seed = [row.key for row in pairs], seed_of(results)
@@ -96,13 +99,15 @@ def lengths(results: RunReader, k: int) -> Table:
         for name, point, cut in lines
     ]
     rows.append(TableRow("chosen − rejected (paired)", (of_point(paired, "no pairs"), Cell())))
+    thoughts = sum(bool(row.thought) for row in candidates)
+    removed = (f"A thought was removed from {thoughts} of {len(candidates)} candidates.",)
     return Table(
         f"iteration_{k}_lengths",
         f"Length of the answers of iteration {k}",
         "answers",
         ("mean characters", "cut by the token limit"),
         tuple(rows),
-        notes=("Intervals resample prompts.",),
+        notes=("Intervals resample prompts.", *(removed if thoughts else ())),
     )
 
 

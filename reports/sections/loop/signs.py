@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.paired import Comparison, compare
+from core.records import ANSWERED
 from core.stages import Stage, evaluation_ref, model_ref
 from reports.document import number
 from reports.sections.cells import facts_of, seed_of, why_unknown
@@ -108,7 +109,7 @@ def self_judge(results: RunReader, k: int) -> str:
 
 
 def _lengths(answers: list[Generation]) -> dict[str, float]:
-    return {row.key: float(len(row.text)) for row in answers if row.finish != "too_long"}
+    return {row.key: float(len(row.text)) for row in answers if row.finish in ANSWERED}
 
 
 def _longer(found: Comparison) -> str:

@@ -111,6 +111,23 @@ def test_a_question_too_long_for_the_model_is_not_gone_on_with(tmp_path: Path) -
     assert result.manifest.facts["mean_characters"] == 3.0
 
 
+def test_the_second_turn_and_the_judge_see_no_thought(tmp_path: Path) -> None:
+    def thinks(messages: Sequence[Message], draw: int) -> str:
+        return f"<think>Hm.</think>\n\nafter {len(messages)}: {messages[-2:][0]['content'][:8]}"
+
+    section = MtBenchSection(limit=1)
+    result = answered(tmp_path, ScriptedEngine(thinks), section)
+    assert [row.text for row in result.rows][1] == "after 3: after 1:"
+    assert {row.thought for row in result.rows} == {"<think>Hm.</think>"}
+    assert result.counts == {"questions": 1, "finish_stop": 2, "thinking_removed": 2}
+
+
+def test_a_thought_cut_by_the_token_limit_is_no_answer_to_go_on_from(tmp_path: Path) -> None:
+    section = MtBenchSection(limit=1, max_new_tokens=2)
+    first, second = answered(tmp_path, ScriptedEngine(lambda m, d: "<think>a b c"), section).rows
+    assert (first.text, first.finish, second.finish) == ("", "cut_off", "not_asked")
+
+
 def test_an_answer_cut_off_is_an_answer(tmp_path: Path) -> None:
     section = MtBenchSection(limit=1, max_new_tokens=2)
     first, second = answered(tmp_path, ScriptedEngine(lambda m, d: "a b c d"), section).rows

@@ -56,6 +56,11 @@ def test_texts_end_before_the_first_stop_string_and_prompts_are_raw() -> None:
     ]
 
 
+def test_a_thought_is_no_part_of_an_answer() -> None:
+    engine = ScriptedEngine(lambda m, d: "<think>3? 5?</think>\n\nThe answer is 4")
+    assert generate(engine, ("Q: a", {"until": ["Q:"]})) == ["The answer is 4"]
+
+
 def test_tasks_with_different_options_are_answered_in_the_order_asked() -> None:
     long, short = {"until": [], "max_gen_toks": 4}, {"until": [], "max_new_tokens": 2}
     asked = [("a", short), ("b", long), ("c", short)]

@@ -137,6 +137,22 @@ def test_lengths_are_means_over_the_answers_given(tmp_path: Path) -> None:
     assert table.rows[0].cells[0].reason == "M0 is not trained yet"
 
 
+def test_thoughts_that_were_removed_or_cut_are_counted_beside_the_lengths(tmp_path: Path) -> None:
+    counts = {"finish_stop": 3, "finish_cut_off": 1, "thinking_removed": 4}
+    ref = evaluation_ref("M1/head_to_head", Stage.ANSWERS)
+    rows = [Generation(str(k), str(k), "?", "!", 1, "stop") for k in range(4)]
+    run = RunBuilder(tmp_path).config(evaluation=BOTH)
+    run.rows(ref, rows, built=Built(counts=counts, facts={"mean_characters": 10.5}))
+    table = lengths.table(run.open())
+    assert table is not None
+    cell = table.rows[1].cells[0]
+    assert (cell.n, cell.missing) == (3, 1)
+    assert [note for note in table.notes if "thought" in note] == [
+        "M1: 4 of 4 head-to-head answers came after a thought, which is no part of them.",
+        "M1: 1 of 4 head-to-head answers are missing: the token limit cut the thought before them.",
+    ]
+
+
 def test_the_papers_lengths_stand_beside_its_own_model_and_prompts_alone(tmp_path: Path) -> None:
     def published(folder: str, base: str) -> Published | None:
         run = RunBuilder(tmp_path / folder).config(evaluation=BOTH).model("M0", base=base)

@@ -78,6 +78,30 @@ def test_answers_that_were_cut_or_never_begun_are_counted(tmp_path: Path) -> Non
     assert sum(result.counts.values()) == len(result.rows) == 9
 
 
+def test_a_thought_is_kept_beside_its_answer_and_one_without_its_end_leaves_none(
+    tmp_path: Path,
+) -> None:
+    def thinks(messages: Sequence[Message], draw: int) -> str:
+        if messages[0]["content"] == "Two?":
+            return "<think>a b c d e f g h i j k</think> Two."  # cut after 8 words
+        return "<think>\nHm.\n</think>\n\nOne." if draw else "One."
+
+    result = sample(tmp_path, ScriptedEngine(thinks), PROMPTS[:2], n=2)
+    plain, after, cut, _ = result.rows
+    assert (plain.text, plain.thought, plain.finish) == ("One.", "", "stop")
+    assert (after.text, after.thought, after.finish) == ("One.", "<think>\nHm.\n</think>", "stop")
+    assert (cut.text, cut.thought, cut.finish) == ("", "<think>a b c d e f g h", "cut_off")
+    assert result.counts == {"finish_stop": 2, "finish_cut_off": 2, "thinking_removed": 3}
+    assert result.manifest.facts == {"mean_characters": 4.0}
+
+
+def test_a_candidate_whose_thought_was_cut_is_not_judged(tmp_path: Path) -> None:
+    candidates = [candidate("p1", 0, "good"), candidate("p1", 1, "", "cut_off")]
+    result = judge(tmp_path, ScriptedEngine(lambda m, d: "Score: 3"), candidates, draws=1)
+    assert [row.key for row in result.rows] == ["p1/a0/j0"]
+    assert result.counts == {"parsed": 1, "candidates_not_judged": 1}
+
+
 def test_the_mean_length_is_that_of_the_answers_there_are(tmp_path: Path) -> None:
     # "One? 0" has 6 characters, "Three? 0" 8, three of each: mean 7. "Two?" was never answered:
     # its three empty texts are missing, not answers of length 0.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,11 @@ def test_tasks_are_read_from_the_completion_only(tmp_path: Path) -> None:
     result = filtered(tmp_path, [call_of(0, f"Task 9: {new}")])
     # Not one of the eight examples of the request comes back, kept or rejected.
     assert result.rows == [Prompt("c0/t0", new, None, 0)]
+
+
+def test_a_call_whose_thought_was_cut_gives_no_task_and_says_so(tmp_path: Path) -> None:
+    result = filtered(tmp_path, [dataclasses.replace(call_of(0, ""), finish="cut_off")])
+    assert result.rows == [Prompt("c0/t0", "", "cut_off", 0)]
 
 
 def test_repeated_examples_are_rejected_as_similar_to_the_pool(tmp_path: Path) -> None:

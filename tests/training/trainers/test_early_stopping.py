@@ -160,6 +160,7 @@ def rig(
     patience: int = 1,
     every_steps: int = 1,
     dies_after: int = 10**9,
+    thought: str = "",
 ) -> Rig:
     """Return a run whose step `s` gives answers worth `worth[s]` (None: prompt too long)."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +173,7 @@ def rig(
         if text.startswith("Question"):
             given = worth[step_now[0]]
             value = given(text) if callable(given) else given
-            return None if value is None else f"An answer worth {value}"
+            return None if value is None else f"{thought}An answer worth {value}"
         return opinion(messages, draw)
 
     mortal = dying_after(dies_after, speak)
@@ -218,6 +219,18 @@ def test_training_stops_when_a_checkpoint_is_worse_and_the_best_is_kept(
     assert [v.winner for v in run.verdicts(4)] == ["B", "B", "B"]
     assert [v.winner for v in run.verdicts(6)] == ["A", "A", "A"]
     assert {(v.a, v.b) for v in run.verdicts(6)} == {("step 4", "step 6")}
+
+
+@BOTH
+def test_the_judge_of_checkpoints_sees_answers_without_thoughts(
+    tmp_path: Path, prompt: str
+) -> None:
+    run = rig(tmp_path, {1: 1, 2: 3}, prompt=prompt, thought="<think>worth 9</think>")
+    run.save(1)
+    run.save(2)
+    assert [v.winner for v in run.verdicts(2)] == ["B", "B", "B"]
+    assert not any("worth 9" in text for name, text, _ in run.asked if name == "judge")
+    assert run.judge.counts()["thinking_removed"] == 6
 
 
 @BOTH
