@@ -30,7 +30,7 @@ def _changed(record: Any, **values: Any) -> Any:
 
 
 @plant(
-    "judges.replies:after_thought",
+    "core.thinking:after_thought",
     noticed_by="test_the_verdict_after_a_thought_is_read_and_the_one_inside_is_not",
 )
 def verdicts_are_read_out_of_thoughts(right: Any, text: str) -> Any:
@@ -38,7 +38,7 @@ def verdicts_are_read_out_of_thoughts(right: Any, text: str) -> Any:
 
 
 @plant(
-    "engines.engine:answer_of",
+    "core.thinking:answer_of",
     noticed_by="test_a_thought_is_kept_beside_its_answer_and_one_without_its_end_leaves_none",
 )
 def answers_keep_their_thought(right: Any, text: str) -> Any:
