@@ -93,6 +93,25 @@ class RunReader:
         """Why there is no configuration."""
         return self._read_config()[1]
 
+    @property
+    def only_imported(self) -> bool:
+        """Whether nothing was run here: a folder of recorded results (`srlm-eval import`)."""
+        return not self.store.paths.config.exists() and not any(self.folder.glob("iter*"))
+
+    def setting(self, name: str, *refs: Ref) -> Any:
+        """Return a setting as the first of `refs` that is there was made with.
+
+        Without any of them the configuration's; None without that. `name`: "ift.source".
+        """
+        for ref in filter(self.exists, refs):
+            for section, value in self.manifest(ref).key.config.items():
+                if f"{name}.".startswith(f"{section}."):
+                    found = value
+                    for part in filter(None, name.removeprefix(section).split(".")):
+                        found = found.get(part)
+                    return found
+        return self.config.section(name) if self.config is not None else None
+
     def _read_config(self) -> tuple[Config | None, str | None]:
         path = self.store.paths.config
 
@@ -294,7 +313,7 @@ class RunReader:
         if subject is not None and subject.facts.by_people:
             return f"no results yet: srlm-eval human-results --study RUN/eval/{address}"
         if config is None:
-            return "not made yet" if self.store.paths.config.exists() else "not imported"
+            return "not imported" if self.only_imported else "not made yet"
         unwanted = subject and self._why_not_wanted(subject, config.evaluation)
         return unwanted or "not evaluated yet"
 

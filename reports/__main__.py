@@ -101,6 +101,10 @@ def gate(
     alpha: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Family-wise false-alarm rate.")
     ] = 0.05,
+    max_lost: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the baseline's items it may have lost."),
+    ] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of permutations.")] = 0,
     settings: Settings = None,
 ) -> None:
@@ -114,6 +118,7 @@ def gate(
         exclude=tuple(exclude or ()),
         tolerances=parse_tolerances(tolerance or ()),
         alpha=alpha,
+        max_lost=max_lost,
         seed=seed,
     )
     checked = candidate if candidate is not None else _folder(None, config, settings)

@@ -11,9 +11,12 @@ from core.store import write_atomically
 from reports.collect import collect
 from reports.document import Artifact, Report
 from reports.formats import csv_files, html, latex, markdown
-from reports.lineage import verified
+from reports.lineage import check_config, verified
+from reports.published.comparable import external_judges
+from reports.published.condition_differences import shown_judge
 from reports.scores import to_json
 from reports.sections import SECTIONS, groups
+from reports.sections.cells import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,13 +32,15 @@ def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = 1000) 
 
     Raises:
         ConfigError: there is no run, or nothing in it is finished.
-        StaleArtifact: an artifact does not belong to what lies beside it.
+        StaleArtifact: an artifact, or config.json, does not belong to what lies beside it.
     """
     results = RunReader(run, strict=True)
     artifacts = verified(results.store, rehash=rehash)
     if not artifacts:
         message = f"{run}: no artifact is finished there yet, so there is nothing to report"
         raise ConfigError(message)
+    if results.config is not None:
+        check_config(results.config, artifacts)
     scores = to_json(collect(results))
     files = write(report_of(results, artifacts, most_rows=most_rows), out)
     write_atomically(out / "scores.json", scores)
@@ -60,13 +65,13 @@ def report_of(results: RunReader, artifacts: Mapping[str, Artifact], *, most_row
 def _facts(results: RunReader, artifacts: Mapping[str, Artifact]) -> tuple[tuple[str, str], ...]:
     """Return what identifies the run: base model, seed, versions, when it was finished."""
     facts = [("run", results.name)]
-    if results.config is not None:
-        config = results.config
-        base = config.model.base
+    if not results.only_imported:
+        base, seed = results.setting("model.base", model_ref(0)), seed_of(results)
         if results.exists(model_ref(0)):  # its origin is more precise than the setting's name
-            base = str(results.manifest(model_ref(0)).facts.get("origin", base))
-        facts += [("base model", base), ("seed", str(config.seed))]
-        facts.append(("judge", config.evaluation.judge.model))
+            base = results.manifest(model_ref(0)).facts.get("origin", base)
+        facts += [("base model", str(base)), ("seed", str(seed))]
+    if judges := external_judges(results):
+        facts.append(("judge", ", ".join(map(shown_judge, judges))))
     versions = sorted({artifact.code_version for artifact in artifacts.values()})
     facts.append(("srlm", ", ".join(versions)))
     if artifacts:

@@ -6,6 +6,7 @@ their bytes are those of their manifests, and each manifest names the content of
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from core.benchmarks import Subject
@@ -17,6 +18,7 @@ from reports.document import Artifact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.config import Config
     from core.store import Manifest, Store
 
 
@@ -38,6 +40,33 @@ def verified(store: Store, *, rehash: bool = False) -> dict[str, Artifact]:
             if Ref.parse(name) is not None:
                 _check_input(refs[address], name, digest, manifests)
     return {address: _shown(store, refs[address], found) for address, found in manifests.items()}
+
+
+def check_config(config: Config, artifacts: Mapping[str, Artifact]) -> None:
+    """Check that a run's config.json is one that its artifacts were made with.
+
+    Of a setting that changed between them any of their values will do.
+
+    Raises:
+        StaleArtifact: no artifact that depends on a setting was made with its value there.
+    """
+    made: dict[str, dict[str, str]] = {}
+    for address, artifact in artifacts.items():
+        for name, value in artifact.config.items():
+            made.setdefault(name, {})[json.dumps(value, sort_keys=True)] = address
+    for name, values in made.items():
+        try:
+            now = json.dumps(config.plain(name).get(name), sort_keys=True)
+        except AttributeError:  # a study's facts, or a setting of another version
+            continue
+        if now not in values:
+            then, address = next(iter(values.items()))
+            message = (
+                f"config.json does not belong to this run's results: {name} is {now} there, but "
+                f"{address} was made with {then}; run `make train-iter` and `make eval-all` with "
+                "the configuration that made them, or with --redo to make them again"
+            )
+            raise StaleArtifact(message)
 
 
 def _check_input(ref: Ref, name: str, digest: str, manifests: Mapping[str, Manifest]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from core.errors import ConfigError
 from core.paired import holm
 from reports.gate.metric import Checked, Outcome, check
-from reports.gate.pairs import Pair, Problem, matches, pair_up, require_known
+from reports.gate.pairs import MAX_LOST, Pair, Problem, matches, pair_up, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,13 +27,15 @@ class GateOptions:
 
     `only` and `exclude` are patterns (`reports.gate.pairs.matches`). `tolerances` pairs a pattern
     with the largest drop that is tolerated, in the metric's unit; the last that matches counts,
-    0 without one. `alpha` is the family-wise false-alarm rate.
+    0 without one. `alpha` is the family-wise false-alarm rate, `max_lost` the share of the
+    baseline's items that the candidate may lack.
     """
 
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     tolerances: tuple[tuple[str, float], ...] = ()
     alpha: float = 0.05
+    max_lost: float = MAX_LOST
     seed: int = 0
 
 
@@ -80,7 +82,13 @@ def run_gate(
     metrics = [*baseline.metrics, *candidate.metrics]
     require_known("--only", options.only, metrics)
     require_known("--tolerance", [pattern for pattern, _ in options.tolerances], metrics)
-    found = pair_up(baseline, candidate, only=options.only, exclude=options.exclude)
+    found = pair_up(
+        baseline,
+        candidate,
+        only=options.only,
+        exclude=options.exclude,
+        max_lost=options.max_lost,
+    )
     checked = [check_one(pair, options, family=len(found.pairs)) for pair in found.pairs]
     settled = tuple(settle(checked, options.alpha))
     return GateResult(baseline.run, candidate.run, options, settled, found.problems, found.new)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reports.scores import Metric, ScoresFile
 
 NOTHING = "comparison"
+MAX_LOST = 0.05
 
 
 class Pair(NamedTuple):
@@ -52,14 +53,23 @@ def matches(pattern: str, metric: Metric) -> bool:
 
 
 def pair_up(
-    baseline: ScoresFile, candidate: ScoresFile, *, only: Sequence[str], exclude: Sequence[str]
+    baseline: ScoresFile,
+    candidate: ScoresFile,
+    *,
+    only: Sequence[str],
+    exclude: Sequence[str],
+    max_lost: float = MAX_LOST,
 ) -> Pairing:
-    """Pair the metrics that are means over items and have a better direction."""
+    """Pair the metrics that are means over items and have a better direction.
+
+    One that lost more than a share `max_lost` of the baseline's items, and more than one, is a
+    problem: what the candidate lost may be what it does badly.
+    """
     before = _chosen(baseline.metrics, only, exclude)
     after = {metric.id: metric for metric in candidate.metrics}
     pairs, problems = [], []
     for metric in before:
-        found = _pair(metric, after.get(metric.id), candidate)
+        found = _pair(metric, after.get(metric.id), candidate, max_lost)
         if isinstance(found, Problem):
             problems.append(found)
         else:
@@ -113,7 +123,9 @@ def _is_default(metric: Metric) -> bool:
     return metric.benchmark != "human" and (metric.headline or metric.benchmark != "nlp")
 
 
-def _pair(before: Metric, after: Metric | None, candidate: ScoresFile) -> Pair | Problem:
+def _pair(
+    before: Metric, after: Metric | None, candidate: ScoresFile, max_lost: float
+) -> Pair | Problem:
     if after is None or not after.items:
         return Problem(before.id, _why_missing(before, after, candidate), before.benchmark)
     changed = differing(before, after)
@@ -134,6 +146,14 @@ def _pair(before: Metric, after: Metric | None, candidate: ScoresFile) -> Pair |
     if not shared:
         counts = f"{len(before.items or {})} and {len(after.items)}"
         reason = f"not comparable: no item is in both files ({counts} items)"
+        return Problem(before.id, reason, before.benchmark)
+    whole = len(before.items or {})
+    lost = whole - len(shared)
+    if lost > max(1, max_lost * whole):
+        reason = (
+            f"the candidate has no value for {lost} of the baseline's {whole} items (unreadable, "
+            f"failed or not asked), more than {max_lost:.0%} of them (--max-lost)"
+        )
         return Problem(before.id, reason, before.benchmark)
     return Pair(before, after, shared)
 

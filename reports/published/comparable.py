@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.benchmarks import Subject
+from core.benchmarks import BENCHMARKS, Subject
 from core.stages import Stage, evaluation_ref
 from reports.published import condition_differences
 from reports.published.condition_differences import ANNOTATOR, REFERENCE
 from reports.published.published import SIZES, of_paper, of_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from core.reader import RunReader
     from reports.document import Published
 
 _TURNS = 2 * SIZES.mt_bench_questions
-# A file may lack a few rows and still be the one that a leaderboard was computed from:
-# text_davinci_001's has 803 of 805. Two absent rows move a win rate by at most 0.25 points.
+# A score may lack a few items and still be comparable with a published one: text_davinci_001's file
+# has 803 of 805 rows. Two absent rows move a win rate by at most 0.25 points.
 _LEAST_COMPLETE = 0.99
+_JUDGED = (Stage.ANNOTATIONS, Stage.TURN_JUDGMENTS, Stage.VERDICTS, Stage.EXTERNAL_JUDGMENTS)
 
 
 def incomparability_reasons(results: RunReader, benchmark: str) -> tuple[str, ...]:
@@ -32,13 +33,13 @@ def incomparability_reasons(results: RunReader, benchmark: str) -> tuple[str, ..
         results: the run.
         benchmark: one of `condition_differences.CONDITIONS`, "nlp" (all tasks) or "nlp/TASK".
     """
-    config = results.config
-    if config is None:
+    if results.only_imported:
         return ("the results were imported, they are not of models that this run trained",)
+    config = results.config
     found = [*condition_differences.base_model(results, config)]
     name, _, task = benchmark.partition("/")
     if name == "nlp":
-        for one in (task,) if task else config.evaluation.nlp.tasks:
+        for one in (task,) if task else results.parts("nlp"):
             found += condition_differences.items(results, config, one)
     elif name in condition_differences.CONDITIONS:
         for differences in condition_differences.CONDITIONS[name]:
@@ -51,16 +52,36 @@ def incomparability_reasons(results: RunReader, benchmark: str) -> tuple[str, ..
 def leaderboard_reasons(results: RunReader) -> tuple[str, ...]:
     """Return why other systems' AlpacaEval numbers are not comparable.
 
-    They need the same prompts, reference and judge; which models are compared does not matter.
+    They need the same prompts, reference and judge, and a preference for all prompts but a few;
+    which models are compared does not matter.
     """
-    if results.config is not None:
-        conditions = condition_differences.CONDITIONS["alpaca_eval"]
-        found = [clause for one in conditions for clause in one(results, results.config)]
-    else:
-        places = [f"{model}/alpaca_eval" for model in results.models]
-        theirs = [place for place in places if imported(results, place) is not None]
-        found = [clause for place in theirs for clause in imported_reasons(results, place)]
+    found: list[str] = []
+    if not results.only_imported:
+        for differences in condition_differences.CONDITIONS["alpaca_eval"]:
+            found += differences(results, results.config)
+    for model in results.models:
+        if imported(results, f"{model}/alpaca_eval") is not None:
+            found += imported_reasons(results, f"{model}/alpaca_eval")
+        else:
+            found += incomplete(results, "alpaca_eval", model)
     return tuple(dict.fromkeys(found))
+
+
+def incomplete(results: RunReader, benchmark: str, subject: str, key: str = "") -> tuple[str, ...]:
+    """Return why a score of a run's own model rests on too few of its items; () if it does not.
+
+    `benchmark`: a name, or "nlp/TASK"; `key`: of the score, by default its headline.
+    """
+    name, _, part = benchmark.partition("/")
+    by_pair = BENCHMARKS[name].of == "matchup"
+    one = Subject(name, tuple(subject.split("-")) if by_pair else (subject,), part=part)
+    scores = results.scores(one.address)
+    marked = next((s for s in scores.values() if one.facts.is_headline(s)), None)
+    score = scores.get(key) or scores.get(one.facts.headline) or marked
+    if score is None or score.n >= _LEAST_COMPLETE * (score.n + score.missing):
+        return ()
+    count = f"{score.missing} of {score.n + score.missing}"
+    return (f"{one.address} lacks {count} ({score.key})",)
 
 
 def imported(results: RunReader, address: str) -> dict[str, Any] | None:
@@ -110,18 +131,25 @@ def judges_named(results: RunReader, benchmark: str) -> tuple[str, ...]:
         facts = imported(results, f"{model}/{benchmark}")
         if facts is not None:
             found.append(str(facts.get("annotator", facts.get("judge"))))
-    config = results.config
-    made = condition_differences.judged(results, benchmark)
-    if config is not None and (made or not found):
-        own = condition_differences.judges(results, config, benchmark)
+    if condition_differences.judged(results, benchmark) or not found:
+        own = condition_differences.judges(results, results.config, benchmark)
         found += [condition_differences.shown_judge(judge) for judge in own]
     return tuple(dict.fromkeys(found))
+
+
+def external_judges(results: RunReader) -> tuple[str, ...]:
+    """Return who judged anything of the run's own, by the manifests: "openai/HOST/MODEL", ..."""
+    refs = [one.ref(stage) for one in results.subjects() for stage in _JUDGED]
+    made = [results.manifest(ref) for ref in refs if results.exists(ref)]
+    own = [found for found in made if "imported" not in found.facts]
+    return tuple(dict.fromkeys(map(condition_differences.judge_of, own)))
 
 
 class PublishedNumbers:
     """Looks up published numbers for one benchmark's cells.
 
-    `own` are the reasons why those of the run's own models are not comparable.
+    `own` are the reasons why those of the run's own models are not comparable; where there are
+    none, that of a model whose score lacks more than 1 % of its items is not.
     """
 
     def __init__(self, results: RunReader, benchmark: str, subjects: tuple[str, ...]) -> None:
@@ -137,6 +165,13 @@ class PublishedNumbers:
         }
         has_own = any(subject not in self._imported for subject in subjects)
         self.own = incomparability_reasons(results, benchmark) if has_own else ()
+        place, key = ("alpaca_eval", "avg_length") if benchmark == "lengths" else (benchmark, "")
+        self._incomplete = {
+            subject: reason
+            for subject in subjects
+            if not self.own and subject not in self._imported
+            for reason in incomplete(results, place, subject, key)
+        }
 
     def published(self, subject: str, key: str) -> Published | None:
         """Return the number published for a row, None if there is none or it is not comparable.
@@ -146,7 +181,9 @@ class PublishedNumbers:
         if subject in self._imported:
             name, refused = self._imported[subject]
             return None if refused else of_recorded(self._name, name, key)
-        return None if self.own else of_paper(self._name, subject, key)
+        if self.own or subject in self._incomplete:
+            return None
+        return of_paper(self._name, subject, key)
 
     def is_imported(self, subject: str) -> bool:
         """Whether a row's results were imported."""
@@ -158,7 +195,17 @@ class PublishedNumbers:
         return tuple(name for name, _ in self._imported.values())
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return why numbers of some or all rows are not comparable."""
+        refused = [clause for _, clauses in self._imported.values() for clause in clauses]
+        return tuple(dict.fromkeys([*self.own, *refused, *self._incomplete.values()]))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Return the sentence that names the reasons; () if there are none."""
-        refused = [clause for _, clauses in self._imported.values() for clause in clauses]
-        return note(tuple(dict.fromkeys([*self.own, *refused])))
+        return note(self.reasons)
+
+
+def notes_of(beside: Iterable[PublishedNumbers]) -> tuple[str, ...]:
+    """Return one sentence with the reasons of several benchmarks in a table; () if none."""
+    return note(tuple(dict.fromkeys(reason for one in beside for reason in one.reasons)))

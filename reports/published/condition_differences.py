@@ -1,7 +1,7 @@
 """How a run's conditions differ from those of published results, one condition at a time.
 
-Each function yields clauses without a full stop; none if the condition is met. The
-manifests decide; the configuration only where nothing is made yet.
+Each function yields clauses without a full stop; none if the condition is met. The manifests
+decide; the configuration, if there is one, only where nothing is made yet.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
-from core.hashing import sha256_text
-from core.stages import Ref, Stage, evaluation_ref, model_ref
+from core.hashing import sha256_file, sha256_text
+from core.stages import Ref, Stage, evaluation_ref, model_ref, project_root
 from reports.published.published import PAPER, SIZES
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ REFERENCE = "gpt4_1106_preview"
 _GPT_4 = re.compile(r"gpt-4(-32k)?(-0314|-0613|-1106-preview)?")
 _LLAMA_2_70B = re.compile(r"(meta-)?llama-?2-70b(-hf)?", re.IGNORECASE)
 _OPENAI = "api.openai.com"
+_SAMPLE = "sample"
 _SAMPLE_PROMPTS = "prompts:prompts.trees.jsonl"
 
 # SHA-256 of the 805 instructions' keys, sorted, one a line (a key: 16 hex digits of the SHA-256 of
@@ -39,13 +40,11 @@ _OFFICIAL_PROMPTS = "54b961f42a5a34f82c87be3bf422cef1071bcdf10f5c29c5723fb2a0e5e
 _OFFICIAL_QUESTIONS = "119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"
 
 
-def base_model(results: RunReader, config: Config) -> Iterator[str]:
+def base_model(results: RunReader, _: Config | None) -> Iterator[str]:
     """Yield a clause unless M0 is Llama 2 70B, pretrained."""
-    base, origin = config.model.base, ""
+    base, origin = str(results.setting("model.base", model_ref(0))), ""
     if results.exists(model_ref(0)):
-        manifest = results.manifest(model_ref(0))
-        base = str(manifest.key.config.get("model", {}).get("base", base))
-        origin = str(manifest.facts.get("origin", ""))
+        origin = str(results.manifest(model_ref(0)).facts.get("origin", ""))
     name = PurePosixPath(base).name  # where a folder lies differs between machines
     if not _LLAMA_2_70B.fullmatch(name):
         shown = origin if base in ("embedded", "tiny") and origin else name
@@ -57,7 +56,7 @@ def is_gpt_4(judge: str) -> bool:
     return _GPT_4.fullmatch(judge) is not None
 
 
-def judge_not_gpt_4(benchmark: str, results: RunReader, config: Config) -> Iterator[str]:
+def judge_not_gpt_4(benchmark: str, results: RunReader, config: Config | None) -> Iterator[str]:
     """Yield a clause for each judge other than OpenAI's GPT-4: a server may call anything so."""
     for judge in judges(results, config, benchmark):
         host, _, model = judge.rpartition("/")
@@ -65,18 +64,26 @@ def judge_not_gpt_4(benchmark: str, results: RunReader, config: Config) -> Itera
             yield f"the judge is {shown_judge(judge)}, the paper's is GPT-4"
 
 
-def judges(results: RunReader, config: Config, benchmark: str) -> list[str]:
-    """Return who judged the run's own models: "openai/HOST/MODEL", or a local model's name."""
-    found = []
-    for manifest in judged(results, benchmark):
-        settings = manifest.key.config
-        model = str(settings.get("evaluation.judge.model") or manifest.facts.get("judge") or "?")
-        by_server = settings.get("evaluation.judge.backend") == "openai"
-        found.append(str(manifest.engine) if by_server else _local(model))
-    judge = config.evaluation.judge
-    host = (judge.base_url or f"https://{_OPENAI}").split("://")[-1].split("/")[0]
-    wanted = _local(judge.model) if judge.backend == "model" else f"openai/{host}/{judge.model}"
-    return list(dict.fromkeys(found or [wanted]))
+def judges(results: RunReader, config: Config | None, benchmark: str) -> list[str]:
+    """Return who judged the run's own models: "openai/HOST/MODEL", or a local model's name.
+
+    Who will, by the configuration, if nothing is judged yet.
+    """
+    found = [judge_of(manifest) for manifest in judged(results, benchmark)]
+    if not found and config is not None:
+        judge = config.evaluation.judge
+        host = (judge.base_url or f"https://{_OPENAI}").split("://")[-1].split("/")[0]
+        by_server = judge.backend == "openai"
+        found = [f"openai/{host}/{judge.model}" if by_server else _local(judge.model)]
+    return list(dict.fromkeys(found))
+
+
+def judge_of(manifest: Manifest) -> str:
+    """Return who judged, as `judges` does, by the manifest of what it said."""
+    settings = manifest.key.config
+    if settings.get("evaluation.judge.backend") == "openai":
+        return str(manifest.engine)
+    return _local(str(settings.get("evaluation.judge.model") or manifest.facts.get("judge") or "?"))
 
 
 def shown_judge(judge: str) -> str:
@@ -101,7 +108,7 @@ def judged(results: RunReader, benchmark: str) -> list[Manifest]:
 
 def own(results: RunReader, benchmark: str, stage: Stage) -> list[Manifest]:
     """Return the manifests of a stage over all models or matchups, without imported ones."""
-    places = [f"{model}/{benchmark}" for model in results.models]
+    places = [f"{model}/{benchmark}" for model in results.answering_models]
     if stage is Stage.VERDICTS:
         places = [f"{benchmark}/{a}-{b}" for a, b in results.matchups]
     refs = [evaluation_ref(address, stage) for address in places]
@@ -109,25 +116,66 @@ def own(results: RunReader, benchmark: str, stage: Stage) -> list[Manifest]:
     return [manifest for manifest in made if "imported" not in manifest.facts]
 
 
-def head_to_head_prompts(results: RunReader, config: Config) -> Iterator[str]:
+def on_sample(results: RunReader) -> dict[str, bool]:
+    """Return which benchmarks use the packaged sample: by the manifests of what is made of them.
+
+    By the configuration where nothing is.
+    """
+    section = results.config.evaluation if results.config is not None else None
+    tasks = [f"nlp/{task}" for task in results.parts("nlp")]
+    made = {
+        "head_to_head": own(results, "head_to_head", Stage.ANSWERS),
+        "alpaca_eval": own(results, "alpaca_eval", Stage.ANSWERS),
+        "nlp": [m for task in tasks for m in own(results, task, Stage.ITEMS)],
+        "ifeval": own(results, "ifeval", Stage.ITEMS),
+    }
+    wanted = {
+        "head_to_head": section and section.head_to_head.prompts,
+        "alpaca_eval": section and section.alpaca_eval.prompts,
+        "nlp": section and section.nlp.data_dir,
+        "ifeval": section and "ifeval" in section.benchmarks and section.ifeval.data,
+    }
+    found = {
+        name: any(map(_of_sample, manifests)) if manifests else wanted[name] == _SAMPLE
+        for name, manifests in made.items()
+    }
+    replies = results.setting("eft.source.path", Ref(1, Stage.RANKED))
+    return found | {"agreement": replies == _SAMPLE}
+
+
+def _of_sample(manifest: Manifest) -> bool:
+    inputs = manifest.key.inputs
+    if manifest.facts.get("data") == _SAMPLE or _SAMPLE_PROMPTS in inputs:
+        return True
+    prompts = project_root() / "data" / "sample" / "prompts.trees.jsonl"
+    return "prompts" in inputs and prompts.is_file() and inputs["prompts"] == sha256_file(prompts)
+
+
+def head_to_head_prompts(results: RunReader, config: Config | None) -> Iterator[str]:
     """Yield differences in the prompts: at least one, as the paper's are not public."""
-    section = config.evaluation.head_to_head
-    file = PurePosixPath(section.prompts).name
-    wording = "are the packaged sample" if section.prompts == "sample" else f"are those of {file}"
-    yield f"the prompts {wording}, not the paper's {SIZES.head_to_head_prompts} test prompts"
-    if section.prompt != "alpaca_eval":
-        yield f"the judge's prompt is {section.prompt}, the paper's AlpacaEval's ranking prompt"
+    wording = "are"
+    if on_sample(results)["head_to_head"]:
+        wording = "are the packaged sample,"
+    elif config is not None:
+        wording = f"are those of {PurePosixPath(config.evaluation.head_to_head.prompts).name},"
+    yield f"the prompts {wording} not the paper's {SIZES.head_to_head_prompts} test prompts"
+    verdicts = [
+        evaluation_ref(f"head_to_head/{a}-{b}", Stage.VERDICTS) for a, b in results.matchups
+    ]
+    prompt = results.setting("evaluation.head_to_head.prompt", *verdicts)
+    if prompt not in (None, "alpaca_eval"):
+        yield f"the judge's prompt is {prompt}, the paper's AlpacaEval's ranking prompt"
     scores = [results.scores(f"head_to_head/{a}-{b}").get("win") for a, b in results.matchups]
     counts = [score.n + score.missing for score in scores if score is not None]
     if counts and min(counts) < SIZES.head_to_head_prompts:
         yield f"{min(counts)} prompts are compared, the paper's {SIZES.head_to_head_prompts}"
 
 
-def alpaca_prompts(results: RunReader, config: Config) -> Iterator[str]:
+def alpaca_prompts(results: RunReader, config: Config | None) -> Iterator[str]:
     """Yield a clause unless the models answered all 805 instructions, wherever these came from."""
     sample = "the prompts are the packaged sample, not AlpacaEval's"
     manifests = own(results, "alpaca_eval", Stage.ANSWERS)
-    if not manifests and config.evaluation.alpaca_eval.prompts == "sample":
+    if not manifests and config and config.evaluation.alpaca_eval.prompts == _SAMPLE:
         yield sample
     for manifest in manifests[:1]:  # one configuration: every model answered the same
         count = manifest.rows or 0
@@ -147,16 +195,16 @@ def _is_official(results: RunReader, answers: Manifest) -> bool:
     return sha256_text("\n".join(sorted(row.prompt_key for row in rows))) == _OFFICIAL_PROMPTS
 
 
-def annotation(results: RunReader, config: Config) -> Iterator[str]:
+def annotation(results: RunReader, config: Config | None) -> Iterator[str]:
     """Yield clauses unless reference, annotator and judge are those of the leaderboard."""
-    section, made = config.evaluation.alpaca_eval, own(results, "alpaca_eval", Stage.ANNOTATIONS)
-    settings = [m.key.config for m in made]
-    references = {str(s.get("evaluation.alpaca_eval.reference", "?")) for s in settings}
-    for one in sorted(references or {section.reference}):
-        name = reference_name(one)
+    made = own(results, "alpaca_eval", Stage.ANNOTATIONS)
+    for name in references(results):
         if name != REFERENCE:
             yield f"the reference is {name}, AlpacaEval's is {REFERENCE}"
-    for name in sorted({str(m.facts.get("annotator", "?")) for m in made} or {section.annotator}):
+    annotators = {str(m.facts.get("annotator", "?")) for m in made}
+    if not made and config is not None:
+        annotators = {config.evaluation.alpaca_eval.annotator}
+    for name in sorted(annotators):
         if name != ANNOTATOR:
             yield f"the annotator is {name}, the leaderboard's is {ANNOTATOR}"
     for judge in judges(results, config, "alpaca_eval"):
@@ -164,12 +212,19 @@ def annotation(results: RunReader, config: Config) -> Iterator[str]:
             yield f"the judge is {shown_judge(judge)}, the leaderboard's is {ANNOTATOR_MODEL}"
 
 
-def reference_name(setting: str) -> str:
-    """Return what tables call the reference that `evaluation.alpaca_eval.reference` names."""
-    return REFERENCE if setting == "hub" else PurePosixPath(setting).name.split(".")[0]
+def references(results: RunReader) -> list[str]:
+    """Return what tables call the references that the run's own models were compared with.
+
+    That of the configuration if nothing is compared yet.
+    """
+    made = own(results, "alpaca_eval", Stage.ANNOTATIONS)
+    found = {str(m.key.config.get("evaluation.alpaca_eval.reference", "?")) for m in made}
+    if not made and results.config is not None:
+        found = {results.config.evaluation.alpaca_eval.reference}
+    return [REFERENCE if s == "hub" else PurePosixPath(s).name.split(".")[0] for s in sorted(found)]
 
 
-def questions(results: RunReader, _: Config) -> Iterator[str]:
+def questions(results: RunReader, _: Config | None) -> Iterator[str]:
     """Yield clauses unless all 80 questions of FastChat were asked."""
     for manifest in own(results, "mt_bench", Stage.ANSWERS)[:1]:
         if manifest.key.inputs.get("mt_bench:question.jsonl") != _OFFICIAL_QUESTIONS:
@@ -179,21 +234,21 @@ def questions(results: RunReader, _: Config) -> Iterator[str]:
             yield f"{count} of {SIZES.mt_bench_questions} questions are asked"
 
 
-def items(results: RunReader, config: Config, task: str) -> Iterator[str]:
+def items(results: RunReader, config: Config | None, task: str) -> Iterator[str]:
     """Yield a clause unless a task has all the items of its evaluation split."""
     sample = "the items are the packaged sample, not the benchmarks'"
     manifests = own(results, f"nlp/{task}", Stage.ITEMS)
-    if not manifests and config.evaluation.nlp.data_dir == "sample":
+    if not manifests and config and config.evaluation.nlp.data_dir == _SAMPLE:
         yield sample
     for manifest in manifests[:1]:
         whole, count = PAPER.nlp_items.get(task, 0), manifest.rows or 0
-        if manifest.facts.get("data") == "sample":
+        if manifest.facts.get("data") == _SAMPLE:
             yield sample
         elif count < whole:
             yield f"{task} has {count:,} of {whole:,} items"
 
 
-def people(results: RunReader, _: Config) -> Iterator[str]:
+def people(results: RunReader, _: Config | None) -> Iterator[str]:
     """Yield differences of a human study: at least one, as the paper's prompts are not public.
 
     Nothing without a study.
@@ -211,20 +266,19 @@ def people(results: RunReader, _: Config) -> Iterator[str]:
             yield f"{count} annotators judge, in the paper {SIZES.human_annotators}"
 
 
-def ranked_replies(results: RunReader, config: Config) -> Iterator[str]:
+def ranked_replies(results: RunReader, _: Config | None) -> Iterator[str]:
     """Yield clauses unless the models judged Open Assistant's replies with the additive prompt."""
-    source, ref = config.eft.source.path, Ref(1, Stage.RANKED)
-    if results.exists(ref):
-        settings = results.manifest(ref).key.config.get("eft.source", {})
-        source = str(settings.get("path", source))
-    if source == "sample":
+    source = str(results.setting("eft.source.path", Ref(1, Stage.RANKED)))
+    judged_by = [evaluation_ref(f"{m}/agreement", Stage.RANKED_JUDGMENTS) for m in results.models]
+    rubric = results.setting("judge.rubric", *judged_by)
+    if source == _SAMPLE:
         yield "the replies are the packaged sample, not Open Assistant's"
     elif source != "OpenAssistant/oasst1":
         yield f"the replies are those of {PurePosixPath(source).name}, not Open Assistant's"
-    if (limit := config.evaluation.agreement.limit) is not None:
+    if (limit := results.setting("evaluation.agreement.limit", *judged_by)) is not None:
         yield f"at most {limit} prompts of the evaluation split are used"
-    if config.judge.rubric != "additive":
-        yield f"the judge's prompt is {config.judge.rubric}, the paper's is the additive one"
+    if rubric not in (None, "additive"):
+        yield f"the judge's prompt is {rubric}, the paper's is the additive one"
 
 
 CONDITIONS = {

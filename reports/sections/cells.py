@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.benchmarks import BENCHMARKS, Subject
+from core.stages import model_ref
 from reports.document import Cell, Published, Table, TableRow
 
 if TYPE_CHECKING:
@@ -196,7 +197,10 @@ def words(name: str) -> str:
 
 
 def seed_of(results: RunReader) -> int:
-    """Return the run's seed; 0 for imported results."""
+    """Return the run's seed, as M0 was made with; 0 for imported results."""
+    base = results.known_manifest(model_ref(0))
+    if base is not None:
+        return base.key.seed
     return results.config.seed if results.config is not None else 0
 
 

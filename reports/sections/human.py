@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.stages import Stage, evaluation_ref
-from reports.document import Cell, Figure, Item, Link, Published, RowGroup, Table, TableRow, number
+from reports.document import Cell, Figure, Item, Link, RowGroup, Table, TableRow, number
 from reports.formats.plotting import shown_name
-from reports.published import comparable
-from reports.published.published import SIZES, of_paper, rows_of
+from reports.published.comparable import PublishedNumbers, judges_named
+from reports.published.published import SIZES, rows_of
 from reports.sections.cells import (
     P_VALUE_NOTE,
     PERCENT,
@@ -56,7 +57,7 @@ def paragraphs(results: RunReader) -> tuple[str, ...]:
     """Return a sentence per study, or how to make one; () for a folder of imported results."""
     if results.studies:
         return tuple(_study_words(results, a, b) for a, b in results.studies)
-    if results.config is None:
+    if results.only_imported:
         return ()
     return (f"{REASON.capitalize()}: make human-eval RUN=… A=M3 B=sft N=50 ANNOTATORS=3.",)
 
@@ -67,13 +68,11 @@ def table(results: RunReader) -> Table | None:
     The paper's numbers stand beside only under its conditions. None for a folder of imported
     results without a study.
     """
-    if results.config is None and not results.studies:
+    if results.only_imported and not results.studies:
         return None
-    refused = comparable.incomparability_reasons(results, "human")
-    rows = tuple(
-        TableRow(versus(a, b), _rates(results, a, b, beside=not refused))
-        for a, b in results.studies or [name.split("-") for name in rows_of("human", "win")]
-    )
+    pairs = results.studies or [name.split("-") for name in rows_of("human", "win")]
+    beside = PublishedNumbers(results, "human", tuple(f"{a}-{b}" for a, b in pairs))
+    rows = tuple(TableRow(versus(a, b), _rates(results, a, b, beside)) for a, b in pairs)
     return Table(
         key="human",
         title="Human evaluation: win, tie, lose (% of prompts, by majority)",
@@ -88,15 +87,13 @@ def table(results: RunReader) -> Table | None:
             "a tie. Items not yet judged by everyone are missing and excluded from the rates. "
             f"The sign test excludes ties. {P_VALUE_NOTE}",
             *_made_since(results),
-            *comparable.note(refused),
+            *beside.notes,
         ),
     )
 
 
-def _rates(results: RunReader, a: str, b: str, *, beside: bool) -> tuple[Cell, ...]:
-    def published(key: str) -> Published | None:
-        return of_paper("human", f"{a}-{b}", key) if beside else None
-
+def _rates(results: RunReader, a: str, b: str, beside: PublishedNumbers) -> tuple[Cell, ...]:
+    published = partial(beside.published, f"{a}-{b}")
     if (a, b) in results.studies:
         return cells_of(results, f"human/{a}-{b}", RATES, published)
     return tuple(
@@ -152,7 +149,7 @@ def judge(results: RunReader) -> Table | None:
             "agreement beyond chance, 1 is perfect. Neither says tie: on items with a winner for "
             "both. The last two columns are the same measure: judge against a single vote, and "
             "person against person.",
-            f"Judge: {listed(comparable.judges_named(results, 'head_to_head'))}.",
+            f"Judge: {listed(judges_named(results, 'head_to_head'))}.",
         ),
     )
 

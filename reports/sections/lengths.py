@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.records import ANSWERED
 from core.stages import Stage, evaluation_ref
-from reports.document import Cell, Figure, Published, Table, TableRow
+from reports.document import Cell, Figure, Table, TableRow
 from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, shown_name
-from reports.published import comparable
-from reports.published.published import of_paper
+from reports.published.comparable import PublishedNumbers
 from reports.sections import drawing
 from reports.sections.cells import (
     GRADED,
@@ -64,19 +64,13 @@ def table(results: RunReader) -> Table | None:
     models = [model for model in results.models if model in wanted]
     if not models:
         return None
-    is_own = results.config is not None
-    refused = comparable.incomparability_reasons(results, "lengths") if is_own else ()
+    beside = PublishedNumbers(results, "lengths", tuple(models))
     has_answers = bool(with_answers or expected)
 
     def cells(model: str) -> tuple[Cell, ...]:
-        address = f"{model}/alpaca_eval"
-        beside = is_own and not refused and comparable.imported(results, address) is None
-
-        def published(key: str) -> Published | None:
-            return of_paper("alpaca_eval", model, key) if beside else None
-
         first = (_head_to_head(results, model),) if has_answers else ()
-        return (*first, *cells_of(results, address, _COLUMNS, published))
+        published = partial(beside.published, model)
+        return (*first, *cells_of(results, f"{model}/alpaca_eval", _COLUMNS, published))
 
     return Table(
         key="lengths",
@@ -87,8 +81,8 @@ def table(results: RunReader) -> Table | None:
         notes=(
             "Prompts too long to be answered are missing.",
             *_cut(results, models),
-            *(_UNIT if is_own and not refused else ()),
-            *comparable.note(refused),
+            *(_UNIT if not beside.own else ()),
+            *beside.notes,
         ),
     )
 

@@ -57,4 +57,4 @@ def _row_label(table: PublishedTable, name: str) -> str:
     return "SFT baseline, Li et al.'s prompt" if name == _LI_PROMPT else label(name)
 
 
-SECTION = ReportSection(lambda results: (section(),) if results.config is not None else ())
+SECTION = ReportSection(lambda results: (section(),) if not results.only_imported else ())

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from core.benchmarks import SCORING
 from core.stages import Stage
 from reports.document import Table, TableRow
-from reports.sections.cells import EMPTY, GRADED, cell_of, label
+from reports.published import condition_differences
+from reports.published.comparable import external_judges
+from reports.sections.cells import EMPTY, GRADED, cell_of, label, listed
 from reports.sections.section import section_of
 
 if TYPE_CHECKING:
@@ -21,6 +23,13 @@ _TITLES = {
     "human": "human evaluation",
     "self_judge": "self-judge check",
     "contamination": "contamination",
+}
+_ON_SAMPLE = {
+    "head_to_head": "head to head",
+    "alpaca_eval": "AlpacaEval",
+    "nlp": "NLP benchmarks",
+    "ifeval": "IFEval",
+    "agreement": "agreement",
 }
 _COLUMNS = {
     "AlpacaEval win rate": ("alpaca_eval", "win_rate", 2),
@@ -68,16 +77,8 @@ def _coverage(results: RunReader) -> str:
 
 def _data(results: RunReader) -> list[str]:
     """Say which benchmarks use the packaged sample, and that items are few."""
-    if results.config is None:
-        return []
-    section = results.config.evaluation
-    sources = {
-        "head to head": section.head_to_head.prompts,
-        "AlpacaEval": section.alpaca_eval.prompts,
-        "NLP benchmarks": section.nlp.data_dir,
-        "agreement": results.config.eft.source.path,
-    }
-    sample = ", ".join(name for name, source in sources.items() if source == "sample")
+    found = condition_differences.on_sample(results)
+    sample = ", ".join(_ON_SAMPLE[name] for name, is_sample in found.items() if is_sample)
     if not sample:
         return []
     return [
@@ -88,18 +89,20 @@ def _data(results: RunReader) -> list[str]:
 
 
 def _judge(results: RunReader) -> list[str]:
-    """Say who judged, if anybody did."""
-    if results.config is None:
+    """Say who judged, if anybody did, by what the manifests of the judgments record."""
+    if results.only_imported:
         return ["These results were imported from recorded files; nothing was run here."]
-    if not any(results.scores(one.address) for one in results.subjects() if one.facts.judged):
+    judges = external_judges(results)
+    if not judges:
         return []
-    judge = results.config.evaluation.judge
-    if judge.backend == "openai":
-        return [f"Answers were compared and graded by {judge.model} (OpenAI protocol)."]
-    return [
-        f"Answers were compared and graded by {judge.model}, a local model instead of GPT-4: "
-        "scores reflect this judge and are not comparable with any leaderboard."
+    local = [judge for judge in judges if not judge.startswith("openai/")]
+    named = [
+        f"{condition_differences.shown_judge(judge)} "
+        + ("(a local model instead of GPT-4)" if judge in local else "(OpenAI protocol)")
+        for judge in judges
     ]
+    caveat = ": scores reflect this judge and are not comparable with any leaderboard"
+    return [f"Answers were compared and graded by {listed(named)}{caveat if local else ''}."]
 
 
 def _table(results: RunReader) -> Table | None:
@@ -109,7 +112,7 @@ def _table(results: RunReader) -> Table | None:
     used = {
         name: found
         for name, found in _COLUMNS.items()
-        if results.config is not None or any(results.scores(f"{m}/{found[0]}") for m in models)
+        if not results.only_imported or any(results.scores(f"{m}/{found[0]}") for m in models)
     }
     against = [m for m in models if (m, "sft") in results.matchups]
     rows = []

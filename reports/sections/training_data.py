@@ -55,21 +55,21 @@ _DECIMALS = 2  # positions carry rounding; a hundredth of a unit is far below a 
 
 def table(results: RunReader) -> Table | None:
     """Return a row per kind of data and iteration; None for a folder of imported results."""
-    if results.config is None:
+    if results.only_imported:
         return None
-    is_sample = results.config.ift.source == _SAMPLE
+    is_sample = results.setting("ift.source", Ref(1, Stage.IFT)) == _SAMPLE
     return Table(
         key="training_data",
         title="Training data (rows)",
         head="data",
         columns=("count",),
-        rows=tuple(_rows(results, results.config.iterations, beside=not is_sample)),
+        rows=tuple(_rows(results, beside=not is_sample)),
         origin="section 3.1",
         notes=(_NOT_BESIDE if is_sample else _SIZES,),
     )
 
 
-def _rows(results: RunReader, iterations: int, *, beside: bool) -> Iterator[TableRow]:
+def _rows(results: RunReader, *, beside: bool) -> Iterator[TableRow]:
     """Yield the rows, with the paper's counts where they may stand beside (`beside`)."""
 
     def of_the_paper(name: str) -> Published | None:
@@ -78,7 +78,7 @@ def _rows(results: RunReader, iterations: int, *, beside: bool) -> Iterator[Tabl
     for name, stage in (("IFT examples", Stage.IFT), ("EFT examples (training)", Stage.EFT)):
         yield _row(results, name, Ref(1, stage), published=of_the_paper(name))
     yield _evaluation_split(results, of_the_paper("EFT examples (evaluation)"))
-    last = max(iterations, *results.feedback_iterations, 1)
+    last = max(*results.iterations, *results.feedback_iterations, 1)
     for k in range(FIRST_FEEDBACK_ITERATION, last + 1):
         by = f"M{k - 1}"
         yield _row(results, f"prompts kept for M{k}", Ref(k, Stage.PROMPTS), "kept")
@@ -214,7 +214,7 @@ def _start(reduced: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
 
 def _text_sets(results: RunReader) -> list[Group]:
     """Return every set with a text, as its training sees it: for EFT the judge's whole input."""
-    rubric = load_rubric(results.config.judge.rubric if results.config is not None else "additive")
+    rubric = load_rubric(results.setting("judge.rubric", Ref(1, Stage.EFT)) or "additive")
     examples = results.rows(Ref(1, Stage.EFT))
     texts = {
         "IFT": [row.prompt for row in results.rows(Ref(1, Stage.IFT))],

@@ -92,6 +92,31 @@ def test_a_changed_weight_byte_makes_it_refuse_and_name_the_artifact(
     assert not (tmp_path / "o").exists()
 
 
+def test_another_judge_in_config_json_is_refused_and_without_the_file_nothing_is_misattributed(
+    built: Path, copy: Path, tmp_path: Path
+) -> None:
+    config = copy / "config.json"
+    told = json.loads(config.read_text())
+    told["evaluation"]["judge"] |= {"backend": "openai", "model": "gpt-4.1"}
+    config.write_text(json.dumps(told))
+    done = report("build", "--run", copy, "--out", tmp_path / "o")
+    assert done.returncode == 2
+    assert 'evaluation.judge.backend is "openai" there' in done.stderr
+    assert not (tmp_path / "o").exists()
+
+    config.unlink()
+    done = report("build", "--run", copy, "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    text, before = ((out / "report.md").read_text() for out in (tmp_path / "o", built))
+    assert "imported" not in text
+    for line in (line for line in before.splitlines() if "Not comparable" in line):
+        assert line in text
+    for words in ("graded by this run's M1", "Sample data: ", "judge: this run's M1"):
+        assert words in before
+        assert words in text
+    assert "GPT-4 0613" not in text.partition("What the paper reports")[0]
+
+
 def test_a_benchmark_that_failed_is_missing_with_its_reason(copy: Path, tmp_path: Path) -> None:
     store = Store(copy)
     from core.stages import evaluation_ref

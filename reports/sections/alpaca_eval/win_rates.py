@@ -116,7 +116,7 @@ def _published_rows(results: RunReader, beside: PublishedNumbers) -> Iterator[Ta
     """Yield the paper's models, unless shown in the cells, and the leaderboard's others."""
     if comparable.leaderboard_reasons(results):
         return
-    if beside.own or results.config is None:
+    if beside.own or results.only_imported:
         for model, value in rows_of("alpaca_eval", "win_rate").items():
             name = f"Self-Rewarding 70B {model} (paper)"
             yield TableRow(name, (Cell(value=value), EMPTY, EMPTY), kind="published")
@@ -132,12 +132,8 @@ def _published_rows(results: RunReader, beside: PublishedNumbers) -> Iterator[Ta
 def _who_judged(results: RunReader) -> Iterator[str]:
     files = [comparable.imported(results, f"{model}/alpaca_eval") for model in results.models]
     references = [str(facts.get("reference")) for facts in files if facts is not None]
-    if results.config is not None:
-        made = condition_differences.own(results, "alpaca_eval", Stage.ANNOTATIONS)
-        section = results.config.evaluation.alpaca_eval
-        settings = [str(m.key.config.get("evaluation.alpaca_eval.reference", "?")) for m in made]
-        if settings or not references:
-            references += map(condition_differences.reference_name, settings or [section.reference])
+    if condition_differences.judged(results, "alpaca_eval") or not references:
+        references += condition_differences.references(results)
     judges = listed(comparable.judges_named(results, "alpaca_eval"))
     yield f"Judge: {judges}; reference: {listed(tuple(dict.fromkeys(references)))}."
 

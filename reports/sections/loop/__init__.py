@@ -75,9 +75,9 @@ def _summary(results: RunReader, k: int) -> str:
     """Return one paragraph on what was made so far."""
     prompts = results.rows(Ref(k, Stage.PROMPTS))
     kept = sum(row.kept for row in prompts)
-    config, named = results.config, {"self": f"M{k - 1}", "base": "M0", "sft": "The SFT baseline"}
-    generator = config.prompts.generator if config is not None else "self"
-    judge = config.improvement.judge if config is not None else "self"
+    named = {"self": f"M{k - 1}", "base": "M0", "sft": "The SFT baseline"}
+    generator = results.setting("prompts.generator", Ref(k, Stage.PROMPTS)) or "self"
+    judge = results.setting("improvement.judge", Ref(k, Stage.JUDGMENTS)) or "self"
     writer = named.get(generator, Path(generator).name)
     wording = [f"{writer} wrote {len(prompts)} prompts, of which {kept} were kept."]
     if answers := results.rows(Ref(k, Stage.CANDIDATES)):

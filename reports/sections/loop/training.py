@@ -203,7 +203,7 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
     scored = {key: found.mean for key, found in means.items() if found.mean is not None}
     if not scored:
         return None
-    rubric = load_rubric(results.config.judge.rubric if results.config is not None else "additive")
+    rubric = load_rubric(results.setting("judge.rubric", Ref(k, Stage.JUDGMENTS)) or "additive")
     bins = [rubric.low + at / _HALVES for at in range(int(rubric.high - rubric.low) * _HALVES + 1)]
     counted = {role: [0] * len(bins) for role in ("chosen", "other", "rejected")}
     for key, mean in scored.items():

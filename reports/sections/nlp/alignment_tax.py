@@ -67,7 +67,7 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
             "right or wrong; for the MMLU macro average, sign-flip test over items weighted by "
             f"subject. {P_VALUE_NOTE}",
             *(uncorrected if tested > 1 else ()),
-            *comparable.note(tuple(dict.fromkeys(x for b in beside.values() for x in b.own))),
+            *comparable.notes_of(beside.values()),
         ),
     )
 

@@ -133,7 +133,7 @@ def table(results: RunReader) -> Table | None:
         notes=(
             _metrics_note(results, columns),
             *_average_note(columns, shared),
-            *comparable.note(tuple(dict.fromkeys(x for one in beside.values() for x in one.own))),
+            *comparable.notes_of(beside.values()),
             *failures_since(results, places),
         ),
     )

@@ -127,6 +127,28 @@ def test_items_of_one_file_only_are_counted_and_left_out() -> None:
     assert one.candidate == pytest.approx(100 / 3)
 
 
+def test_a_candidate_whose_bad_items_became_unreadable_is_not_compared() -> None:
+    # The baseline has all 805 right. Of the candidate's, 605 are wrong: exit code 1. Where those
+    # cannot be read instead, the 200 right ones that are left would pass.
+    before, worse = metric(items=right(805, 805)), right(200, 805)
+    assert gate(before, metric(items=worse)).exit_code == 1
+    read = {item: value for item, value in worse.items() if value}
+    found = gate(before, metric(items=read))
+    assert (found.exit_code, found.checked) == (2, ())
+    assert "no value for 605 of the baseline's 805 items" in found.problems[0].reason
+    assert gate(before, metric(items=read), max_lost=0.76).exit_code == 0  # 605/805 = 0.7516
+
+
+def test_one_item_or_5_percent_of_them_may_be_lost() -> None:
+    for whole, most in ((4, 1), (20, 1), (40, 2), (805, 40)):
+        before = metric(items=right(whole, whole))
+        assert gate(before, metric(items=right(whole - most, whole - most))).problems == ()
+        over = right(whole - most - 1, whole - most - 1)
+        assert gate(before, metric(items=over)).exit_code == 2
+        # Nor can a baseline that lacks them be held against a candidate that has them.
+        assert gate(metric(items=over), before).problems == ()
+
+
 def test_items_are_paired_by_name_and_not_by_place() -> None:
     items = {f"i{at}": 100.0 * (at % 2) for at in range(40)}
     shuffled = dict(reversed(items.items()))

@@ -11,13 +11,17 @@ from core.hashing import sha256_text
 from core.records import Annotation, Generation
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built
+from reports.document import Published
 from reports.published.comparable import (
+    PublishedNumbers,
     imported_reasons,
     incomparability_reasons,
+    incomplete,
     judges_named,
     leaderboard_reasons,
     note,
 )
+from reports.published.condition_differences import CONDITIONS
 from tests.reports.runs import QUESTIONS, RunBuilder, imported, score
 
 HUB = {"hub:alpaca_eval prompts": "h"}
@@ -260,6 +264,72 @@ def test_an_imported_file_may_lack_two_rows_but_not_most(tmp_path: Path) -> None
 
     assert imported_reasons(nearly, address) == ()
     assert imported_reasons(part, address) == ("claude-2.json has 100 of 805 prompts",)
+
+
+def test_a_runs_own_score_may_lack_1_percent_of_its_items_but_not_most(tmp_path: Path) -> None:
+    """685 of 805 annotations missing, and the paper's 9.94 beside what is left of them."""
+    most = alpaca(llama(tmp_path / "a")).scores("M1/alpaca_eval", score("win_rate", 9.9, 797, 8))
+    beside = PublishedNumbers(most.open(), "alpaca_eval", ("M1",))
+    assert beside.published("M1", "win_rate") == Published(9.94, "Table 1")
+    assert beside.notes == () == leaderboard_reasons(most.open())
+
+    part = alpaca(llama(tmp_path / "b")).scores("M1/alpaca_eval", score("win_rate", 9.9, 120, 685))
+    lacks = "M1/alpaca_eval lacks 685 of 805 (win_rate)"
+    beside = PublishedNumbers(part.open(), "alpaca_eval", ("M1",))
+    assert beside.published("M1", "win_rate") is None
+    assert beside.notes == (f"Not comparable with published results: {lacks}.",)
+    assert leaderboard_reasons(part.open()) == (lacks,)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "subject", "address", "key"),
+    [
+        ("head_to_head", "M2-M1", "head_to_head/M2-M1", "win"),
+        ("human", "M3-sft", "human/M3-sft", "win"),
+        ("mt_bench", "M1", "M1/mt_bench", "overall"),
+        ("agreement", "M1", "M1/agreement", "pairwise_accuracy"),
+        ("nlp/piqa", "M1", "M1/nlp/piqa", "acc_norm"),
+    ],
+)
+def test_the_1_percent_hold_for_every_benchmark(
+    tmp_path: Path, benchmark: str, subject: str, address: str, key: str
+) -> None:
+    marked = {"headline": True}
+    whole = RunBuilder(tmp_path / "a").scores(address, score(key, 1.0, 99, 1, detail=marked))
+    part = RunBuilder(tmp_path / "b").scores(address, score(key, 1.0, 98, 2, detail=marked))
+    assert incomplete(whole.open(), benchmark, subject) == ()
+    assert incomplete(part.open(), benchmark, subject) == (f"{address} lacks 2 of 100 ({key})",)
+
+
+def test_no_judge_takes_part_in_the_length_of_answers(tmp_path: Path) -> None:
+    found = score("win_rate", 1.0, 1, 99), score("avg_length", 9.0, 100)
+    run = RunBuilder(tmp_path).scores("M1/alpaca_eval", *found).open()
+    assert incomplete(run, "alpaca_eval", "M1", "avg_length") == ()
+
+
+def test_without_config_json_a_run_is_not_imported_and_not_comparable(tmp_path: Path) -> None:
+    """Deleting it, which is in no manifest, set leaderboard values beside a random model's."""
+    run = RunBuilder(tmp_path).config().model("M0", base="tiny", origin="random Llama")
+    by_m1 = {"evaluation.judge.backend": "model", "evaluation.judge.model": "M1"}
+    inputs = {"prompts:prompts.trees.jsonl": "h"}
+    run.rows(evaluation_ref("M1/alpaca_eval", Stage.ANSWERS), answers(6), inputs=inputs)
+    settings = {**by_m1, "evaluation.alpaca_eval.reference": "M0"}
+    ref = evaluation_ref("M1/alpaca_eval", Stage.ANNOTATIONS)
+    run.rows(ref, [], config=settings, built=Built(facts=ANNOTATED))
+    run.scores("M1/alpaca_eval", score("win_rate", 50.0, 6))
+    before = incomparability_reasons(run.open(), "alpaca_eval")
+    assert before == (
+        "the base model is random Llama, not Llama 2 70B",
+        "the prompts are the packaged sample, not AlpacaEval's",
+        "the reference is M0, AlpacaEval's is gpt4_1106_preview",
+        "the judge is this run's M1, the leaderboard's is gpt-4-1106-preview",
+    )
+    assert leaderboard_reasons(run.open()) == before[1:]
+    (tmp_path / "config.json").unlink()
+    assert incomparability_reasons(run.open(), "alpaca_eval") == before
+    assert leaderboard_reasons(run.open()) == before[1:]
+    for name in CONDITIONS:
+        assert incomparability_reasons(run.open(), name)[0] == before[0]
 
 
 def test_an_imported_file_by_another_judge_is_named(tmp_path: Path) -> None:

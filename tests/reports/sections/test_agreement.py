@@ -20,7 +20,7 @@ def judged(shuffled: float = 50.0) -> list[Score]:
         score(
             "pairwise_accuracy",
             70.0,
-            30,
+            396,
             4,
             detail={"pairwise_accuracy/ties_half": 65.0, "pairwise_accuracy/ties_wrong": 60.0}
             | baselines,
@@ -56,7 +56,7 @@ def test_a_row_has_five_metrics_and_the_rates_in_percent(tmp_path: Path) -> None
 
     assert table.columns[5:] == ("tie rate %", "parse rate %")
     assert [cell.value for cell in cells] == [70.0, 40.0, 12.0, 0.25, 0.2, 35.0, 90.0]
-    assert [(cell.n, cell.missing) for cell in cells[:2]] == [(30, 4), (10, 4)]
+    assert [(cell.n, cell.missing) for cell in cells[:2]] == [(396, 4), (10, 4)]
     assert (cells[5].low, cells[5].high) == (30.0, 40.0)
     assert [cell.digits for cell in cells] == [1, 1, 1, 3, 3, 1, 1]
     assert {cell.rows for cell in cells} == {"M1/agreement"}

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.hashing import sha256_file
 from core.stages import Stage, evaluation_ref
 from reports.sections import head_to_head as judge_of_pairs
 from reports.sections import paper as paper_tables
 from reports.sections import summary
+from tests.conftest import ROOT
 from tests.reports.runs import RunBuilder, imported, score
 
 ONLY = {"models": ["M0", "sft", "M1"], "benchmarks": ["mt_bench"]}
@@ -44,11 +46,37 @@ def test_a_judge_that_is_no_gpt_4_is_named(tmp_path: Path) -> None:
     graded = score("overall", 5.0, 160)
     local = {**ONLY, "judge": {"backend": "model", "model": "M1"}}
     run = RunBuilder(tmp_path / "local").config(evaluation=local).scores("M1/mt_bench", graded)
-    assert "by M1, a local model instead of GPT-4" in said(run)
+    by_m1 = {"evaluation.judge.backend": "model", "evaluation.judge.model": "M1"}
+    run.rows(evaluation_ref("M1/mt_bench", Stage.TURN_JUDGMENTS), [], config=by_m1)
+    assert "by this run's M1 (a local model instead of GPT-4): scores reflect this" in said(run)
     run = RunBuilder(tmp_path / "api").config(evaluation=ONLY)
     assert "graded by" not in said(run)  # nobody judged yet
-    run.scores("M1/mt_bench", graded)
-    assert "graded by gpt-4-1106-preview (OpenAI protocol)" in said(run)
+    run.judged("M1/mt_bench", Stage.TURN_JUDGMENTS).scores("M1/mt_bench", graded)
+    assert "graded by gpt-4-1106-preview (OpenAI protocol)." in said(run)
+
+
+def test_the_judge_and_the_sample_are_those_of_the_manifests_whatever_the_config_says(
+    tmp_path: Path,
+) -> None:
+    """Judged by a local model on the packaged sample; then config.json changes, then it is gone."""
+    run = RunBuilder(tmp_path).model("M0").config(evaluation=ONLY)
+    by_m1 = {"evaluation.judge.backend": "model", "evaluation.judge.model": "M1"}
+    run.rows(evaluation_ref("M1/mt_bench", Stage.TURN_JUDGMENTS), [], config=by_m1)
+    run.scores("M1/mt_bench", score("overall", 5.0, 160))
+    run.items("M1/nlp/piqa", {"piqa/0": 1.0}, data="sample").scores("M1/nlp/piqa")
+    prompts = {"prompts": sha256_file(ROOT / "data" / "sample" / "prompts.trees.jsonl")}
+    run.rows(evaluation_ref("M1/head_to_head", Stage.ANSWERS), [], inputs=prompts)
+    judge = {"backend": "openai", "model": "gpt-4.1"}
+    head_to_head, nlp = {"prompts": "mine.jsonl"}, {"data_dir": "mine"}
+    run.config(evaluation={**ONLY, "judge": judge, "nlp": nlp, "head_to_head": head_to_head})
+    for gone in (False, True):
+        if gone:
+            (tmp_path / "config.json").unlink()
+        text = said(run)
+        assert "graded by this run's M1 (a local model instead of GPT-4)" in text
+        assert "gpt-4.1" not in text
+        assert "Sample data: head to head, NLP benchmarks" in text
+        assert "imported" not in text
 
 
 def test_sample_data_is_named_as_such(tmp_path: Path) -> None:
