@@ -8,6 +8,7 @@ below eval/ that holds the artifacts.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.records import zero_is_a_draw
@@ -15,7 +16,7 @@ from core.reductions import combine_all, mean_scores
 from core.stages import EVALUATION_STAGES, Ref, Stage, evaluation_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from core.evaluation_config import EvaluationSection
     from core.records import (
@@ -37,6 +38,7 @@ SCORING = {"scoring": "0.2"}
 """Part of the key of all scores: those by the rules of an earlier release are stale."""
 
 _PERCENT = (0.0, 100.0)
+_MMLU_SUBJECT = "mmlu_"
 _NET = (-100.0, 100.0)
 _NET_OF = {"A": 100.0, "tie": 0.0, "B": -100.0}
 _ABOUT_JUDGES = ("judge/", "people/")  # scores that describe who judged, not what was judged
@@ -137,13 +139,29 @@ def _mt_bench(judgments: list[TurnJudgment]) -> dict[str, Items]:
 
 
 def _nlp(items: list[ItemScore]) -> dict[str, Items]:
-    names = dict.fromkeys(name for item in items for name in item.metrics)
-    return {
-        name: Items(
-            {item.key: 100 * item.metrics[name] for item in items if name in item.metrics}, _PERCENT
-        )
-        for name in names
-    }
+    """Every metric of the items, in percent or, where it is no share, as it is.
+
+    Of MMLU also the macro average: an item of a subject with s of n items in k subjects weighs
+    n / (k·s), so that their mean is the mean over subjects.
+    """
+    found = {}
+    subjects = Counter(item.task for item in items if item.task.startswith(_MMLU_SUBJECT))
+    for name in dict.fromkeys(name for item in items for name in item.metrics):
+        values = {item.key: item.metrics[name] for item in items if name in item.metrics}
+        if not are_shares(values.values()):
+            found[name] = Items(values, (min(values.values()), max(values.values())))
+            continue
+        found[name] = Items({key: 100 * value for key, value in values.items()}, _PERCENT)
+        if subjects and len(values) == subjects.total():
+            weights = {s: len(values) / (len(subjects) * n) for s, n in subjects.items()}
+            weighed = {item.key: 100 * weights[item.task] * values[item.key] for item in items}
+            found[f"{name}_macro"] = Items(weighed, (0.0, 100 * max(weights.values())))
+    return found
+
+
+def are_shares(values: Iterable[float]) -> bool:
+    """Whether a metric of lm-eval is a share, which tables print in percent: all in 0..1."""
+    return all(0.0 <= value <= 1.0 for value in values)
 
 
 def _ifeval(items: list[ItemScore]) -> dict[str, Items]:
@@ -227,7 +245,9 @@ _FACTS = (
             "parse_rate",
         ),
         stages=(Stage.RANKED, Stage.RANKED_JUDGMENTS), items=_agreement,
-        units={"spearman": "share", "kendall_tau": "share", "parse_rate": "share"},
+        units={
+            "spearman": "share", "kendall_tau": "share", "parse_rate": "share", "tie_rate": "share",
+        },
         describing=("tie_rate",),
     ),
     Facts(

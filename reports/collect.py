@@ -83,14 +83,15 @@ def _metric(
                 f"mean {mean:.6f}; make it again with `{again}`"
             )
             raise StaleArtifact(message)
+    own_unit = (score.detail or {}).get("unit")  # of a metric whose direction nobody knows here
     return Metric(
         id=f"{one.address}/{score.key}",
         benchmark=one.benchmark,
         subject=one.name,
         part=one.part,
         metric=score.key,
-        unit=one.facts.unit_of(score.key),
-        better="" if one.facts.describes(score.key) else "higher",
+        unit=own_unit or one.facts.unit_of(score.key),
+        better="" if own_unit or one.facts.describes(score.key) else "higher",
         headline=one.facts.is_headline(score),
         value=score.value,
         low=score.low,

@@ -46,7 +46,7 @@ TASKS: dict[str, NlpTask] = {
     "social_iqa": NlpTask("siqa", ("validation",), "lighteval/siqa", "acc"),
     "piqa": NlpTask("piqa", ("validation",), "baber/piqa", "acc_norm"),
     "gsm8k_cot": NlpTask("gsm8k", ("test",), "openai/gsm8k", "exact_match,strict-match", shots=8),
-    "mmlu": NlpTask("mmlu/default", ("test", "dev"), "cais/mmlu", "acc", shots=5),
+    "mmlu": NlpTask("mmlu/default", ("test", "dev"), "cais/mmlu", "acc_macro", shots=5),
     "openbookqa": NlpTask("openbookqa", ("test",), "allenai/openbookqa", "acc_norm"),
     "nq_open": NlpTask(
         "nq_open",

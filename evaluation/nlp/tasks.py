@@ -12,13 +12,16 @@ from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Any
 
+from core.benchmarks import are_shares
+from core.errors import ConfigError
 from core.evaluation_config import NlpSection
 from core.intervals import clustered_stderr, share_score
 from core.records import ItemScore, Score
 from core.store import Built
+from engines.engine import Continuation
 from engines.opening import close_engine, open_engine
 from evaluation.nlp.data import MMLU, TASKS, load_tasks, source_hashes
 from evaluation.run import engine_section
@@ -56,8 +59,9 @@ def evaluate_items(engine: Engine, task: str, section: NlpSection, *, seed: int)
     """Return one row per item: lm-eval's metrics and the model's output.
 
     `detail` of a multiple-choice item: choices, their log-probabilities, target and prediction (the
-    most probable choice; `prediction_norm` after division by the choice's characters). Of a
-    generated one: text, target, and the prediction of each filter.
+    most probable choice; `prediction_norm` after division by the choice's characters,
+    `prediction_bayes` as in LLaMA). Of a generated one: text, target, and the prediction of each
+    filter.
     """
     from lm_eval.evaluator import evaluate
 
@@ -73,11 +77,41 @@ def evaluate_items(engine: Engine, task: str, section: NlpSection, *, seed: int)
             bootstrap_iters=0,
             log_samples=True,
         )["samples"]
-    return [item for name, loaded in tasks.items() for item in _items(name, loaded, samples[name])]
+    items = [i for name, loaded in tasks.items() for i in _items(name, loaded, samples[name])]
+    return _as_in_llama(engine, task, items)
+
+
+def _as_in_llama(engine: Engine, task: str, items: list[ItemScore]) -> list[ItemScore]:
+    """Add the metric of LLaMA's protocol, and so of the paper's table, where lm-eval has another.
+
+    social_iqa: `acc_norm`, the choice most probable per character. openbookqa: `acc_bayes`, the
+    choice with the greatest P(choice | question) / P(choice | "Answer:").
+
+    Source: Touvron et al. 2023 (LLaMA), section 3.1, after Brown et al. 2020, section 2.4.
+    """
+    if task == "social_iqa":
+        right = [item.detail["prediction_norm"] == item.detail["target"] for item in items]
+        return [
+            replace(item, metrics=item.metrics | {"acc_norm": float(is_right)})
+            for item, is_right in zip(items, right, strict=True)
+        ]
+    if task != "openbookqa":
+        return items
+    choices = [f" {choice}" for item in items for choice in item.detail["choices"]]
+    priors = iter(engine.score([Continuation("Answer:", choice) for choice in choices]))
+    found = []
+    for item in items:
+        ratios = [total - next(priors).total for total in item.detail["logprobs"]]
+        best = ratios.index(max(ratios))
+        metrics = item.metrics | {"acc_bayes": float(best == item.detail["target"])}
+        detail = item.detail | {"logprobs_bayes": ratios, "prediction_bayes": best}
+        found.append(replace(item, metrics=metrics, detail=detail))
+    return found
 
 
 def _items(name: str, task: Any, samples: Sequence[dict[str, Any]]) -> list[ItemScore]:
     """Merge the samples of one task by item; each filter gives one per item."""
+    shown = means(name, task)
     by_item: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
         by_item[sample["doc_id"]].append(sample)
@@ -88,11 +122,29 @@ def _items(name: str, task: Any, samples: Sequence[dict[str, Any]]) -> list[Item
                 sample[metric]
             )
             for sample in found
-            for metric in sample["metrics"]
+            for metric in shown
+            if metric in sample["metrics"]
         }
         read = _choices if task.OUTPUT_TYPE == "multiple_choice" else _generation
         items.append(ItemScore(f"{name}/{number}", name, str(number), metrics, read(task, found)))
     return items
+
+
+def means(name: str, task: Any) -> list[str]:
+    """Return a task's metrics that are means over its items, which alone are shown.
+
+    Raises:
+        ConfigError: it has none (perplexity, BLEU over the whole set, ...).
+    """
+    found = task.aggregation()
+    means = [metric for metric, aggregate in found.items() if aggregate.__name__ == "mean"]
+    if not means:
+        message = (
+            f"{name}: none of its metrics ({', '.join(found)}) is a mean over items, and no other "
+            "is supported; take the task out of evaluation.nlp.tasks"
+        )
+        raise ConfigError(message)
+    return means
 
 
 def _choices(task: Any, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -126,6 +178,8 @@ def scores(items: Sequence[ItemScore], task: str) -> list[Score]:
     """Return every metric of a task in percent, with lm-eval's standard error.
 
     The interval is Wilson's for a share of items. `detail` has the shots and marks the `headline`.
+    A metric with a value outside 0..1 is no share: it is in its own unit, without an interval, and
+    `detail` says "unit": "points".
     mmlu has `acc`, over all items (micro: lm-eval's), and `acc_macro`, the mean over subjects (the
     paper's), whose interval is ±1.96 standard errors; n counts items in both. No standard error
     where a task or subject has fewer than two items.
@@ -136,11 +190,19 @@ def scores(items: Sequence[ItemScore], task: str) -> list[Score]:
     found = []
     for name in names:
         by_task: dict[str, list[float]] = defaultdict(list)
+        shares = are_shares(item.metrics[name] for item in items if name in item.metrics)
         for item in items:
             if name in item.metrics:
-                by_task[item.task].append(100 * item.metrics[name])
-        groups = list(by_task.values())
-        found.append(_share(name, groups, len(items), _about(task, name)))
+                by_task[item.task].append((100 if shares else 1) * item.metrics[name])
+        groups, about = list(by_task.values()), _about(task, name)
+        if not shares:
+            values = [value for group in groups for value in group]
+            n, stderr = len(values), _pooled_stderr(groups)
+            about["unit"] = "points"
+            missing = len(items) - n
+            found.append(Score(name, fmean(values), n, missing, stderr=stderr, detail=about))
+            continue
+        found.append(_share(name, groups, len(items), about))
         if task == MMLU:
             found.append(_macro(f"{name}_macro", by_task, len(items)))
     return found
@@ -189,7 +251,7 @@ def _macro(name: str, by_task: dict[str, list[float]], items: int) -> Score:
         low=None if stderr is None else max(0.0, value - _Z * stderr),
         high=None if stderr is None else min(100.0, value + _Z * stderr),
         stderr=stderr,
-        detail={"shots": TASKS[MMLU].shots, "headline": False, "subjects": means},
+        detail={"shots": TASKS[MMLU].shots, "headline": name == headline(MMLU), "subjects": means},
     )
 
 

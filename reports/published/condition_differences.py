@@ -27,6 +27,12 @@ ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 ANNOTATOR_MODEL = "gpt-4-1106-preview"
 REFERENCE = "gpt4_1106_preview"
 
+IN_LLAMA = {
+    "openbookqa": ("acc_bayes", 'divides by P(completion | "Answer:") as LLaMA does'),
+    "social_iqa": ("acc_norm", "divides by an answer's characters as LLaMA does"),
+}
+"""Tasks whose number in the paper's Llama 2 row is not lm-eval's metric: the metric, its rule."""
+
 # The paper says GPT-4 and not which; these existed when it was written.
 _GPT_4 = re.compile(r"gpt-4(-32k)?(-0314|-0613|-1106-preview)?")
 _LLAMA_2_70B = re.compile(r"(meta-)?llama-?2-70b(-hf)?", re.IGNORECASE)
@@ -246,6 +252,10 @@ def items(results: RunReader, config: Config | None, task: str) -> Iterator[str]
             yield sample
         elif count < whole:
             yield f"{task} has {count:,} of {whole:,} items"
+    metric, rule = IN_LLAMA.get(task, ("", ""))
+    found = [results.scores(f"{model}/nlp/{task}") for model in results.models]
+    if metric and any(found) and not any(metric in scores for scores in found):
+        yield f"lm-eval's {task} is not the paper's, which {rule} ({metric}: evaluate it again)"
 
 
 def people(results: RunReader, _: Config | None) -> Iterator[str]:

@@ -78,6 +78,28 @@ def test_two_turns_of_a_question_are_one_cluster(tmp_path: Path) -> None:
     assert found.clusters == {"81/1/0": "81", "81/2/0": "81"}
 
 
+def test_mmlus_macro_average_is_the_mean_of_its_weighed_items(tmp_path: Path) -> None:
+    # a: 1 of 1 right; b: 1 of 3. Micro 2/4; macro (1 + 1/3) / 2 = 2/3. Weights 4/(2·1), 4/(2·3).
+    ref = evaluation_ref("M1/nlp/mmlu", Stage.ITEMS)
+    right = {"mmlu_a/0": 1.0, "mmlu_b/0": 1.0, "mmlu_b/1": 0.0, "mmlu_b/2": 0.0}
+    rows = [ItemScore(k, k[:6], k[7:], {"acc": v}, {}) for k, v in right.items()]
+    put(tmp_path, ref, *rows)
+    found = opened(tmp_path).items("M1/nlp/mmlu")
+    assert sum(found["acc"].values.values()) / 4 == 50.0
+    macro = found["acc_macro"]
+    assert macro.values["mmlu_a/0"] == 200.0
+    assert sum(macro.values.values()) / 4 == pytest.approx(200 / 3)
+    assert macro.scale == (0.0, 200.0)
+
+
+def test_a_metric_that_is_no_share_is_not_in_percent(tmp_path: Path) -> None:
+    ref = evaluation_ref("M1/nlp/truthfulqa_gen", Stage.ITEMS)
+    rows = [ItemScore(f"t/{v}", "t", str(v), {"bleu": v}, {}) for v in (-3.0, 31.0)]
+    put(tmp_path, ref, *rows)
+    found = opened(tmp_path).items("M1/nlp/truthfulqa_gen")["bleu"]
+    assert (found.values, found.scale) == ({"t/-3.0": -3.0, "t/31.0": 31.0}, (-3.0, 31.0))
+
+
 def test_an_nlp_item_has_every_metric_of_its_task(tmp_path: Path) -> None:
     ref = evaluation_ref("M1/nlp/piqa", Stage.ITEMS)
     put(

@@ -93,13 +93,13 @@ def _pair(
     return pair._replace(difference=replace(pair.difference, published=published))
 
 
-def _shares(results: RunReader, address: str, metric: str) -> dict[str, float]:
+def _shares(results: RunReader, address: str, metric: str) -> Mapping[str, float]:
     """Return each item's value in 0..1."""
     found = results.items(address).get(metric)
     return {i: value / PERCENT for i, value in found.values.items()} if found is not None else {}
 
 
-def _by_subject(*models: dict[str, float]) -> list[dict[str, float]]:
+def _by_subject(*models: Mapping[str, float]) -> list[Mapping[str, float]]:
     """Return two models' items weighted so that their means are means over subjects.
 
     An item of a subject with s of n shared items in k subjects weighs n / (k·s). Items that one
@@ -130,7 +130,7 @@ def _cells(found: Comparison, address: str) -> _Pair:
 
 def _published(beside: PublishedNumbers, model: str, column: Column) -> Published | None:
     """Return the paper's difference, from its scores; the macro average is its MMLU."""
-    if column.task == MMLU and column.metric != MACRO:
+    if not column.is_papers:
         return None
     theirs = beside.published(model, column.task), beside.published(BASE, column.task)
     if theirs[0] is None or theirs[1] is None:
@@ -173,15 +173,17 @@ def _changes(
     results: RunReader, model: str, base: Mapping[str, Mapping[str, float]]
 ) -> list[drawing.Point | None]:
     seed = seed_of(results)
-    return [
-        drawing.point_between(compare(_items(results, f"{model}/nlp/{task}"), theirs, seed=seed))
-        for task, theirs in base.items()
-    ]
+    found = []
+    for task, theirs in base.items():
+        pair = [_items(results, f"{model}/nlp/{task}"), theirs]
+        pair = _by_subject(*pair) if task == MMLU else pair
+        found.append(drawing.point_between(compare(*pair, seed=seed)))
+    return found
 
 
 def _items(results: RunReader, address: str) -> Mapping[str, float]:
-    """Return each item's headline metric in percent; {} without scores."""
+    """Return each item's headline metric in percent, of MMLU `acc`; {} without scores."""
     scores = results.scores(address).values()
-    metric = next((s.key for s in scores if (s.detail or {}).get("headline")), None)
-    found = results.items(address).get(metric) if metric is not None else None
+    metric = next((s.key for s in scores if (s.detail or {}).get("headline")), "")
+    found = results.items(address).get("acc" if metric == MACRO else metric)
     return found.values if found is not None else {}

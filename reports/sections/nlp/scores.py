@@ -11,6 +11,7 @@ from reports.document import Cell, Item, RowGroup, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
+from reports.published.condition_differences import IN_LLAMA
 from reports.sections.cells import asked_models, cell_of, failures_since, label, listed
 from reports.sections.items import Part, group, text_or_note
 
@@ -38,14 +39,50 @@ _OTHERWISE = ("acc_norm", "acc")  # of a task that is not in the paper
 _Z = 1.959963984540054
 
 
+_LLAMA = " {} (LLaMA) {}; lm-eval's metric does not and is not comparable with the paper's number."
+_WAYS = {
+    "gsm8k_cot": " GSM8K is read after the words of the examples (strict, where a number needs a "
+    'full stop after it: "The answer is 18" is read as 1); flexible is the last number.',
+    MMLU: " MMLU micro is over all items, macro the mean over subjects (the paper's).",
+    **{task: _LLAMA.format(TITLES[task], rule) for task, (_, rule) in IN_LLAMA.items()},
+}
+
+
 class Column(NamedTuple):
-    """A column: a task and the metric it shows; mmlu has two."""
+    """A column: a task and the metric it shows; some tasks have two."""
 
     task: str
     metric: str | None
     """None: no model has the task, so its metric is not known here."""
     title: str
     averaged: bool = True
+    is_papers: bool = True
+    """Whether the paper's number is of this metric."""
+
+
+_IN_TWO_WAYS = {
+    MMLU: (
+        Column(MMLU, "acc", "MMLU (micro)", averaged=False, is_papers=False),
+        Column(MMLU, MACRO, "MMLU (macro)"),
+    ),
+    "gsm8k_cot": (
+        Column("gsm8k_cot", "exact_match,strict-match", "GSM8K"),
+        Column(
+            "gsm8k_cot",
+            "exact_match,flexible-extract",
+            "GSM8K (flexible)",
+            averaged=False,
+            is_papers=False,
+        ),
+    ),
+    **{
+        task: (
+            Column(task, metric, TITLES[task], is_papers=False),
+            Column(task, IN_LLAMA[task][0], f"{TITLES[task]} (LLaMA)", averaged=False),
+        )
+        for task, metric in (("openbookqa", "acc_norm"), ("social_iqa", "acc"))
+    },
+}
 
 
 def tasks_and_models(results: RunReader) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -81,15 +118,13 @@ def headline_metric(results: RunReader, task: str) -> str | None:
 
 
 def columns_of(results: RunReader, tasks: tuple[str, ...]) -> tuple[Column, ...]:
-    """Return the columns: one per task, two for mmlu (over items, and the mean over subjects)."""
-    found = []
+    """Return the columns: one per task, two where its items are scored in two ways."""
+    found: list[Column] = []
     for task in tasks:
-        metric, title = headline_metric(results, task), TITLES.get(task, task)
-        if task == MMLU:
-            found.append(Column(task, metric, f"{title} (micro)", averaged=False))
-            found.append(Column(task, MACRO, f"{title} (macro)"))
-        else:
-            found.append(Column(task, metric, title))
+        metric = headline_metric(results, task)
+        plain = (Column(task, metric, TITLES.get(task, task)),)
+        both = _IN_TWO_WAYS.get(task, plain)
+        found += both if metric is not None else (column._replace(metric=None) for column in both)
     return tuple(found)
 
 
@@ -109,9 +144,7 @@ def table(results: RunReader) -> Table | None:
                 results,
                 f"{model}/nlp/{c.task}",
                 c.metric or "",
-                published=beside[c.task].published(model, c.task)
-                if c.task != MMLU or c.metric == MACRO
-                else None,
+                published=beside[c.task].published(model, c.task) if c.is_papers else None,
             )
             for c in columns
         ]
@@ -193,10 +226,10 @@ def _metrics_note(results: RunReader, columns: tuple[Column, ...]) -> str:
         f" {count} examples: {listed(list(dict.fromkeys(names)))};"
         for count, names in sorted(shots.items())
     )
-    macro = " MMLU micro is over all items, macro the mean over subjects (the paper's)."
+    ways = [_WAYS[task] for task in _WAYS if any(column.task == task for column in columns)]
     return (
         f"lm-eval's metrics: {metrics or 'none measured yet'}.{wording.rstrip(';')}"
-        f"{'.' if wording else ''}{macro if any(c.task == MMLU for c in columns) else ''} The "
+        f"{'.' if wording else ''}{''.join(ways)} The "
         "paper states neither metrics nor examples; these follow its Llama 2 row."
     )
 
@@ -250,6 +283,7 @@ def _choices(detail: dict[str, Any]) -> list[Part]:
         "the right answer": detail.get("target"),
         "the most probable": detail.get("prediction"),
         "the most probable per character": detail.get("prediction_norm"),
+        "the most probable as in LLaMA": detail.get("prediction_bayes"),
     }
     lines = []
     logprobs = detail.get("logprobs", [])

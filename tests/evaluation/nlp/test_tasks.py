@@ -18,7 +18,7 @@ from core.store import Key, Store
 from engines.engine import Continuation, Logprob
 from engines.hf.engine import HFEngine
 from evaluation.nlp.data import TASKS
-from evaluation.nlp.tasks import evaluate_items, headline, report, run_task, scores
+from evaluation.nlp.tasks import evaluate_items, headline, means, report, run_task, scores
 from tests.engines.scripted import ScriptedEngine
 
 ARC = {
@@ -139,6 +139,50 @@ def test_an_item_holds_what_led_to_its_score(tmp_path: Path) -> None:
     )
 
 
+def test_llamas_openbookqa_divides_by_the_probability_after_answer(tmp_path: Path) -> None:
+    # lm-eval takes "hot": -3 > -40, and per character -3/3 > -40/12. "hot" is likely after
+    # anything; divided by that: -40 + 60 = 20 > -3 + 2 = -1, "frozen water".
+    write(tmp_path, "openbookqa.test", OPENBOOK)
+    totals = {
+        ("Ice is", " hot"): -3.0,
+        ("Ice is", " frozen water"): -40.0,
+        ("Answer:", " hot"): -2.0,
+        ("Answer:", " frozen water"): -60.0,
+    }
+    engine = chooser(lambda context, text: totals[context, text])
+    (item,) = run(engine, "openbookqa", tmp_path)
+    assert item.metrics == {"acc": 0.0, "acc_norm": 0.0, "acc_bayes": 1.0}
+    assert item.detail["logprobs_bayes"] == [-1.0, 20.0]
+    assert (item.detail["prediction"], item.detail["prediction_bayes"]) == (0, 1)
+    marked = {s.key: s.detail["headline"] for s in scores([item], "openbookqa") if s.detail}
+    assert marked == {"acc": False, "acc_norm": True, "acc_bayes": False}
+
+
+def test_llamas_siqa_is_normalised_by_characters(tmp_path: Path) -> None:
+    # Of equal probabilities lm-eval takes the first choice; per character the longest wins.
+    write(tmp_path, "social_iqa.validation", SIQA | {"answerC": "rich and proud", "label": "3"})
+    (item,) = run(chooser(lambda context, text: -10.0), "social_iqa", tmp_path)
+    assert item.metrics == {"acc": 0.0, "acc_norm": 1.0}
+
+
+def test_metrics_that_are_no_shares_are_in_their_own_unit_without_an_interval() -> None:
+    rows = [item("truthfulqa_gen", n, value, "bleu_max") for n, value in enumerate((12.0, 31.0))]
+    (found,) = scores(rows, "truthfulqa_gen")
+    assert (found.value, found.n, found.low, found.high) == (21.5, 2, None, None)
+    assert found.detail == {"shots": None, "headline": False, "unit": "points"}
+    negative = [item("x", 0, -3.0, "bleu_diff"), item("x", 1, 1.0, "bleu_diff")]
+    assert scores(negative, "x")[0].value == -1.0
+
+
+def test_a_task_whose_metrics_are_no_means_over_items_is_refused_by_name() -> None:
+    class Corpus:
+        def aggregation(self) -> dict[str, Any]:
+            return {"bleu": math.fsum, "perplexity": math.exp}
+
+    with pytest.raises(ConfigError, match=r"wmt: none of its metrics \(bleu, perplexity\)"):
+        means("wmt", Corpus())
+
+
 def test_a_limit_takes_the_first_items_of_each_subject(tmp_path: Path) -> None:
     dev = [mmlu(subject, 0) for subject in ("anatomy", "virology") for _ in range(5)]
     write(tmp_path, "mmlu.dev", *dev)
@@ -166,7 +210,8 @@ def test_mmlu_over_items_and_over_subjects_by_hand(tmp_path: Path) -> None:
     assert micro.stderr == pytest.approx(pooled_sample_stderr(errors, [4, 2]))
     assert macro.stderr == pytest.approx(unweighted_mean_stderr(errors))
     assert (micro.n, macro.n) == (6, 6)
-    assert macro.detail is not None
+    assert macro.detail is not None and micro.detail is not None
+    assert (macro.detail["headline"], micro.detail["headline"]) == (True, False)
     assert macro.detail["subjects"] == {"mmlu_anatomy": 75.0, "mmlu_virology": 50.0}
 
 
@@ -176,6 +221,7 @@ def test_mmlu_over_items_and_over_subjects_by_hand(tmp_path: Path) -> None:
         ("9 + 9 = 18. The answer is 18.", 100.0, 100.0),
         ("9 + 9 = $18", 0.0, 100.0),  # not in the words of the examples
         ("The answer is 17. No, 18", 0.0, 100.0),
+        ("The answer is 18", 0.0, 100.0),  # without a full stop the strict pattern reads "1"
         ("The answer is 18. Or 17?", 100.0, 0.0),  # the first sentence, the last number
         ("The answer is 1.\n\nQ: What is 18?\nA: The answer is 18.", 0.0, 0.0),  # cut at "Q:"
         ("", 0.0, 0.0),
@@ -280,7 +326,7 @@ def test_the_metric_of_the_paper_is_marked() -> None:
         "social_iqa": "acc",
         "piqa": "acc_norm",
         "gsm8k_cot": "exact_match,strict-match",
-        "mmlu": "acc",
+        "mmlu": "acc_macro",
         "openbookqa": "acc_norm",
         "nq_open": "exact_match,remove_whitespace",
     }

@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from core.reader import RunReader
 from core.records import Score
 from reports.document import Published, Table
@@ -38,10 +40,12 @@ def test_a_column_shows_the_metric_that_the_scores_mark_as_the_papers(tmp_path: 
     run.scores("M0/nlp/gsm8k_cot", flexible, strict)
     table = made(run.open())
 
-    assert table.columns == ("ARC-e", "GSM8K", "average")
-    assert values(table, 0)[:2] == [60.0, 40.0]
+    # lm-eval's strict pattern reads "The answer is 18" without a full stop as 1.
+    assert table.columns == ("ARC-e", "GSM8K", "GSM8K (flexible)", "average")
+    assert values(table, 0) == [60.0, 40.0, 99.0, 50.0]
     assert table.rows[0].cells[1].rows == "M0/nlp/gsm8k_cot"
-    assert "acc_norm: ARC-e; exact_match,strict-match: GSM8K." in table.notes[0]
+    assert "acc_norm: ARC-e; exact_match,strict-match: GSM8K;" in table.notes[0]
+    assert "is read as 1); flexible is the last number." in table.notes[0]
     assert "8 examples: GSM8K." in table.notes[0]
 
 
@@ -121,18 +125,45 @@ def test_a_task_that_is_not_in_the_paper_is_shown_by_its_own_name(tmp_path: Path
 
 
 def test_only_a_whole_task_stands_beside_the_papers_number(tmp_path: Path) -> None:
-    wanted = wanting("openbookqa", "nq_open", models=("M0",))
+    wanted = wanting("piqa", "nq_open", models=("M0",))
     run = RunBuilder(tmp_path).config(evaluation=wanted).model("M0", base="Llama-2-70b-hf")
-    run.items("M0/nlp/openbookqa", {f"openbookqa/{k}": 1.0 for k in range(500)})
+    run.items("M0/nlp/piqa", {f"piqa/{k}": 1.0 for k in range(1838)})
     run.items("M0/nlp/nq_open", {"nq_open/0": 1.0})
-    run.scores("M0/nlp/openbookqa", right(60.0, n=500))
+    run.scores("M0/nlp/piqa", right(82.0, n=1838))
     table = made(run.scores("M0/nlp/nq_open", right(25.0, "exact_match", 1)).open())
 
-    assert table.rows[0].cells[0].published == Published(60.2, "Tables 3 and 9")
+    assert table.rows[0].cells[0].published == Published(82.8, "Tables 3 and 9")
     assert table.rows[0].cells[1].published is None
     assert table.notes[-1] == (
         "Not comparable with published results: nq_open has 1 of 3,610 items."
     )
+
+
+@pytest.mark.parametrize(
+    ("task", "plain", "llamas", "published"),
+    [("openbookqa", "acc_norm", "acc_bayes", 60.2), ("social_iqa", "acc", "acc_norm", 50.7)],
+)
+def test_the_papers_openbookqa_and_siqa_stand_beside_llamas_metric_alone(
+    tmp_path: Path, task: str, plain: str, llamas: str, published: float
+) -> None:
+    """LLaMA-7B has 57.2 published and 42.4 by lm-eval's acc_norm."""
+    wanted = wanting(task, models=("M0",))
+    old = RunBuilder(tmp_path / "old").config(evaluation=wanted).model("M0", base="Llama-2-70b-hf")
+    table = made(old.scores(f"M0/nlp/{task}", right(42.4, plain)).open())
+    assert [cell.published for cell in table.rows[0].cells] == [None] * 3
+    assert f"lm-eval's {task} is not the paper's, which divides by" in table.notes[-1]
+
+    run = RunBuilder(tmp_path / "new").config(evaluation=wanted).model("M0", base="Llama-2-70b-hf")
+    other = Score(llamas, 57.2, 100, stderr=3.0, detail={"headline": False})
+    table = made(run.scores(f"M0/nlp/{task}", right(42.4, plain), other).open())
+    assert values(table, 0) == [42.4, 57.2, 42.4]
+    cells = table.rows[0].cells
+    assert (cells[0].published, cells[1].published) == (
+        None,
+        Published(published, "Tables 3 and 9"),
+    )
+    assert table.columns[1].endswith(" (LLaMA)")
+    assert "lm-eval's metric does not and is not comparable with the paper's" in table.notes[0]
 
 
 def test_the_papers_mmlu_stands_beside_the_macro_average_alone(tmp_path: Path) -> None:
