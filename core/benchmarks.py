@@ -68,6 +68,7 @@ class Facts(NamedTuple):
     `describing`: scores that are neither better nor worse when higher.
     `directed`: whether any score of it has a better direction.
     `parts`: the setting of its section that lists its parts (tasks); empty without parts.
+    `first_iteration`: of a benchmark of iterations.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Facts(NamedTuple):
     describing: tuple[str, ...] = ()
     directed: bool = True
     parts: str = ""
+    first_iteration: int = FIRST_FEEDBACK_ITERATION
 
     @property
     def headline(self) -> str:
@@ -265,7 +267,10 @@ _FACTS = (
             "spearman": "share",
         },
     ),
-    Facts("contamination", "Contamination", "iteration", ("flagged",), directed=False),
+    Facts(
+        "contamination", "Contamination", "iteration", ("flagged",), directed=False,
+        first_iteration=1,
+    ),
 )  # fmt: skip
 BENCHMARKS: dict[str, Facts] = {facts.name: facts for facts in _FACTS}
 """The benchmarks by name, in the order of the tables."""

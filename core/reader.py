@@ -197,7 +197,8 @@ class RunReader:
     def _subjects(self, facts: Facts) -> list[Subject]:
         config = self.config
         if facts.of == "iteration":
-            return [Subject(facts.name, iteration=k) for k in self.feedback_iterations]
+            seed = (1,) if facts.first_iteration == 1 and self.exists(Ref(1, Stage.IFT)) else ()
+            return [Subject(facts.name, iteration=k) for k in (*seed, *self.feedback_iterations)]
         if facts.of == "matchup":
             pairs = self.studies if facts.by_people else self.matchups
             return [Subject(facts.name, pair) for pair in pairs]

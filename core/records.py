@@ -304,9 +304,10 @@ class ItemScore:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A generated prompt that overlaps with an evaluation item.
+    """A training prompt that overlaps with an evaluation item.
 
-    `kind` "ngram": `overlap` counts shared n-grams; "rouge": `overlap` is ROUGE-L F in [0, 1].
+    `kind` "equal": the same text, `overlap` is 1; "ngram": `overlap` counts shared n-grams;
+    "rouge": `overlap` is ROUGE-L F in [0, 1].
     """
 
     key: str
@@ -315,7 +316,7 @@ class Flag:
     benchmark: str
     item: str
     text: str
-    kind: Literal["ngram", "rouge"]
+    kind: Literal["equal", "ngram", "rouge"]
     overlap: float
 
 

@@ -122,6 +122,12 @@ class EvalRun:
         return [item for name in BENCHMARKS if name in readers for item in readers[name](self)]
 
     @property
+    def sets_left_out(self) -> list[str]:
+        """The evaluation sets that are not in `texts`: their items are not on this machine."""
+        found = [b.remote_sets(self.section) for b in self._benchmarks if b.remote_sets is not None]
+        return [name for names in found for name in names]
+
+    @property
     def iterations(self) -> int:
         """The last iteration that has a model."""
         made = [k for k in range(self.config.iterations + 1) if self.store.exists(model_ref(k))]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core.benchmarks import FIRST_FEEDBACK_ITERATION, Subject
+from core.benchmarks import Subject
 from core.errors import (
     BudgetSpent,
     ConfigError,
@@ -157,9 +157,10 @@ def _subjects(run: EvalRun, wanted: Sequence[Facts]) -> Iterator[Subject]:
         for a, b in getattr(run.section, facts.name).matchups:
             if a in models and b in models:
                 yield Subject(facts.name, (a, b))
-    for k in range(FIRST_FEEDBACK_ITERATION, run.iterations + 1):
+    for k in range(1, run.iterations + 1):
         for facts in (facts for facts in wanted if facts.of == "iteration"):
-            yield Subject(facts.name, iteration=k)
+            if k >= facts.first_iteration:
+                yield Subject(facts.name, iteration=k)
 
 
 def run_jobs(jobs: Sequence[Job], log: Path, record: Path) -> list[Outcome]:

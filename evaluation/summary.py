@@ -141,9 +141,13 @@ def notes(outcomes: Sequence[Outcome], section: EvaluationSection) -> list[str]:
                 reason = f"{outcome.job.title} {key}: {score.reason}"
                 reasons.setdefault(reason, []).append(outcome.job.owner)
     lines += [f"– {reason} ({', '.join(owners)})" for reason, owners in reasons.items()]
-    remote = [name for b in BENCHMARKS if b.remote_sets for name in b.remote_sets(section)]
-    if remote and any(o.job.subject.benchmark == "contamination" for o in outcomes):
-        lines.append(f"contamination: not compared with sets on the hub: {', '.join(remote)}.")
+    checked = [o.score("flagged") for o in outcomes if o.job.subject.benchmark == "contamination"]
+    details = [score.detail for score in checked if score is not None and score.detail]
+    for detail in details[:1]:
+        sets, left_out = (", ".join(detail[name]) for name in ("compared", "left_out"))
+        lines.append(f"contamination: compared with {sets or 'no set'}.")
+        if left_out:
+            lines.append(f"contamination: not compared with sets on the hub: {left_out}.")
     lines.append(f"Judge: {section.judge.model} ({section.judge.backend}).")
     settings = [
         (facts, getattr(section, name).model_dump())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
@@ -15,7 +16,6 @@ from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 if TYPE_CHECKING:
     from core.benchmarks import Subject
     from core.records import Score
-    from core.store import Built, Partial
     from evaluation.run import EvalRun
 
 
@@ -42,24 +42,38 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
 
 
 def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
-    """The prompts of an iteration against the texts of every benchmark."""
-    prompts = Ref(subject.iteration or 0, Stage.PROMPTS)
-    items = run.texts
+    """The training prompts of an iteration against the texts of every benchmark.
 
-    def make(out: Partial) -> Built:
-        kept = [(p.key, p.text) for p in run.read(prompts) if p.kept]
-        return contamination.find_overlaps(kept, items, run.section.contamination, out)
+    Of iteration 1 those of the seed data, of a later one the generated prompts that were kept.
+    """
+    k, items = subject.iteration or 0, run.texts
+    if k == 1:
+        seed = (Ref(1, stage) for stage in (Stage.IFT, Stage.EFT))
+        sources = [ref for ref in seed if run.store.exists(ref)]
+    else:
+        sources = [Ref(k, Stage.PROMPTS)]
+
+    def prompts() -> list[tuple[str, str]]:
+        rows = [row for ref in sources for row in run.read(ref)]
+        if k > 1:
+            return [(row.key, row.text) for row in rows if row.kept]
+        # A prompt whose replies are several EFT examples counts once.
+        return [(key, text) for text, key in {row.prompt: row.key for row in rows}.items()]
 
     flags = run.rows(
         subject.ref(Stage.FLAGS),
-        [prompts],
-        make,
+        sources,
+        lambda out: contamination.find_overlaps(prompts(), items, run.section.contamination, out),
         sections=("evaluation.contamination",),
-        sources={"items": sha256_json([list(item) for item in items])},
+        sources=contamination.KINDS | {"items": sha256_json([list(item) for item in items])},
     )
-    kept = sum(p.kept for p in run.read(prompts))
+    compared = Counter(item.benchmark for item in items)
     return run.scores(
-        subject, [flags, prompts], lambda: contamination.scores(run.read(flags), kept)
+        subject,
+        [flags, *sources],
+        lambda: contamination.scores(
+            run.read(flags), len(prompts()), compared=compared, left_out=run.sets_left_out
+        ),
     )
 
 

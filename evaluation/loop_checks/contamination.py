@@ -1,7 +1,8 @@
-"""Contamination: generated training prompts that overlap with evaluation items.
+"""Contamination: training prompts that overlap with evaluation items.
 
-Two kinds of overlap: a shared n-gram of words, and ROUGE-L as in the self-instruction filter, which
-also finds paraphrases.
+Three kinds of overlap: the same text; a shared n-gram of words; and ROUGE-L as in the
+self-instruction filter, which also finds paraphrases. The last two need words with spaces between
+them (ROUGE-L: in Latin letters); the first finds a copy in any script.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from core.store import Partial
     from evaluation.benchmark import EvaluationItem
 
+KINDS = {"kinds": "equal, ngram, rouge"}
+"""Part of the key of flags: those found before "equal" was a kind are stale."""
 LEAST_WORDS = 4  # shorter texts ("tell me more") match everywhere
 _WORD = re.compile(r"[^\W_]+")
 
@@ -47,11 +50,13 @@ def find_overlaps(
 ) -> Built:
     """Write a flag for each prompt (key, text) and item that overlap, by kind.
 
-    "ngram": they share `section.ngram` consecutive words, or the shorter one has fewer words than
-    that (but at least four) and the other contains all of it. "rouge": ROUGE-L F reaches the
-    threshold. Counts: prompts, items, prompts flagged at all and per benchmark.
+    "equal": they have the same letters, digits and symbols in the same order. "ngram": they share
+    `section.ngram` consecutive words, or the shorter one has fewer words than that (but at least
+    four) and the other contains all of it. "rouge": ROUGE-L F reaches the threshold. Counts:
+    prompts, items, prompts flagged at all and per benchmark.
     """
     found = {
+        "equal": equal_texts([text for _, text in prompts], [i.text for i in items]),
         "ngram": shared_ngrams([text for _, text in prompts], [i.text for i in items], section),
         "rouge": similar_texts([text for _, text in prompts], [i.text for i in items], section),
     }
@@ -72,18 +77,25 @@ def find_overlaps(
     return Built(counts=counts | {f"flagged_{name}": flagged[name] for name in names})
 
 
-def scores(flags: Sequence[Flag], prompts: int) -> list[Score]:
-    """Return the % of `prompts` generated prompts that are flagged, at all and by each kind.
+def scores(
+    flags: Sequence[Flag], prompts: int, *, compared: Mapping[str, int], left_out: Sequence[str]
+) -> list[Score]:
+    """Return the % of `prompts` training prompts that are flagged, at all and by each kind.
 
-    `detail` counts flagged prompts per benchmark. Wilson intervals.
+    `detail` counts flagged prompts per benchmark ("flagged"), and has how many items of which sets
+    were `compared` and which sets were not ("left_out"). Wilson intervals.
     """
     named = {"flagged": list(flags)}
-    named |= {kind: [f for f in flags if f.kind == kind] for kind in ("ngram", "rouge")}
+    named |= {kind: [f for f in flags if f.kind == kind] for kind in ("equal", "ngram", "rouge")}
     out = []
     for name, found in named.items():
         per_benchmark = Counter(where for where, _ in {(f.benchmark, f.prompt_key) for f in found})
         flagged = len({flag.prompt_key for flag in found})
-        detail = dict(sorted(per_benchmark.items()))
+        detail = {
+            "flagged": dict(sorted(per_benchmark.items())),
+            "compared": dict(compared),
+            "left_out": list(left_out),
+        }
         out.append(share_score(name, flagged, prompts, reason="no prompts", detail=detail))
     return out
 
@@ -91,6 +103,21 @@ def scores(flags: Sequence[Flag], prompts: int) -> list[Score]:
 def words(text: str) -> Gram:
     """Return a text's words: letters and digits of any script, in one case and Unicode form."""
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def equal_texts(prompts: Sequence[str], items: Sequence[str]) -> Iterator[Overlap]:
+    """Yield pairs with the same letters, digits and symbols in one case and Unicode form."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, prompt in enumerate(prompts):
+        places[_normalised(prompt)].append(place)
+    for place, item in enumerate(items):
+        if text := _normalised(item):
+            yield from (Overlap(prompt, place, 1.0) for prompt in places.get(text, ()))
+
+
+def _normalised(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(letter for letter in folded if unicodedata.category(letter)[0] in "LMNS")
 
 
 def shared_ngrams(

@@ -12,7 +12,7 @@ import pytest
 from core.config import load_config
 from core.errors import ConfigError, EvaluationFailed, MissingArtifact
 from core.records import Score
-from core.stages import Stage, evaluation_ref, model_ref
+from core.stages import Ref, Stage, evaluation_ref, model_ref
 from core.store import Store
 from evaluation.alpaca_eval.files import read_annotations
 from evaluation.files.exchange import export
@@ -53,6 +53,14 @@ def test_every_benchmark_has_scores_for_every_model(evaluated: Path) -> None:
     for k in (2, 3):
         assert scores(evaluated, f"contamination/iter{k}")
         assert scores(evaluated, f"self_judge/iter{k}")
+    # The seed data (IFT and EFT) too: each prompt once, against every set that is on this machine.
+    store = Store(evaluated / "smoke")
+    seed = {row.prompt for at in (Stage.IFT, Stage.EFT) for row in store.read(Ref(1, at))}
+    flagged = scores(evaluated, "contamination/iter1")["flagged"]
+    assert flagged.n == len(seed)
+    assert flagged.detail is not None
+    assert flagged.detail["left_out"] == ["ifeval"]
+    assert {"head_to_head", "alpaca_eval", "mt_bench", "piqa"} <= set(flagged.detail["compared"])
 
 
 def test_the_reference_against_itself_is_even(evaluated: Path) -> None:

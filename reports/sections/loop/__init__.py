@@ -30,6 +30,7 @@ def sections(results: RunReader) -> list[Section]:
 def rows(results: RunReader, most: int) -> Iterator[RowGroup | None]:
     """Yield the rows of the judge probes and of every iteration."""
     yield from judging.probe_rows(results, most)
+    yield judging.contamination_rows(results, 1, most)
     for k in results.feedback_iterations:
         yield from data.rows(results, k, most)
         yield judging.self_judge_rows(results, k, most)

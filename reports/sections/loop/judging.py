@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from core.records import Candidate, Flag, Measurement
 
 _MOST_FLAGS = 20
-_BY = {"ngram": "words in a row", "rouge": "ROUGE-L"}
+_BY = {"equal": "the same text", "ngram": "words in a row", "rouge": "ROUGE-L"}
 
 
 _HEALTH = {
@@ -46,8 +46,10 @@ _SELF_JUDGE = {
     "order_agreement": "answers to a prompt in the same order, % (chance: 50)",
     "pairs_confirmed": "training pairs the external judge confirms, % (chance: 50)",
 }
+_PROMPTS, _SEED_PROMPTS = "Prompts of iteration {k}", "Prompts of the seed data (IFT, EFT)"
 _CONTAMINATION = {
     "flagged": "flagged in all, %",
+    "equal": "the same text, %",
     "ngram": "by words in a row, %",
     "rouge": "by ROUGE-L, %",
 }
@@ -122,10 +124,11 @@ def contamination(results: RunReader, k: int) -> list[Table]:
         return []
     share = Table(
         f"iteration_{k}_contamination",
-        f"Prompts of iteration {k} that overlap with evaluation items",
+        f"{_PROMPTS if k > 1 else _SEED_PROMPTS} that overlap with evaluation items".format(k=k),
         "prompts",
-        ("% of kept prompts",),
+        ("% of prompts",),
         _score_rows(results, address, _CONTAMINATION),
+        notes=_sets(results, k),
     )
     flags = results.rows(evaluation_ref(address, Stage.FLAGS))
     return [share, _flags(flags, k, address)] if flags else [share]
@@ -156,6 +159,18 @@ def _flags(flags: list[Flag], k: int, address: str) -> Table:
     )
 
 
+def _sets(results: RunReader, k: int) -> tuple[str, ...]:
+    """Return the sentences that name the sets that were compared, and those that were not."""
+    score = results.scores(f"contamination/iter{k}").get("flagged")
+    detail = (score.detail or {}) if score is not None else {}
+    if "compared" not in detail:  # of an earlier release
+        return ()
+    compared = ", ".join(f"{name} ({n} items)" for name, n in detail["compared"].items())
+    left_out = ", ".join(detail["left_out"])
+    without = f" Not compared, because their items are on the hub: {left_out}." if left_out else ""
+    return (f"Compared with: {compared or 'no set'}.{without}",)
+
+
 def flagged_by_benchmark(results: RunReader, k: int) -> str:
     """Return how many prompts overlap with which evaluation sets, or why that is unknown."""
     address = f"contamination/iter{k}"
@@ -163,11 +178,11 @@ def flagged_by_benchmark(results: RunReader, k: int) -> str:
     if score is None or score.value is None:
         return f"Contamination: unknown; {why_unknown(results, address, score)}."
     flagged = round(score.value * score.n / 100)
-    sets = ", ".join(f"{name} {n}" for name, n in (score.detail or {}).items())
+    sets = ", ".join(f"{name} {n}" for name, n in (score.detail or {}).get("flagged", {}).items())
     told = f" ({sets})" if sets else ""
-    return (
-        f"Contamination: {flagged} of {score.n} kept prompts overlap with an evaluation item{told}."
-    )
+    kept = "kept" if k > 1 else "seed"
+    found = f"{flagged} of {score.n} {kept} prompts overlap with an evaluation item{told}"
+    return " ".join((f"Contamination: {found}.", *_sets(results, k)))
 
 
 def probe_rows(results: RunReader, most: int) -> list[RowGroup | None]:
@@ -221,7 +236,7 @@ def contamination_rows(results: RunReader, k: int, most: int) -> RowGroup | None
     return group(
         results,
         evaluation_ref(f"contamination/iter{k}", Stage.FLAGS),
-        f"Iteration {k}: prompts that overlap with evaluation items",
+        f"Iteration {k}: training prompts that overlap with evaluation items",
         ("prompt", "evaluation set", "item", "kind", "overlap"),
         _flag,
         most=most,

@@ -10,6 +10,7 @@ from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from reports.document import Cell, Section, Table, TableRow
 from reports.sections.cells import count, counted_rows, of_point, words
 from reports.sections.drawing import Point
+from reports.sections.loop import judging
 from reports.sections.loop.training import of_seed_models
 
 if TYPE_CHECKING:
@@ -37,8 +38,15 @@ def section(results: RunReader) -> Section:
         is_off = results.config is not None and not results.config.probe.enabled
         why = "probe.enabled is false" if is_off else "not made yet"
         paragraphs.append(f"The judging of M0 and M1 was not probed: {', '.join(probes)} ({why}).")
+    paragraphs.append(judging.flagged_by_benchmark(results, 1))
     figure = of_seed_models(results)
-    tables = (_data(results), _construction(results), _scores(results), _judging(results))
+    tables = (
+        _data(results),
+        _construction(results),
+        _scores(results),
+        _judging(results),
+        *judging.contamination(results, 1),
+    )
     return Section(
         "iteration_1",
         "Iteration 1: seed data, SFT baseline and M1",

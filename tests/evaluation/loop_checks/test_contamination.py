@@ -140,11 +140,46 @@ def test_flags_name_prompt_item_and_amount_and_counts_add_up(tmp_path: Path) -> 
         ("c0/t1/rouge/mt_bench/81", "rouge", pytest.approx(10 / 12)),
     ]
     assert (flags[0].prompt, flags[0].text) == (prompts[0][1], items[0].text)
-    shares = {row.key: row for row in scores(flags, 3)}
+    compared = {"gsm8k": 1, "mt_bench": 1, "piqa": 1}
+    shares = {row.key: row for row in scores(flags, 3, compared=compared, left_out=["mmlu"])}
     assert shares["flagged"].value == pytest.approx(200 / 3)
-    assert shares["flagged"].detail == {"gsm8k": 1, "mt_bench": 1}
+    assert shares["flagged"].detail == {
+        "flagged": {"gsm8k": 1, "mt_bench": 1},
+        "compared": compared,
+        "left_out": ["mmlu"],
+    }
+    assert shares["equal"].value == 0.0
     assert shares["ngram"].value == pytest.approx(100 / 3)
     assert shares["rouge"].value == pytest.approx(200 / 3)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "item"),
+    [
+        ("请解释一下什么是光合作用。", "请解释一下什么是光合作用？"),
+        ("日本の首都はどこですか", "日本の首都はどこですか？"),
+        ("Кто ты?", "кто ты"),  # three words and more are needed for an n-gram
+        ("ＷＨＯ are  you?!", "who are you"),
+        ("किताब क्या है", "किताब क्या है?"),
+        ("Say hi.", "say hi"),
+    ],
+)
+def test_the_same_text_is_flagged_in_any_script_and_at_any_length(
+    tmp_path: Path, prompt: str, item: str
+) -> None:
+    store = Store(tmp_path)
+    built = find(store, [("p", prompt)], [EvaluationItem("mt_bench", "81", item)])
+    assert built.counts["flagged"] == 1
+    assert ("equal", 1.0) in [(flag.kind, flag.overlap) for flag in store.read(REF)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "item"),
+    [("请解释光合作用", "请解释相对论"), ("का", "कि"), ("What is C++?", "What is C?"), ("", "!?")],
+)
+def test_another_text_is_not_the_same(tmp_path: Path, prompt: str, item: str) -> None:
+    found = find(Store(tmp_path), [("p", prompt)], [EvaluationItem("mt_bench", "81", item)])
+    assert found.counts["flagged"] == 0
 
 
 def test_a_killed_search_goes_on_and_ends_the_same(tmp_path: Path) -> None:
@@ -162,10 +197,10 @@ def test_a_killed_search_goes_on_and_ends_the_same(tmp_path: Path) -> None:
 
 def test_nothing_checked_is_no_share(tmp_path: Path) -> None:
     assert find(Store(tmp_path), [], []).counts == {"prompts": 0, "items": 0, "flagged": 0}
-    for row in scores([], 0):
+    for row in scores([], 0, compared={}, left_out=[]):
         assert (row.value, row.reason) == (None, "no prompts")
     # None of 20 has an interval that does not end at 0: z²/(20 + z²) = 16.1 %.
-    clean = scores([], 20)[0]
+    clean = scores([], 20, compared={}, left_out=[])[0]
     assert (clean.value, clean.low) == (0.0, 0.0)
     assert clean.high == pytest.approx(16.11, abs=0.01)
 

@@ -120,13 +120,23 @@ def test_flagged_prompts_are_listed_and_counted(tmp_path: Path) -> None:
     ]
     address = "contamination/iter2"
     built = RunBuilder(tmp_path).rows(evaluation_ref(address, Stage.FLAGS), flags)
-    built.scores(address, score("flagged", 60.0, 50, detail={"gsm8k": 30}))
+    detail = {
+        "flagged": {"gsm8k": 30},
+        "compared": {"gsm8k": 1319, "mt_bench": 80},
+        "left_out": ["alpaca_eval", "mmlu"],
+    }
+    built.scores(address, score("flagged", 60.0, 50, detail=detail))
     results = built.open()
-    _, listed = judge_tables.contamination(results, 2)
+    sets = (
+        "Compared with: gsm8k (1319 items), mt_bench (80 items). Not compared, because their items "
+        "are on the hub: alpaca_eval, mmlu."
+    )
+    shares, listed = judge_tables.contamination(results, 2)
+    assert shares.notes == (sets,)
     assert len(listed.rows) == 20
     assert listed.notes[-1] == "The first 20 of 30."
     assert judge_tables.flagged_by_benchmark(results, 2) == (
-        "Contamination: 30 of 50 kept prompts overlap with an evaluation item (gsm8k 30)."
+        f"Contamination: 30 of 50 kept prompts overlap with an evaluation item (gsm8k 30). {sets}"
     )
 
 
