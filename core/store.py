@@ -99,6 +99,15 @@ class Manifest:
     finished_at: str
     schema_version: int = 1
 
+    @property
+    def models(self) -> frozenset[str]:
+        """The content hashes of the models it was made from: of judgments, who judged."""
+        return frozenset(
+            digest
+            for name, digest in self.key.inputs.items()
+            if name.startswith("judge:") or ((ref := Ref.parse(name)) is not None and is_model(ref))
+        )
+
 
 _MANIFESTS = TypeAdapter(Manifest)
 

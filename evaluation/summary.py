@@ -148,6 +148,14 @@ def notes(outcomes: Sequence[Outcome], section: EvaluationSection) -> list[str]:
         lines.append(f"contamination: compared with {sets or 'no set'}.")
         if left_out:
             lines.append(f"contamination: not compared with sets on the hub: {left_out}.")
+    twice = [
+        o.job.owner for o in outcomes for s in o.scores or () if (s.detail or {}).get("same_judge")
+    ]
+    if twice:
+        lines.append(
+            f"self_judge, {', '.join(dict.fromkeys(twice))}: the external judge is the iteration's "
+            "own judge asked again, so this is its reliability."
+        )
     lines.append(f"Judge: {section.judge.model} ({section.judge.backend}).")
     settings = [
         (facts, getattr(section, name).model_dump())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
@@ -38,7 +39,16 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
         sources=run.judge_sources(),
     )
     inputs = [own, external, pairs]
-    return run.scores(subject, inputs, lambda: self_judge.scores(*map(run.read, inputs), seed=seed))
+    # A judge asked twice: what they agree on is its reliability, not its validity.
+    same = bool(run.store.manifest(own).models & run.store.manifest(external).models)
+
+    def measure() -> list[Score]:
+        found = self_judge.scores(*map(run.read, inputs), seed=seed)
+        if not same:
+            return found
+        return [replace(one, detail={**(one.detail or {}), "same_judge": True}) for one in found]
+
+    return run.scores(subject, inputs, measure)
 
 
 def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:

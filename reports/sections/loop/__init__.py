@@ -76,16 +76,16 @@ def _summary(results: RunReader, k: int) -> str:
     """Return one paragraph on what was made so far."""
     prompts = results.rows(Ref(k, Stage.PROMPTS))
     kept = sum(row.kept for row in prompts)
-    named = {"self": f"M{k - 1}", "base": "M0", "sft": "The SFT baseline"}
     generator = results.setting("prompts.generator", Ref(k, Stage.PROMPTS)) or "self"
-    judge = results.setting("improvement.judge", Ref(k, Stage.JUDGMENTS)) or "self"
-    writer = named.get(generator, Path(generator).name)
+    writer = data.names(k).get(generator, Path(generator).name)
     wording = [f"{writer} wrote {len(prompts)} prompts, of which {kept} were kept."]
     if answers := results.rows(Ref(k, Stage.CANDIDATES)):
         wording.append(f"M{k - 1} answered them with {len(answers)} candidates.")
     if judged := results.rows(Ref(k, Stage.JUDGMENTS)):
         read = sum(row.score is not None for row in judged)
-        wording.append(f"{named[judge]} judged them in {len(judged)} replies, {read} readable.")
+        wording.append(
+            f"{data.own_judge(results, k)} judged them in {len(judged)} replies, {read} readable."
+        )
     if results.exists(Ref(k, Stage.PAIRS)):
         ledger = results.rows(Ref(k, Stage.PAIRS))
         pairs = sum(row.outcome == "pair" for row in ledger)

@@ -37,6 +37,16 @@ _NOT_WHOLE = {
 _OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_candidates")
 
 
+def names(k: int) -> dict[str, str]:
+    """Return what sentences call the models that settings of iteration k name."""
+    return {"self": f"M{k - 1}", "base": "M0", "sft": "The SFT baseline"}
+
+
+def own_judge(results: RunReader, k: int) -> str:
+    """Return the name of the model that judged the candidates of iteration k."""
+    return names(k)[results.setting("improvement.judge", Ref(k, Stage.JUDGMENTS)) or "self"]
+
+
 def prompts(results: RunReader, k: int) -> Table:
     """Return how many prompts the generator wrote, kept, and rejected by reason."""
     reasons = Counter(row.rejected for row in results.rows(Ref(k, Stage.PROMPTS)))

@@ -19,6 +19,7 @@ from reports.sections.items import (
     text_or_note,
     words_of,
 )
+from reports.sections.loop.data import own_judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from core.records import Candidate, Flag, Measurement
 
 _MOST_FLAGS = 20
+_RELIABILITY = (
+    "The external judge is the iteration's own judge, asked again: the numbers say how far it "
+    "repeats itself, not whether it is right.",
+)
 _BY = {"equal": "the same text", "ngram": "words in a row", "rouge": "ROUGE-L"}
 
 
@@ -45,6 +50,14 @@ _SELF_JUDGE = {
     "spearman": "Spearman correlation of the scores",
     "order_agreement": "answers to a prompt in the same order, % (chance: 50)",
     "pairs_confirmed": "training pairs the external judge confirms, % (chance: 50)",
+}
+_ASKED_AGAIN = {
+    "mean_own": "mean score when it judged for training",
+    "mean_external": "mean score when asked again",
+    "mean_difference": "difference: first − again",
+    "spearman": "Spearman correlation of the scores",
+    "order_agreement": "answers to a prompt in the same order, % (chance: 50)",
+    "pairs_confirmed": "training pairs that it confirms when asked again, % (chance: 50)",
 }
 _PROMPTS, _SEED_PROMPTS = "Prompts of iteration {k}", "Prompts of the seed data (IFT, EFT)"
 _CONTAMINATION = {
@@ -79,7 +92,7 @@ def health(results: RunReader, k: int) -> Table:
     reasons = ", ".join(f"{words(name)} {n:.0f}" for name, n in detail.items())
     return Table(
         f"iteration_{k}_health",
-        f"Health of M{k - 1} as a judge, iteration {k}",
+        f"Health of {own_judge(results, k)} as a judge, iteration {k}",
         "measurement",
         ("value", "limit"),
         tuple(rows),
@@ -94,8 +107,9 @@ def broken_limits(results: RunReader, k: int) -> list[str]:
         return []
     found = problems(measured, results.config.health)
     if not found:
-        return [f"M{k - 1} as a judge is within all limits."]
-    return [f"M{k - 1} as a judge breaks a limit: {problem}." for problem in found]
+        return [f"{own_judge(results, k)} as a judge is within all limits."]
+    name = own_judge(results, k)
+    return [f"{name} as a judge breaks a limit: {problem}." for problem in found]
 
 
 def self_judge(results: RunReader, k: int) -> Table | None:
@@ -103,14 +117,26 @@ def self_judge(results: RunReader, k: int) -> Table | None:
     address = f"self_judge/iter{k}"
     if not results.scores(address):
         return None
+    twice = same_judge(results, k)
+    title = f"{own_judge(results, k)} as a judge compared with "
     return Table(
         f"iteration_{k}_self_judge",
-        f"M{k - 1} as a judge compared with the external judge",
+        title + ("itself: its reliability" if twice else "the external judge"),
         "on the same answers",
         ("value",),
-        _score_rows(results, address, _SELF_JUDGE),
-        notes=("Intervals resample prompts; answers that either judge gave no score are missing.",),
+        _score_rows(results, address, _ASKED_AGAIN if twice else _SELF_JUDGE),
+        notes=(
+            *(_RELIABILITY if twice else ()),
+            "Intervals resample prompts; answers that either judge gave no score are missing.",
+        ),
     )
+
+
+def same_judge(results: RunReader, k: int) -> bool:
+    """Whether the external judge of iteration k has the weights of the iteration's own judge."""
+    refs = Ref(k, Stage.JUDGMENTS), evaluation_ref(f"self_judge/iter{k}", Stage.EXTERNAL_JUDGMENTS)
+    own, external = map(results.known_manifest, refs)
+    return own is not None and external is not None and bool(own.models & external.models)
 
 
 def _score_rows(results: RunReader, address: str, names: Mapping[str, str]) -> tuple[TableRow, ...]:
@@ -203,6 +229,7 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     own = judged_by_subject(results.rows(Ref(k, Stage.JUDGMENTS)))
     answers: dict[str, Candidate] = {r.key: r for r in results.rows(Ref(k, Stage.CANDIDATES))}
     prompts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
+    name, twice = own_judge(results, k), same_judge(results, k)
 
     def item(both: _Both) -> Item:
         answer = answers.get(both.key)
@@ -213,15 +240,16 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
         parts = [
             ("Prompt", text_or_note(prompt)),
             ("Answer", text_or_note(answer.text) if answer is not None else "(not in this run)"),
-            *words_of(both.own, f"M{k - 1}"),
-            *words_of(both.external, "The external judge"),
+            *words_of(both.own, name),
+            *words_of(both.external, f"{name}, asked again" if twice else "The external judge"),
         ]
         cells = (excerpt(prompt) or NONE, *map(points, (*means, difference)))
         return Item(both.key, cells, tuple(parts))
 
     rows = [_Both(key, own.get(key), judged) for key, judged in external.items()]
-    columns = ("prompt", f"by M{k - 1}", "by the external judge", "difference")
-    title = f"Iteration {k}: M{k - 1} as a judge compared with the external judge"
+    other = "itself, asked again" if twice else "the external judge"
+    columns = ("prompt", f"by {name}", f"by {other}", "difference")
+    title = f"Iteration {k}: {name} as a judge compared with {other}"
     return group(results, ref, title, columns, item, most=most, rows=rows)
 
 

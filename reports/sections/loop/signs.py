@@ -13,7 +13,8 @@ from core.records import ANSWERED
 from core.stages import Stage, evaluation_ref, model_ref
 from reports.document import number
 from reports.sections.cells import facts_of, seed_of, why_unknown
-from reports.sections.loop.data import chosen_minus_rejected
+from reports.sections.loop.data import chosen_minus_rejected, own_judge
+from reports.sections.loop.judging import same_judge
 from reports.sections.loop.training import curves
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ def self_judge(results: RunReader, k: int) -> str:
     if score is None or score.value is None:
         why = why_unknown(results, address, score)
         return f"Self-judge against the external judge: unknown; {why}."
+    name = own_judge(results, k)
+    if same_judge(results, k):
+        return (
+            f"{name} as its own judge: the external judge is {name} too, so inflation cannot be "
+            f"seen; asked again it differs by {number(score.value)} points on average "
+            f"({score.n} answers)."
+        )
     value, low, high, interval = score.value, score.low, score.high, ""
     wording = (
         "neither more generous nor stricter than the external judge beyond chance: a difference "
@@ -105,7 +113,7 @@ def self_judge(results: RunReader, k: int) -> str:
         elif high < 0:
             wording = f"stricter than the external judge, beyond chance: by {number(-value)} points"
     missing = f", {score.missing} without a score by one of them" if score.missing else ""
-    return f"M{k - 1} as its own judge is {wording} ({interval}{score.n} answers{missing})."
+    return f"{name} as its own judge is {wording} ({interval}{score.n} answers{missing})."
 
 
 def _lengths(answers: list[Generation]) -> dict[str, float]:

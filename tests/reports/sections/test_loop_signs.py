@@ -6,8 +6,8 @@ import pytest
 
 from core.records import Generation, Score
 from core.stages import Ref, Stage, evaluation_ref
-from reports.sections.loop import signs
-from tests.reports.runs import RunBuilder
+from reports.sections.loop import judging, signs
+from tests.reports.runs import RunBuilder, score
 from tests.reports.trained import ledger, trained
 
 if TYPE_CHECKING:
@@ -74,6 +74,30 @@ def test_a_model_that_answers_at_greater_length_is_seen(tmp_path: Path) -> None:
         "Growing answer length: detected; M2 answers head_to_head prompts 30.0 characters longer "
         "(95 % interval of the difference 30.0 to 30.0, n = 8) than M1."
     )
+
+
+def test_a_judge_compared_with_itself_is_its_reliability_and_no_comparison(tmp_path: Path) -> None:
+    """The external judge is M1, and so is the judge of iteration 2; that of iteration 3 is M2."""
+    run = RunBuilder(tmp_path)
+    for k, judge in ((2, "iter1/model"), (3, "iter2/model")):
+        run.rows(Ref(k, Stage.JUDGMENTS), [], inputs={judge: judge * 8, f"iter{k}/prompts": "p"})
+        address = f"self_judge/iter{k}"
+        external = evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)
+        run.rows(external, [], inputs={"iter1/model": "iter1/model" * 8, f"iter{k}/prompts": "p"})
+        run.scores(address, score("mean_difference", 0.5, 40), score("pairs_confirmed", 80.0, 9))
+    results = run.open()
+    itself, other = (judging.self_judge(results, k) for k in (2, 3))
+    assert itself is not None and other is not None
+    assert itself.title == "M1 as a judge compared with itself: its reliability"
+    assert itself.notes[0].startswith("The external judge is the iteration's own judge, asked")
+    assert "training pairs that it confirms when asked again" in itself.rows[-1].label
+    assert other.title == "M2 as a judge compared with the external judge"
+    assert "external judge" in other.rows[-1].label
+    assert signs.self_judge(results, 2) == (
+        "M1 as its own judge: the external judge is M1 too, so inflation cannot be seen; asked "
+        "again it differs by 0.50 points on average (40 answers)."
+    )
+    assert signs.self_judge(results, 3).startswith("M2 as its own judge is neither more generous")
 
 
 @pytest.mark.parametrize(
