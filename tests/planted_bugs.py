@@ -675,6 +675,52 @@ def published_values_stand_beside_a_file_that_lacks_most_rows(
 
 
 @plant(
+    "reports.published.comparable:incomplete",
+    noticed_by="test_a_runs_own_score_may_lack_1_percent_of_its_items_but_not_most",
+)
+def published_values_stand_beside_own_scores_that_lack_most_items(*_: Any) -> tuple[str, ...]:
+    return ()
+
+
+@plant(
+    "evaluation.agreement.order_metrics:measure",
+    noticed_by="test_exact_match_of_143_beside_accuracy_817_needs_ties_to_be_wrong",
+)
+def exact_match_drops_the_instructions_with_a_tie(right: Any, *args: Any, **named: Any) -> Any:
+    found = right(*args, **named)
+    return found | {"exact_match/ties_wrong": found["exact_match/ties_excluded"]}
+
+
+@plant(
+    "evaluation.nlp.tasks:_as_in_llama",
+    noticed_by="test_llamas_openbookqa_divides_by_the_probability_after_answer",
+)
+def openbookqa_is_normalised_by_length_as_if_that_were_llamas(
+    right: Any, engine: Any, task: str, items: list[Any]
+) -> list[Any]:
+    found = right(engine, task, items)
+    return [
+        _changed(one, metrics=one.metrics | {"acc_bayes": one.metrics["acc_norm"]}) for one in found
+    ]
+
+
+@plant(
+    "evaluation.loop_checks.contamination:equal_texts",
+    noticed_by="test_the_same_text_is_flagged_in_any_script_and_at_any_length",
+)
+def a_copied_item_is_found_in_latin_letters_only(right: Any, prompts: Any, items: Any) -> Any:
+    return [one for one in right(prompts, items) if prompts[one.prompt].isascii()]
+
+
+@plant(
+    "reports.sections.loop.judging:same_judge",
+    noticed_by="test_a_judge_compared_with_itself_is_its_reliability_and_no_comparison",
+)
+def a_judge_compared_with_itself_confirms_itself(*_: Any) -> bool:
+    return False
+
+
+@plant(
     "reports.published.condition_differences:base_model",
     noticed_by="test_another_base_model_is_named_without_its_folder",
 )

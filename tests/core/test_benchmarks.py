@@ -58,6 +58,12 @@ def test_benchmarks_without_a_mean_over_items_have_no_items() -> None:
     assert Subject("contamination", iteration=2).items(lambda _: [1, 2]) == {}
 
 
+def test_rates_of_agreement_are_shares_and_not_percent() -> None:
+    agreement = BENCHMARKS["agreement"]
+    assert {agreement.unit_of(key) for key in ("tie_rate", "parse_rate", "spearman")} == {"share"}
+    assert agreement.unit_of("pairwise_accuracy") == agreement.unit_of("exact_match") == "percent"
+
+
 def test_a_benchmark_without_listed_headlines_takes_the_score_s_word() -> None:
     nlp = BENCHMARKS["nlp"]
     assert nlp.headline == "value"

@@ -74,7 +74,8 @@ def table(results: RunReader) -> Table | None:
     beside = PublishedNumbers(results, "alpaca_eval", models)
     ours = tuple(TableRow(label(model), _cells(results, model, beside)) for model in models)
     measured = any(cell.value is not None for row in ours for cell in row.cells)
-    others = tuple(_published_rows(results, beside)) if measured else ()
+    refused = comparable.leaderboard_reasons(results)
+    others = tuple(_published_rows(results, beside)) if measured and not refused else ()
     return Table(
         key="alpaca_eval",
         title="AlpacaEval 2.0: win rate against the reference (%), and mean answer length",
@@ -89,7 +90,7 @@ def table(results: RunReader) -> Table | None:
             *_variants(results, models),
             *_incomplete(results, models, beside),
             *(_OTHER_SYSTEMS if others else ()),
-            *beside.notes,
+            *comparable.note(tuple(dict.fromkeys([*beside.reasons, *refused]))),
             *failures_since(results, [(model, f"{model}/alpaca_eval") for model in models]),
         ),
     )
@@ -114,8 +115,6 @@ def _cells(results: RunReader, model: str, beside: PublishedNumbers) -> tuple[Ce
 
 def _published_rows(results: RunReader, beside: PublishedNumbers) -> Iterator[TableRow]:
     """Yield the paper's models, unless shown in the cells, and the leaderboard's others."""
-    if comparable.leaderboard_reasons(results):
-        return
     if beside.own or results.only_imported:
         for model, value in rows_of("alpaca_eval", "win_rate").items():
             name = f"Self-Rewarding 70B {model} (paper)"
