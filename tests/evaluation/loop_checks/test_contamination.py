@@ -178,8 +178,9 @@ def test_the_same_text_is_flagged_in_any_script_and_at_any_length(
     [("请解释光合作用", "请解释相对论"), ("का", "कि"), ("What is C++?", "What is C?"), ("", "!?")],
 )
 def test_another_text_is_not_the_same(tmp_path: Path, prompt: str, item: str) -> None:
-    found = find(Store(tmp_path), [("p", prompt)], [EvaluationItem("mt_bench", "81", item)])
-    assert found.counts["flagged"] == 0
+    store = Store(tmp_path)
+    find(store, [("p", prompt)], [EvaluationItem("mt_bench", "81", item)])
+    assert "equal" not in {flag.kind for flag in store.read(REF)}
 
 
 def test_a_killed_search_goes_on_and_ends_the_same(tmp_path: Path) -> None:
