@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 import warnings
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from core.errors import ModelError
+from core.config import DATE, EngineSection
+from core.errors import ModelError, first_line
 from core.hashing import model_digest
+from core.records import user
+from engines.prompting import Prompter
+from engines.turns import assistant_turn
 
 if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Unpack
 
@@ -20,17 +28,30 @@ if TYPE_CHECKING:
         PreTrainedTokenizerBase,
     )
 
-    from core.config import EngineSection
+    from core.config import ModelSection
+
+
+# What configurations call the context window.
+_WINDOWS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
 class Opening(TypedDict, total=False):
     """What engines may be told about a model folder.
 
-    `weights_sha256`, from its manifest, avoids hashing it.
+    `weights_sha256`, from its manifest, avoids hashing it. `date` is what chat templates print as
+    today's.
     """
 
     weights_sha256: str | None
     trust_remote_code: bool
+    date: datetime.date
+
+
+def digest(folder: Path, **opening: Unpack[Opening]) -> str:
+    """Return what identifies a model folder's outputs: its files, and how prompts are rendered."""
+    files = opening.get("weights_sha256") or model_digest(folder)
+    date = opening.get("date", DATE)
+    return files if date == DATE else f"{files}/{date}"
 
 
 def check_folder(folder: Path) -> None:
@@ -58,7 +79,6 @@ def load_model(
     folder: Path,
     dtype: torch.dtype,
     *,
-    attention: str = "sdpa",
     trust_remote_code: bool = False,
     **overrides: Any,
 ) -> PreTrainedModel:
@@ -76,14 +96,13 @@ def load_model(
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            attn_implementation=attention,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
             **overrides,
         )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         remedy = ""
         if isinstance(error, SafetensorError) or "size mismatch" in str(error):
             remedy = (
@@ -108,7 +127,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"{folder}: cannot load the tokenizer ({reason})") from error
     if not tokenizer.chat_template:
         raise ModelError(
@@ -117,27 +136,46 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         )
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{folder}: the tokenizer has no eos_token to end a turn with")
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= _embeddings(folder):
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     return tokenizer
 
 
-def check_usable(folder: Path, *, trust_remote_code: bool = False) -> None:
+def _embeddings(folder: Path) -> float:
+    """Return how many tokens a folder's model embeds, infinity if it does not say."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return math.inf
+    return float(config.get("text_config", config).get("vocab_size", math.inf))
+
+
+class Usable(NamedTuple):
+    """A model's context window, and what is odd about its chat template ("" if nothing)."""
+
+    window: int
+    difference: str
+
+
+def check_usable(folder: Path, section: ModelSection) -> Usable:
     """Check, without loading the weights, that a folder can be sampled from and trained.
 
     Raises:
-        ModelError: no chat template, or a weights file whose header does not fit its size.
+        ModelError: no chat template, one that fails or whose turns do not end, tokens that the
+            model does not embed, or a weights file whose header does not fit its size.
     """
-    from jinja2 import TemplateError
     from safetensors import SafetensorError, safe_open
 
-    check_folder(folder)
-    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    try:
-        tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tokenize=False)
-    except TemplateError as error:
-        raise ModelError(f"{folder}: its chat template does not render ({error})") from error
+    facts = FolderFacts(
+        folder,
+        EngineSection(),
+        weights_sha256="unused",
+        trust_remote_code=section.trust_remote_code,
+        date=section.date,
+    )
+    turn = assistant_turn(facts.prompter, facts.stop_ids)
+    _check_embedded(folder, facts, [*facts.stop_ids, *facts.prompter.render(user("?"))])
     for weights in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(weights, framework="pt"):
@@ -146,11 +184,28 @@ def check_usable(folder: Path, *, trust_remote_code: bool = False) -> None:
             raise ModelError(
                 f"{weights}: not a readable safetensors file ({error}); copy or download it again"
             ) from error
+    return Usable(facts.window, turn.difference)
+
+
+def _check_embedded(folder: Path, facts: FolderFacts, needed: Iterable[int]) -> None:
+    """Check that all tokens that prompts and texts can hold have embeddings."""
+    rows = _embeddings(folder)
+    added = facts.tokenizer.added_tokens_decoder
+    used = {*needed, *(i for i, token in added.items() if not token.special)}
+    outside = sorted(token for token in used if token >= rows)
+    if outside:
+        name = facts.tokenizer.convert_ids_to_tokens(outside[0])
+        raise ModelError(
+            f"{folder}: token {name!r} ({outside[0]}) has no embedding: the model has {rows:.0f}. "
+            "Resize its embeddings, or use the tokenizer that it was trained with"
+        )
 
 
 def context_length(config: PretrainedConfig) -> int:
-    """Return a model's context window in tokens."""
-    return int(config.get_text_config().max_position_embeddings)
+    """Return a model's context window in tokens; of models without one, a million."""
+    text = config.get_text_config()
+    named = (getattr(text, name, None) for name in _WINDOWS)
+    return next((window for window in named if isinstance(window, int)), 2**20)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -165,6 +220,17 @@ def end_ids(
     configured = generation.eos_token_id if generation else None
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+
+
+def _generation_config(folder: Path, config: PretrainedConfig) -> GenerationConfig:
+    from transformers import GenerationConfig
+
+    if not (folder / "generation_config.json").is_file():
+        return GenerationConfig.from_model_config(config)
+    try:
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder}/generation_config.json: {first_line(error)}") from error
 
 
 def pick_device(name: str) -> str:
@@ -195,11 +261,12 @@ class FolderFacts:
     tokenizer: PreTrainedTokenizerBase
     window: int
     stop_ids: frozenset[int]
+    prompter: Prompter
     digest: str
 
     def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
         """Read the folder; raises `ModelError` if it does not hold a loadable model."""
-        from transformers import AutoConfig, GenerationConfig
+        from transformers import AutoConfig
 
         check_folder(folder)
         quiet_transformers()
@@ -208,9 +275,6 @@ class FolderFacts:
         self.tokenizer = load_tokenizer(folder, trust_remote_code=trust)
         own = context_length(config)
         self.window = min(own, section.max_model_len or own)
-        if (folder / "generation_config.json").is_file():
-            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
-        else:
-            generation = GenerationConfig.from_model_config(config)
-        self.stop_ids = end_ids(generation, self.tokenizer)
-        self.digest = opening.get("weights_sha256") or model_digest(folder)
+        self.stop_ids = end_ids(_generation_config(folder, config), self.tokenizer)
+        self.prompter = Prompter(self.tokenizer, opening.get("date", DATE))
+        self.digest = digest(folder, **opening)

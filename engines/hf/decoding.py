@@ -40,6 +40,7 @@ class States(Protocol):
     """Keys and values of the rows being decoded."""
 
     joins: bool
+    pads: bool
 
     def admit(self, prompts: Sequence[list[int]], draws: Sequence[int]) -> torch.Tensor:
         """Read prompts and add rows; return the new rows' logits, shape (new rows, vocabulary)."""
@@ -124,6 +125,8 @@ class Batch:
     def _fits(self, entering: list[Prompt], rows: int) -> bool:
         if not self._rows and len(entering) == 1:
             return True
+        if not self._states.pads and len(entering[-1].ids) != len(entering[0].ids):
+            return False
         held = {id(prompt): prompt for prompt in [*entering, *(row.prompt for row in self._rows)]}
         longest = max(len(prompt.ids) for prompt in held.values()) - self._limits.shared
         tokens = longest * len(held) + rows * self._decoding.max_new_tokens + self._limits.shared

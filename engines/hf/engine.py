@@ -16,15 +16,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from core import hashing
+from core.config import DATE
 from engines.draws import fit_prompts
-from engines.hf.attention import SEGMENTED, can_share
+from engines.hf.attention import can_share
 from engines.hf.decoding import Batch, Limits, Prompt
-from engines.hf.products import prepare_for_few_rows
 from engines.hf.scoring import score_pairs
-from engines.hf.shared_states import SharedStates, group_by_prefix
-from engines.hf.stock_states import StockStates
-from engines.models import context_length, load_model, load_tokenizer, pick_device, stop_ids
+from engines.hf.shared_states import group_by_prefix
+from engines.hf.ways import choose_states
+from engines.models import (
+    context_length,
+    digest,
+    load_model,
+    load_tokenizer,
+    pick_device,
+    stop_ids,
+)
 from engines.prompting import Prompter
 
 if TYPE_CHECKING:
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
     from core.config import EngineSection
     from core.records import Message
     from engines.engine import Continuation, Decoding, Logprob, Request, Sampled
-    from engines.hf.decoding import States
     from engines.models import Opening
 
 # Fewer prompts do not fill a batch of their own, so their prefix is not shared.
@@ -51,16 +56,15 @@ class HFEngine:
         dtype = torch.bfloat16 if section.dtype == "bfloat16" else torch.float32
         trust = opening.get("trust_remote_code", False)
         self._tokenizer = load_tokenizer(folder, trust_remote_code=trust)
-        model = load_model(folder, dtype, attention=SEGMENTED, trust_remote_code=trust)
+        model = load_model(folder, dtype, trust_remote_code=trust)
         self._model = model.to(self._device)
-        prepare_for_few_rows(self._model)
-        self._shares = can_share(self._model)
+        self._make_states = choose_states(self._model)
         self._section = section
-        self._prompter = Prompter(self._tokenizer)
+        self._prompter = Prompter(self._tokenizer, opening.get("date", DATE))
         self._stop = stop_ids(self._model, self._tokenizer)
         self._context = context_length(self._model.config)
-        digest = opening.get("weights_sha256") or hashing.model_digest(folder)
-        self.fingerprint = f"transformers/{section.dtype}/{self._device.type}/{digest}"
+        kind = f"transformers/{section.dtype}/{self._device.type}"
+        self.fingerprint = f"{kind}/{digest(folder, **opening)}"
 
     def render(self, prompt: Sequence[Message] | str) -> list[int]:
         """Return a prompt's token ids: a conversation up to the assistant's turn, or raw text."""
@@ -79,7 +83,7 @@ class HFEngine:
             ]
         # The longest first, so that the last, sparsely filled batches hold the short prompts.
         prompts.sort(key=lambda prompt: len(prompt.ids), reverse=True)
-        if not self._shares:
+        if not can_share(self._model):
             yield from self._decode([], prompts, decoding)
             return
         for shared, group in group_by_prefix(prompts, lambda prompt: prompt.ids, least=_MIN_GROUP):
@@ -89,8 +93,8 @@ class HFEngine:
     def _decode(
         self, shared: list[int], prompts: list[Prompt], decoding: Decoding
     ) -> Iterator[Sampled]:
-        model, most = self._model, self._section
-        states: States = SharedStates(model, shared) if self._shares else StockStates(model)
+        most = self._section
+        states = self._make_states(shared) if shared else self._make_states()
         limits = Limits(most.max_batch_rows, most.max_batch_tokens, len(shared))
         batch = Batch(states, decoding, limits, tokenizer=self._tokenizer, stop=self._stop)
         yield from batch.run(prompts)

@@ -10,6 +10,7 @@ other models are scored one request at a time.
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -221,7 +222,10 @@ def _score_alone(model: PreTrainedModel, pair: Pair) -> Logprob:
     if not pair.target:
         return Logprob(0.0, 0, greedy=True)
     ids = torch.tensor([(pair.context + pair.target)[:-1]], device=model.device)
-    logits = model(input_ids=ids, use_cache=False, logits_to_keep=len(pair.target)).logits[0]
+    given = {"logits_to_keep": len(pair.target)}
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        given = {}
+    logits = model(input_ids=ids, use_cache=False, **given).logits[0, -len(pair.target) :]
     logps = torch.log_softmax(logits.float(), dim=-1)
     wanted = torch.tensor(pair.target, device=model.device)
     total = logps.gather(1, wanted[:, None]).double().sum()

@@ -67,6 +67,8 @@ class SharedStates:
 
     joins = True
     """Rows may be admitted while others are being decoded."""
+    pads = True
+    """Prompts that are admitted together may differ in length."""
 
     def __init__(self, model: PreTrainedModel, prefix: Sequence[int] = ()) -> None:
         self._model, self._device = model, model.device

@@ -22,6 +22,7 @@ class Scripted:
 
     def __init__(self, *, joins: bool = True) -> None:
         self.joins = joins
+        self.pads = True
         self.left: list[int] = []
         self.log: list[str] = []
 

@@ -20,7 +20,7 @@ WINDOW = 4096
 
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> Any:
-    return load_model(tiny, torch.float32, attention=SEGMENTED)
+    return load_model(tiny, torch.float32, attn_implementation=SEGMENTED)
 
 
 def tokens(length: int, seed: int) -> list[int]:

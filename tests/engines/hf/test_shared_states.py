@@ -16,7 +16,7 @@ from engines.models import load_model
 
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> Any:
-    return load_model(tiny, torch.float32, attention=SEGMENTED)
+    return load_model(tiny, torch.float32, attn_implementation=SEGMENTED)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_rows_that_come_and_go_are_each_computed_as_if_alone(model: Any, shared:
 
 @torch.inference_mode()
 def test_a_model_that_cannot_share_computes_the_same(model: Any) -> None:
-    batch = Batch(model, StockStates(model))
+    batch = Batch(model, StockStates(model, pads=True))
     batch.admit([tokens(n, n) for n in (9, 4, 4)], [3, 1, 2])
     batch.step(1)
     batch.keep([0, 2, 4, 5])
