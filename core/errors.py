@@ -101,6 +101,15 @@ class EvaluationFailed(StageFailed):
     """One or more benchmarks failed; the others are done."""
 
 
+_LONGEST_REASON = 300
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says in one line of readable length, or its type."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return line[:_LONGEST_REASON] or type(error).__name__
+
+
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 

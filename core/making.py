@@ -39,7 +39,7 @@ def artifact_key(
         MissingArtifact: an input has not been made.
     """
     hashes = {str(i): store.manifest(i).sha256 for i in inputs} | sources
-    return Key(hashes, config.plain(*sections), config.seed)
+    return Key(hashes, config.plain(*sections, "model.date"), config.seed)
 
 
 def make_rows(

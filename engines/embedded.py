@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import ConfigError, ModelError, disk_errors_named
+from core.errors import ConfigError, ModelError, disk_errors_named, first_line
 from core.hashing import model_files
 from engines.models import check_folder, quiet_transformers
 
@@ -49,6 +49,7 @@ def materialise(section: ModelSection, target: Path, *, seed: int, texts: list[s
         origin = _from_folder_or_hub(section, target)
     if section.chat_template:
         _add_template(target, Path(section.chat_template))
+    _repair_generation(target)
     return origin
 
 
@@ -167,7 +168,7 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
             allow_patterns=[*_HUB_FILES, *(["*.py"] if section.trust_remote_code else [])],
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ModelError(
             f"model.base = {section.base!r}: cannot be downloaded from the hub ({reason})"
         ) from error
@@ -196,3 +197,24 @@ def _add_template(folder: Path, template: Path) -> None:
         raise ConfigError(f"model.chat_template = {template}: no such file")
     with disk_errors_named(folder):
         shutil.copyfile(template, folder / "chat_template.jinja")
+
+
+def _repair_generation(folder: Path) -> None:
+    """Correct a generation_config.json with which no model trained from this one could be saved.
+
+    transformers reads a temperature without `do_sample` (as Llama 2 had it) but does not write it.
+    """
+    from transformers import GenerationConfig
+
+    if not (folder / "generation_config.json").is_file():
+        return
+    try:
+        config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError):
+        return  # check_usable says what is wrong
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        kept = {n: getattr(config, n) for n in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        with disk_errors_named(folder):
+            GenerationConfig(**kept).save_pretrained(folder)

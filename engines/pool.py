@@ -51,9 +51,13 @@ class EnginePool:
             while len(self._engines) >= kept:
                 self.forget(next(iter(self._engines)))  # the least recently used
             open_it = RayEngine if section.ray.workers else open_engine
-            trust = self._config.model.trust_remote_code
+            models = self._config.model
             engine = open_it(
-                folder, section, weights_sha256=weights_sha256, trust_remote_code=trust
+                folder,
+                section,
+                weights_sha256=weights_sha256,
+                trust_remote_code=models.trust_remote_code,
+                date=models.date,
             )
         self._engines[folder] = engine
         return CallLog(engine, self._store.paths.calls, stage)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from jinja2 import TemplateError
-
+from core.config import DATE
+from core.errors import ModelError
+from core.records import user
 from core.thinking import opening_of
+from engines.chat_template import ChatTemplate
+from engines.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
@@ -28,10 +32,17 @@ class Pair(NamedTuple):
 
 
 class Prompter:
-    """Turns prompts into token ids with one model's tokenizer."""
+    """Turns prompts into token ids with one model's tokenizer.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
+    Only the chat template makes control tokens: the same words in a message, a response or raw text
+    are ordinary text (engines/control_tokens.py).
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, date: datetime.date = DATE) -> None:
+        """Compile the chat template, in which `date` is today; raises `ModelError` if it fails."""
+        self._tokenizer, self.name = tokenizer, tokenizer.name_or_path
+        self._template = ChatTemplate(tokenizer, date)
+        self._control = ControlTokens(tokenizer, self._turns())
         # The first token of an empty context, as in lm-eval.
         begin = tokenizer.bos_token_id
         self._begin: int = tokenizer.eos_token_id if begin is None else begin
@@ -40,23 +51,32 @@ class Prompter:
         """Return a prompt's token ids: a conversation up to the assistant's turn, or raw text.
 
         For templates that reject a system turn, its text is prepended to the user's turn.
-        """
-        if isinstance(prompt, str):
-            return self.encode(prompt)
-        turns = list(prompt)
-        try:
-            return self._apply_template(turns)
-        except TemplateError:
-            if len(turns) < 2 or turns[0]["role"] != "system":  # noqa: PLR2004 - system and user
-                raise
-        text = f"{turns[0]['content']}\n\n{turns[1]['content']}"
-        return self._apply_template([{"role": "user", "content": text}, *turns[2:]])
 
-    def _apply_template(self, messages: list[Message]) -> list[int]:
-        ids: list[int] = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return ids
+        Raises:
+            ModelError: the template fails.
+        """
+        return self.encode(prompt) if isinstance(prompt, str) else self.turns(prompt, prompt=True)
+
+    def turns(self, messages: Sequence[Message], *, prompt: bool) -> list[int]:
+        """Return a conversation's token ids; a prompt ends with the assistant's header."""
+        contents, mark = self._control.marked([message["content"] for message in messages])
+        marked: list[Message] = [
+            {"role": message["role"], "content": content}
+            for message, content in zip(messages, contents, strict=True)
+        ]
+        return self._joined(self.text(marked, prompt=prompt).split(mark))
+
+    def response(self, text: str) -> list[int]:
+        """Return the ids of text that stands behind other text."""
+        return self._joined(self._control.parts(text))
+
+    def fixed(self, text: str) -> list[int]:
+        """Return the ids of text that a template writes: control tokens are what it spells."""
+        return self._joined([text])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return all tokens' text, control tokens included."""
+        return str(self._tokenizer.decode(ids))
 
     def opening(self, ids: list[int]) -> str:
         """Return the mark by which a prompt ends if it opens a thought, as a draw's text begins."""
@@ -67,9 +87,44 @@ class Prompter:
 
         A text that already begins with that token does not get it twice.
         """
-        opened = bool(self._tokenizer.bos_token) and text.startswith(self._tokenizer.bos_token)
-        ids: list[int] = self._tokenizer(text, add_special_tokens=not opened).input_ids
-        return ids
+        opened, (first, *others) = self._parts(text)
+        ids: list[int] = self._tokenizer(first, add_special_tokens=not opened).input_ids
+        return ids + self._joined(others)
+
+    def text(self, messages: Sequence[Message], *, prompt: bool) -> str:
+        """Return a conversation's text, control tokens that messages spell included."""
+        try:
+            return self._template.render(messages, prompt=prompt)
+        except ModelError:
+            if len(messages) < 2 or messages[0]["role"] != "system":  # noqa: PLR2004 - and user
+                raise
+        text = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+        return self._template.render([*user(text), *messages[2:]], prompt=prompt)
+
+    def _turns(self) -> str:
+        """Return a conversation with all the signs that the template puts around turns."""
+        answered: list[Message] = [*user("?"), {"role": "assistant", "content": "?"}]
+        try:
+            return self.text(
+                [{"role": "system", "content": "?"}, *answered, *user("?")], prompt=False
+            )
+        except ModelError:
+            return self.text(user("?"), prompt=True)
+
+    def _joined(self, parts: Sequence[str]) -> list[int]:
+        """Return the ids of parts that are tokenised one by one."""
+        return [
+            token
+            for part in parts
+            for token in self._tokenizer(part, add_special_tokens=False).input_ids
+        ]
+
+    def _parts(self, text: str) -> tuple[bool, list[str]]:
+        """Return whether raw text begins with the beginning-of-text token, and its parts."""
+        begin = str(self._tokenizer.bos_token or "")
+        opened = bool(begin) and text.startswith(begin)
+        parts = self._control.parts(text[len(begin) :] if opened else text)
+        return opened, [begin + parts[0], *parts[1:]] if opened else parts
 
     def pairs(self, requests: Sequence[Continuation]) -> list[Pair]:
         """Return the tokens of scoring requests; equal contexts are tokenised once."""
@@ -83,19 +138,14 @@ class Prompter:
         is replaced by one beginning-of-text token. Source: lm-eval's TemplateLM.loglikelihood.
         """
         if not isinstance(request.context, str):
-            return Pair(self.render(request.context), self._bare(request.continuation))
+            return Pair(self.render(request.context), self.response(request.continuation))
         context = request.context.rstrip()
         moved = request.context[len(context) :]
         if not context:
-            target = self._bare(moved + request.continuation)
-            if target and target[0] == self._begin:
-                return Pair(target[:1], target[1:])
-            return Pair([self._begin], target)
+            opened, parts = self._parts(moved + request.continuation)
+            target = self._joined(parts)
+            return Pair(target[:1], target[1:]) if opened else Pair([self._begin], target)
         if context not in known:
             known[context] = self.encode(context)
         whole = self.encode(context + moved + request.continuation)
         return Pair(known[context], whole[len(known[context]) :])
-
-    def _bare(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
-        return ids

@@ -15,11 +15,10 @@ import weakref
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ModelError
+from core.errors import ModelError, first_line
 from engines.draws import fit_pair, plan_draws, read_draw
 from engines.engine import Logprob
 from engines.models import FolderFacts
-from engines.prompting import Prompter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +60,7 @@ class VllmEngine:
         arguments["trust_remote_code"] = opening.get("trust_remote_code", False)
         self._engine = _start(folder, arguments)
         self._close = weakref.finalize(self, self._engine.engine_core.shutdown)
-        self._prompter = Prompter(self._facts.tokenizer)
+        self._prompter = self._facts.prompter
         self._at_once = _AHEAD * section.max_batch_rows
         self._names = map(str, itertools.count())
         self._arrived: dict[str, Any] = {}
@@ -232,7 +231,7 @@ def _start(folder: Path, arguments: dict[str, Any]) -> Any:
     try:
         return LLMEngine.from_engine_args(EngineArgs(**arguments), enable_multiprocessing=True)
     except (ValueError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ModelError(
             f"{folder}: vLLM cannot serve it ({reason}); set VLLM_LOGGING_LEVEL=INFO for more"
         ) from error

@@ -312,7 +312,7 @@ def the_rendered_prompt_is_tokenised_again(right: Any, self: Any, *args: Any, **
     found = right(self, *args, **named)
     if found is None:
         return None
-    tokenizer = self._tokenizer
+    tokenizer = self._prompter._tokenizer
     again = tokenizer(tokenizer.decode(found.prompt_ids), add_special_tokens=True).input_ids
     return _changed(found, prompt_ids=again)
 
@@ -487,6 +487,22 @@ def draws_share_their_random_numbers_with_the_batch(right: Any, seeds: Any, step
 )
 def a_generation_goes_on_behind_its_stop_string(right: Any, text: str, stop: Any) -> Any:
     return text, right(text, stop)[1]
+
+
+@plant(
+    "engines.control_tokens:ControlTokens.parts",
+    noticed_by="test_only_the_template_makes_control_tokens",
+)
+def an_answer_that_spells_a_control_token_forges_a_turn(right: Any, self: Any, text: str) -> Any:
+    return [text]
+
+
+@plant(
+    "engines.hf.ways:_fault",
+    noticed_by="test_sharing_is_refused_where_attention_is_replaced_silently",
+)
+def attention_is_replaced_unchecked(right: Any, *args: Any) -> str:
+    return ""
 
 
 @plant(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ConfigError, NothingToTrain
 from core.hashing import model_files, sha256_file, sha256_folder
+from core.progress import say
 from core.records import Example
 from core.reductions import mean_scores
 from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
@@ -24,6 +25,7 @@ from training.trainers import sft
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from core.config import Config
     from engines.engine import Engine
     from training.run import Run
     from training.trainers.early_stopping import CheckpointJudge
@@ -49,8 +51,10 @@ def make_base(run: Run, ift: Ref) -> None:
         target = run.model_folder(model_ref(0))
         shutil.rmtree(target, ignore_errors=True)  # left by a killed run
         origin = materialise(section, target, seed=run.config.seed, texts=texts)
-        check_usable(target, trust_remote_code=section.trust_remote_code)
-        return Built(facts={"origin": origin})
+        usable = check_usable(target, section)
+        if usable.difference:
+            say(f"  warning: {usable.difference}")
+        return Built(facts={"origin": origin, "window": usable.window})
 
     sections = ("judge.rubric",) if inputs else ()
     sources = _local_model(run, section.base)
@@ -58,6 +62,24 @@ def make_base(run: Run, ift: Ref) -> None:
         template = Path(section.chat_template)
         sources[f"template:{template.name}"] = sha256_file(template)
     run.model(model_ref(0), inputs, make, sections=sections, sources=sources)
+    _check_window(run.config, run.store.manifest(model_ref(0)).facts.get("window"))
+
+
+def _check_window(config: Config, window: int | None) -> None:
+    """Check that what is trained and sampled fits M0's context window, where its maker noted it."""
+    if window is None:
+        return
+    trained = {"sft.max_length": config.sft.max_length, "dpo.max_length": config.dpo.max_length}
+    sampled = {
+        f"{name}.max_new_tokens": config.section(name).max_new_tokens + 1  # one for a prompt
+        for name in ("prompts", "candidates", "judge")
+    }
+    for name, tokens in (trained | sampled).items():
+        if tokens > window:
+            raise ConfigError(
+                f"{name} is too large for M0's context window of {window} tokens; set it to a "
+                "smaller number, or use a base model with a longer window"
+            )
 
 
 def _local_model(run: Run, base: str) -> dict[str, str]:

@@ -16,7 +16,6 @@ from core.hashing import short
 from engines.draws import cut_at_stop, fit_pair, plan_draws, read_draw
 from engines.engine import Logprob, Sampled
 from engines.models import FolderFacts
-from engines.prompting import Prompter
 from engines.remote.servers import Completion, ServedModel, Servers
 from engines.remote.serving import ModelServer
 
@@ -46,7 +45,7 @@ class OpenAIEngine:
                 model; the message says how to start one.
         """
         self._facts = FolderFacts(folder, section, **opening)
-        self._prompter = Prompter(self._facts.tokenizer)
+        self._prompter = self._facts.prompter
         self._server = ModelServer(folder, section) if section.serve_command else None
         urls = [self._server.url] if self._server else section.base_urls
         self._servers = Servers(urls, section)

@@ -6,8 +6,10 @@ from pydantic import ValidationError
 
 from core.config import Config, load_config
 from core.errors import ConfigError
+from core.making import artifact_key
 from core.sections import Section
 from core.stages import SPECS, project_root
+from core.store import Key, Store
 
 SHIPPED = sorted((project_root() / "configs").glob("*.toml"))
 
@@ -289,6 +291,16 @@ def test_a_setting_that_came_later_enters_a_key_only_once_it_is_set() -> None:
 
     assert Outer().for_key() == {"inner": {"old": 1}}
     assert Outer(inner=Inner(new=3)).for_key() == {"inner": {"old": 1, "new": 3}}
+
+
+def test_the_date_in_prompts_is_part_of_every_key_once_it_is_another(tmp_path: Path) -> None:
+    def key(**model: object) -> Key:
+        config = Config.model_validate({"model": model})
+        return artifact_key(Store(tmp_path), config, [], ("pairs",), {})
+
+    assert key() == key(date="2024-07-26")
+    assert key(date="2026-11-28").config["model.date"] == "2026-11-28"
+    assert Config().model_dump(mode="json")["model"]["date"] == "2024-07-26"  # in config.json
 
 
 def test_every_section_a_stage_reads_exists() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.config import EngineSection, ModelSection
 from core.errors import ConfigError, ModelError
@@ -11,7 +14,7 @@ from core.records import user
 from engines.embedded import embedded_folder, make_tiny, materialise
 from engines.engine import Continuation, Decoding, Request
 from engines.hf.engine import HFEngine
-from engines.models import check_folder, check_usable, load_tokenizer
+from engines.models import Usable, check_folder, check_usable, load_model, load_tokenizer
 
 TEXTS = ["The quick brown fox jumps over the lazy dog."]
 
@@ -34,7 +37,7 @@ def test_a_local_folder_becomes_m0_without_copying_its_weights(tiny: Path, tmp_p
     weights = target / "model.safetensors"
     assert weights.is_symlink()
     assert weights.resolve() == (tiny / "model.safetensors").resolve()
-    check_usable(target)
+    assert check_usable(target, ModelSection()) == Usable(4096, "")
 
 
 def test_a_chat_template_can_be_given_to_a_base_model_without_one(
@@ -53,6 +56,43 @@ def test_a_chat_template_can_be_given_to_a_base_model_without_one(
     missing = ModelSection(base=str(base), chat_template=str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match=r"model\.chat_template = .*nowhere: no such file"):
         materialise(missing, tmp_path / "m1", seed=0, texts=[])
+
+
+def test_a_generation_config_that_cannot_be_saved_is_repaired(
+    tiny: Path, tmp_path: Path, shared: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny, base)
+    settings = json.loads(
+        (shared / "cases" / "generation_config_without_do_sample.json").read_text()
+    )
+    (base / "generation_config.json").write_text(json.dumps(settings | {"eos_token_id": [1, 2]}))
+    with pytest.raises(ValueError, match="do_sample"):  # as it would after training
+        load_model(base, torch.float32).save_pretrained(tmp_path / "m1")
+    materialise(ModelSection(base=str(base)), tmp_path / "m0", seed=0, texts=[])
+    model = load_model(tmp_path / "m0", torch.float32)
+    model.save_pretrained(tmp_path / "m1")
+    assert model.generation_config is not None
+    assert model.generation_config.eos_token_id == [1, 2]
+
+
+def test_a_pad_token_without_embedding_is_the_end_of_turn_and_other_tokens_are_refused(
+    tiny: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(tiny, folder)
+    tokenizer = load_tokenizer(folder)
+    known = len(tokenizer)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": known}))
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+    assert load_tokenizer(folder).pad_token == "<|end|>"
+    check_usable(folder, ModelSection())
+    tokenizer.add_tokens(["<think>"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=f"'<think>' .{known + 1}. has no embedding.* {known}"):
+        check_usable(folder, ModelSection())
 
 
 def test_a_hub_model_that_cannot_be_reached_is_an_error_that_names_it(

@@ -116,6 +116,27 @@ def test_a_model_without_chat_template_is_refused_before_anything_is_trained(
     assert "iter0/base" not in finished(tmp_path)
 
 
+def test_a_template_that_never_comes_to_an_end_is_refused_before_anything_is_trained(
+    model: Path, tmp_path: Path
+) -> None:
+    (model / "chat_template.jinja").write_text(
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    )
+    done = loop.run(tmp_path / "runs", "--set", f"model.base={model}")
+    refused(done, "its chat template does not render", "come to an end", "model.chat_template")
+
+
+def test_a_window_shorter_than_the_rows_is_refused_before_anything_is_trained(
+    model: Path, tmp_path: Path
+) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 256}))
+    settings = ("--set", f"model.base={model}", "--set", "sft.max_length=257")
+    done = loop.run(tmp_path / "runs", *settings)
+    refused(done, "sft.max_length is too large for M0's context window of 256 tokens")
+    assert "iter1/sft" not in finished(tmp_path / "runs")
+
+
 def test_a_model_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     done = loop.run(tmp_path, "--set", "model.base=./nowhere")
     refused(done, "model.base = './nowhere'", "embedded")

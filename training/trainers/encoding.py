@@ -2,23 +2,24 @@
 
 The prompt is rendered by the chat template exactly as for sampling; the response's text is
 tokenised separately and ended by the end-of-turn token. So training sees the same tokens as
-sampling (no double BOS), and the end of turn is learnt even if it is also the pad token.
+sampling (no double BOS), and the end of turn is learnt even if it is also the pad token. Where a
+prompt opens a thought, a response without one begins by closing it (engines/turns.py).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.errors import ModelError
 from core.records import user
+from core.thinking import answer_of
+from engines.turns import assistant_turn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from transformers import PreTrainedTokenizerBase
+    from engines.prompting import Prompter
 
 IGNORED = -100
-_PROBE = "probe"
 
 
 class Row(NamedTuple):
@@ -50,10 +51,11 @@ class Encoded(NamedTuple):
 class Encoder:
     """Encodes prompts and responses for one tokenizer."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> None:
-        """Find the token that ends a turn; raises `ModelError` if it is no stop token."""
-        self._tokenizer = tokenizer
-        self.end_of_turn = _end_of_turn(tokenizer, stop_ids)
+    def __init__(self, prompter: Prompter, stop_ids: Collection[int]) -> None:
+        """Find what opens and ends a turn; raises `ModelError` if no stop token ends it."""
+        self._prompter = prompter
+        turn = assistant_turn(prompter, stop_ids)
+        self._opening, self.end_of_turn = turn.opening, turn.end
 
     def encode(
         self, prompt: str, response: str, max_length: int, *, ended: bool = True
@@ -63,10 +65,10 @@ class Encoder:
         A response cut here, or by the token limit when it was sampled (not `ended`), has no
         end-of-turn token: the model must not learn to stop there.
         """
-        prompt_ids: list[int] = self._tokenizer.apply_chat_template(
-            user(prompt), add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        response_ids: list[int] = self._tokenizer(response, add_special_tokens=False).input_ids
+        prompt_ids = self._prompter.render(user(prompt))
+        response_ids = self._prompter.response(response)
+        if not answer_of(response).thought:
+            response_ids = self._opening + response_ids
         if ended:
             response_ids = [*response_ids, self.end_of_turn]
         room = max_length - len(prompt_ids)
@@ -96,20 +98,3 @@ class Encoder:
             counts["without_end_of_turn"] += sum(i.cut or not r.ended for i, r in endings)
             encoded.append(items)
         return encoded, counts
-
-
-def _end_of_turn(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> int:
-    conversation = [*user("?"), {"role": "assistant", "content": _PROBE}]
-    whole: list[int] = tokenizer.apply_chat_template(conversation, tokenize=True, return_dict=False)
-    head: list[int] = tokenizer.apply_chat_template(
-        user("?"), add_generation_prompt=True, tokenize=True, return_dict=False
-    )
-    after = (token for token in whole[len(head) :] if token in stop_ids)
-    found = next(after, None)
-    if found is None:
-        raise ModelError(
-            f"{tokenizer.name_or_path}: its chat template ends the assistant's turn with none of "
-            f"the stop tokens {sorted(stop_ids)}; a model trained on it would never stop. Set "
-            "eos_token_id in generation_config.json to the token that ends a turn"
-        )
-    return found

@@ -13,6 +13,7 @@ from core.errors import disk_errors_named
 from core.progress import Advance, say, track
 from core.store import write_atomically
 from engines.models import load_model, load_tokenizer, stop_ids
+from engines.prompting import Prompter
 from training.launch.processes import accumulation, is_first, processes, shard_on_cpu, wait_for_all
 from training.trainers.encoding import Encoder
 
@@ -111,7 +112,7 @@ def load_policy(job: TrainingJob) -> Policy:
     shard_on_cpu()
     tokenizer = load_tokenizer(job.policy, trust_remote_code=job.models.trust_remote_code)
     model = load_model(job.policy, torch.float32, trust_remote_code=job.models.trust_remote_code)
-    encoder = Encoder(tokenizer, stop_ids(model, tokenizer))
+    encoder = Encoder(Prompter(tokenizer, job.models.date), stop_ids(model, tokenizer))
     return Policy(model, tokenizer, encoder, prepare(model, dropout=job.section.dropout))
 
 

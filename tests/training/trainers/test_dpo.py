@@ -12,6 +12,7 @@ from core.errors import NothingToTrain
 from core.records import LedgerRow
 from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
+from engines.prompting import Prompter
 from tests.training.making import steps
 from training.trainers.dpo import encode_pairs, train_dpo
 from training.trainers.encoding import Encoder
@@ -66,7 +67,7 @@ def logp(folder: Path, prompt: str, response: str) -> float:
     """log p(response and end of turn | prompt), by hand: each token from the place before it."""
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, torch.float32)
-    item = Encoder(tokenizer, stop_ids(model, tokenizer)).encode(prompt, response, 256)
+    item = Encoder(Prompter(tokenizer), stop_ids(model, tokenizer)).encode(prompt, response, 256)
     assert item is not None
     with torch.inference_mode():
         logps = model(torch.tensor([item.input_ids])).logits[0].log_softmax(-1)
@@ -122,7 +123,7 @@ def test_the_dpo_loss_with_another_reference_equals_the_one_derived_by_hand(
 def test_planted_sign_shift_and_mask_errors_would_change_that_loss(tiny: Path, other: Path) -> None:
     # The check above is only worth something if the usual bugs move the number past its tolerance.
     tokenizer = load_tokenizer(tiny)
-    encoder = Encoder(tokenizer, stop_ids(load_model(tiny, torch.float32), tokenizer))
+    encoder = Encoder(Prompter(tokenizer), stop_ids(load_model(tiny, torch.float32), tokenizer))
 
     def margin(shift: int, *, prompt_too: bool) -> float:
         ratios = []
@@ -240,7 +241,7 @@ def test_the_learning_rate_decays_linearly_or_by_cosine_to_its_minimum(
 
 def test_pairs_are_encoded_with_one_prompt_and_both_ends_of_turn(tiny: Path) -> None:
     tokenizer = load_tokenizer(tiny)
-    encoder = Encoder(tokenizer, stop_ids(load_model(tiny, torch.float32), tokenizer))
+    encoder = Encoder(Prompter(tokenizer), stop_ids(load_model(tiny, torch.float32), tokenizer))
     rows, counts = encode_pairs(encoder, [*PAIRS, pair("fox " * 300, "a", "b")], 128)
     assert counts["pairs"] == 3
     assert counts["dropped_prompt_too_long"] == 1
@@ -253,7 +254,7 @@ def test_pairs_are_encoded_with_one_prompt_and_both_ends_of_turn(tiny: Path) -> 
 
 def test_an_answer_cut_by_the_token_limit_does_not_learn_to_stop_there(tiny: Path) -> None:
     tokenizer = load_tokenizer(tiny)
-    encoder = Encoder(tokenizer, stop_ids(load_model(tiny, torch.float32), tokenizer))
+    encoder = Encoder(Prompter(tokenizer), stop_ids(load_model(tiny, torch.float32), tokenizer))
     cut = replace(PAIRS[0], chosen_ended=False)
     (row,), counts = encode_pairs(encoder, [cut], 128)
     assert tokenizer.decode(row["chosen_ids"]) == cut.chosen

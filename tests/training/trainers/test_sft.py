@@ -11,6 +11,7 @@ from core.errors import NothingToTrain
 from core.records import JudgeExample
 from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
+from engines.prompting import Prompter
 from judges.replies import parse_score
 from tests.training.making import steps
 from training.trainers import trl_loop
@@ -56,7 +57,7 @@ def response_loss(model_folder: Path, rows: list[Row]) -> float:
     """Mean negative log-probability over response tokens, by hand: shifted by one, no padding."""
     tokenizer = load_tokenizer(model_folder)
     model = load_model(model_folder, torch.float32)
-    encoder = Encoder(tokenizer, stop_ids(model, tokenizer))
+    encoder = Encoder(Prompter(tokenizer), stop_ids(model, tokenizer))
     total, count = 0.0, 0
     for row in rows:
         item = encoder.encode(row.prompt, row.response, 256)
@@ -110,7 +111,7 @@ def test_padding_gets_no_loss_where_pad_is_eos(tiny: Path, tmp_path: Path) -> No
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     tokenizer = load_tokenizer(tiny)
-    encoder = Encoder(tokenizer, stop_ids(load_model(tiny, torch.float32), tokenizer))
+    encoder = Encoder(Prompter(tokenizer), stop_ids(load_model(tiny, torch.float32), tokenizer))
     encoded = [e for (e,) in encoder.encode_all("rows", [(r,) for r in ROWS[:2]], 256)[0]]
     collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.eos_token_id)
     batch = collate([{"input_ids": e.input_ids, "labels": e.labels} for e in encoded])
