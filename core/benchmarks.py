@@ -222,7 +222,8 @@ _FACTS = (
         "alpaca_eval", "AlpacaEval 2.0", "model",
         ("win_rate", "length_controlled_win_rate", "avg_length"),
         judged=True, stages=(Stage.ANNOTATIONS,), items=_alpaca_eval,
-        describing=("avg_length", "avg_length_reference"),
+        units={"verdict_mass": "share"},
+        describing=("avg_length", "avg_length_reference", "verdict_mass"),
     ),
     Facts(
         "mt_bench", "MT-Bench", "model",

@@ -32,12 +32,16 @@ def read_completion(raw: str) -> Completion:
     except (ValueError, RecursionError):
         return Completion(raw)
     text = found.get("text") if isinstance(found, dict) else found
-    return Completion(text if isinstance(text, str) else raw, _first_token(found))
+    return Completion(text if isinstance(text, str) else raw, token_probabilities(found))
 
 
-def _first_token(completion: Any) -> tuple[tuple[str, float], ...]:
+def token_probabilities(completion: Any, at: int = 0) -> tuple[tuple[str, float], ...]:
+    """Return the most probable tokens of an OpenAI choice at one place, with their probabilities.
+
+    () where log-probabilities are absent, null, NaN or of another shape; never raises.
+    """
     try:
-        listed = completion["logprobs"]["content"][0]["top_logprobs"]
+        listed = completion["logprobs"]["content"][at]["top_logprobs"]
         found = [(one["token"], float(one["logprob"])) for one in listed]
     except (TypeError, KeyError, IndexError, ValueError, OverflowError):
         return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypedDict
 
 
@@ -149,7 +149,8 @@ class Verdict:
     """The result of comparing answers A and B of one prompt.
 
     `winner` is "A", "B", "tie", or None when the judge's reply in one or both orders could not be
-    parsed; `unparsed` then says why.
+    parsed; `unparsed` then says why. `mass`: the probability of the tokens that a verdict by first
+    token is read from, None for other verdicts.
     """
 
     key: str
@@ -159,14 +160,13 @@ class Verdict:
     winner: Literal["A", "B", "tie"] | None
     unparsed: str | None = None
     replies: tuple[str, ...] = ()
+    mass: float | None = None
 
     def swapped(self) -> Verdict:
         """Return the same verdict with A and B exchanged."""
         flipped: dict[str, Literal["A", "B", "tie"]] = {"A": "B", "B": "A", "tie": "tie"}
         winner = flipped[self.winner] if self.winner is not None else None
-        return Verdict(
-            self.key, self.prompt_key, self.b, self.a, winner, self.unparsed, self.replies[::-1]
-        )
+        return replace(self, a=self.b, b=self.a, winner=winner, replies=self.replies[::-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,8 @@ def measure_comparisons(
 
     Returns, each with the number of items behind it (value None when there are none):
         parse_rate: share of orders with a readable verdict; detail counts the reasons why not.
+        verdict_mass: mean probability of the verdict's tokens, of verdicts by first token; n is how
+            many replies had log-probabilities. Below a half the reply is no verdict.
         flip_rate: share of comparisons, readable in both orders, whose orders name different
             winners; 0 for a judge of content, 1 for one that looks at the position alone. Detail:
             `half_tie` counts those where one order is a tie and the other is not.
@@ -185,6 +187,7 @@ def measure_comparisons(
     joint = [combine(p.ab, p.ba) for p in pairs]
     return [
         _parse_rate([v.unparsed for v in orders]),
+        _mean("verdict_mass", [v.mass for v in orders if v.mass is not None]),
         _mean("flip_rate", flips, {"half_tie": float(half)}),
         _mean("first_shown_rate", _first_shown(pairs)),
         _mean("tie_rate", [float(v.winner == "tie") for v in joint]),

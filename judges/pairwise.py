@@ -8,11 +8,13 @@ FastChat's pair prompt from the package of its benchmark (judges/fastchat_prompt
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.completions import token_probabilities
 from core.errors import ConfigError
 from core.records import Message, Verdict
 from judges.asking import Ask, Judge, Reply
@@ -29,6 +31,9 @@ _RANKING_TOKENS = 100  # the annotator's own setting: a ranking of two is about 
 _PAIR_TOKENS = 1024  # an explanation, then the verdict
 _SHOWN: dict[int, Winner] = {1: "A", 2: "B"}
 _TOKENS = ("m", "M")  # AlpacaEval 2's names of the first and the second output
+LEAST_MASS = 0.5
+"""Probability that the verdict's tokens must have together: below, the judge said something else,
+and which of the two is less improbable is no verdict."""
 
 
 class AnswerPair(NamedTuple):
@@ -103,7 +108,8 @@ def _verdict(item: AnswerPair, reply: Reply, prompt: PairPrompt) -> Verdict:
     else:
         read = prompt.read(reply)
     names = (reply.key, item.prompt_key or item.key, item.a, item.b)
-    return Verdict(*names, read.value, read.unparsed, (reply.text,))
+    mass = verdict_mass(reply, prompt.weigh) if prompt.weigh else None
+    return Verdict(*names, read.value, read.unparsed, (reply.text,), mass)
 
 
 NAMES = ("alpaca_eval", "mt_bench", "first_token")
@@ -134,13 +140,28 @@ def _read_ranking(reply: Reply) -> Parsed[Winner]:
 
 
 def read_token(reply: Reply) -> Parsed[Winner]:
-    """Read which of "m" and "M" is the more probable first token; equal ones are a tie."""
-    content = (reply.logprobs or {}).get("content") or []
-    found = {t["token"]: t["logprob"] for t in content[0]["top_logprobs"]} if content else {}
-    if not set(_TOKENS) & found.keys():
-        return Parsed(None, "no_score")
-    first, second = (found.get(token, float("-inf")) for token in _TOKENS)
+    """Read which of "m" and "M" is the more probable first token; equal ones are a tie.
+
+    None for a reply without log-probabilities ("no_logprobs"), and where the two have less than
+    half of the probability ("no_verdict_token").
+    """
+    mass = verdict_mass(reply, _TOKENS)
+    if mass is None:
+        return Parsed(None, "no_logprobs")
+    if mass < LEAST_MASS:
+        return Parsed(None, "no_verdict_token")
+    found = dict(token_probabilities({"logprobs": reply.logprobs}))
+    first, second = (found.get(token, 0.0) for token in _TOKENS)
     return Parsed("tie" if first == second else "A" if first > second else "B", None)
+
+
+def verdict_mass(reply: Reply, tokens: Sequence[str], at: int = 0) -> float | None:
+    """Return the probability that the reply's token at one place is one of `tokens`.
+
+    None where the judge returned no log-probabilities (absent, null or NaN).
+    """
+    found = dict(token_probabilities({"logprobs": reply.logprobs}, at))
+    return math.fsum(found.get(token, 0.0) for token in tokens) if found else None
 
 
 def _fastchat_messages(item: AnswerPair) -> list[Message]:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Winner = Literal["A", "B", "tie"]
 Reason = Literal[
     "empty", "no_score", "out_of_range", "wrong_scale", "ambiguous", "cut_off", "prompt_too_long",
-    "refused",
+    "refused", "no_logprobs", "no_verdict_token",
 ]  # fmt: skip
 
 LOWEST_RATING, HIGHEST_RATING = 1.0, 10.0

@@ -550,6 +550,30 @@ def a_missing_row_shifts_the_difficulties_of_later_ones(
 
 
 @plant(
+    "evaluation.alpaca_eval.length_control:_why_not",
+    noticed_by="test_eight_prompts_have_no_length_controlled_win_rate",
+)
+def eight_prompts_have_a_length_controlled_win_rate(right: Any, rows: Any, variant: Any) -> Any:
+    return right(rows * 200, variant)
+
+
+@plant(
+    "evaluation.alpaca_eval.length_control:_why_no_fit",
+    noticed_by="test_what_cross_validation_leaves_at_an_end_is_missing",
+)
+def a_fit_at_the_end_of_its_range_is_a_number(right: Any, fit: Any) -> Any:
+    return None
+
+
+@plant(
+    "judges.pairwise:verdict_mass",
+    noticed_by="test_tokens_with_less_than_half_of_the_probability_are_no_verdict",
+)
+def the_less_improbable_token_is_a_verdict(right: Any, *args: Any) -> Any:
+    return None if right(*args) is None else 1.0
+
+
+@plant(
     "evaluation.alpaca_eval.length_control:length_controlled",
     noticed_by="test_the_same_seed_gives_the_same_interval",
 )

@@ -22,6 +22,7 @@ from core.store import Built
 from core.thinking import after_thought
 from evaluation.judge import record_replies
 from judges.asking import Ask
+from judges.pairwise import LEAST_MASS, verdict_mass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,7 +118,9 @@ class PackageAnnotator:
         """Parse a reply to a request of the last `asks` with the package's parser.
 
         Only values in [1, 2] are preferences; 0 is a draw. `raw` keeps a thought, which is not
-        parsed; without its end the reply says nothing ("cut_off" if cut, else "unparsed").
+        parsed; without its end the reply says nothing ("cut_off" if cut, else "unparsed"). A
+        preference from log-probabilities needs the verdict's tokens to have half of the
+        probability ("no_verdict_token").
         """
         if reply.finish in ("refused", "too_long", "failed"):
             return Preference(None, reply.finish, "")
@@ -126,8 +129,11 @@ class PackageAnnotator:
         if said.unclosed:
             return Preference(None, "cut_off" if reply.finish == "length" else "unparsed", raw)
         completion = self._completion(replace(reply, text=said.text))
-        if self._single.completion_key == "completions_all" and reply.logprobs is None:
-            return Preference(None, "no_logprobs", raw)
+        if tokens := self._tokens():
+            place = self._parser_settings().get("log_prob_index", 0)
+            mass = verdict_mass(reply, tokens, place if isinstance(place, int) else 0)
+            if mass is None or mass < LEAST_MASS:
+                return Preference(None, "no_logprobs" if mass is None else "no_verdict_token", raw)
         with package_contained():
             parsed, _ = self._single._parse_completions([completion])  # noqa: SLF001
             value = _number(parsed[0])
@@ -146,13 +152,15 @@ class PackageAnnotator:
         shown = self._frame.loc[key]
         values = {f"{{{field}}}": shown[field] for field in AnswerPair._fields[1:]}
         messages = tuple(_filled(role, parts, values) for role, parts in self._template)
-        return Ask(key=key, messages=messages, **self._sampling, weigh=self._verdict_tokens())
+        weigh = self._tokens() if self.max_new_tokens == 1 else ()
+        return Ask(key=key, messages=messages, **self._sampling, weigh=weigh)
 
-    def _verdict_tokens(self) -> tuple[str, ...]:
-        """Return the tokens whose probabilities give the verdict, if it is the first token."""
-        settings = self._single.fn_completion_parser.keywords
-        first = self._sampling["max_new_tokens"] == 1
-        return tuple(settings.get("denominator_tokens", ())) if first else ()
+    def _parser_settings(self) -> dict[str, Any]:
+        return dict(self._single.fn_completion_parser.keywords)
+
+    def _tokens(self) -> tuple[str, ...]:
+        """Return the tokens whose probabilities give the verdict; () if its text does."""
+        return tuple(self._parser_settings().get("denominator_tokens", ()))
 
     def _completion(self, reply: Reply) -> Any:
         text = reply.text or " "  # as the package's decoder: its parsers refuse empty text
@@ -183,8 +191,8 @@ def annotate(
     Identical outputs are a draw (1.5) without a request, as in the package. Rows without a
     preference have the reason in `missing`: "no_answer" (the model gave none),
     "no_reference", "too_long" and "refused" (the judge's), "cut_off", "unparsed", "out_of_range",
-    "no_logprobs", "failed". The row's `annotator` names the configuration and the judge, so that
-    results are never mixed.
+    "no_logprobs", "no_verdict_token", "failed". The row's `annotator` names the configuration and
+    the judge, so that results are never mixed.
 
     `answers` are the model's, one per prompt; `reference` maps prompt keys to the reference's.
     `names` are those of the reference and the model, `annotator` the package's configuration.

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import NormalDist, stdev
 from typing import TYPE_CHECKING, Any
 
+from core.completions import read_completion
 from core.records import DRAW, Score
 from core.stages import Stage
 from evaluation.alpaca_eval.files import (
@@ -39,6 +40,7 @@ BOOTSTRAP = 200  # as AlpacaEvalSection.bootstrap
 _LEADERBOARD = "leaderboards/data_AlpacaEval_2/weighted_alpaca_eval_gpt4_turbo_leaderboard.csv"
 _SAME_WIN_RATE = 1e-4  # recorded preferences have ten digits
 _Z = NormalDist().inv_cdf(0.975)
+_VERDICTS = (("m", "M"), ("A", "B"))  # the tokens of the package's annotators
 _COMPLEXITY_BINS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10))
 
 
@@ -53,8 +55,8 @@ def scores(
 ) -> list[Score]:
     """Return win_rate, discrete_win_rate, length_controlled_win_rate, avg_length and its reference.
 
-    With tags also the breakdowns by tag. `recorded`: see `recorded_length_control`. Raises as
-    `require_one_source` and `length_controlled`.
+    Also `verdict_mass`, and with tags the breakdowns by tag. `recorded`: see
+    `recorded_length_control`. Raises as `require_one_source` and `length_controlled`.
     """
     require_one_source(annotations, "annotations")
     control = recorded_length_control if recorded else length_controlled
@@ -64,6 +66,7 @@ def scores(
         discrete_win_rate(annotations),
         controlled,
         *average_lengths(annotations),
+        *verdict_mass(annotations),
     ]
     return found if tags is None else [*found, *breakdown(annotations, tags)]
 
@@ -94,6 +97,7 @@ def report(
     wins = win_rate(annotations)
     absent = _absent(annotations)
     length, reference_length = average_lengths(annotations)
+    mass = verdict_mass(annotations)
     counts, fit = wins.detail or {}, controlled.detail or {}
     return {
         "file": str(path),
@@ -122,6 +126,7 @@ def report(
         "length_controlled_win_rate_by_instruction": fit.get("by_instruction"),
         "avg_length": length.value,
         "avg_length_reference": reference_length.value,
+        "verdict_mass": mass[0].value if mass else None,
     }
 
 
@@ -246,6 +251,25 @@ def average_lengths(annotations: Sequence[Annotation]) -> list[Score]:
         _length_score("avg_length", model, len(annotations)),
         _length_score("avg_length_reference", reference, len(annotations)),
     ]
+
+
+def verdict_mass(annotations: Sequence[Annotation]) -> list[Score]:
+    """Return the mean probability of the verdict's tokens in the replies that record it.
+
+    1: the judge said one of the two in every reply; below a half it said something else. [] for an
+    annotator whose verdict is a text, or a token after a text.
+    """
+    listed = [
+        dict(found)
+        for row in annotations
+        if row.raw_completion and (found := read_completion(row.raw_completion).first_token)
+    ]
+    masses = [[sum(found.get(t, 0.0) for t in pair) for found in listed] for pair in _VERDICTS]
+    mass = max(masses, key=math.fsum)
+    if not any(mass):
+        return []
+    n = len(mass)
+    return [Score("verdict_mass", math.fsum(mass) / n, n, len(annotations) - n)]
 
 
 def _annotated(annotations: Sequence[Annotation]) -> list[Annotation]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _JUDGE_COLUMNS = {
     "judge/parse_rate": Column("readable %", 1, PERCENT),
+    "judge/verdict_mass": Column("verdict tokens %", 1, PERCENT),
     "judge/flip_rate": Column("flipped by order %", 1, PERCENT),
     "judge/first_shown_rate": Column("first shown wins %", 1, PERCENT),
     "judge/tie_rate": Column("tied %", 1, PERCENT),
@@ -94,6 +95,8 @@ def judge_table(results: RunReader) -> Table | None:
         columns=titles(_JUDGE_COLUMNS),
         rows=tuple(rows),
         notes=(
+            "Verdict tokens: of verdicts by first token, the mean probability of the two tokens; "
+            "below 50 a reply is no verdict. "
             "Flipped: the winner changes with the presentation order, which counts as a tie; 100 "
             "if only the position decides. First shown wins: 50 "
             "without position bias. Longer wins: from −1 to 1, 0 without length bias.",

@@ -49,7 +49,8 @@ def test_every_benchmark_has_scores_for_every_model(evaluated: Path) -> None:
             # A number is there with the items behind it, or it is missing with a reason.
             for score in found.values():
                 assert (score.value is None) == (score.reason is not None), (model, score)
-    assert scores(evaluated, "head_to_head/M2-M1")["win"].n == 4
+    win = scores(evaluated, "head_to_head/M2-M1")["win"]
+    assert win.n + win.missing == 4
     for k in (2, 3):
         assert scores(evaluated, f"contamination/iter{k}")
         assert scores(evaluated, f"self_judge/iter{k}")
@@ -69,10 +70,17 @@ def test_the_reference_against_itself_is_even(evaluated: Path) -> None:
     assert (found.value, found.n) == (50.0, 6)
 
 
-def test_win_tie_and_lose_add_up(evaluated: Path) -> None:
+def test_the_first_tokens_of_a_random_judge_are_no_verdicts(evaluated: Path) -> None:
+    # Two tokens of 1,024 have about 0.2 % of the probability.
     found = scores(evaluated, "head_to_head/M2-M1")
-    total = sum(found[key].value or 0.0 for key in ("win", "tie", "lose"))
-    assert total == pytest.approx(100)
+    mass = found["judge/verdict_mass"]
+    assert mass.value is not None and mass.value < 0.1
+    assert (found["judge/parse_rate"].value, found["judge/parse_rate"].n) == (0.0, mass.n)
+    assert found["judge/parse_rate"].detail == {"no_verdict_token": float(mass.n)}
+    assert found["win"].missing == mass.n / 2 > 0
+    annotated = scores(evaluated, "M1/alpaca_eval")
+    assert annotated["win_rate"].missing == annotated["verdict_mass"].n > 0
+    assert annotated["length_controlled_win_rate"].value is None
 
 
 def test_a_second_call_does_nothing_in_seconds(copy: Path) -> None:

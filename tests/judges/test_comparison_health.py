@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Literal
 
@@ -10,7 +11,9 @@ from judges.health import measure_comparisons
 
 Winner = Literal["A", "B", "tie"] | None
 
-NAMES = ["parse_rate", "flip_rate", "first_shown_rate", "tie_rate", "longer_wins"]
+NAMES = [
+    "parse_rate", "verdict_mass", "flip_rate", "first_shown_rate", "tie_rate", "longer_wins",
+]  # fmt: skip
 
 
 def orders(key: str, ab: Winner, ba: Winner, reason: str = "no_score") -> list[Verdict]:
@@ -30,7 +33,7 @@ def measured(
 
 
 def values(verdicts: list[Verdict]) -> list[float | None]:
-    return [measured(verdicts)[name].value for name in NAMES[1:]]
+    return [measured(verdicts)[name].value for name in NAMES[2:]]
 
 
 def test_nothing_compared_has_no_values() -> None:
@@ -97,7 +100,18 @@ def test_unread_orders_are_counted_by_cause_and_left_out_of_everything_else() ->
 def test_a_judge_nobody_can_read_has_parse_rate_0_and_nothing_else() -> None:
     found = measured(orders("p0", None, None))
     assert found["parse_rate"] == Measurement("parse_rate", 0.0, 2, {"no_score": 2.0})
-    assert [found[name].value for name in NAMES[1:]] == [None] * 4
+    assert [found[name].value for name in NAMES[1:]] == [None] * 5
+
+
+def test_the_mass_of_the_verdicts_tokens_is_averaged_over_the_replies_that_have_one() -> None:
+    # Two verdicts by first token of mass 0.9 and one unread for its 0.3: (0.9 + 0.9 + 0.3) / 3.
+    both = [replace(v, mass=0.9) for v in orders("p0", "A", "A")]
+    low, absent = orders("p1", None, None, "no_verdict_token")
+    found = measured([*both, replace(low, mass=0.3), replace(absent, unparsed="no_logprobs")])
+    assert found["verdict_mass"].value == pytest.approx(0.7)
+    assert found["verdict_mass"].n == 3
+    assert found["parse_rate"].value == 0.5
+    assert measured(orders("p0", "A", "A"))["verdict_mass"].value is None
 
 
 def test_comparisons_that_nobody_was_asked_about_are_left_out() -> None:

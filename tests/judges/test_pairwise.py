@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from core.errors import ConfigError
 from core.records import Verdict
 from core.reductions import combine, combine_all
-from engines.engine import Decoding, Sampled
+from engines.engine import Decoding, Logprob, Sampled
 from judges import pairwise
 from judges.asking import Ask, Reply
 from judges.backends.local_judge import LocalJudge
@@ -20,6 +21,7 @@ from judges.pairwise import (
     ranking_messages,
     read_token,
     token_messages,
+    verdict_mass,
 )
 from tests.engines.scripted import ScriptedEngine
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from core.records import Message
-    from engines.engine import Request
+    from engines.engine import Continuation, Request
 
 Winner = Literal["A", "B", "tie"] | None
 
@@ -233,10 +235,51 @@ def test_the_more_probable_of_the_two_tokens_wins_and_equal_ones_tie() -> None:
     assert read_token(token_reply(M=-0.1, X=-3.0)) == ("B", None)
 
 
-def test_a_reply_without_either_token_is_unread() -> None:
-    assert read_token(token_reply(X=-0.1)) == (None, "no_score")
-    assert read_token(token_reply()) == (None, "no_score")
-    assert read_token(Reply("p0/ab", "m", "stop")) == (None, "no_score")
+def test_tokens_with_less_than_half_of_the_probability_are_no_verdict() -> None:
+    # e^-17 = 4.1e-8: the judge said "The"; which of two tokens it did not say is less improbable
+    # is no verdict.
+    assert read_token(token_reply(The=-0.01, m=-17.0, M=-18.0)) == (None, "no_verdict_token")
+    assert read_token(token_reply(X=-0.1)) == (None, "no_verdict_token")
+    # 0.3 + 0.19 is not enough, 0.3 + 0.21 is.
+    low = token_reply(m=math.log(0.3), M=math.log(0.19))
+    high = token_reply(m=math.log(0.3), M=math.log(0.21))
+    assert (read_token(low), read_token(high)) == ((None, "no_verdict_token"), ("A", None))
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        {},
+        {"content": None},
+        {"content": []},
+        {"content": [{"token": "m", "logprob": -0.1, "top_logprobs": None}]},
+        {"content": [{"top_logprobs": [{"token": "m", "logprob": None}]}]},
+        {"content": [{"top_logprobs": [{"token": "m", "logprob": math.nan}]}]},
+        {"content": [{"top_logprobs": [{"token": None, "logprob": -0.1}]}]},
+        {"content": [{"top_logprobs": ["m"]}]},
+    ],
+)
+def test_a_reply_without_log_probabilities_is_no_verdict(logprobs: Any) -> None:
+    reply = Reply("p0/ab", "m", "stop", logprobs=logprobs)
+    assert read_token(reply) == (None, "no_logprobs")
+    assert verdict_mass(reply, ("m", "M")) is None
+
+
+class WeighingEngine(ScriptedEngine):
+    """Gives "m" a probability of 0.6 and "M" of 0.3 whatever it is shown."""
+
+    def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
+        weights = {"m": math.log(0.6), "M": math.log(0.3)}
+        return [Logprob(weights[r.continuation], 1, False) for r in requests]
+
+
+def test_a_verdict_by_first_token_has_its_tokens_mass_in_either_order() -> None:
+    judge = LocalJudge(WeighingEngine(lambda messages, draw: ""), "M1", seed=0)
+    found = list(judge_orders(judge, [ITEM], pair_prompt("first_token"), failures=[]))
+    assert [(v.key, v.winner) for v in found] == [("p0/ab", "A"), ("p0/ba", "B")]
+    assert [v.mass for v in found] == [pytest.approx(0.9)] * 2
+    assert only(prefers("It is 4.")).mass is None
 
 
 def test_the_token_prompt_shows_a_as_m_and_b_as_capital_m() -> None:

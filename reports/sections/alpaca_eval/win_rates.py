@@ -87,6 +87,7 @@ def table(results: RunReader) -> Table | None:
             "Comparisons without a preference are missing and excluded from n; they are not "
             "losses.",
             *_who_judged(results),
+            *_masses(results, models),
             *_variants(results, models),
             *_incomplete(results, models, beside),
             *(_OTHER_SYSTEMS if others else ()),
@@ -135,6 +136,17 @@ def _who_judged(results: RunReader) -> Iterator[str]:
         references += condition_differences.references(results)
     judges = listed(comparable.judges_named(results, "alpaca_eval"))
     yield f"Judge: {judges}; reference: {listed(tuple(dict.fromkeys(references)))}."
+
+
+def _masses(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
+    """Yield how probable the tokens were that preferences are read from."""
+    found = [(label(m), results.scores(f"{m}/alpaca_eval").get("verdict_mass")) for m in models]
+    shown = [f"{name} {100 * s.value:.1f} %" for name, s in found if s and s.value is not None]
+    if shown:
+        yield (
+            f"Mean probability of the verdict's tokens: {', '.join(shown)}. A reply where it is "
+            "below 50 % is missing (no_verdict_token)."
+        )
 
 
 def _variants(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:

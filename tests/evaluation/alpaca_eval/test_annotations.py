@@ -18,6 +18,7 @@ from evaluation.alpaca_eval.annotator import (
     package_contained,
 )
 from evaluation.alpaca_eval.files import instruction_key, read_annotations, write_annotations
+from evaluation.alpaca_eval.scores import verdict_mass
 from judges.asking import Reply
 from tests.evaluation.alpaca import ScriptedJudge, generation, logprobs, number_of
 from tests.training.making import made
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tests.training.making import Made
 
 REF = evaluation_ref("M1/alpaca_eval", Stage.ANNOTATIONS)
+COT = "weighted_alpaca_eval_cot_gpt4_turbo"
 WEIGHTED, RANKING = "weighted_alpaca_eval_gpt4_turbo", "alpaca_eval_gpt4"
 BINARY = "alpaca_eval_clf_gpt4_turbo"
 SUPPORTED = (
@@ -78,6 +80,11 @@ def annotated(
             out=out,
         ),
     )
+
+
+def last(**tokens: float) -> dict[str, Any]:
+    """Log-probabilities of a reply of two tokens, the first of which says nothing."""
+    return {"content": [*logprobs(I=-0.1)["content"], *logprobs(**tokens)["content"]]}
 
 
 def words(messages: Sequence[Message]) -> tuple[str, dict[str, Any] | None]:
@@ -209,8 +216,17 @@ def test_identical_outputs_are_a_draw_and_nothing_is_asked(tmp_path: Path) -> No
         (RANKING, Reply("", f"<think>{FIRST}", "stop"), "unparsed"),
         (RANKING, Reply("", f"<think>{FIRST}</think>I cannot say.", "stop"), "unparsed"),
         (WEIGHTED, Reply("", "m", "length"), "no_logprobs"),
-        (WEIGHTED, Reply("", "The", "length", logprobs=logprobs(The=-0.1)), "unparsed"),
-        (WEIGHTED, Reply("", "", "length", logprobs={"content": []}), "unparsed"),
+        (WEIGHTED, Reply("", "The", "length", logprobs=logprobs(The=-0.1)), "no_verdict_token"),
+        (
+            WEIGHTED,
+            Reply("", "The", "length", logprobs=logprobs(The=-0.01, m=-17.0)),
+            "no_verdict_token",
+        ),
+        (WEIGHTED, Reply("", "", "length", logprobs={"content": []}), "no_logprobs"),
+        (WEIGHTED, Reply("", "m", "length", logprobs={"content": None}), "no_logprobs"),
+        (WEIGHTED, Reply("", "m", "length", logprobs=logprobs(m=math.nan)), "no_logprobs"),
+        (COT, Reply("", "I say The", "stop", logprobs=last(The=-0.1, m=-3.0)), "no_verdict_token"),
+        (COT, Reply("", "I say m", "stop"), "no_logprobs"),
         (WEIGHTED, Reply("", "", "refused"), "refused"),
         (WEIGHTED, Reply("", "", "too_long"), "too_long"),
     ],
@@ -239,6 +255,15 @@ def test_the_ranking_after_a_thought_counts_and_the_thought_is_kept_beside_it(
     found = annotated(tmp_path / "thinking", thinking, annotator=RANKING).rows
     assert [row.preference for row in found] == [row.preference for row in expected]
     assert sum("<think>" in row.raw_completion for row in found) == 29  # one draw is not asked
+
+
+def test_a_verdict_after_an_argument_is_weighed_where_it_stands(tmp_path: Path) -> None:
+    def says(ask: Ask) -> Reply:
+        return Reply(ask.key, "I say m", "stop", logprobs=last(m=math.log(0.6), M=math.log(0.3)))
+
+    (row,) = annotated(tmp_path, says, annotator=COT, answered=answers()[:1]).rows
+    # P(m) is 0.6 of 0.9: 2 − 2/3, or 1 + 2/3 where the order was switched.
+    assert row.preference in (pytest.approx(4 / 3), pytest.approx(5 / 3))
 
 
 def test_a_draw_the_parser_writes_as_0_is_1_5_in_either_order(tmp_path: Path) -> None:
@@ -345,6 +370,27 @@ def test_an_annotation_file_of_ours_is_read_by_the_packages_own_metrics(tmp_path
     assert 0 < len(wins) < 30
     assert theirs["win_rate"] == pytest.approx(100 * sum(wins) / len(wins))
     assert theirs["n_total"] == len(wins)
+
+
+def test_the_mean_mass_of_the_verdicts_tokens_is_a_score(tmp_path: Path, shared: Path) -> None:
+    def says(ask: Ask) -> Reply:
+        half = number_of(ask.key) % 2
+        return Reply(ask.key, "m", "length", 5, 1, logprobs(m=math.log(0.9 if half else 0.1)))
+
+    rows = annotated(tmp_path, says).rows
+    asked = [row for row in rows if row.raw_completion]
+    high = sum(number_of(row.key) % 2 for row in asked)
+    (score,) = verdict_mass(rows)
+    assert score.value == pytest.approx((0.9 * high + 0.1 * (29 - high)) / 29)
+    assert (score.n, score.missing) == (29, 1)
+    assert sum(row.missing == "no_verdict_token" for row in rows) == 29 - high
+    text = annotated(tmp_path / "t", by_words, annotator="lmsys_gpt4").rows
+    assert verdict_mass(text) == []
+    path = shared / "data" / "alpaca_eval" / "alpaca-7b.annotations.json.gz"
+    (recorded,) = verdict_mass(read_annotations(path))
+    # 802 of 805 have a completion, none below 0.847.
+    assert recorded.value == pytest.approx(0.99980, abs=1e-5)
+    assert recorded.n == 802
 
 
 def test_nothing_is_written_into_the_package_and_logging_stays_as_it_was(tmp_path: Path) -> None:
