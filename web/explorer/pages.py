@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from core.records import Generation, Judgment
+    from core.records import Candidate, Generation, Judgment
     from core.stages import Ref
 
 T = TypeVar("T")
@@ -262,7 +262,13 @@ def finish_badges(finish: str) -> tuple[Badge, ...]:
 def answer_card(model: str, row: Generation, ref: Ref) -> Card:
     """Return a model's answer to a benchmark's prompt."""
     badges = (Badge(f"{len(row.text):,} characters"), *finish_badges(row.finish))
-    return Card(model, badges, (Text("", row.text),), (row_link(ref, row.key),))
+    return Card(model, badges, answer_texts("", row), (row_link(ref, row.key),))
+
+
+def answer_texts(heading: str, row: Candidate | Generation) -> tuple[Text, ...]:
+    """Return an answer's text, and the thought before it if there was one."""
+    thought = Text("Thought, no part of the answer", row.thought)
+    return (Text(heading, row.text), *((thought,) if row.thought else ()))
 
 
 def judge_text(judge: str, row: Judgment) -> Text:

@@ -117,7 +117,7 @@ def _candidate(
     ref: Ref, row: Candidate, pair: LedgerRow | None, replies: dict[str, list[Judgment]]
 ) -> ui.Card:
     badges = [*_role(row.key, pair), *ui.finish_badges(row.finish)]
-    texts = [ui.Text("Answer", row.text)]
+    texts = [*ui.answer_texts("Answer", row)]
     for judge, judgments in replies.items():
         judged = [judgment for judgment in judgments if judgment.subject_key == row.key]
         if judged:
