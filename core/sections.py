@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 HIDDEN = "hidden"
@@ -32,12 +32,21 @@ def _variable(name: str) -> str:
     return name
 
 
+def _template_variables(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    for name in given:
+        if not re.fullmatch(r"[A-Za-z]\w*", name) or name in _TEMPLATES_OWN:
+            raise ValueError(f"{name!r} is no variable of a chat template that can be set")
+    return given
+
+
+_TEMPLATES_OWN = frozenset({"messages", "add_generation_prompt", "tokenize", "return_dict"})
 Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Tally = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+TemplateVariables = Annotated[dict[str, JsonValue], AfterValidator(_template_variables)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 KeyVariable = Annotated[str, AfterValidator(_variable)]
 

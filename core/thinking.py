@@ -93,6 +93,11 @@ def opening_of(prompt: str) -> str:
     return found[0] if found else ""
 
 
+def is_closed(text: str) -> bool:
+    """Whether a thought ends in this text."""
+    return _CLOSED.search(text) is not None
+
+
 def removed(rows: Iterable[Answered]) -> dict[str, int]:
     """Return how many answers a thought was removed from, for a manifest; {} if none."""
     count = sum(bool(row.thought) for row in rows)

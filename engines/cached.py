@@ -57,8 +57,9 @@ class CachedEngine:
         return self._engine.score(requests)
 
     def _key(self, request: Request, decoding: Decoding, draw: int) -> str:
-        plain = plain_prompt(request.messages)
-        return sha256_json([self.fingerprint, plain, asdict(decoding_of(request, decoding)), draw])
+        plain, how = plain_prompt(request.messages), asdict(decoding_of(request, decoding))
+        del how["max_thinking_tokens"]  # the engine's own: part of its fingerprint
+        return sha256_json([self.fingerprint, plain, how, draw])
 
     def _find(self, key: str) -> tuple[str, int, Finish] | None:
         query = "SELECT text, tokens, finish FROM draws WHERE key = ?"

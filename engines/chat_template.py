@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from core.errors import ModelError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jinja2.compiler import Frame
     from jinja2.parser import Parser
@@ -39,10 +39,19 @@ _STEPS = "_steps_left"
 class ChatTemplate:
     """A tokenizer's chat template."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, date: datetime.date) -> None:
-        """Compile it; `date` is its today. Raises `ModelError` if it is no template."""
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        date: datetime.date,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Compile it; `date` is its today. Raises `ModelError` if it is no template.
+
+        `variables` are what else it is told, such as {"enable_thinking": False}.
+        """
         self._name = tokenizer.name_or_path
         self._variables = {"tools": None, "documents": None, **tokenizer.special_tokens_map}
+        self._variables |= variables or {}
         environment = _Environment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ModelError
-from core.thinking import SPECIAL
+from core.thinking import SPECIAL, answer_of, is_closed
 from engines.engine import Sampled, decoding_of, draw_seed
 from engines.prompting import Pair
 
@@ -53,7 +54,7 @@ def fit_prompts(
     """
     fitting: list[tuple[Request, list[int]]] = []
     too_long: list[Sampled] = []
-    room = window - decoding.max_new_tokens
+    room = window - decoding.most_tokens
     for request in requests:
         prompt = prompter.render(request.messages)
         if decoding.truncate and room > 0:
@@ -87,21 +88,8 @@ def read_draw(draw: Draw, ids: list[int], facts: FolderFacts, *, stopped: bool) 
     `stopped`: the sampler says that the end of turn or a stop string was reached.
     """
     ended = bool(ids) and ids[-1] in facts.stop_ids
-    strings = StopStrings(facts.tokenizer, draw.decoding.stop)
-    sampled = finished(draw.key, draw.number, ids, strings, ended=ended, stopped=stopped)
-    return replace(sampled, text=draw.opening + sampled.text)
-
-
-def finished(
-    key: str, draw: int, ids: list[int], strings: StopStrings, *, ended: bool, stopped: bool = False
-) -> Sampled:
-    """Return a draw from its tokens, of which the last one ends the turn if it `ended`.
-
-    `stopped`: it stopped by itself, whatever the text shows.
-    """
-    text, cut = strings.cut(ids[:-1] if ended else ids)
-    finish: Finish = "stop" if ended or cut or stopped else "length"
-    return Sampled(key, draw, text, len(ids), finish)
+    reader = DrawReader(facts.tokenizer, draw.decoding)
+    return reader.read(draw.key, draw.number, ids, draw.opening, ended=ended, stopped=stopped)
 
 
 def fit_pair(pair: Pair, window: int) -> Pair:
@@ -126,6 +114,56 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     """Return the text before the first stop string in it, and whether there was one."""
     places = [at for at in map(text.find, stop) if at >= 0]
     return (text[: min(places)], True) if places else (text, False)
+
+
+class DrawReader:
+    """Reads draws of one decoding from their tokens."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> None:
+        self.strings, self._decoding = StopStrings(tokenizer, decoding.stop), decoding
+
+    def read(
+        self,
+        key: str,
+        draw: int,
+        ids: list[int],
+        opening: str,
+        *,
+        ended: bool,
+        stopped: bool = False,
+    ) -> Sampled:
+        """Return a draw from its tokens, of which the last one ends the turn if it `ended`.
+
+        `opening`: the mark by which its prompt opens a thought. `stopped`: it stopped by itself,
+        whatever the text shows.
+        """
+        if (limit := self._limit(ids, opening)) < len(ids):
+            ids, ended, stopped = ids[:limit], False, False
+        text, cut = self.strings.cut(ids[:-1] if ended else ids)
+        finish: Finish = "stop" if ended or cut or stopped else "length"
+        return Sampled(key, draw, opening + text, len(ids), finish)
+
+    def _limit(self, ids: list[int], opening: str) -> int:
+        """Return how many tokens a draw may have: a thought its own, the answer after it its own.
+
+        What was sampled beyond is as if it had not been: it depends on what comes before alone.
+        """
+        thinking, answer = self._decoding.max_thinking_tokens, self._decoding.max_new_tokens
+        if not thinking or not answer_of(opening + self.strings.cut(ids)[0]).thought:
+            return answer
+
+        def closed(count: int) -> bool:
+            return is_closed(opening + self.strings.cut(ids[:count])[0])
+
+        end = bisect_left(range(len(ids) + 1), True, key=closed)
+        return end + answer if end <= min(thinking, len(ids)) else thinking
+
+
+def think_for(decoding: Decoding, requests: Sequence[Request], tokens: int) -> Decoding:
+    """Return the decoding with as many tokens for a thought, where requests are conversations."""
+    if all(isinstance(request.messages, str) for request in requests):
+        return decoding
+    return replace(decoding, max_thinking_tokens=tokens)
 
 
 class StopStrings:

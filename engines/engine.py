@@ -20,6 +20,8 @@ Finish = Literal["stop", "length", "too_long"]
 class Decoding:
     """How to sample. Temperature 0 is greedy; `top_p` is the nucleus mass in (0, 1].
 
+    `max_new_tokens` are the most of an answer, the thought before it included, unless that has
+    `max_thinking_tokens` of its own (0: none): engines set them (engines/draws.py `think_for`).
     `stop` lists strings that end a draw, like the end of turn; the text is cut before the first of
     them. `truncate`: a prompt too long for the context window is truncated on the left, as in
     lm-eval; otherwise its draws finish as "too_long".
@@ -31,6 +33,12 @@ class Decoding:
     seed: int
     stop: tuple[str, ...] = ()
     truncate: bool = False
+    max_thinking_tokens: int = 0
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens of a draw, thought and answer."""
+        return self.max_thinking_tokens + self.max_new_tokens
 
 
 @dataclass(frozen=True, slots=True)

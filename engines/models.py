@@ -39,19 +39,33 @@ class Opening(TypedDict, total=False):
     """What engines may be told about a model folder.
 
     `weights_sha256`, from its manifest, avoids hashing it. `date` is what chat templates print as
-    today's.
+    today's, `chat_template_kwargs` are further variables of theirs. `max_thinking_tokens`: for a
+    thought, besides those of the answer after it.
     """
 
     weights_sha256: str | None
     trust_remote_code: bool
     date: datetime.date
+    chat_template_kwargs: dict[str, Any]
+    max_thinking_tokens: int
 
 
 def digest(folder: Path, **opening: Unpack[Opening]) -> str:
-    """Return what identifies a model folder's outputs: its files, and how prompts are rendered."""
-    files = opening.get("weights_sha256") or model_digest(folder)
-    date = opening.get("date", DATE)
-    return files if date == DATE else f"{files}/{date}"
+    """Return what identifies a model folder's outputs: its files, and how it is prompted."""
+    parts = [opening.get("weights_sha256") or model_digest(folder)]
+    if (date := opening.get("date", DATE)) != DATE:
+        parts.append(str(date))
+    if variables := opening.get("chat_template_kwargs"):
+        parts.append(json.dumps(variables, sort_keys=True))
+    if thinking := opening.get("max_thinking_tokens"):
+        parts.append(f"thinking {thinking}")
+    return "/".join(parts)
+
+
+def prompter_of(tokenizer: PreTrainedTokenizerBase, **opening: Unpack[Opening]) -> Prompter:
+    """Return what renders a model's prompts; raises as `Prompter`."""
+    variables = opening.get("chat_template_kwargs") or {}
+    return Prompter(tokenizer, opening.get("date", DATE), variables)
 
 
 def check_folder(folder: Path) -> None:
@@ -173,6 +187,7 @@ def check_usable(folder: Path, section: ModelSection) -> Usable:
         weights_sha256="unused",
         trust_remote_code=section.trust_remote_code,
         date=section.date,
+        chat_template_kwargs=section.chat_template_kwargs,
     )
     turn = assistant_turn(facts.prompter, facts.stop_ids)
     _check_embedded(folder, facts, [*facts.stop_ids, *facts.prompter.render(user("?"))])
@@ -255,7 +270,8 @@ class FolderFacts:
     """What a model folder says without its weights, for engines that load the weights elsewhere.
 
     `window` is the context window in tokens: the model's, or `max_model_len` if that is less.
-    `stop_ids` are the tokens that end a turn; `digest` identifies the files.
+    `stop_ids` are the tokens that end a turn; `digest` identifies the files; `thinking` is how many
+    tokens a thought has of its own.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -276,5 +292,6 @@ class FolderFacts:
         own = context_length(config)
         self.window = min(own, section.max_model_len or own)
         self.stop_ids = end_ids(_generation_config(folder, config), self.tokenizer)
-        self.prompter = Prompter(self.tokenizer, opening.get("date", DATE))
+        self.prompter = prompter_of(self.tokenizer, **opening)
+        self.thinking = opening.get("max_thinking_tokens", 0)
         self.digest = digest(folder, **opening)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.append_log import AppendLog
 from core.hashing import sha256_json
@@ -11,7 +11,7 @@ from engines.opening import close_engine, open_engine
 from engines.ray.engine import RayEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from core.config import Config
@@ -28,10 +28,14 @@ class EnginePool:
 
     def __init__(self, config: Config, store: Store) -> None:
         self._config, self._store = config, store
-        self._engines: dict[Path, Engine] = {}
+        self._engines: dict[tuple[Path, str], Engine] = {}
 
-    def model(self, model: Ref, stage: Ref) -> Engine:
+    def model(
+        self, model: Ref, stage: Ref, *, variables: Mapping[str, Any] | None = None
+    ) -> Engine:
         """Return the engine over a model artifact; its calls are logged under `stage`.
+
+        `variables` as of `folder`.
 
         Raises:
             MissingArtifact: the model has not been made.
@@ -39,38 +43,52 @@ class EnginePool:
         """
         self._store.verify(model)
         manifest = self._store.manifest(model)
-        return self.folder(self._store.model(model), stage, weights_sha256=manifest.sha256)
+        folder = self._store.model(model)
+        return self.folder(folder, stage, weights_sha256=manifest.sha256, variables=variables)
 
-    def folder(self, folder: Path, stage: Ref, *, weights_sha256: str | None = None) -> Engine:
-        """Return the engine over a model folder."""
-        engine = self._engines.pop(folder, None)
+    def folder(
+        self,
+        folder: Path,
+        stage: Ref,
+        *,
+        weights_sha256: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Engine:
+        """Return the engine over a model folder.
+
+        `variables` of its chat template, where they differ from those of the run's models.
+        """
+        models = self._config.model
+        variables = models.chat_template_kwargs | dict(variables or {})
+        place = (folder, sha256_json(variables))
+        engine = self._engines.pop(place, None)
         if engine is None:
             section = self._config.engine
             # A Ray pool may take the whole cluster: one at a time.
             kept = 1 if section.ray.workers else _KEPT[section.kind]
             while len(self._engines) >= kept:
-                self.forget(next(iter(self._engines)))  # the least recently used
+                self.forget(next(iter(self._engines))[0])  # the least recently used
             open_it = RayEngine if section.ray.workers else open_engine
-            models = self._config.model
             engine = open_it(
                 folder,
                 section,
                 weights_sha256=weights_sha256,
                 trust_remote_code=models.trust_remote_code,
                 date=models.date,
+                chat_template_kwargs=variables,
+                max_thinking_tokens=models.max_thinking_tokens,
             )
-        self._engines[folder] = engine
+        self._engines[place] = engine
         return CallLog(engine, self._store.paths.calls, stage)
 
     def forget(self, folder: Path) -> None:
         """Close an engine whose folder is about to change or be deleted."""
-        engine = self._engines.pop(folder, None)
-        if engine is not None:
-            close_engine(engine)
+        for place in [place for place in self._engines if place[0] == folder]:
+            close_engine(self._engines.pop(place))
 
     def clear(self) -> None:
         """Close all engines to free their memory."""
-        for folder in list(self._engines):
+        for folder in {place[0] for place in self._engines}:
             self.forget(folder)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.config import DATE
 from core.errors import ModelError
@@ -13,7 +13,7 @@ from engines.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
@@ -38,10 +38,18 @@ class Prompter:
     are ordinary text (engines/control_tokens.py).
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, date: datetime.date = DATE) -> None:
-        """Compile the chat template, in which `date` is today; raises `ModelError` if it fails."""
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        date: datetime.date = DATE,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Compile the chat template, in which `date` is today; raises `ModelError` if it fails.
+
+        `variables`: what else the template is told (`enable_thinking`).
+        """
         self._tokenizer, self.name = tokenizer, tokenizer.name_or_path
-        self._template = ChatTemplate(tokenizer, date)
+        self._template = ChatTemplate(tokenizer, date, variables)
         self._control = ControlTokens(tokenizer, self._turns())
         # The first token of an empty context, as in lm-eval.
         begin = tokenizer.bos_token_id

@@ -16,7 +16,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError, first_line
-from engines.draws import fit_pair, plan_draws, read_draw
+from engines.draws import fit_pair, plan_draws, read_draw, think_for
 from engines.engine import Logprob
 from engines.models import FolderFacts
 
@@ -73,6 +73,7 @@ class VllmEngine:
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield draws as they finish; see `Engine.sample`."""
+        decoding = think_for(decoding, requests, self._facts.thinking)
         plan = plan_draws(self._prompter, requests, decoding, self._facts.window)
         yield from plan.too_long
         draws = [draw for same in plan.requests for draw in same]
@@ -174,7 +175,7 @@ class VllmEngine:
         return self._params(
             temperature=decoding.temperature,
             top_p=decoding.top_p,
-            max_tokens=decoding.max_new_tokens,
+            max_tokens=decoding.most_tokens,
             seed=seed,
             stop=list(decoding.stop),
             detokenize=bool(decoding.stop),  # vLLM looks for stop strings in the text

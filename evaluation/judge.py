@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 ExternalJudge: TypeAlias = Recorded | Replayed
 
 # The settings that determine the external judge's replies, apart from the request itself.
-JUDGED_BY = ("evaluation.judge.backend", "evaluation.judge.model")
+JUDGED_BY = (
+    "evaluation.judge.backend",
+    "evaluation.judge.model",
+    "evaluation.judge.chat_template_kwargs",
+)
 
 
 def open_judge(

@@ -185,10 +185,12 @@ class EvalRun:
 
     def _judge_engine(self) -> Engine:
         stage = evaluation_ref("judge", Stage.VERDICTS)
+        variables = self.section.judge.chat_template_kwargs
         if inputs := self.judge_inputs():
-            return self._engines.model(inputs[0], stage)
+            return self._engines.model(inputs[0], stage, variables=variables)
         folder = judge_folder(self.section.judge.model)
-        return self._engines.folder(folder, stage, weights_sha256=self._judge_digest(folder))
+        digest = self._judge_digest(folder)
+        return self._engines.folder(folder, stage, weights_sha256=digest, variables=variables)
 
     def _judge_digest(self, folder: Path) -> str:
         return sha256_folder(model_files(folder), self.store.paths.digests)

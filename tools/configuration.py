@@ -31,7 +31,13 @@ setting on the command line. "Section" and "Figure" refer to Yuan et al., arXiv 
 This page is generated from [core/](../core) by `python -m tools.configuration`; do not edit it.
 """
 
-_TYPES = {"boolean": "bool", "integer": "int", "number": "float", "string": "str"}
+_TYPES = {
+    "boolean": "bool",
+    "integer": "int",
+    "number": "float",
+    "string": "str",
+    "object": "table",
+}
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 

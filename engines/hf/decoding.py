@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from engines.draws import StopStrings, finished
+from engines.draws import DrawReader
 from engines.engine import decoding_of, draw_seed
 from engines.hf.sampling import nucleus_sample, uniforms
 
@@ -86,9 +85,9 @@ class Batch:
         """Start without rows. `stop` are the tokens that end a turn."""
         self._states, self._decoding, self._limits = states, decoding, limits
         self._stop = stop
-        self._strings = StopStrings(tokenizer, decoding.stop)
+        self._reader = DrawReader(tokenizer, decoding)
         self._rows: list[_Row] = []
-        self._random = torch.zeros((0, decoding.max_new_tokens), dtype=torch.double)
+        self._random = torch.zeros((0, decoding.most_tokens), dtype=torch.double)
         self._temperature = torch.zeros(0)
 
     def run(self, prompts: Sequence[Prompt]) -> Iterator[Sampled]:
@@ -129,7 +128,7 @@ class Batch:
             return False
         held = {id(prompt): prompt for prompt in [*entering, *(row.prompt for row in self._rows)]}
         longest = max(len(prompt.ids) for prompt in held.values()) - self._limits.shared
-        tokens = longest * len(held) + rows * self._decoding.max_new_tokens + self._limits.shared
+        tokens = longest * len(held) + rows * self._decoding.most_tokens + self._limits.shared
         return rows <= self._limits.rows and tokens <= self._limits.tokens
 
     def _admit(self, entering: list[Prompt]) -> torch.Tensor:
@@ -140,14 +139,14 @@ class Batch:
         decoding = self._decoding
         seeds = [draw_seed(decoding, row.prompt.request.messages, row.draw) for row in fresh]
         temperature = [decoding_of(row.prompt.request, decoding).temperature for row in fresh]
-        self._random = torch.cat([self._random, uniforms(seeds, decoding.max_new_tokens)])
+        self._random = torch.cat([self._random, uniforms(seeds, decoding.most_tokens)])
         self._temperature = torch.cat([self._temperature, torch.tensor(temperature)])
         self._rows += fresh
         return logits
 
     def _choose(self, logits: torch.Tensor) -> torch.Tensor:
         # A finished row is decoded until it is removed; its further tokens are discarded.
-        last = self._decoding.max_new_tokens - 1
+        last = self._decoding.most_tokens - 1
         step = torch.tensor([min(len(row.ids), last) for row in self._rows])
         uniform = self._random[torch.arange(len(self._rows)), step]
         temperature = self._temperature.to(logits.device)
@@ -159,12 +158,12 @@ class Batch:
                 continue
             row.ids.append(token)
             at_end = token in self._stop
-            used_up = len(row.ids) == self._decoding.max_new_tokens
-            if at_end or used_up or self._strings.reached(row.ids):
+            used_up = len(row.ids) == self._decoding.most_tokens
+            if at_end or used_up or self._reader.strings.reached(row.ids):
                 row.ended = True
                 key = row.prompt.request.key
-                sampled = finished(key, row.draw, row.ids, self._strings, ended=at_end)
-                yield replace(sampled, text=row.prompt.opening + sampled.text)
+                opening = row.prompt.opening
+                yield self._reader.read(key, row.draw, row.ids, opening, ended=at_end)
 
     def _remove_finished(self) -> list[int] | None:
         """Remove finished rows if they are enough; return which stay, None if nothing changed."""

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from core.config import DATE
-from engines.draws import fit_prompts
+from engines.draws import fit_prompts, think_for
 from engines.hf.attention import can_share
 from engines.hf.decoding import Batch, Limits, Prompt
 from engines.hf.scoring import score_pairs
@@ -29,9 +28,9 @@ from engines.models import (
     load_model,
     load_tokenizer,
     pick_device,
+    prompter_of,
     stop_ids,
 )
-from engines.prompting import Prompter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +59,8 @@ class HFEngine:
         self._model = model.to(self._device)
         self._make_states = choose_states(self._model)
         self._section = section
-        self._prompter = Prompter(self._tokenizer, opening.get("date", DATE))
+        self._prompter = prompter_of(self._tokenizer, **opening)
+        self._thinking = opening.get("max_thinking_tokens", 0)
         self._stop = stop_ids(self._model, self._tokenizer)
         self._context = context_length(self._model.config)
         kind = f"transformers/{section.dtype}/{self._device.type}"
@@ -72,6 +72,7 @@ class HFEngine:
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield draws as they finish; see `Engine.sample`."""
+        decoding = think_for(decoding, requests, self._thinking)
         fitting, too_long = fit_prompts(self._prompter, requests, decoding, self._context)
         yield from too_long
         prompts: list[Prompt] = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
 from core.hashing import short
-from engines.draws import cut_at_stop, fit_pair, plan_draws, read_draw
+from engines.draws import cut_at_stop, fit_pair, plan_draws, read_draw, think_for
 from engines.engine import Logprob, Sampled
 from engines.models import FolderFacts
 from engines.remote.servers import Completion, ServedModel, Servers
@@ -80,6 +80,7 @@ class OpenAIEngine:
 
     def sample(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Sampled]:
         """Yield draws as they finish; see `Engine.sample`. Raises as `Servers.complete`."""
+        decoding = think_for(decoding, requests, self._facts.thinking)
         plan = plan_draws(self._prompter, requests, decoding, self._facts.window)
         yield from plan.too_long
         draws = [draw for same in plan.requests for draw in same]
@@ -106,7 +107,7 @@ class OpenAIEngine:
         return {
             "model": self._model,
             "prompt": draw.prompt,
-            "max_tokens": draw.decoding.max_new_tokens,
+            "max_tokens": draw.decoding.most_tokens,
             "temperature": draw.decoding.temperature,
             "top_p": draw.decoding.top_p,
             "seed": draw.seed,

@@ -7,6 +7,7 @@ replies) are retried; other errors fail one request, or stop everything if no re
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -51,10 +52,15 @@ def server_of(section: JudgeBackendSection) -> str:
 
 
 def identity_of(section: JudgeBackendSection) -> str:
-    """Return `openai/<host and port>/<model>`, the identity of the judge a section describes."""
+    """Return `openai/<host and port>/<model>`, the identity of the judge a section describes.
+
+    Variables of its chat template are part of it.
+    """
     parts = urlsplit(server_of(section))
     host = parts.netloc.rpartition("@")[2]  # without a user name and password
-    return f"openai/{host}/{section.model}"
+    variables = section.chat_template_kwargs
+    how = f" {json.dumps(variables, sort_keys=True)}" if variables else ""
+    return f"openai/{host}/{section.model}{how}"
 
 
 class OpenAIJudge:
@@ -94,6 +100,8 @@ class OpenAIJudge:
             max_retries=section.max_retries,
             pace=Pace(section.requests_per_minute, backoff_s=backoff_s, seed=seed),
         )
+        variables = section.chat_template_kwargs
+        self._extra = {"extra_body": {"chat_template_kwargs": variables}} if variables else {}
         self._lock = threading.Lock()  # ask() may run in several threads
         self.adapted: frozenset[str] = frozenset()
 
@@ -153,7 +161,9 @@ class OpenAIJudge:
         while True:
             adapted = self.adapted
             body = request_body(self._section.model, ask, adapted)
-            create = partial(client.chat.completions.with_raw_response.create, **body)
+            create = partial(
+                client.chat.completions.with_raw_response.create, **body, **self._extra
+            )
             found = await self._transport.post(create, read_answer)
             if isinstance(found, Answer):
                 return found

@@ -140,6 +140,10 @@ def test_an_unknown_section_is_named_with_the_known_sections_and_a_second_error_
     [
         ("dpo.beta=0", "dpo.beta = 0: Input should be greater than 0"),
         ("candidates.n=1", "candidates.n = 1: Input should be greater than or equal to 2"),
+        (
+            "model.chat_template_kwargs.messages=1",
+            "model.chat_template_kwargs: Value error, 'messages' is no variable of a chat template",
+        ),
         ("prompts.top_p=1.1", "prompts.top_p = 1.1: Input should be less than or equal to 1"),
         ("sft.dropout=1.0", "sft.dropout = 1.0: Input should be less than 1"),
         ("judge.rubric=seven", 'judge.rubric = "seven": Input should be'),

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.draws import StopStrings, cut_at_stop
+from core.records import user
+from engines.draws import DrawReader, StopStrings, cut_at_stop, think_for
+from engines.engine import Decoding, Request
 from engines.models import load_tokenizer
 
 
@@ -61,3 +63,40 @@ def test_the_tail_notices_a_stop_string_at_the_token_that_completes_it(
         assert strings.reached(ids[:end]) == expected
         if expected:
             break
+
+
+# "ab" are 2 tokens of the tiny tokenizer's bytes; a thought may have 12 tokens, an answer 6.
+BUDGET = Decoding(0.0, 1.0, max_new_tokens=6, seed=0, max_thinking_tokens=12)
+
+
+@pytest.mark.parametrize(
+    ("opening", "drawn", "text", "finish"),
+    [
+        # The answer has its 6 tokens, however short the thought is.
+        ("<think>", "ab</think>abcdefghi", "<think>ab</think>abcdef", "length"),
+        ("<think>", "ab</think>abcd", "<think>ab</think>abcd", "stop"),
+        # 4 + 8 tokens: a thought that just fits; one more does not, whatever came after it.
+        ("<think>", "abcd</think>xy", "<think>abcd</think>xy", "stop"),
+        ("<think>", "abcde</think>xy", "<think>abcde</think", "length"),
+        ("<think>", "abcdefghijklmnopq", "<think>abcdefghijkl", "length"),
+        # Without a thought there is nothing to add to.
+        ("", "abcdefghi", "abcdef", "length"),
+        ("", "abcde", "abcde", "stop"),  # the end of turn is the sixth
+    ],
+)
+def test_a_thought_has_its_own_tokens_and_the_answer_after_it_its_own(
+    tiny: Path, opening: str, drawn: str, text: str, finish: str
+) -> None:
+    tokenizer = load_tokenizer(tiny)
+    ids = [token for char in drawn for token in tokenizer(char).input_ids]
+    assert len(ids) == len(drawn)
+    end = [tokenizer.eos_token_id]
+    read = DrawReader(tokenizer, BUDGET).read("k", 0, ids + end, opening, ended=True)
+    assert (read.text, read.finish) == (text, finish)
+
+
+def test_only_conversations_are_thought_about() -> None:
+    plain = Decoding(0.0, 1.0, 6, seed=0)
+    assert think_for(plain, [Request("k", user("Hi"))], 12) == BUDGET
+    assert think_for(plain, [Request("k", "Q: raw text\nA:")], 12) == plain
+    assert (plain.most_tokens, BUDGET.most_tokens) == (6, 18)

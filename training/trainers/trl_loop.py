@@ -112,7 +112,10 @@ def load_policy(job: TrainingJob) -> Policy:
     shard_on_cpu()
     tokenizer = load_tokenizer(job.policy, trust_remote_code=job.models.trust_remote_code)
     model = load_model(job.policy, torch.float32, trust_remote_code=job.models.trust_remote_code)
-    encoder = Encoder(Prompter(tokenizer, job.models.date), stop_ids(model, tokenizer))
+    encoder = Encoder(
+        Prompter(tokenizer, job.models.date, job.models.chat_template_kwargs),
+        stop_ids(model, tokenizer),
+    )
     return Policy(model, tokenizer, encoder, prepare(model, dropout=job.section.dropout))
 
 

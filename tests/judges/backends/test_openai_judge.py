@@ -223,6 +223,19 @@ def test_reasoning_that_a_server_sends_apart_is_kept_and_is_not_the_reply() -> N
     assert (reply.text, reply.thought) == ("[[7]]", "[[3]]?")
 
 
+def test_variables_of_the_chat_template_are_sent_and_part_of_the_identity() -> None:
+    with FakeOpenAI(echo) as server:
+        plain, silent = (
+            judge(server),
+            judge(server, chat_template_kwargs={"enable_thinking": False}),
+        )
+        only(plain)
+        only(silent)
+    assert "chat_template_kwargs" not in server.bodies[0]
+    assert server.bodies[1]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert silent.identity == f'{plain.identity} {{"enable_thinking": false}}'
+
+
 def test_log_probabilities_come_through_unchanged() -> None:
     logprobs = {"content": [{"token": "m", "logprob": -0.25, "top_logprobs": []}]}
     choice = {"message": {"content": "m"}, "finish_reason": "length", "logprobs": logprobs}
