@@ -28,7 +28,7 @@ Benchmark = Literal[
 class JudgeBackendSection(Section):
     """The external judge, which compares and grades answers (paper: GPT-4)."""
 
-    added = frozenset({"chat_template_kwargs"})
+    added = frozenset({"chat_template_kwargs", "min_reply_tokens"})
 
     backend: Literal["openai", "model"] = "openai"
     """"openai": any server with the OpenAI chat protocol; "model": a model of this run, or a model
@@ -54,8 +54,15 @@ class JudgeBackendSection(Section):
     chat_template_kwargs: TemplateVariables = {}  # noqa: RUF012 - pydantic copies it
     """Variables of the judge's chat template, such as {enable_thinking = false}; sent to servers
     that know them (vLLM, SGLang). A model of the run has `model.chat_template_kwargs` besides."""
+    min_reply_tokens: Count | None = None
+    """Least limit on the tokens of a reply in words, where the benchmark's own is lower (a ranking
+    100, tags 100, ...). Reasoning models spend the limit on thinking first: 8192. Replies that a
+    lower limit cut are asked for again, others are not."""
     budget_usd: NonNegative | None = None
     """Stop, cleanly, before this much has been spent; None for no limit. Needs a price."""
+    price_usd: tuple[NonNegative, NonNegative] | None = None
+    """US dollars per million tokens in and out; None: by the model's name, from
+    judges/backends/prices.toml."""
     cassette: str | None = None
     """File that records every request and reply, None for the run's own (eval/cassette.sqlite)."""
     replay: bool = False

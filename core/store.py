@@ -157,11 +157,15 @@ class Store:
 
         Raises:
             StaleArtifact: it, or its unfinished partial file, was made from something else, or its
-                files were changed since; the message names what.
+                files were changed since; the message names what. A partial file without rows, as a
+                failed first try leaves it, is removed instead.
         """
         if not self.exists(ref):
             header = self._partial_key(ref)
             if header is not None and (changed := header.difference(key)):
+                if self._holds_nothing(ref):
+                    self.paths.partial(ref).unlink()
+                    return False
                 raise StaleArtifact(_stale(ref, "was begun with other settings", changed))
             return False
         manifest = self.manifest(ref)
@@ -297,6 +301,14 @@ class Store:
         except FileNotFoundError:
             return None
         return _read_header(first)
+
+    def _holds_nothing(self, ref: Ref) -> bool:
+        """Whether a partial file has no row after its header."""
+        if is_model(ref):
+            return False
+        with self.paths.partial(ref).open("rb") as file:
+            file.readline()
+            return not file.readline().endswith(b"\n")
 
     def begin_model(self, ref: Ref, key: Key) -> Path:
         """Return the scratch folder of a model stage, marked with the key it was begun with."""

@@ -89,6 +89,21 @@ def run(
     raise_failures(outcomes)
 
 
+@app.command("judge-check")
+def judge_check(config: RunConfig, as_json: AsJson = False, settings: Settings = None) -> None:
+    """Ask the configured judge ten questions: does it answer, readably, at what price?
+
+    Exit code 0: fit to judge; 1: it answers, and something listed under `problems` would spoil an
+    evaluation; 2: no request can succeed, or a wrong setting.
+    """
+    from evaluation.judge_check import check
+
+    found = check(load_config(config, settings))
+    _print(found, as_json=as_json)
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
 @app.command()
 def export(
     config: RunConfig,
@@ -347,7 +362,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
+    elif isinstance(value, list) and value and isinstance(value[0], dict | str):
         for at, inner in enumerate(value, start=1):
             yield from _flat(inner, f"{name}.{at}" if name else str(at))
     elif isinstance(value, float):

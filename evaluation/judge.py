@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from core.errors import ConfigError
 from core.progress import track
 from judges.asking import settle_failures
-from judges.backends.budget import ESTIMATE, FREE, Budget, price_of, token_counter
+from judges.backends.budget import ESTIMATE, FREE, Budget, token_counter
 from judges.backends.cassette import Cassette
 from judges.backends.local_judge import LocalJudge
-from judges.backends.openai_judge import OpenAIJudge, identity_of, server_of
+from judges.backends.openai_judge import OpenAIJudge, identity_of
 from judges.backends.recorded import Recorded, Replayed
+from judges.bounds import judge_price
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +32,7 @@ JUDGED_BY = (
     "evaluation.judge.backend",
     "evaluation.judge.model",
     "evaluation.judge.chat_template_kwargs",
+    "evaluation.judge.min_reply_tokens",
 )
 
 
@@ -45,22 +48,47 @@ def open_judge(
         DataError: the cassette is damaged, or absent where it should be replayed.
     """
     cassette = Cassette(file, read_only=section.replay)
+    least = section.min_reply_tokens or 0
     if section.backend == "model":
         local = LocalJudge(open_model(), section.model, seed=seed)
         if section.replay:
-            return Replayed(cassette, local.identity, local.name)
+            return Replayed(cassette, local.identity, local.name, least_tokens=least)
         # The token count is never used: a local model costs nothing.
-        return Recorded(local, cassette, Budget(FREE, ESTIMATE))
+        return Recorded(local, cassette, Budget(FREE, ESTIMATE), least_tokens=least)
     if section.replay:
-        return Replayed(cassette, identity_of(section), section.model)
+        return Replayed(cassette, identity_of(section), section.model, least_tokens=least)
     judge = OpenAIJudge(section, seed=seed)
     budget = Budget(
-        price_of(section.model, server_of(section)),
+        judge_price(section),
         token_counter(section.model),
         limit_usd=section.budget_usd,
         already_usd=cassette.cost_usd(judge.identity),
     )
-    return Recorded(judge, cassette, budget, charged=True)
+    return Recorded(judge, cassette, budget, charged=True, least_tokens=least)
+
+
+def reply_facts(judge: Judge, asks: Sequence[Ask]) -> dict[str, Any]:
+    """Return what an artifact's manifest says of the replies behind it, from their recordings.
+
+    judge: its name. answered_by: how many replies came from each model that the server named (a
+        snapshot, where the name asked for is an alias). adapted: what was changed in requests
+        because the server refuses it. said_nothing: replies cut before their first word.
+
+    `asks` are all requests of the artifact, those that an earlier, killed run sent included. Of a
+    judge without recordings only the name is known.
+    """
+    models: Counter[str] = Counter()
+    adapted: dict[str, str | int] = {}
+    said_nothing = 0
+    if isinstance(judge, Recorded | Replayed):
+        for ask in asks:
+            if (found := judge.cassette.get(ask.identity(judge.identity))) is not None:
+                models.update([found.reply.model] if found.reply.model else [])
+                adapted |= found.reply.adapted
+                said_nothing += found.reply.says_nothing
+    facts = {"answered_by": dict(sorted(models.items())), "adapted": adapted}
+    counted = {"said_nothing": said_nothing} if said_nothing else {}
+    return {"judge": judge.name} | {name: fact for name, fact in facts.items() if fact} | counted
 
 
 def judge_folder(name: str) -> Path:

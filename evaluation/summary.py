@@ -55,6 +55,8 @@ def plan_table(config: Config) -> Table:
         table.add_row(job.name, "done" if done else "runs", *_bound_cells(bound, price))
     table.add_section()
     table.add_row("in all", "", *_bound_cells(total(bounds), price))
+    if price is None and bounds:
+        table.caption = f"?: no price is known for {judge.model}; set evaluation.judge.price_usd"
     return table
 
 

@@ -8,10 +8,11 @@ or the reason why there is none; scores and verdicts are parsed from the text el
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.errors import JudgeFailed
+from core.thinking import after_thought
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ class Ask:
     `key` identifies it within one call and is not part of its identity; `draw` is: two draws of one
     conversation are two requests. `weigh` lists single tokens whose probabilities as the reply's
     first token are wanted ("m", "M"); an API returns its `top_logprobs` most probable tokens
-    instead.
+    instead. `least_tokens` (evaluation.judge.min_reply_tokens) raises the limit of a reply in
+    words; it is no part of the identity: a reply that ended by itself is the same with any limit.
     """
 
     key: str
@@ -39,6 +41,12 @@ class Ask:
     draw: int = 0
     weigh: tuple[str, ...] = ()
     top_logprobs: int = 0
+    least_tokens: int = 0
+
+    @property
+    def limit(self) -> int:
+        """The tokens that a reply may have."""
+        return self.max_new_tokens if self.weigh else max(self.max_new_tokens, self.least_tokens)
 
     def identity(self, judge: str) -> dict[str, Any]:
         """Return everything that determines the reply, as a JSON value: the cassette's key."""
@@ -64,8 +72,11 @@ class Reply:
     `tokens_in` and `tokens_out` are the server's counts, retried malformed replies included: what
     is billed. `logprobs` has the OpenAI form:
     {"content": [{"token", "logprob", "top_logprobs": [...]}]}.
-    `model` is the model name that the server reports. `thought` is what a thinking model wrote
-    before its reply, where the server sends it apart (`reasoning_content`): kept, never parsed.
+    `model` is the model name that the server reports. `limit`: the tokens that the reply was
+    allowed (0: the request's own limit). `adapted`: what was changed in the request because the
+    server refuses it (engines/remote/dialects.py).
+    `thought` is what a thinking model wrote before its reply, where the server sends it apart
+    (`reasoning_content`): kept, never parsed.
     """
 
     key: str
@@ -78,6 +89,13 @@ class Reply:
     failure: str | None = None
     seconds: float = 0.0
     thought: str = ""
+    limit: int = 0
+    adapted: dict[str, str | int] = field(default_factory=dict)
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the limit was reached before the first word, as by a model that thinks first."""
+        return self.finish == "length" and not after_thought(self.text).text.strip()
 
 
 class Judge(Protocol):

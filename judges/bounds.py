@@ -67,7 +67,7 @@ def total(bounds: Iterable[JudgeBound], benchmark: str = "total") -> JudgeBound:
 def asks_bound(asks: Sequence[Ask], counter: TokenCounter) -> JudgeBound:
     """Return the bound for given requests: every reply at its limit, no retries."""
     tokens_in = sum(counter.prompt(ask) for ask in asks)
-    tokens_out = sum(ask.max_new_tokens for ask in asks)
+    tokens_out = sum(ask.limit for ask in asks)
     return JudgeBound("", len(asks), tokens_in, tokens_out, tokens_in)
 
 
@@ -104,6 +104,8 @@ def benchmark_bound(
         ),
         "self_judge": (1, 1, candidates, config.judge.max_new_tokens),
     }[benchmark]
+    if reply > 1:  # a reply in words
+        reply = max(reply, section.judge.min_reply_tokens or 0)
     requests = subjects * each * count.prompts
     around = TEMPLATE_TOKENS + count.tokens
     mean = min(config.plan.answer_tokens, limit)
@@ -159,5 +161,9 @@ def expected_bounds(config: Config, k: int) -> tuple[list[JudgeBound], list[str]
 
 
 def judge_price(section: JudgeBackendSection) -> Price | None:
-    """Return the judge's price: free if it is a local model, None when it is not known."""
-    return FREE if section.backend == "model" else price_of(section.model, server_of(section))
+    """Return the judge's price: the setting's, free if it is a local model, None if unknown."""
+    if section.backend == "model":
+        return FREE
+    if section.price_usd is not None:
+        return Price(*section.price_usd, "evaluation.judge.price_usd")
+    return price_of(section.model, server_of(section))

@@ -22,7 +22,7 @@ from judges.fastchat_prompts import pair_messages
 from judges.replies import Parsed, Winner, parse_pair, parse_ranking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 
 _TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)\n?<\|im_end\|>", re.DOTALL)
@@ -83,21 +83,43 @@ def judge_orders(
     joins the two. Decoding is greedy. Requests that failed for good are appended to `failures` and
     yield nothing.
     """
+    asks = [ask for ask in order_asks(items, prompt) if ask.key not in done]
+
+    def answered() -> Iterator[Reply]:
+        for reply in judge.ask(asks):
+            if reply.finish == "failed":
+                failures.append(reply)
+            else:
+                yield reply
+
+    yield from read_orders(answered(), items, prompt)
+
+
+def order_asks(items: Sequence[AnswerPair], prompt: PairPrompt) -> list[Ask]:
+    """Return the requests of `judge_orders`."""
+    return [
+        Ask(key, tuple(prompt.messages(item)), prompt.max_new_tokens, weigh=prompt.weigh)
+        for key, item in _in_both_orders(items).items()
+    ]
+
+
+def read_orders(
+    replies: Iterable[Reply], items: Sequence[AnswerPair], prompt: PairPrompt
+) -> Iterator[Verdict]:
+    """Yield the verdict of each reply to `order_asks` that did not fail, seen from A's side."""
+    shown = _in_both_orders(items)
+    for reply in replies:
+        if reply.finish != "failed":
+            verdict = _verdict(shown[reply.key], reply, prompt)
+            yield verdict if reply.key.endswith("/ab") else verdict.swapped()
+
+
+def _in_both_orders(items: Sequence[AnswerPair]) -> dict[str, AnswerPair]:
     shown = {}
     for item in items:
         shown[f"{item.key}/ab"] = item
         shown[f"{item.key}/ba"] = item.swapped()
-    asks = [
-        Ask(key, tuple(prompt.messages(item)), prompt.max_new_tokens, weigh=prompt.weigh)
-        for key, item in shown.items()
-        if key not in done
-    ]
-    for reply in judge.ask(asks):
-        if reply.finish == "failed":
-            failures.append(reply)
-            continue
-        verdict = _verdict(shown[reply.key], reply, prompt)
-        yield verdict if reply.key.endswith("/ab") else verdict.swapped()
+    return shown
 
 
 def _verdict(item: AnswerPair, reply: Reply, prompt: PairPrompt) -> Verdict:

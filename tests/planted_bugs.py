@@ -166,14 +166,54 @@ def any_number_of_failed_requests_is_accepted(right: Any, *args: Any, **named: A
     return None
 
 
-@plant("engines.remote.transport:trouble", noticed_by="test_each_error_status_means_one_thing")
+@plant("engines.remote.dialects:trouble", noticed_by="test_each_error_status_means_one_thing")
 def a_429_is_a_verdict_of_failure_at_once(right: Any, status: int, *rest: Any) -> Any:
     return "failed" if status == 429 else right(status, *rest)
 
 
-@plant("engines.remote.transport:trouble", noticed_by="test_each_error_status_means_one_thing")
+@plant("engines.remote.dialects:trouble", noticed_by="test_each_error_status_means_one_thing")
 def server_errors_are_not_tried_again(right: Any, status: int, *rest: Any) -> Any:
     return "failed" if status >= 500 else right(status, *rest)
+
+
+@plant("core.secrets:redacted", noticed_by="test_a_secret_is_redacted_in_every_form")
+def only_a_key_as_it_is_is_redacted(right: Any, text: str, secrets: Any) -> str:
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "[secret]")
+    return text
+
+
+@plant(
+    "judges.backends.openai_protocol:read_answer",
+    noticed_by="test_an_error_inside_a_reply_is_what_it_says_and_never_an_answer",
+)
+def words_before_an_error_are_the_reply(right: Any, body: str) -> Any:
+    return right(body.replace('"finish_reason": "error"', '"finish_reason": "stop"'))
+
+
+@plant(
+    "judges.backends.openai_protocol:request_body",
+    noticed_by="test_top_p_is_sent_only_where_it_does_something",
+)
+def top_p_is_sent_beside_the_temperature(right: Any, model: str, ask: Any, adapted: Any) -> Any:
+    return {"top_p": ask.top_p} | right(model, ask, adapted)
+
+
+@plant(
+    "engines.remote.dialects:trouble",
+    noticed_by="test_moderation_is_one_refused_item_in_every_servers_words",
+)
+def a_prompt_refused_by_moderation_stops_the_benchmark(right: Any, status: int, error: Any) -> Any:
+    found = right(status, error)
+    return "stop" if found == "refused" and status == 403 else found
+
+
+@plant(
+    "judges.backends.cassette:Cassette.final",
+    noticed_by="test_a_reply_that_its_limit_cut_is_asked_for_again_with_more_tokens_and_no_other",
+)
+def a_cut_reply_is_final(right: Any, cassette: Any, ask: Any, judge: str) -> Any:
+    return cassette.get(ask.identity(judge))
 
 
 @plant("judges.backends.cassette:Cassette.put", noticed_by="test_a_failure_is_never_recorded")

@@ -81,7 +81,7 @@ def _type(root: dict[str, Any], value: dict[str, Any]) -> str:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in choices)
     if value["type"] == "array":
         items = value.get("items")
-        return f"list of {_type(root, items)}" if items else "list of pairs"
+        return f"list of {_type(root, items)}" if items else "pair"
     bounds = [f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if key in value]
     return " ".join([_TYPES[value["type"]], ", ".join(bounds)]).strip()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from core.errors import ModelError
 from core.progress import say
 from core.secrets import read_key
+from engines.remote.dialects import read_error
 from engines.remote.transport import Pace, Problem, Transport, event_loop, is_loopback
 
 if TYPE_CHECKING:
@@ -192,9 +193,13 @@ class Servers:
 def _read_completion(body: str) -> Completion | Problem:
     try:
         reply = json.loads(body)
-        return Completion(dict(reply["choices"][0]), int(reply["usage"]["completion_tokens"]))
-    except (ValueError, KeyError, IndexError, TypeError):
-        return Problem("failed", "the reply is not a completion in the OpenAI protocol")
+        choice, tokens = dict(reply["choices"][0]), int(reply["usage"]["completion_tokens"])
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        what = f"the reply is not a completion in the OpenAI protocol: {read_error(body).message}"
+        return Problem("failed", what)
+    if choice.get("finish_reason") == "error":  # after part of the text
+        return Problem("retry", f"an error in the reply: {choice.get('error') or 'not named'}")
+    return Completion(choice, tokens)
 
 
 def _hand_out(

@@ -1,4 +1,4 @@
-"""Requests to servers with the OpenAI protocol: pacing, retries, and classified errors.
+"""Requests to servers with the OpenAI protocol: pacing and retries; dialects.py reads errors.
 
 The engine over served models (openai_api.py) and the API judge (judges/backends/openai_judge.py)
 send through it; each builds its own requests and reads its own replies.
@@ -10,38 +10,24 @@ import asyncio
 import ipaddress
 import math
 import random
-import re
 import threading
 import time
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from core.errors import ConfigError
 from core.secrets import passwords, redacted
+from engines.remote.dialects import ServerError, Trouble, read_error, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from openai import APIStatusError, AsyncOpenAI, OpenAI
 
-Trouble = Literal["retry", "too_long", "refused", "unsupported", "stop", "failed"]
 _T = TypeVar("_T")
 
-# The wording of OpenAI, vLLM, llama.cpp, Anthropic's and Mistral's compatible servers.
-_TOO_LONG = re.compile(
-    r"maximum context length|context[ _]length|context window|context size|prompt is too long"
-    r"|maximum model length|max_model_len|too large for model",
-    re.IGNORECASE,
-)
-_UNSUPPORTED = re.compile(r"unsupported|not supported|does not support", re.IGNORECASE)
-_UNSUPPORTED_CODES = {"unsupported_parameter", "unsupported_value"}
-_OPTIONAL = ("max_tokens", "temperature", "top_p", "logprobs", "top_logprobs")
-_RETRIED = {408, 409, 425, 429}
-_STOPPING = {401, 403, 404}
-_OUT_OF_CREDIT = {"insufficient_quota", "billing_hard_limit_reached"}
-_BAD_REQUEST, _UNPROCESSABLE, _SERVER_ERROR = 400, 422, 500
 _MAX_RETRY_AFTER_S = 600.0
 _MAX_BACKOFF_S = 60.0
 _WIND_DOWN_S = 10.0
@@ -49,16 +35,16 @@ _SHOWN_CHARACTERS = 300
 
 
 class Problem(NamedTuple):
-    """Why a request has no answer; see `trouble` for the kinds.
+    """Why a request has no answer; see `dialects.trouble` for the kinds.
 
-    `status`: of an error reply. `parameter`: the one an "unsupported" request can do without.
-    `wait_s`: the pause that the server asks for. Tokens: what a malformed reply is billed at.
+    `status` and `error`: of an error reply. `wait_s`: the pause that the server asks for. Tokens:
+    what a malformed reply is billed at.
     """
 
     kind: Trouble
     reason: str
     status: int | None = None
-    parameter: str | None = None
+    error: ServerError | None = None
     wait_s: float | None = None
     tokens_in: int = 0
     tokens_out: int = 0
@@ -206,20 +192,17 @@ class Transport:
             found = Problem("retry", f"unreadable reply: {error}")
         return found._replace(reason=self._clean(found.reason))
 
-    def _status_problem(self, error: APIStatusError) -> Problem:
-        status = error.status_code
-        message = error.message.removeprefix(f"Error code: {status} - ")
-        kind = trouble(status, error.code, error.param, message)
-        reason, wait_s = f"HTTP {status}: {message}", retry_after_s(error.response.headers)
-        if kind == "unsupported":
-            return Problem(kind, reason, status, unsupported(error.code, error.param, message))
+    def _status_problem(self, answer: APIStatusError) -> Problem:
+        status, error = answer.status_code, read_error(answer.response.text)
+        kind, wait_s = trouble(status, error), retry_after_s(answer.response.headers)
+        found = Problem(kind, f"HTTP {status}: {error.message}", status, error)
         if kind != "retry" or wait_s is None:
-            return Problem(kind, reason, status)
+            return found
         if wait_s > _MAX_RETRY_AFTER_S:
-            reason = f"{self._clean(reason)}; to be asked again after {wait_s:g} s"
-            return Problem("failed", reason, status)
+            reason = f"{self._clean(found.reason)}; to be asked again after {wait_s:g} s"
+            return found._replace(kind="failed", reason=reason)
         self._pace.hold(wait_s)
-        return Problem(kind, reason, status, wait_s=wait_s)
+        return found._replace(wait_s=wait_s)
 
     def _clean(self, text: str) -> str:
         """Cut a message to a readable length; before that, remove keys and passwords from it."""
@@ -256,40 +239,6 @@ async def _wind_down(clients: Sequence[AsyncOpenAI]) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.gather(*(client.close() for client in clients))
-
-
-def trouble(  # noqa: PLR0911 - one return per outcome
-    status: int, code: str | None, param: str | None, message: str
-) -> Trouble:
-    """Return what an error status means for the request.
-
-    "retry": it may succeed later; "too_long", "refused": an outcome of its own; "unsupported": it
-    may succeed without the parameter that `unsupported` names; "stop": no request will succeed;
-    "failed": this one will not.
-    """
-    if status in _STOPPING or code in _OUT_OF_CREDIT:
-        return "stop"
-    if status in _RETRIED or status >= _SERVER_ERROR:
-        return "retry"
-    if status not in (_BAD_REQUEST, _UNPROCESSABLE):
-        return "failed"
-    if code == "content_filter":
-        return "refused"
-    if unsupported(code, param, message):
-        return "unsupported"
-    if code == "context_length_exceeded" or _TOO_LONG.search(message):
-        return "too_long"
-    return "failed"
-
-
-def unsupported(code: str | None, param: str | None, message: str) -> str | None:
-    """Return the optional parameter that a server rejects; None if it rejects something else."""
-    if code not in _UNSUPPORTED_CODES and not _UNSUPPORTED.search(message):
-        return None
-    if param in _OPTIONAL:
-        return param
-    named = (name for name in _OPTIONAL if re.search(rf"\b{name}\b", message))
-    return next(named, None)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -20,7 +20,7 @@ from core.errors import ConfigError
 from core.records import ANSWERED, DRAW, Annotation, zero_is_a_draw
 from core.store import Built
 from core.thinking import after_thought
-from evaluation.judge import record_replies
+from evaluation.judge import record_replies, reply_facts
 from judges.asking import Ask
 from judges.pairwise import LEAST_MASS, verdict_mass
 
@@ -202,14 +202,14 @@ def annotate(
         JudgeFailed: see `record_replies`.
     """
     rules = PackageAnnotator(annotator)
-    todo = {answer.prompt_key: answer for answer in answers if answer.prompt_key not in out.rows}
+    given = {answer.prompt_key: answer for answer in answers}
 
     def row(key: str, found: Preference) -> Annotation:
         return Annotation(
             key=key,
-            instruction=todo[key].prompt,
+            instruction=given[key].prompt,
             output_1=reference.get(key, ""),
-            output_2=todo[key].text,
+            output_2=given[key].text,
             generator_1=names[0],
             generator_2=names[1],
             annotator=f"{annotator} by {judge.name}",
@@ -218,27 +218,29 @@ def annotate(
             raw_completion=found.raw,
         )
 
-    known = {key: _known(answer, reference) for key, answer in todo.items()}
-    out.add_missing(row(key, found) for key, found in known.items() if found is not None)
+    known = {key: _known(answer, reference) for key, answer in given.items()}
     comparisons = [
         AnswerPair(key, answer.prompt, reference[key], answer.text)
-        for key, answer in todo.items()
+        for key, answer in given.items()
         if known[key] is None
     ]
+    asks = rules.asks(comparisons)
     record_replies(
         judge,
-        rules.asks(comparisons),
+        [ask for ask in asks if ask.key not in out.rows],
         lambda reply: row(reply.key, rules.read(reply)),
         out,
         title=f"AlpacaEval: {names[1]} against {names[0]}",
         total=len(answers),
         allowed_failures=allowed_failures,
     )
+    # Last, so that a judge that never answered leaves nothing that was begun with its settings.
+    out.add_missing(row(key, found) for key, found in known.items() if found is not None)
     missing = Counter(row.missing for row in out.rows.values() if row.missing is not None)
     counts = {f"missing_{reason}": n for reason, n in sorted(missing.items())}
     return Built(
         counts={"annotated": len(out.rows) - missing.total(), **counts},
-        facts={"annotator": annotator, "judge": judge.name, "order_seed": ORDER_SEED},
+        facts={"annotator": annotator, "order_seed": ORDER_SEED} | reply_facts(judge, asks),
         engine=judge.identity,
     )
 

@@ -15,7 +15,7 @@ import judges.rubrics
 from core.records import Tag, user
 from core.store import Built
 from core.thinking import after_thought
-from evaluation.judge import record_replies
+from evaluation.judge import record_replies, reply_facts
 from judges.asking import Ask
 
 if TYPE_CHECKING:
@@ -62,17 +62,17 @@ def tag(
     asks = [
         Ask(item.key, tuple(user(f"{prompt.before}{item.text}{prompt.after}")), MAX_TOKENS)
         for item in instructions
-        if item.key not in out.rows
     ]
+    left = [ask for ask in asks if ask.key not in out.rows]
     total = len(instructions)
     record_replies(
-        judge, asks, read_tag, out, title="tags", total=total, allowed_failures=allowed_failures
+        judge, left, read_tag, out, title="tags", total=total, allowed_failures=allowed_failures
     )
     unparsed = Counter(row.unparsed for row in out.rows.values() if row.unparsed is not None)
     counts = {f"unparsed_{reason}": n for reason, n in sorted(unparsed.items())}
     return Built(
         counts={"tagged": len(out.rows) - unparsed.total(), **counts},
-        facts={"judge": judge.name},
+        facts=reply_facts(judge, asks),
         engine=judge.identity,
     )
 

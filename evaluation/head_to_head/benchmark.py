@@ -21,11 +21,11 @@ from core.stages import Stage
 from core.store import Built
 from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import answers_to, load_prompts, mean_characters, prompts_file
-from evaluation.judge import JUDGED_BY
+from evaluation.judge import JUDGED_BY, reply_facts
 from judges.asking import settle_failures
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 from judges.health import measure_comparisons
-from judges.pairwise import AnswerPair, judge_orders, pair_prompt
+from judges.pairwise import AnswerPair, judge_orders, order_asks, pair_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,15 +119,13 @@ def judge_matchup(
     Identical answers are a tie without a request; a prompt that one model could not answer has no
     verdict ("no_answer"). Both have one row, under the prompt's key alone.
     """
-    items = []
+    items, known = [], []
     for key in sorted(left.answers.keys() & right.answers.keys()):
         a, b = left.answers[key], right.answers[key]
-        if key in out.rows:
-            continue
         if not {a.finish, b.finish} <= set(ANSWERED):
-            out.add(Verdict(key, key, left.name, right.name, None, "no_answer"))
+            known.append(Verdict(key, key, left.name, right.name, None, "no_answer"))
         elif a.text == b.text:
-            out.add(Verdict(key, key, left.name, right.name, "tie"))
+            known.append(Verdict(key, key, left.name, right.name, "tie"))
         else:
             items.append(AnswerPair(key, a.prompt, left.name, right.name, a.text, b.text))
     failures: list[Reply] = []
@@ -141,8 +139,14 @@ def judge_matchup(
     for reply in failures:
         key = reply.key.removesuffix("/ab").removesuffix("/ba")
         out.add(Verdict(reply.key, key, left.name, right.name, None, "failed"))
+    # Last, so that a judge that never answered leaves nothing that was begun with its settings.
+    out.add_missing(known)
     unread = sum(row.winner is None for row in out.rows.values())
-    return Built(counts={"orders_unread": unread, "failed": len(failures)}, engine=judge.identity)
+    return Built(
+        counts={"orders_unread": unread, "failed": len(failures)},
+        facts=reply_facts(judge, order_asks(items, prompt)),
+        engine=judge.identity,
+    )
 
 
 def scores(

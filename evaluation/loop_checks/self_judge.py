@@ -17,7 +17,7 @@ from core.reductions import mean_scores
 from core.store import Built
 from engines.engine import Sampled
 from evaluation.agreement.order_metrics import spearman
-from evaluation.judge import record_replies
+from evaluation.judge import record_replies, reply_facts
 from judges.asking import Ask
 from judges.pointwise import JudgedAnswer, judgment_key, read_judgment
 from judges.rubrics import Rubric, load_rubric
@@ -94,11 +94,10 @@ def judge_again(
             draw,
         )
         for key, (subject, draw) in asked.items()
-        if key not in out.rows
     ]
     record_replies(
         judge,
-        asks,
+        [ask for ask in asks if ask.key not in out.rows],
         lambda reply: _judgment(reply, *asked[reply.key], rubric),
         out,
         title="external judgments",
@@ -107,7 +106,11 @@ def judge_again(
     )
     unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
     parsed = len(out.rows) - unparsed.total()
-    return Built(counts={"parsed": parsed, **unparsed}, engine=judge.identity)
+    return Built(
+        counts={"parsed": parsed, **unparsed},
+        facts=reply_facts(judge, asks),
+        engine=judge.identity,
+    )
 
 
 def _judgment(reply: Reply, subject: JudgedAnswer, draw: int, rubric: Rubric) -> Judgment:

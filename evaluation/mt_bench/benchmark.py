@@ -21,7 +21,7 @@ from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
 from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import ANSWERS, mean_characters
-from evaluation.judge import JUDGED_BY, record_replies
+from evaluation.judge import JUDGED_BY, record_replies, reply_facts
 from evaluation.mt_bench.fastchat_files import export
 from evaluation.mt_bench.questions import load_questions, question_sources
 from evaluation.mt_bench.scores import scores
@@ -148,12 +148,8 @@ def judge_turns(
     ("failed") also give rows without a score. Raises as `record_replies`.
     """
     opened, asks = _gradings(questions, answers, section, model, judge.name)
-    out.add_missing(row for key, row in opened.items() if key not in asks)
-    answered_by: Counter[str] = Counter()
 
     def judged(reply: Reply) -> TurnJudgment:
-        if reply.finish != "failed":
-            answered_by[reply.model or judge.name] += 1
         return _judged(opened[reply.key], reply)
 
     wanted = [ask for key, ask in asks.items() if key not in out.rows]
@@ -161,10 +157,11 @@ def judge_turns(
     record_replies(
         judge, wanted, judged, out, title=title, total=len(asks), allowed_failures=allowed_failures
     )
+    out.add_missing(row for key, row in opened.items() if key not in asks)
     reasons = Counter(row.unparsed for row in out.rows.values() if row.unparsed)
     return Built(
         counts={"questions": len(questions), **dict(sorted(reasons.items()))},
-        facts={"judge": judge.name, "answered_by": dict(sorted(answered_by.items()))},
+        facts=reply_facts(judge, list(asks.values())),
         engine=judge.identity,
     )
 

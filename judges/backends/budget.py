@@ -180,7 +180,8 @@ class Budget:
         if limit_usd is not None and price is None:
             message = (
                 "evaluation.judge.budget_usd is set, but no price is known for "
-                "evaluation.judge.model: add it to judges/backends/prices.toml, or remove the limit"
+                "evaluation.judge.model: set evaluation.judge.price_usd = [in, out] (US dollars "
+                "per million tokens), or remove the limit"
             )
             raise ConfigError(message)
         self.price, self.counter = price, counter
@@ -243,4 +244,4 @@ class Budget:
     def _most(self, ask: Ask) -> float:
         if self.price is None or self.price == FREE:
             return 0.0
-        return self.price.cost(self.counter.prompt(ask), ask.max_new_tokens)
+        return self.price.cost(self.counter.prompt(ask), ask.limit)

@@ -21,6 +21,8 @@ from judges.asking import Reply
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from judges.asking import Ask
+
 _VERSION = 1
 _TABLE = """CREATE TABLE IF NOT EXISTS replies (
     key TEXT PRIMARY KEY,      -- sha256 of the request
@@ -29,10 +31,15 @@ _TABLE = """CREATE TABLE IF NOT EXISTS replies (
     recorded_at TEXT NOT NULL, -- UTC
     cost_usd REAL NOT NULL
 ) WITHOUT ROWID"""
-_INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)"
+# The first recording stays, but for one that its token limit cut.
+_INSERT = """INSERT INTO replies VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET
+    reply = excluded.reply, recorded_at = excluded.recorded_at,
+    cost_usd = cost_usd + excluded.cost_usd
+    WHERE json_extract(reply, '$.finish') = 'length' AND
+    coalesce(json_extract(reply, '$.limit'), 0) < json_extract(excluded.reply, '$.limit')"""
 _COLUMNS = ("key", "request", "reply", "recorded_at", "cost_usd")
 _FIELDS = {field.name for field in fields(Reply)} - {"key"}
-_LATER = {"thought"}  # fields that earlier recordings lack
+_LATER = {"thought", "limit", "adapted"}  # fields that earlier recordings lack
 
 
 class Recording(NamedTuple):
@@ -83,8 +90,17 @@ class Cassette:
         rows = self._database.rows("SELECT reply, cost_usd FROM replies WHERE key = ?", (key,))
         return Recording(self._reply(key, rows[0][0]), rows[0][1]) if rows else None
 
+    def final(self, ask: Ask, judge: str) -> Recording | None:
+        """Return the recording of a request, unless its limit cut it and `ask` allows more."""
+        found = self.get(ask.identity(judge))
+        if found is None or found.reply.finish != "length":
+            return found
+        return found if (found.reply.limit or ask.max_new_tokens) >= ask.limit else None
+
     def put(self, request: dict[str, Any], reply: Reply, *, cost_usd: float) -> None:
-        """Record a reply; it is on the disk on return. The first recording of a request stays.
+        """Record a reply; it is on the disk on return.
+
+        The first recording of a request stays, unless its limit cut it and this one had more.
 
         Raises:
             ValueError: the reply is a failure.
@@ -143,7 +159,9 @@ class Cassette:
         if sha256_json(raw["request"]) != raw["key"]:
             raise DataError(path, line, "the key is not the hash of the request: edited by hand?")
         if not isinstance(raw["reply"], dict) or set(raw["reply"]) | _LATER != _FIELDS:
-            raise DataError(path, line, f"reply: expected the fields {', '.join(sorted(_FIELDS))}")
+            raise DataError(
+                path, line, f"reply: expected the fields {', '.join(sorted(_FIELDS - _LATER))}"
+            )
         if not isinstance(raw["cost_usd"], int | float) or not isinstance(raw["recorded_at"], str):
             raise DataError(path, line, "cost_usd must be a number and recorded_at a time")
         return (

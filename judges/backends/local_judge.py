@@ -49,7 +49,7 @@ class LocalJudge:
             if ask.weigh:
                 weighed.append(ask)
             else:
-                how = Decoding(ask.temperature, ask.top_p, ask.max_new_tokens, self._seed)
+                how = Decoding(ask.temperature, ask.top_p, ask.limit, self._seed)
                 sampled[how].append(ask)
         for decoding, group in sampled.items():
             yield from self._sample(decoding, group)

@@ -16,11 +16,12 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from core.errors import ConfigError
 from core.secrets import read_key
+from engines.remote.dialects import IMPOSSIBLE, adaptation
 from engines.remote.transport import Pace, Problem, Transport, event_loop
 from judges.asking import Ask, Reply, ReplyFinish, unique_keys
 from judges.backends.openai_protocol import Answer, read_answer, request_body
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
     from core.evaluation_config import JudgeBackendSection
+    from engines.remote.dialects import Adaptations
 
 OPENAI_URL = "https://api.openai.com/v1"
 _MIN_FAILURES_TO_GIVE_UP = 8
+_OUTCOMES: dict[str, ReplyFinish] = {"too_long": "too_long", "refused": "refused", "cut": "length"}
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ def identity_of(section: JudgeBackendSection) -> str:
 class OpenAIJudge:
     """Judges through a chat-completions endpoint; implements `judges.asking.Judge`.
 
-    `adapted` holds the parameters that the server rejected and that are no longer sent.
+    `adapted` says what is changed in requests since the server refused it.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class OpenAIJudge:
         variables = section.chat_template_kwargs
         self._extra = {"extra_body": {"chat_template_kwargs": variables}} if variables else {}
         self._lock = threading.Lock()  # ask() may run in several threads
-        self.adapted: frozenset[str] = frozenset()
+        self.adapted: Adaptations = {}
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
         """Yield one reply per request as they arrive; at most `concurrency` are in flight.
@@ -147,52 +150,70 @@ class OpenAIJudge:
         billed = (sum(each.tokens_in for each in spent), sum(each.tokens_out for each in spent))
         seconds = time.monotonic() - began
         if isinstance(found, Answer):
-            rest = (found.logprobs, found.model)
-            said = (found.text, found.finish)
-            return Reply(ask.key, *said, *billed, *rest, None, seconds, found.thought)
+            return Reply(
+                ask.key,
+                found.text,
+                found.finish,
+                *billed,
+                logprobs=found.logprobs,
+                model=found.model,
+                seconds=seconds,
+                thought=found.thought,
+                adapted=found.adapted or {},
+            )
         return Reply(ask.key, "", "failed", *billed, failure=found.reason, seconds=seconds)
 
     async def _attempt(self, client: AsyncOpenAI, ask: Ask) -> Answer | Problem:
-        """Send a request, at once again without a parameter that the server rejects.
+        """Send a request, at once again in another form where the server refuses a parameter.
 
         Raises:
             ConfigError: no request can succeed.
         """
         while True:
-            adapted = self.adapted
-            body = request_body(self._section.model, ask, adapted)
+            body, adapted = self._request(ask)
             create = partial(
                 client.chat.completions.with_raw_response.create, **body, **self._extra
             )
             found = await self._transport.post(create, read_answer)
             if isinstance(found, Answer):
-                return found
+                return found._replace(adapted=adapted)
             if found.kind == "stop":
                 raise ConfigError(self._advice(found))
-            if found.kind in ("too_long", "refused"):
-                return Answer("", cast("ReplyFinish", found.kind), 0, 0, None, "")
-            if found.kind != "unsupported":
+            if finish := _OUTCOMES.get(found.kind):
+                return Answer("", finish, found.tokens_in, found.tokens_out, None, "")
+            if found.kind != "unsupported" or found.error is None:
                 return found
-            name = found.parameter or ""
-            if name in ("logprobs", "top_logprobs"):
+            change = adaptation(found.error, body)
+            if change is None or adapted.get(change[0]) == change[1]:
+                return found._replace(kind="failed")
+            if change[1] == IMPOSSIBLE:
                 raise ConfigError(self._no_logprobs(found.reason))
-            if name in adapted:
-                return Problem("failed", f"{name} is rejected with and without it")
-            self._adapt(name)
+            self._adapt(*change)
 
-    def _adapt(self, parameter: str) -> None:
+    def _request(self, ask: Ask) -> tuple[dict[str, Any], Adaptations]:
+        """Return the body of a request, and the adaptations that changed it."""
+        name, adapted = self._section.model, self.adapted
+        plain = request_body(name, ask, {})
+        changed: Adaptations = {
+            parameter: instead
+            for parameter, instead in adapted.items()
+            if request_body(name, ask, {parameter: instead}) != plain
+        }
+        return request_body(name, ask, adapted), changed
+
+    def _adapt(self, parameter: str, instead: str | int) -> None:
         with self._lock:
-            if parameter in self.adapted:
-                return  # another request was rejected for the same reason
-            self.adapted |= {parameter}
-        instead = "max_completion_tokens is sent" if parameter == "max_tokens" else "it is left out"
-        _log.warning("%s rejects %s: %s from here on", self.identity, parameter, instead)
+            if self.adapted.get(parameter) == instead:
+                return  # another request was refused for the same reason
+            self.adapted = self.adapted | {parameter: instead}
+        _log.warning("%s refuses %s; from here on: %s", self.identity, parameter, instead)
 
     def _advice(self, found: Problem) -> str:
         """Return what to check, and the server's words."""
         variable = self._section.api_key_env
         checks = {
             401: f"the key in {variable} is missing or wrong",
+            402: f"the account of the key in {variable} has no credit left",
             403: f"the key in {variable} has no right to this model",
             404: "check evaluation.judge.model and base_url (which usually ends in /v1)",
             429: f"the account of the key in {variable} has no credit left",
@@ -203,5 +224,6 @@ class OpenAIJudge:
     def _no_logprobs(self, reason: str) -> str:
         return (
             f"evaluation.judge: {self.identity} gives no log-probabilities ({reason}); use another "
-            "judge, or prompts that are answered in words (head_to_head.prompt = 'alpaca_eval')"
+            "judge, or prompts that are answered in words (evaluation.head_to_head.prompt = "
+            "'alpaca_eval', evaluation.alpaca_eval.annotator = 'alpaca_eval_gpt4')"
         )

@@ -28,21 +28,27 @@ class Recorded:
     """
 
     def __init__(
-        self, judge: Judge, cassette: Cassette, budget: Budget, *, charged: bool = False
+        self,
+        judge: Judge,
+        cassette: Cassette,
+        budget: Budget,
+        *,
+        charged: bool = False,
+        least_tokens: int = 0,
     ) -> None:
         """Keep the judge, its cassette (closed by the caller) and its budget.
 
         `charged`: requests cost money, so each batch is quoted before it is sent, and the summary
-        includes tokens and dollars.
+        includes tokens and dollars. `least_tokens`: least limit on a reply in words.
         """
-        self._judge, self._cassette, self._charged = judge, cassette, charged
+        self._judge, self.cassette, self._charged = judge, cassette, charged
         self.name, self.identity, self.budget = judge.name, judge.identity, budget
-        self._quoted_usd = 0.0
+        self._least_tokens, self._quoted_usd, self._said_nothing = least_tokens, 0.0, 0
 
     def missing(self, asks: Sequence[Ask]) -> list[Ask]:
         """Return the requests that are not recorded, equal ones once."""
         firsts = [same[0] for same in self._equal(asks)]
-        return [ask for ask in firsts if self._cassette.get(ask.identity(self.identity)) is None]
+        return [ask for ask in firsts if self.cassette.final(ask, self.identity) is None]
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
         """Yield one reply per request: first the recorded ones, then the others as they arrive.
@@ -57,11 +63,12 @@ class Recorded:
             ValueError: two asks have the same key.
         """
         unique_keys(asks)
+        asks = [replace(ask, least_tokens=self._least_tokens) for ask in asks]
         if self._charged:
             self._print_quote(asks)
         waiting: dict[str, list[Ask]] = {}
         for same in self._equal(asks):
-            recording = self._cassette.get(same[0].identity(self.identity))
+            recording = self.cassette.final(same[0], self.identity)
             if recording is None:
                 waiting[same[0].key] = same
             else:
@@ -86,12 +93,20 @@ class Recorded:
             return None
         cost = ""
         if self._charged and self.budget.price is None:
-            cost = f", {spent.tokens_in:,} tokens in and {spent.tokens_out:,} out (price unknown)"
+            tokens = f"{spent.tokens_in:,} tokens in and {spent.tokens_out:,} out"
+            cost = f", {tokens} (price unknown: set evaluation.judge.price_usd)"
         elif self._charged:
             cost = f", {spent.usd:.2f} USD (quoted: at most {self._quoted_usd:.2f})"
+        advice = ""
+        if self._said_nothing:
+            advice = (
+                f"; {self._said_nothing} replies reached their limit before the first word, as a "
+                "reasoning model's do: set evaluation.judge.min_reply_tokens (8192, say) and run "
+                "again with --redo stale; only cut replies are asked for again"
+            )
         return (
             f"judge {self.name}: {spent.requests} requests answered{cost}, "
-            f"{replayed.requests} from the cassette"
+            f"{replayed.requests} from the cassette{advice}"
         )
 
     def _print_quote(self, asks: Sequence[Ask]) -> None:
@@ -110,6 +125,7 @@ class Recorded:
     def _replayed(self, asks: Sequence[Ask], reply: Reply, cost: float) -> Iterator[Reply]:
         """Yield for each request the reply to an equal one."""
         for ask in asks:
+            self._said_nothing += reply.says_nothing
             if reply.finish != "failed":
                 self.budget.replay(reply, cost)
             yield replace(reply, key=ask.key)
@@ -125,8 +141,10 @@ class Recorded:
             for reply in self._judge.ask(batch):
                 ask = open_asks.pop(reply.key)
                 cost = self.budget.settle(ask, reply)
+                self._said_nothing += reply.says_nothing
                 if reply.finish != "failed":
-                    self._cassette.put(ask.identity(self.identity), reply, cost_usd=cost)
+                    reply = replace(reply, limit=ask.limit)  # noqa: PLW2901
+                    self.cassette.put(ask.identity(self.identity), reply, cost_usd=cost)
                 yield reply, cost
         finally:
             for ask in open_asks.values():
@@ -143,8 +161,10 @@ class Recorded:
 class Replayed:
     """Returns recorded replies of the judge of that identity; never sends a request."""
 
-    def __init__(self, cassette: Cassette, identity: str, name: str) -> None:
-        self._cassette = cassette
+    def __init__(
+        self, cassette: Cassette, identity: str, name: str, *, least_tokens: int = 0
+    ) -> None:
+        self.cassette, self._least_tokens = cassette, least_tokens
         self.identity, self.name = identity, name
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[Reply]:
@@ -155,14 +175,15 @@ class Replayed:
             ValueError: two asks have the same key.
         """
         unique_keys(asks)
-        recordings = [self._cassette.get(ask.identity(self.identity)) for ask in asks]
+        asks = [replace(ask, least_tokens=self._least_tokens) for ask in asks]
+        recordings = [self.cassette.final(ask, self.identity) for ask in asks]
         absent = [ask for ask, found in zip(asks, recordings, strict=True) if found is None]
         if absent:
             first = absent[0]
             shown = " ".join(first.messages[-1]["content"].split()[:_SHOWN_WORDS])
             request = short(sha256_json(first.identity(self.identity)))
             message = (
-                f"{self._cassette.path}: {len(absent)} of {len(asks)} requests to {self.identity} "
+                f"{self.cassette.path}: {len(absent)} of {len(asks)} requests to {self.identity} "
                 f"are not recorded; the first is {first.key} (request {request}, “{shown} …”). "
                 "Record them by running the same command with evaluation.judge.replay=false"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from core.benchmarks import BENCHMARKS, Subject
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from core.reader import RunReader
+    from core.store import Manifest
     from reports.document import Published
 
 _TURNS = 2 * SIZES.mt_bench_questions
@@ -143,6 +145,34 @@ def external_judges(results: RunReader) -> tuple[str, ...]:
     made = [results.manifest(ref) for ref in refs if results.exists(ref)]
     own = [found for found in made if "imported" not in found.facts]
     return tuple(dict.fromkeys(map(condition_differences.judge_of, own)))
+
+
+def judge_notes(manifests: Iterable[Manifest]) -> tuple[str, ...]:
+    """Return sentences on the replies behind judged artifacts, where there is something to say.
+
+    Which models answered under the judge's name, what was changed in requests because the server
+    refuses it, and how many replies reached their limit before the first word.
+    """
+    models: Counter[str] = Counter()
+    adapted: dict[str, str | int] = {}
+    judges, silent = set(), 0
+    for facts in (manifest.facts for manifest in manifests):
+        models.update(facts.get("answered_by", {}))
+        adapted |= facts.get("adapted", {})
+        judges.add(facts.get("judge"))
+        silent += facts.get("said_nothing", 0)
+    notes = []
+    named = ", ".join(f"{name} ({count} replies)" for name, count in sorted(models.items()))
+    if len(models) > len(judges):
+        notes.append(f"{len(models)} models answered under the judge's name: {named}.")
+    elif models and not judges & models.keys():
+        notes.append(f"The judge answered as {next(iter(models))}.")
+    if adapted:
+        changed = ", ".join(f"{name} ({instead})" for name, instead in sorted(adapted.items()))
+        notes.append(f"Requests adapted to what the judge's server accepts: {changed}.")
+    if silent:
+        notes.append(f"{silent} replies reached their token limit before the first word.")
+    return tuple(notes)
 
 
 class PublishedNumbers:

@@ -9,7 +9,8 @@ from core.reductions import combine_all
 from core.stages import Stage, evaluation_ref
 from reports.document import Figure, Item, RowGroup, Table, TableRow
 from reports.formats.plotting import shown_name
-from reports.published.comparable import PublishedNumbers, judges_named
+from reports.published.comparable import PublishedNumbers, judge_notes, judges_named
+from reports.published.condition_differences import judged
 from reports.sections.cells import (
     P_VALUE_NOTE,
     PERCENT,
@@ -73,6 +74,7 @@ def table(results: RunReader) -> Table | None:
             "disagree, the verdict is a tie. Comparisons without a readable verdict are missing "
             f"and excluded from the rates. The sign test excludes ties. {P_VALUE_NOTE}",
             f"Judge: {listed(judges_named(results, 'head_to_head'))}.",
+            *judge_notes(judged(results, "head_to_head")),
             *beside.notes,
             *failures_since(results, places),
         ),
@@ -81,12 +83,12 @@ def table(results: RunReader) -> Table | None:
 
 def judge_table(results: RunReader) -> Table | None:
     """Return the judge's health per matchup; None if no matchup was judged."""
-    judged = [(a, b) for a, b in results.matchups if results.scores(f"head_to_head/{a}-{b}")]
-    if not judged:
+    played = [(a, b) for a, b in results.matchups if results.scores(f"head_to_head/{a}-{b}")]
+    if not played:
         return None
     rows = [
         TableRow(versus(a, b), cells_of(results, f"head_to_head/{a}-{b}", _JUDGE_COLUMNS))
-        for a, b in judged
+        for a, b in played
     ]
     return Table(
         key="judge_of_pairs",

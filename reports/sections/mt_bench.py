@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from core.stages import Stage, evaluation_ref
 from reports.document import Figure, Item, RowGroup, Table, number
 from reports.formats.plotting import series_of, shown_name
-from reports.published.comparable import PublishedNumbers, judges_named
+from reports.published.comparable import PublishedNumbers, judge_notes, judges_named
+from reports.published.condition_differences import judged
 from reports.sections.cells import Column, counted, label, listed, model_table, models_of
 from reports.sections.drawing import draw_rows, drawn_figure, height_of, point_of, sentences
 from reports.sections.items import group, points, text_or_note
@@ -55,6 +56,7 @@ def table(results: RunReader) -> Table | None:
             "Means over single judgments of turns, as in FastChat; judgments without a readable "
             "score are missing. Intervals treat both turns of a question as one observation.",
             f"Judge: {listed(judges_named(results, 'mt_bench'))}.",
+            *judge_notes(judged(results, "mt_bench")),
             *_judging(results, models),
             *beside.notes,
         ),

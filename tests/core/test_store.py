@@ -394,6 +394,18 @@ def test_a_stale_artifact_says_what_changed_and_what_to_do(
     assert store.is_current(JUDGMENTS, KEY)  # asking changed nothing
 
 
+def test_a_first_try_that_made_no_row_does_not_block_the_corrected_one(store: Store) -> None:
+    partial = interrupted(store, [])
+    assert not store.is_current(JUDGMENTS, OTHER_KEY)
+    assert not partial.exists()
+    assert make(store, [judgment(0)], key=OTHER_KEY).key == OTHER_KEY
+    # A row whose end was lost in a kill is no row.
+    store.remove([JUDGMENTS])
+    partial = interrupted(store, [])
+    partial.write_bytes(partial.read_bytes() + b'{"key": "c0/j0", "subj')
+    assert not store.is_current(JUDGMENTS, OTHER_KEY)
+
+
 def test_a_partial_file_begun_with_other_settings_is_stale_and_its_rows_are_kept(
     store: Store,
 ) -> None:

@@ -16,7 +16,6 @@ from core.errors import NotRecorded
 from core.stages import Stage, evaluation_ref, model_ref
 from core.store import Store
 from evaluation.suite import evaluate, raise_failures
-from judges.backends.budget import Price
 from judges.backends.cassette import Cassette
 from tests import loop
 from tests.servers import (
@@ -131,7 +130,7 @@ def test_a_key_read_from_a_file_is_in_nothing_that_any_failure_writes(
             assert done.returncode == 1
             assert server.authorizations == {f"Bearer {KEY}"}
             said += done.stdout + done.stderr
-    loop.main("reports", "build", out_dir / "smoke")
+    assert loop.main("reports", "build", "--run", out_dir / "smoke").returncode == 0
     assert "[secret]" in said
     written = [path.read_bytes() for path in out_dir.rglob("*") if path.is_file()]
     assert any(b"[secret]" in text for text in written)
@@ -243,9 +242,9 @@ def test_the_budget_stops_the_run_cleanly_and_a_larger_one_pays_for_the_rest_onl
     out_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("evaluation.judge.price_of", price_for_tests)
     with FakeOpenAI(ranks_the_longer_first) as server:
-        spare = ('evaluation.benchmarks=["alpaca_eval"]', 'evaluation.models=["M1"]')
+        # The loopback server is free otherwise: a dollar per million tokens.
+        spare = (*ONE_BENCHMARK, "evaluation.judge.price_usd=[1.0, 1.0]")
         # A request may cost 0.00044 and does cost about half: the second no longer fits.
         poor = config_in(out_dir, server.base_url, *spare, "evaluation.judge.budget_usd=0.0006")
         (outcome,) = evaluate(poor)
@@ -256,11 +255,6 @@ def test_the_budget_stops_the_run_cleanly_and_a_larger_one_pays_for_the_rest_onl
         assert len(server.answered) == 6
     rows = Store(out_dir / "smoke").read(evaluation_ref("M1/alpaca_eval", Stage.ANNOTATIONS))
     assert len(rows) == 6
-
-
-def price_for_tests(model: str, base_url: str | None = None) -> Price:
-    """A price for the loopback server, which is free otherwise: a dollar per million tokens."""
-    return Price(1.0, 1.0, "made up for this test")
 
 
 def test_what_is_recorded_is_the_request_and_the_words(out_dir: Path, tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ def _who_judged(results: RunReader) -> Iterator[str]:
         references += condition_differences.references(results)
     judges = listed(comparable.judges_named(results, "alpaca_eval"))
     yield f"Judge: {judges}; reference: {listed(tuple(dict.fromkeys(references)))}."
+    yield from comparable.judge_notes(condition_differences.judged(results, "alpaca_eval"))
 
 
 def _masses(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
 from reports.document import Cell, Item, RowGroup, Table, TableRow
+from reports.published.comparable import judge_notes
 from reports.sections.agreement import rows_of_ranked
 from reports.sections.cells import Column, cell_of, why_unknown, words
 from reports.sections.items import (
@@ -119,6 +120,7 @@ def self_judge(results: RunReader, k: int) -> Table | None:
         return None
     twice = same_judge(results, k)
     title = f"{own_judge(results, k)} as a judge compared with "
+    judged = evaluation_ref(address, Stage.EXTERNAL_JUDGMENTS)
     return Table(
         f"iteration_{k}_self_judge",
         title + ("itself: its reliability" if twice else "the external judge"),
@@ -128,6 +130,7 @@ def self_judge(results: RunReader, k: int) -> Table | None:
         notes=(
             *(_RELIABILITY if twice else ()),
             "Intervals resample prompts; answers that either judge gave no score are missing.",
+            *judge_notes([results.manifest(judged)] if results.exists(judged) else []),
         ),
     )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -150,6 +151,17 @@ def test_what_passes_is_tried_again(tiny: Path) -> None:
         assert len(server.bodies) == 3
 
 
+def test_text_before_an_error_is_tried_again(tiny: Path) -> None:
+    partial = {
+        "choices": [{"text": "The", "finish_reason": "error"}],
+        "usage": {"completion_tokens": 1},
+    }
+    with CompletionsServer(tiny, faults=[Fault(raw=json.dumps(partial).encode())]) as server:
+        (found,) = opened(tiny, server, max_retries=1).sample(asked(1), GREEDY)
+        assert len(server.bodies) == 2
+    assert found.finish in ("stop", "length")
+
+
 def test_a_refused_request_is_not_tried_again(tiny: Path) -> None:
     refused = Fault(400, {"error": {"message": "seed must be small"}})
     with CompletionsServer(tiny, faults=[refused]) as server:
@@ -214,8 +226,8 @@ def test_a_server_without_prompt_logprobs_samples_but_does_not_score(tiny: Path)
     [
         ({"kind": "openai"}, "needs either base_urls or serve_command"),
         ({"kind": "vllm", "base_urls": ("http://h/v1",)}, "base_urls set, but kind is 'vllm'"),
-        ({"kind": "openai", "base_urls": ("h:8000",)}, "begin with http"),
-        ({"kind": "openai", "base_urls": ("http://me:secret@h/v1",)}, "hold no password"),
+        ({"kind": "openai", "base_urls": ("h:8000",)}, "begins with http"),
+        ({"kind": "openai", "base_urls": ("http://me:secret@h/v1",)}, "holds no password"),
         ({"kind": "openai", "serve_command": "vllm serve {model}"}, r"\{model\} and \{port\}"),
         (
             {"kind": "openai", "base_urls": ("http://h/v1",), "served_model": "llama"},

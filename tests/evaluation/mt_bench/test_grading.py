@@ -208,7 +208,7 @@ def test_every_turn_is_graded_at_temperature_0(tmp_path: Path) -> None:
         (0.0, 1.0, 0, 2048)
     }
     assert result.counts == {"questions": 8}
-    assert result.manifest.facts == {"judge": "judge-1", "answered_by": {"judge-1-0613": 16}}
+    assert result.manifest.facts == {"judge": "judge-1"}
 
 
 def test_category_and_turn_decide_the_judge_prompt(tmp_path: Path) -> None:

@@ -367,14 +367,38 @@ def test_a_model_that_rejects_parameters_is_asked_without_them_from_then_on(
         asked = len(server.bodies)
         again = list(found.ask(asks(9)))
     assert {r.finish for r in first + again} == {"stop"}
-    assert found.adapted == {"max_tokens", "temperature"}
+    assert found.adapted == {"max_tokens": "max_completion_tokens", "temperature": "left out"}
+    assert again[0].adapted == found.adapted
     # Three under way meet either rejection at most once each.
     assert 11 <= asked <= 9 + 3 * 2
     assert len(server.bodies) - asked == 9
     assert server.bodies[-1]["max_completion_tokens"] == 20
     warnings = [r.getMessage() for r in caplog.records if r.name == "judges.backends.openai_judge"]
     assert len(warnings) == 2
-    assert "rejects max_tokens: max_completion_tokens is sent" in warnings[0]
+    assert "refuses max_tokens; from here on: max_completion_tokens" in warnings[0]
+
+
+def test_a_limit_that_is_too_low_for_the_server_is_raised_to_what_it_names() -> None:
+    low = Fault(400, {"error": {"message": "Invalid 'max_output_tokens': integer below minimum "
+                                "value. Expected a value >= 16, but got 1 instead."}})  # fmt: skip
+    with FakeOpenAI(echo, fault_for=lambda b: low if b["max_tokens"] < 16 else None) as server:
+        reply = only(judge(server), Ask("k", tuple(user("q")), 1))
+    assert (reply.finish, reply.adapted) == ("stop", {"min_tokens": 16})
+
+
+def test_a_parameter_that_is_refused_again_and_again_fails_with_the_servers_words() -> None:
+    never = Fault(400, {"error": {"message": "temperature is not supported"}})
+    with FakeOpenAI(echo, fault_for=lambda body: never) as server:
+        reply = only(judge(server))
+    assert (reply.finish, len(server.bodies)) == ("failed", 2)
+    assert reply.failure == "HTTP 400: temperature is not supported"
+
+
+def test_tokens_that_ran_out_before_the_answer_are_a_cut_reply_and_no_failure() -> None:
+    words = "Could not finish the message because max_tokens or model output limit was reached."
+    with FakeOpenAI(echo, faults=[Fault(400, {"error": {"message": words}})]) as server:
+        reply = only(judge(server))
+    assert (reply.finish, reply.text, reply.says_nothing) == ("length", "", True)
 
 
 def test_a_server_without_log_probabilities_is_of_no_use_for_them() -> None:

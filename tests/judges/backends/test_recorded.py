@@ -5,6 +5,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from core.errors import BudgetSpent, NotRecorded
 from core.evaluation_config import JudgeBackendSection
 from core.records import user
+from evaluation.judge import reply_facts
 from judges.asking import Ask, Judge, Reply
 from judges.backends.budget import ESTIMATE, FREE, Budget, Price, TokenCounter
 from judges.backends.cassette import Cassette
@@ -35,7 +37,7 @@ def asks(count: int, first: int = 0) -> list[Ask]:
 def answer(ask: Ask) -> Reply:
     """Cost 0.00013 dollars: 10 tokens in, one out."""
     text = f"re {ask.messages[0]['content']}"
-    return Reply(ask.key, text, "stop", 10, 1, None, "served", None, 0.5)
+    return Reply(ask.key, text, "stop", 10, 1, None, "served", None, 0.5, limit=ask.limit)
 
 
 def failing(*keys: str) -> ScriptedJudge:
@@ -196,12 +198,7 @@ def test_a_replay_gives_equal_replies_and_asks_nobody(cassette: Cassette) -> Non
     replayed = Replayed(cassette, "test/1", "judge")
     assert list(replayed.ask(asks(4))) == recorded == list(replayed.ask(asks(4)))
     renamed = Ask("other", asks(1)[0].messages, 10)
-    assert next(replayed.ask([renamed])) == Reply("other", *_values(recorded[0]))
-
-
-def _values(reply: Reply) -> tuple[Any, ...]:
-    names = ("text", "finish", "tokens_in", "tokens_out", "logprobs", "model", "failure", "seconds")
-    return tuple(getattr(reply, name) for name in names)
+    assert next(replayed.ask([renamed])) == replace(recorded[0], key="other")
 
 
 def test_a_replay_that_lacks_a_request_names_it_and_says_how_to_record_it(
@@ -329,3 +326,58 @@ def test_a_process_killed_while_asking_loses_at_most_what_was_under_way(tmp_path
     assert len(server.bodies) - before == 40 - kept
     asked_again = {text for text, count in prompts(server.bodies).items() if count > 1}
     assert asked_again.isdisjoint({f"this is {key[1:]}" for key in shown})
+
+
+def cut(ask: Ask) -> Reply:
+    """Use up the limit on thinking, unless it is 50 or more."""
+    return answer(ask) if ask.limit >= 50 else Reply(ask.key, "", "length", 10, ask.limit)
+
+
+def test_a_reply_that_its_limit_cut_is_asked_for_again_with_more_tokens_and_no_other(
+    cassette: Cassette,
+) -> None:
+    two = ScriptedJudge(lambda ask: cut(ask) if ask.key == "k0" else answer(ask))
+    paid = Budget(PRICE, WORDS)
+    found = list(Recorded(two, cassette, paid, charged=True).ask(asks(2)))
+    assert [r.finish for r in found] == ["length", "stop"]
+    # The same limit: nothing is asked twice.
+    again = Recorded(two, cassette, free())
+    list(again.ask(asks(2)))
+    assert two.asked == ["k0", "k1"]
+    assert "1 replies reached their limit before the first word" in str(again.summary())
+    # More tokens: only the cut one. The old cost stays beside the new one.
+    found = list(Recorded(two, cassette, paid, least_tokens=50).ask(asks(2)))
+    assert two.asked == ["k0", "k1", "k0"]
+    assert {r.finish for r in found} == {"stop"}
+    assert cassette.cost_usd() == pytest.approx(paid.spent.usd)
+    # The longer reply is the recording now, also for the lower limit and for a replay.
+    assert [r.finish for r in Recorded(two, cassette, free()).ask(asks(2))] == ["stop", "stop"]
+    replayed = Replayed(cassette, two.identity, "judge", least_tokens=50)
+    assert [r.text for r in replayed.ask(asks(1))] == ["re this is 0"]
+    assert len(two.asked) == 3
+
+
+def test_a_replay_does_not_pass_off_a_cut_reply_as_one_with_more_tokens(cassette: Cassette) -> None:
+    list(Recorded(ScriptedJudge(cut), cassette, free()).ask(asks(1)))
+    with pytest.raises(NotRecorded):
+        list(Replayed(cassette, "test/1", "judge", least_tokens=50).ask(asks(1)))
+
+
+def test_a_manifest_says_which_models_answered_and_what_was_adapted(cassette: Cassette) -> None:
+    snapshots = {"k0": "gpt-1-0613", "k1": "gpt-1-0613", "k2": "gpt-1-1106"}
+
+    def named(ask: Ask) -> Reply:
+        if ask.key == "k3":
+            return Reply(ask.key, "", "refused")
+        changed: dict[str, str | int] = {"temperature": "left out"} if ask.key == "k1" else {}
+        return replace(answer(ask), model=snapshots[ask.key], adapted=changed)
+
+    judge = Recorded(ScriptedJudge(named, "gpt-1"), cassette, free())
+    list(judge.ask(asks(4)))
+    # Another process, which sent none of them: the recordings say it.
+    again = Recorded(ScriptedJudge(named, "gpt-1"), cassette, free())
+    assert reply_facts(again, asks(4)) == {
+        "judge": "gpt-1",
+        "answered_by": {"gpt-1-0613": 2, "gpt-1-1106": 1},
+        "adapted": {"temperature": "left out"},
+    }

@@ -12,11 +12,13 @@ from core.records import Annotation, Generation
 from core.stages import Ref, Stage, evaluation_ref
 from core.store import Built
 from reports.document import Published
+from reports.published import condition_differences
 from reports.published.comparable import (
     PublishedNumbers,
     imported_reasons,
     incomparability_reasons,
     incomplete,
+    judge_notes,
     judges_named,
     leaderboard_reasons,
     note,
@@ -380,3 +382,27 @@ def test_annotations_are_not_read_to_find_the_judge(tmp_path: Path) -> None:
     run.store.paths.artifact(evaluation_ref("M1/alpaca_eval", Stage.ANNOTATIONS)).unlink()
 
     assert judges_named(run.open(), "alpaca_eval") == ("gpt-4",)
+
+
+def test_two_models_under_one_judges_name_and_changed_requests_are_said(tmp_path: Path) -> None:
+    snapshots = {"gpt-4-0613": 700, "gpt-4-1106": 105}
+    facts = {"judge": "gpt-4", "answered_by": snapshots, "adapted": {"temperature": "left out"}}
+    run = llama(tmp_path)
+    run.judged("M1/alpaca_eval", Stage.ANNOTATIONS, judge="gpt-4", config=ALPACA, facts=facts)
+    assert judge_notes(condition_differences.judged(run.open(), "alpaca_eval")) == (
+        "2 models answered under the judge's name: gpt-4-0613 (700 replies), gpt-4-1106 (105 "
+        "replies).",
+        "Requests adapted to what the judge's server accepts: temperature (left out).",
+    )
+
+
+def test_one_snapshot_is_named_and_the_name_itself_needs_no_note(tmp_path: Path) -> None:
+    def notes(name: str, model: str) -> tuple[str, ...]:
+        facts = {"judge": "gpt-4", "answered_by": {model: 9}, "said_nothing": 3}
+        run = llama(tmp_path / name)
+        run.judged("M1/alpaca_eval", Stage.ANNOTATIONS, judge="gpt-4", config=ALPACA, facts=facts)
+        return judge_notes(condition_differences.judged(run.open(), "alpaca_eval"))
+
+    silent = "3 replies reached their token limit before the first word."
+    assert notes("a", "gpt-4-0613") == ("The judge answered as gpt-4-0613.", silent)
+    assert notes("b", "gpt-4") == (silent,)
