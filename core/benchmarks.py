@@ -37,6 +37,8 @@ Unit = Literal["percent", "points", "characters", "share", "p_value", "count"]
 SCORING = {"scoring": "0.2"}
 """Part of the key of all scores: those by the rules of an earlier release are stale."""
 
+GRADES = (1.0, 10.0)
+"""MT-Bench's scale."""
 _PERCENT = (0.0, 100.0)
 _MMLU_SUBJECT = "mmlu_"
 _NET = (-100.0, 100.0)
@@ -137,7 +139,7 @@ def _mt_bench(judgments: list[TurnJudgment]) -> dict[str, Items]:
         if found.score is not None:
             key = f"{found.question_id}/{found.turn}/{found.draw}"
             values[key], clusters[key] = found.score, str(found.question_id)
-    return {"overall": Items(values, (1.0, 10.0), clusters)}
+    return {"overall": Items(values, GRADES, clusters)}
 
 
 def _nlp(items: list[ItemScore]) -> dict[str, Items]:
@@ -229,6 +231,7 @@ _FACTS = (
         "mt_bench", "MT-Bench", "model",
         ("overall", "turn_1", "turn_2", "math_coding_reasoning", "rest"),
         unit="points", judged=True, stages=(Stage.TURN_JUDGMENTS,), items=_mt_bench,
+        describing=("judge_noise",),
     ),
     Facts(
         "nlp", "NLP benchmarks", "model", (), stages=(Stage.ITEMS,), items=_nlp, parts="tasks"
@@ -250,8 +253,9 @@ _FACTS = (
         stages=(Stage.RANKED, Stage.RANKED_JUDGMENTS), items=_agreement,
         units={
             "spearman": "share", "kendall_tau": "share", "parse_rate": "share", "tie_rate": "share",
+            "judge_noise": "points",
         },
-        describing=("tie_rate",),
+        describing=("tie_rate", "judge_noise"),
     ),
     Facts(
         "human", "Human evaluation", "matchup",
@@ -265,7 +269,7 @@ _FACTS = (
         judged=True, directed=False,
         units={
             "mean_own": "points", "mean_external": "points", "mean_difference": "points",
-            "spearman": "share",
+            "spearman": "share", "noise_own": "points", "noise_external": "points",
         },
     ),
     Facts(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.records import Judgment, Verdict
+from core.records import Judgment, Score, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class MeanScore(NamedTuple):
@@ -52,16 +52,54 @@ def combine_all(orders: Mapping[str, Verdict]) -> list[Verdict]:
     return joined
 
 
-def mean_scores(judgments: Iterable[Judgment]) -> dict[str, MeanScore]:
-    """Return each subject's mean over its readable draws (two of three readable: mean of two)."""
+def draws_of(judgments: Iterable[Judgment]) -> dict[str, list[float]]:
+    """Return each subject's readable scores; subjects without any are left out."""
     scores: dict[str, list[float]] = defaultdict(list)
-    draws: dict[str, int] = defaultdict(int)
     for judgment in judgments:
-        draws[judgment.subject_key] += 1
         if judgment.score is not None:
             scores[judgment.subject_key].append(judgment.score)
+    return scores
+
+
+def mean_scores(judgments: Iterable[Judgment]) -> dict[str, MeanScore]:
+    """Return each subject's mean over its readable draws (two of three readable: mean of two)."""
+    every = list(judgments)
+    scores, draws = draws_of(every), Counter(judgment.subject_key for judgment in every)
     means = {}
     for key, count in draws.items():
         found = scores.get(key, [])
         means[key] = MeanScore(math.fsum(found) / len(found) if found else None, len(found), count)
     return means
+
+
+def judge_noise(key: str, judged: Iterable[Sequence[float]]) -> Score:
+    """Return how far a judge's repeated judgments of one item deviate from each other, as a score.
+
+    `judged` has each item's scores. The value is the standard deviation within items, pooled; `n`
+    the items that were judged more than once; without any there is no value and a reason. Detail:
+    `between_sd`, that of the items' own levels, and `judge_share`, the judge's part of the variance
+    of the mean over all scores: what more draws would remove, the rest needs more items.
+
+    Source: analysis of variance with random effects, one way, unequal groups (Searle 1971).
+    """
+    groups = [list(found) for found in judged if found]
+    scores, repeated = sum(map(len, groups)), sum(len(found) > 1 for found in groups)
+    if not repeated:
+        reason = "each item was judged once" if groups else "nothing was judged"
+        return Score(key, None, 0, reason=reason)
+    means = [math.fsum(found) / len(found) for found in groups]
+    squares = sum((x - mean) ** 2 for found, mean in zip(groups, means, strict=True) for x in found)
+    within = squares / (scores - len(groups))
+    between, sizes = 0.0, sum(len(found) ** 2 for found in groups)
+    if len(groups) > 1:
+        middle = math.fsum(map(math.fsum, groups)) / scores
+        apart = sum(len(x) * (mean - middle) ** 2 for x, mean in zip(groups, means, strict=True))
+        size = (scores - sizes / scores) / (len(groups) - 1)
+        between = max(0.0, (apart / (len(groups) - 1) - within) / size)
+    by_judge, by_items = within / scores, between * sizes / scores**2
+    whole = by_judge + by_items
+    detail = {
+        "between_sd": math.sqrt(between),
+        "judge_share": by_judge / whole if whole else None,
+    }
+    return Score(key, math.sqrt(within), repeated, detail=detail)

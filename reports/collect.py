@@ -44,11 +44,12 @@ def collect(results: RunReader) -> ScoresFile:
     Raises:
         StaleArtifact: a number is not the mean of the items that lie beside it.
     """
-    metrics = [metric for one in results.subjects() for metric in _metrics(results, one)]
+    metrics = [metric for one in results.subjects() for metric in metrics_of(results, one)]
     return ScoresFile(run=results.name, code_version=code_version(), metrics=metrics)
 
 
-def _metrics(results: RunReader, one: Subject) -> Iterator[Metric]:
+def metrics_of(results: RunReader, one: Subject) -> Iterator[Metric]:
+    """Yield the numbers of one benchmark with their items and conditions; raises as `collect`."""
     scores = results.scores(one.address)
     if not scores:
         absent = Score(one.facts.headline, None, 0, reason=results.why_absent(one.address))

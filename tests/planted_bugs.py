@@ -697,10 +697,10 @@ def both_orders_or_turns_of_one_item_are_two_samples(
 
 
 @plant(
-    "core.intervals:bootstrap_ratio",
-    noticed_by="test_the_same_seed_gives_the_same_interval_and_another_seed_another",
+    "core.paired:sign_flip",
+    noticed_by="test_sampled_sign_flips_agree_with_the_coin_and_are_never_0",
 )
-def the_bootstrap_is_not_seeded(right: Any, *args: Any, **named: Any) -> Any:
+def sampled_sign_flips_are_not_seeded(right: Any, *args: Any, **named: Any) -> Any:
     import secrets
 
     return right(*args, **{**named, "seed": secrets.randbits(32)})
@@ -717,6 +717,25 @@ def a_share_of_0_or_1_has_an_interval_without_width(
     if found is None or 0 < successes < n:
         return found
     return _changed(found, low=successes / n, high=successes / n)
+
+
+@plant(
+    "core.intervals:mean_interval",
+    noticed_by="test_all_equal_scores_of_few_questions_are_not_certain",
+)
+def equal_grades_have_an_interval_without_width(
+    right: Any, values: Any, *args: Any, **named: Any
+) -> Any:
+    found = right(values, *args, **named)
+    return _changed(found, low=values[0], high=values[0]) if len({*values}) == 1 else found
+
+
+@plant("core.paired:tango", noticed_by="test_items_without_a_difference_leave_room_for_one")
+def models_that_agree_on_every_item_are_certainly_equal(
+    right: Any, gained: int, lost: int, n: int
+) -> Any:
+    found = right(gained, lost, n)
+    return found if gained + lost else _changed(found, low=0.0, high=0.0)
 
 
 @plant(

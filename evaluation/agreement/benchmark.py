@@ -14,9 +14,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
-from core.intervals import bootstrap_mean
+from core.intervals import mean_interval
 from core.records import Score
-from core.reductions import mean_scores
+from core.reductions import draws_of, judge_noise, mean_scores
 from core.stages import HOW_JUDGED, Ref, Stage
 from evaluation.agreement.order_metrics import PERFECT, Metric, ScoredReplies, measure
 from evaluation.benchmark import Benchmark, EvaluationItem
@@ -107,7 +107,7 @@ def baselines(
 def scores(
     ranked: Sequence[RankedPrompt], judgments: Sequence[Judgment], *, seed: int
 ) -> list[Score]:
-    """Return Table 4 for one judge: the five metrics, tie rate and parse rate.
+    """Return Table 4 for one judge: the five metrics, tie rate, parse rate, and the judge's noise.
 
     A reply's parsed draws are averaged; a reply without one is missing, not 0. `detail` of each
     metric holds its other variants and the baselines.
@@ -118,7 +118,7 @@ def scores(
         rows = tuple((float(reply.rank), means.get(reply.key)) for reply in prompt.replies)
         prompts.append(ScoredReplies(prompt.key, rows))
         lengths[prompt.key] = [len(reply.text) for reply in prompt.replies]
-    found = measure(prompts, seed=seed)
+    found = measure(prompts)
     chance = baselines(prompts, lengths, seed=seed)
     gaps = [sum(s is None for _, s in prompt.replies) for prompt in prompts if prompt.comparable]
     unscored, incomplete = sum(gaps), sum(gap > 0 for gap in gaps)
@@ -129,13 +129,14 @@ def scores(
         missing = incomplete if name == "exact_match" else unscored
         out.append(_score(name, found[key], missing, {**others, **beside}))
     out.append(_score("tie_rate", found["tie_rate"], unscored, None))
-    return [*out, _parse_rate(judgments, seed)]
+    noise = judge_noise("judge_noise", draws_of(judgments).values())
+    return [*out, _parse_rate(judgments), noise]
 
 
-def _parse_rate(judgments: Sequence[Judgment], seed: int) -> Score:
+def _parse_rate(judgments: Sequence[Judgment]) -> Score:
     readable = [float(j.score is not None) for j in judgments]
     reasons = Counter(j.unparsed for j in judgments if j.unparsed is not None)
-    interval = bootstrap_mean(readable, [j.prompt_key for j in judgments], seed=seed)
+    interval = mean_interval(readable, [j.prompt_key for j in judgments], scale=(0.0, 1.0))
     rate = Metric(fmean(readable) if readable else None, len(readable), interval)
     return _score("parse_rate", rate, 0, dict(sorted(reasons.items())))
 
@@ -167,7 +168,7 @@ def _shuffled(
 
 
 def _values(prompts: Sequence[ScoredReplies], perfect: float) -> dict[str, float | None]:
-    found = measure(prompts, seed=None, perfect=perfect)
+    found = measure(prompts, perfect=perfect, intervals=False)
     return {name: metric.value for name, metric in found.items()}
 
 

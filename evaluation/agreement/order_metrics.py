@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.intervals import Interval, bootstrap, bootstrap_ratio
+from core.intervals import Interval, correlation_interval, mean_interval, ratio_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,11 +76,11 @@ class _Order(NamedTuple):
 
 
 def measure(
-    prompts: Sequence[ScoredReplies], *, seed: int | None, perfect: float = PERFECT
+    prompts: Sequence[ScoredReplies], *, perfect: float = PERFECT, intervals: bool = True
 ) -> dict[str, Metric]:
     """Return every metric in every variant; instructions without a human order are left out.
 
-    `seed` is that of the intervals; None: no intervals.
+    `intervals`: False leaves out those of pooled correlations, which take long.
 
     pairwise_accuracy/{ties_excluded, ties_half, ties_wrong}: % of pairs of differently ranked
         replies in the human order; 50 is chance for the first two.
@@ -95,7 +94,6 @@ def measure(
     """
     kept = [prompt for prompt in prompts if prompt.comparable]
     orders = [_order(prompt, perfect) for prompt in kept]
-    share = partial(_share, seed)
     pairs = [o.pairs for o in orders]
     untied = [o.right + o.wrong for o in orders]
     right, tied = [o.right for o in orders], [o.tied for o in orders]
@@ -103,17 +101,19 @@ def measure(
     whole = [(o.exact, o.tied) for o in orders if o.exact is not None]
     strict = [exact for exact, ties in whole if not ties]
     return {
-        "pairwise_accuracy/ties_excluded": share(right, untied, 100),
-        "pairwise_accuracy/ties_half": share(half, pairs, 100),
-        "pairwise_accuracy/ties_wrong": share(right, pairs, 100),
-        "exact_match/ties_excluded": share(strict, scale=100),
-        "exact_match/ties_half": share([e for e, _ in whole], scale=100),
-        "exact_match/ties_wrong": share([0.0 if ties else e for e, ties in whole], scale=100),
-        "five_best": share([o.best for o in orders], [o.perfect for o in orders], 100),
-        **_correlations("spearman", kept, [o.rho for o in orders], seed, spearman),
-        **_correlations("kendall_tau", kept, [o.tau for o in orders], seed, kendall_tau),
-        "tie_rate": share(tied, pairs),
-        "scored_rate": share(
+        "pairwise_accuracy/ties_excluded": _share(right, untied, 100),
+        "pairwise_accuracy/ties_half": _share(half, pairs, 100),
+        "pairwise_accuracy/ties_wrong": _share(right, pairs, 100),
+        "exact_match/ties_excluded": _share(strict, scale=100),
+        "exact_match/ties_half": _share([e for e, _ in whole], scale=100),
+        "exact_match/ties_wrong": _share([0.0 if ties else e for e, ties in whole], scale=100),
+        "five_best": _share([o.best for o in orders], [o.perfect for o in orders], 100),
+        **_correlations("spearman", kept, [o.rho for o in orders], spearman, intervals=intervals),
+        **_correlations(
+            "kendall_tau", kept, [o.tau for o in orders], kendall_tau, intervals=intervals
+        ),
+        "tie_rate": _share(tied, pairs),
+        "scored_rate": _share(
             [sum(score is not None for _, score in p.replies) for p in kept],
             [len(p.replies) for p in kept],
         ),
@@ -121,25 +121,31 @@ def measure(
 
 
 def _share(
-    seed: int | None, above: Sequence[float], below: Sequence[float] | None = None, scale: float = 1
+    above: Sequence[float], below: Sequence[float] | None = None, scale: float = 1
 ) -> Metric:
-    """Return Σ above / Σ below, or the mean of `above`; with a seed its interval."""
+    """Return Σ above / Σ below, or the mean of `above`, with its interval."""
     below = [1.0] * len(above) if below is None else below
-    total = math.fsum(below)
-    if not total:
+    total, interval = math.fsum(below), ratio_interval(above, below)
+    if interval is None:
         return Metric(None, 0)
-    interval = None
-    if seed is not None:
-        interval = bootstrap_ratio([scale * a for a in above], below, seed=seed)
-    return Metric(scale * math.fsum(above) / total, round(total), interval)
+    return Metric(scale * math.fsum(above) / total, round(total), interval.scaled(scale))
+
+
+def _mean(values: Sequence[float]) -> Metric:
+    """Return the mean of correlations with its interval."""
+    if not values:
+        return Metric(None, 0)
+    interval = mean_interval(values, scale=(-1.0, 1.0))
+    return Metric(math.fsum(values) / len(values), len(values), interval)
 
 
 def _correlations(
     name: str,
     prompts: Sequence[ScoredReplies],
     each: Sequence[float | None],
-    seed: int | None,
     correlate: Callable[[Sequence[float], Sequence[float]], float | None],
+    *,
+    intervals: bool,
 ) -> dict[str, Metric]:
     rows = [_goodness_and_scores(prompt) for prompt in prompts]
     # Undefined with fewer than two differently ranked, scored replies.
@@ -148,13 +154,13 @@ def _correlations(
     def pooled(drawn: Sequence[tuple[list[float], list[float]]]) -> float | None:
         return correlate([g for gs, _ in drawn for g in gs], [s for _, ss in drawn for s in ss])
 
-    interval = bootstrap(rows, pooled, seed=seed) if seed is not None else None
     value = pooled(rows)
+    interval = correlation_interval(rows, pooled) if intervals and value is not None else None
     n = sum(len(goodness) for goodness, _ in rows) if value is not None else 0
     return {
-        f"{name}/per_prompt": _share(seed, [0.0 if v is None else v for v in found]),
-        f"{name}/per_prompt_ties_excluded": _share(seed, [v for v in found if v is not None]),
-        f"{name}/pooled": Metric(value, n, interval if value is not None else None),
+        f"{name}/per_prompt": _mean([0.0 if v is None else v for v in found]),
+        f"{name}/per_prompt_ties_excluded": _mean([v for v in found if v is not None]),
+        f"{name}/pooled": Metric(value, n, interval),
     }
 
 

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import NormalDist, stdev
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 from core.completions import read_completion
+from core.intervals import share_score
 from core.records import DRAW, Score
 from core.stages import Stage
 from evaluation.alpaca_eval.files import (
@@ -39,7 +40,6 @@ BOOTSTRAP = 200  # as AlpacaEvalSection.bootstrap
 
 _LEADERBOARD = "leaderboards/data_AlpacaEval_2/weighted_alpaca_eval_gpt4_turbo_leaderboard.csv"
 _SAME_WIN_RATE = 1e-4  # recorded preferences have ten digits
-_Z = NormalDist().inv_cdf(0.975)
 _VERDICTS = (("m", "M"), ("A", "B"))  # the tokens of the package's annotators
 _COMPLEXITY_BINS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10))
 
@@ -222,8 +222,9 @@ def win_rate(annotations: Sequence[Annotation], *, key: str = "win_rate") -> Sco
 
     100 is always preferred, 50 chance, 0 never. Annotations
     without a preference are `missing`, by reason in the detail, and lower n. The standard error is
-    the sample's over √n; the interval is the normal approximation from it, cut to [0, 100], and
-    absent with fewer than two. Detail: wins (preference over 1.5), losses, draws.
+    the sample's over √n, as the package has it (None with fewer than two, 0 where all preferences
+    are equal); the interval is Wilson's for the sum of the preferences. Detail: wins (preference
+    over 1.5), losses, draws.
     """
     return _mean_score(key, annotations, [preference_of(r) - 1 for r in _annotated(annotations)])
 
@@ -282,7 +283,6 @@ def _mean_score(key: str, annotations: Sequence[Annotation], wins: Sequence[floa
     missing = len(annotations) - n
     if not n:
         return Score(key, None, 0, missing, reason="no annotation has a preference")
-    value = 100 * math.fsum(wins) / n
     error = 100 * stdev(wins) / math.sqrt(n) if n > 1 else None
     half = DRAW - 1
     detail = {
@@ -291,16 +291,7 @@ def _mean_score(key: str, annotations: Sequence[Annotation], wins: Sequence[floa
         "draws": sum(win == half for win in wins),
         **{f"missing_{reason}": count for reason, count in sorted(reasons.items())},
     }
-    return Score(
-        key,
-        value,
-        n,
-        missing,
-        low=max(0.0, value - _Z * error) if error is not None else None,
-        high=min(100.0, value + _Z * error) if error is not None else None,
-        stderr=error,
-        detail=detail,
-    )
+    return replace(share_score(key, math.fsum(wins), n, missing, detail=detail), stderr=error)
 
 
 def _length_score(key: str, lengths: Sequence[int], total: int) -> Score:

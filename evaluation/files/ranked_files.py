@@ -47,7 +47,7 @@ def report(path: Path, *, seed: int = 0, perfect: float = PERFECT) -> dict[str, 
     kept = [prompt for prompt in prompts if prompt.comparable]
     if not kept:
         raise DataError(path, None, "no instruction here has two differently ranked replies")
-    found = measure(kept, seed=seed, perfect=perfect)
+    found = measure(kept, perfect=perfect)
     chance = baselines(kept, lengths, seed=seed, perfect=perfect)
     values = {name: metric.value for name, metric in found.items()}
     rates = {"parse_rate": values.pop("scored_rate"), "tie_rate": values.pop("tie_rate")}

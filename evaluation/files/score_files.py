@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ITEM_FIELDS = ("item", "key", "id")
 _VALUE_FIELDS = ("score", "value")
+_SCALES = {"preference": (0.0, 1.0)}  # of metrics whose scale their format says
 _UNPARSED = -1.0  # FastChat's score of an unparsed reply
 _EXPECTED = (
     "expected item scores (task, item, metrics), annotations (instruction, preference), MT-Bench "
@@ -76,7 +77,8 @@ def _compared(metric: str, a: ScoreFile, b: ScoreFile, path_b: Path, seed: int) 
                 f"{metric} of {item!r}: cluster {cluster!r} here, {clusters[item]!r} in the other"
             )
             raise DataError(path_b, None, what)
-    found = compare(a.values[metric], b.values[metric], clusters=clusters, seed=seed)
+    scale = _SCALES.get(metric)
+    found = compare(a.values[metric], b.values[metric], clusters=clusters, scale=scale, seed=seed)
     return {
         "n": found.n,
         "n_clusters": found.n_clusters,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import BENCHMARKS
 from core.hashing import sha256_file
-from core.intervals import bootstrap_mean, share_score
-from core.paired import sign_test
+from core.intervals import share_score
+from core.paired import sign_test, tango
 from core.progress import track
 from core.records import ANSWERED, Score, Verdict
 from core.reductions import combine_all
@@ -86,7 +86,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             key: (len(one.answers[key].text), len(other.answers[key].text))
             for key in one.answers.keys() & other.answers.keys()
         }
-        return scores(rows, lengths, seed=run.config.seed)
+        return scores(rows, lengths)
 
     return run.scores(subject, [verdicts, left, right], measure)
 
@@ -149,18 +149,13 @@ def judge_matchup(
     )
 
 
-def scores(
-    orders: Sequence[Verdict],
-    lengths: Mapping[str, tuple[int, int]],
-    *,
-    seed: int,
-) -> list[Score]:
+def scores(orders: Sequence[Verdict], lengths: Mapping[str, tuple[int, int]]) -> list[Score]:
     """Return win, tie and lose rates in percent, with intervals and an exact sign test.
 
     `lengths` maps each prompt to both answers' lengths in characters. Comparisons without a
-    readable verdict are counted as missing. `net` is win minus lose; `sign_test` is the two-sided
-    p-value of wins against losses with ties dropped (1 if there are only ties, None without any
-    verdict). `judge/...` is the judge's health.
+    readable verdict are counted as missing. `net` is win minus lose, with Tango's interval;
+    `sign_test` is the two-sided p-value of wins against losses with ties dropped (1 if there are
+    only ties, None without any verdict). `judge/...` is the judge's health.
     """
     verdicts = combine_all({verdict.key: verdict for verdict in orders})
     read = [v for v in verdicts if v.winner is not None]
@@ -177,8 +172,8 @@ def scores(
         )
         for name, side in (("win", "A"), ("tie", "tie"), ("lose", "B"))
     ]
-    found.append(_net(read, missing, reasons, seed))
     wins, losses = (sum(v.winner == side for v in read) for side in "AB")
+    found.append(_net(wins, losses, len(read), missing, reasons))
     found.append(
         Score(
             "sign_test",
@@ -201,13 +196,11 @@ def scores(
     ]
 
 
-def _net(read: Sequence[Verdict], missing: int, reasons: dict[str, int], seed: int) -> Score:
-    points = {"A": 100.0, "B": -100.0, "tie": 0.0}
-    values = [points[v.winner] for v in read if v.winner is not None]
-    if not values:
+def _net(wins: int, losses: int, n: int, missing: int, reasons: dict[str, int]) -> Score:
+    if not n:
         return Score("net", None, 0, missing, reason=_NOTHING, detail=reasons)
-    low, high = bootstrap_mean(values, seed=seed) or (None, None)
-    return Score("net", sum(values) / len(values), len(values), missing, low, high)
+    low, high = tango(wins, losses, n).scaled(100)
+    return Score("net", 100 * (wins - losses) / n, n, missing, low, high)
 
 
 def _texts(run: EvalRun) -> list[EvaluationItem]:

@@ -175,7 +175,7 @@ def report(folder: StudyFolder, leave_out: list[str]) -> dict[str, Any]:
             "items": len(study.items),
             "annotators": len(study.annotators),
             "rankings": len(rankings),
-            "scores": _by_key(ranking_scores(rankings, seed=study.seed)),
+            "scores": _by_key(ranking_scores(rankings)),
         }
     found = read_results(folder, leave_out)
     if run_of(folder) is not None:

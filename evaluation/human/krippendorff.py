@@ -13,11 +13,12 @@ Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from core.intervals import bootstrap
+from core.intervals import ratio_interval
 from core.records import Score
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def krippendorff_alpha(
     categories: Sequence[float | str],
     *,
     level: Level,
-    seed: int,
     clusters: Sequence[Hashable] | None = None,
 ) -> Score:
     """Return alpha, in (−∞, 1], of the values that raters gave to units.
@@ -45,7 +45,8 @@ def krippendorff_alpha(
     It is undefined, not 1, if every value is the same: the expected disagreement is then 0 as well
     (Krippendorff: without variation there is no evidence of reliability). `n` counts units with two
     or more values, `missing` the others; detail: the number of `values` in them. The interval
-    resamples clusters of units.
+    is that of the observed disagreement, a share of the greatest possible one over clusters of
+    units, with the expected one as it is.
 
     Args:
         key: of the score.
@@ -53,9 +54,8 @@ def krippendorff_alpha(
         categories: all possible values, for ordinal from lowest to highest.
         level: the difference of two values: "nominal" 1 if they differ, "ordinal" by the values
             between them, "interval" (numbers) the square of their distance.
-        seed: of the bootstrap.
-        clusters: one label per unit; units of one label (candidates of a prompt) are resampled
-            together. None: each unit by itself.
+        clusters: one label per unit; units of one label (candidates of a prompt) are one
+            cluster. None: each unit by itself.
 
     Raises:
         ValueError: a value is not a category, or the numbers of units and labels differ.
@@ -77,32 +77,28 @@ def krippendorff_alpha(
     if not counted:
         return Score(key, None, 0, missing, reason=NO_PAIRS, detail=detail)
     found = list(by_cluster.values())
-
-    def statistic(drawn: Sequence[NDArray[np.float64]]) -> float | None:
-        return _alpha(np.sum(drawn, axis=0), categories, level)
-
-    value = statistic(found)
-    if value is None:
-        return Score(key, None, counted, missing, reason=NO_VARIATION, detail=detail)
-    low, high = bootstrap(found, statistic, seed=seed) or (None, None)
-    return Score(key, value, counted, missing, low, high, detail=detail)
-
-
-def _alpha(
-    coincidences: NDArray[np.float64], categories: Sequence[float | str], level: Level
-) -> float | None:
-    """Return alpha of a coincidence matrix; None if no disagreement is to be expected."""
-    totals = coincidences.sum(axis=1)
-    if level == "nominal":
-        squared = 1 - np.eye(len(totals))
-    else:
-        # Ordinal: the values between two categories, the two ends counted half, are the
-        # difference of the categories' mean ranks.
-        ranks = np.cumsum(totals) - totals / 2
-        scale = ranks if level == "ordinal" else np.asarray(categories, dtype=np.float64)
-        squared = np.square(np.subtract.outer(scale, scale))
-    expected = float((np.outer(totals, totals) * squared).sum())
+    totals = np.sum(found, axis=0).sum(axis=1)
+    apart = _differences(totals, categories, level)
+    expected = float((np.outer(totals, totals) * apart).sum()) / (values * (values - 1))
     if expected == 0:
-        return None
-    observed = float((coincidences * squared).sum())
-    return 1 - (float(totals.sum()) - 1) * observed / expected
+        return Score(key, None, counted, missing, reason=NO_VARIATION, detail=detail)
+    most, size = float(apart.max()), values / counted  # a unit counts once, however many values
+    disagreed = [float((one * apart).sum()) / most / size for one in found]
+    share = ratio_interval(disagreed, [float(one.sum()) / size for one in found])
+    low, high = share or (0.0, 1.0)
+    value = 1 - math.fsum(disagreed) / counted * most / expected
+    worst, best = (1 - end * most / expected for end in (high, low))
+    return Score(key, value, counted, missing, worst, best, detail=detail)
+
+
+def _differences(
+    totals: NDArray[np.float64], categories: Sequence[float | str], level: Level
+) -> NDArray[np.float64]:
+    """Return the squared difference of every two categories, of which there are `totals`."""
+    if level == "nominal":
+        return 1 - np.eye(len(totals))
+    # Ordinal: the values between two categories, the two ends counted half, are the difference of
+    # the categories' mean ranks.
+    ranks = np.cumsum(totals) - totals / 2
+    scale = ranks if level == "ordinal" else np.asarray(categories, dtype=np.float64)
+    return np.square(np.subtract.outer(scale, scale))

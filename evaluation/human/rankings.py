@@ -114,12 +114,12 @@ def _own_scores(folder: StudyFolder, study: StudyInfo) -> dict[str, float | None
     return {key: found.mean for key, found in mean_scores(store.read(ref)).items()}
 
 
-def ranking_scores(rankings: Sequence[Ranking], *, seed: int) -> list[Score]:
+def ranking_scores(rankings: Sequence[Ranking]) -> list[Score]:
     """Return Krippendorff's alpha of the annotators' ranks, ties averaged.
 
     A unit is a candidate, its values the ranks among the candidates of its prompt, at interval
-    level; the bootstrap resamples prompts. `n` counts candidates with two or more ranks, `missing`
-    the others.
+    level; a prompt is one cluster of the interval. `n` counts candidates with two or more ranks,
+    `missing` the others.
     """
     ranks: dict[tuple[str, int], list[float]] = {}
     for ranking in rankings:
@@ -130,7 +130,6 @@ def ranking_scores(rankings: Sequence[Ranking], *, seed: int) -> list[Score]:
         list(ranks.values()),
         sorted({rank for given in ranks.values() for rank in given}),
         level="interval",
-        seed=seed,
         clusters=[item for item, _ in ranks],
     )
     return [alpha]

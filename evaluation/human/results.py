@@ -116,8 +116,7 @@ def refresh(run: Path) -> list[StudyFolder]:
 
 def all_scores(found: StudyResults, store: Store | None) -> list[Score]:
     """Return the scores of the votes, and the agreement of the run's judge (None: no run)."""
-    seed = found.study.seed
-    people = statistics.scores(found.items, seed=seed)
+    people = statistics.scores(found.items)
     if store is None:
         return [*people, *statistics.no_judge_scores("the study does not lie in a run")]
     if (ref := _verdicts_ref(store, found.study)) is None:
@@ -130,7 +129,7 @@ def all_scores(found: StudyResults, store: Store | None) -> list[Score]:
     verdicts = statistics.verdicts_by_item(orders, a=found.study.models[0])
     same = _same_answers(store, found.study)
     kept = {key: verdict for key, verdict in verdicts.items() if key in same}
-    return [*people, *statistics.judge_scores(found.items, kept, seed=seed)]
+    return [*people, *statistics.judge_scores(found.items, kept)]
 
 
 def _make_items(store: Store, found: StudyResults) -> None:

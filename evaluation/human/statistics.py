@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from core.intervals import bootstrap_mean, bootstrap_ratio, share_score
-from core.paired import sign_test
+from core.intervals import ratio_interval, share_score
+from core.paired import sign_test, tango
 from core.records import Score
 from core.reductions import combine_all
 from evaluation.human.krippendorff import NO_PAIRS, krippendorff_alpha
@@ -83,20 +83,20 @@ def by_item(
     return [ItemVotes(item, tuple(given), len(annotators)) for item, given in found.items()]
 
 
-def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
+def scores(items: Sequence[ItemVotes]) -> list[Score]:
     """Return win, tie and lose of A by majority, and inter-annotator agreement.
 
     win, tie, lose: % of the items that all have voted on, with Wilson's interval. Detail of tie:
         `voted` (a majority for "tie"), `no_majority`, and of these `three_way` (A, B and tie were
         all chosen).
-    net: win minus lose; its interval resamples items.
+    net: win minus lose, with Tango's interval.
     sign_test: two-sided p of wins against losses, ties dropped.
     people/alpha, people/alpha_ordinal: Krippendorff's alpha over items with two or more votes; in
         the ordinal one a tie lies between A and B. None where it is undefined, with the reason.
     people/agreement: share of pairs of votes on one item that are the same, in [0, 1].
     people/unanimous: share of the items that all have voted on on which they agree.
     people/left_wins: share of the votes for a side that are for the left one; 0.5 without position
-        bias. Its interval, like that of people/agreement, resamples items.
+        bias. In its interval, like that of people/agreement, an item is one cluster.
 
     `missing` counts items that lack a vote; for alpha and people/agreement those without two votes,
     for people/left_wins those without any.
@@ -111,18 +111,16 @@ def scores(items: Sequence[ItemVotes], *, seed: int) -> list[Score]:
     }
     units = [item.choices for item in items]
     return [
-        *_rates([found.choice for _, found in complete], missing, ties, seed),
-        krippendorff_alpha("people/alpha", units, _IN_ORDER, level="nominal", seed=seed),
-        krippendorff_alpha("people/alpha_ordinal", units, _IN_ORDER, level="ordinal", seed=seed),
-        _agreement(items, seed),
+        *_rates([found.choice for _, found in complete], missing, ties),
+        krippendorff_alpha("people/alpha", units, _IN_ORDER, level="nominal"),
+        krippendorff_alpha("people/alpha_ordinal", units, _IN_ORDER, level="ordinal"),
+        _agreement(items),
         _unanimous([item for item, _ in complete], missing),
-        _left_wins(items, seed),
+        _left_wins(items),
     ]
 
 
-def _rates(
-    majorities: Sequence[VoteChoice], missing: int, ties: dict[str, int], seed: int
-) -> list[Score]:
+def _rates(majorities: Sequence[VoteChoice], missing: int, ties: dict[str, int]) -> list[Score]:
     n, counts = len(majorities), Counter(majorities)
     rates = [
         share_score(key, counts[choice], n, missing, reason=_NOTHING) for key, choice in _RATES
@@ -130,38 +128,42 @@ def _rates(
     if not n:
         return rates + [Score(k, None, 0, missing, reason=_NOTHING) for k in ("net", "sign_test")]
     rates[1] = replace(rates[1], detail=ties)
-    points = [POINTS[choice] for choice in majorities]
-    low, high = bootstrap_mean(points, seed=seed) or (None, None)
-    p = sign_test(counts["A"], counts["B"])
-    decided = counts["A"] + counts["B"]
+    wins, losses = counts["A"], counts["B"]
+    low, high = tango(wins, losses, n).scaled(100)
     return [
         *rates,
-        Score("net", sum(points) / n, n, missing, low, high),
-        Score("sign_test", p, decided, missing, detail={"ties": counts["tie"]}),
+        Score("net", 100 * (wins - losses) / n, n, missing, low, high),
+        Score(
+            "sign_test",
+            sign_test(wins, losses),
+            wins + losses,
+            missing,
+            detail={"ties": counts["tie"]},
+        ),
     ]
 
 
 def ratio_score(
-    key: str, ratios: Sequence[tuple[int, int]], missing: int, *, seed: int, of: str, reason: str
+    key: str, ratios: Sequence[tuple[int, int]], missing: int, *, of: str, reason: str
 ) -> Score:
-    """Return Σ hits / Σ counts of items' (hits, count), a share; its interval resamples items.
+    """Return Σ hits / Σ counts of items' (hits, count), a share; an item is one cluster.
 
     Detail: Σ counts, named `of`. Without items there is no value, for `reason`.
     """
     if not ratios:
         return Score(key, None, 0, missing, reason=reason)
     hits, counts = zip(*ratios, strict=True)
-    low, high = bootstrap_ratio(hits, counts, seed=seed) or (None, None)
+    low, high = ratio_interval(hits, counts) or (None, None)
     total = sum(counts)
     return Score(key, sum(hits) / total, len(ratios), missing, low, high, detail={of: total})
 
 
-def _agreement(items: Sequence[ItemVotes], seed: int) -> Score:
-    """Return the share of pairs of votes that agree; an item's pairs are resampled together."""
+def _agreement(items: Sequence[ItemVotes]) -> Score:
+    """Return the share of pairs of votes that agree; an item's pairs are one cluster."""
     pairs = [list(combinations(item.choices, 2)) for item in items if len(item.votes) > 1]
     same = [(sum(one == other for one, other in found), len(found)) for found in pairs]
     missing = len(items) - len(pairs)
-    return ratio_score("people/agreement", same, missing, seed=seed, of="pairs", reason=NO_PAIRS)
+    return ratio_score("people/agreement", same, missing, of="pairs", reason=NO_PAIRS)
 
 
 def _unanimous(complete: Sequence[ItemVotes], missing: int) -> Score:
@@ -171,13 +173,13 @@ def _unanimous(complete: Sequence[ItemVotes], missing: int) -> Score:
     return share_score("people/unanimous", alike, len(several), missing, scale=1.0, reason=reason)
 
 
-def _left_wins(items: Sequence[ItemVotes], seed: int) -> Score:
+def _left_wins(items: Sequence[ItemVotes]) -> Score:
     sided = [
         [vote.choice == vote.left for vote in item.votes if vote.choice != "tie"] for item in items
     ]
     left = [(sum(found), len(found)) for found in sided if found]
     missing, reason = sum(not item.votes for item in items), "nobody voted for a side"
-    return ratio_score("people/left_wins", left, missing, seed=seed, of="votes", reason=reason)
+    return ratio_score("people/left_wins", left, missing, of="votes", reason=reason)
 
 
 def verdicts_by_item(orders: Sequence[Verdict], *, a: str) -> dict[str, Verdict]:
@@ -186,9 +188,7 @@ def verdicts_by_item(orders: Sequence[Verdict], *, a: str) -> dict[str, Verdict]
     return {v.prompt_key: v if v.a == a else v.swapped() for v in joined}
 
 
-def judge_scores(
-    items: Sequence[ItemVotes], verdicts: Mapping[str, Verdict], *, seed: int
-) -> list[Score]:
+def judge_scores(items: Sequence[ItemVotes], verdicts: Mapping[str, Verdict]) -> list[Score]:
     """Return the agreement of the run's head-to-head judge with annotators, as shares in [0, 1].
 
     No request is made: the verdicts are those of the head-to-head benchmark, on items that both
@@ -199,7 +199,7 @@ def judge_scores(
         None if chance is 1, and counts "people/judge" such as "A/tie".
     judge/agreement_untied: the same over items where neither is a tie.
     judge/vote_agreement: with single votes; compare with people/agreement, the agreement between
-        two annotators. Its interval resamples items.
+        two annotators; an item is one cluster.
 
     `missing` counts items with a majority that have no readable verdict on these answers.
     """
@@ -212,7 +212,7 @@ def judge_scores(
     return [
         _majority_agreement(AGREEMENT, choices, missing),
         _majority_agreement(UNTIED, [pair for pair in choices if "tie" not in pair], missing),
-        ratio_score(VOTES, votes, missing, seed=seed, of="votes", reason=_NOT_JUDGED),
+        ratio_score(VOTES, votes, missing, of="votes", reason=_NOT_JUDGED),
     ]
 
 

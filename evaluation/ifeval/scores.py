@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.benchmarks import BENCHMARKS, Items
 from core.errors import DataError
-from core.intervals import clustered_stderr, share_score
+from core.intervals import clustered_stderr, mean_interval
 from core.progress import say
 from core.records import ItemScore, Score
 from evaluation.files.json_rows import read_rows
@@ -71,9 +70,7 @@ def item(prompt: IfevalPrompt, response: Response) -> ItemScore:
 def scores(items: Sequence[ItemScore]) -> list[Score]:
     """Return the four accuracies in percent; `detail` counts followed instructions by kind.
 
-    The standard error is clustered by prompt. The interval is Wilson's for the number of
-    independent observations with that error (where every value is equal: the prompts), so that it
-    has a width at every n.
+    Standard error and interval are clustered by prompt.
     """
     facts = BENCHMARKS["ifeval"]
     measured = facts.items(items) if facts.items is not None else {}
@@ -97,13 +94,9 @@ def _score(
     missing: int,
     detail: dict[str, Any] | None,
 ) -> Score:
-    error = clustered_stderr(values, observations)
-    mean = math.fsum(values) / len(values)
-    size = len(set(observations))
-    if error:
-        size = max(1, min(len(values), round(mean * (100 - mean) / error**2)))
-    score = share_score(name, mean / 100 * size, size, missing, detail=detail)
-    return replace(score, value=mean, n=len(values), stderr=error)
+    mean, error = math.fsum(values) / len(values), clustered_stderr(values, observations)
+    low, high = mean_interval(values, observations, scale=_NOTHING.scale) or (None, None)
+    return Score(name, mean, len(values), missing, low, high, error, detail=detail)
 
 
 def _by_kind(items: Sequence[ItemScore], *, loose: bool) -> dict[str, Any]:

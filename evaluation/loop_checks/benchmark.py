@@ -13,6 +13,7 @@ from evaluation.benchmark import Benchmark
 from evaluation.judge import JUDGED_BY
 from evaluation.loop_checks import contamination, self_judge
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
+from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
@@ -38,12 +39,13 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
         sections=(*JUDGED_BY, *HOW_JUDGED, "evaluation.self_judge"),
         sources=run.judge_sources(),
     )
-    inputs = [own, external, pairs]
+    inputs, rubric = [own, external, pairs], load_rubric(run.config.judge.rubric)
     # A judge asked twice: what they agree on is its reliability, not its validity.
     same = bool(run.store.manifest(own).models & run.store.manifest(external).models)
 
     def measure() -> list[Score]:
-        found = self_judge.scores(*map(run.read, inputs), seed=seed)
+        scale = (rubric.low, rubric.high)
+        found = self_judge.scores(*map(run.read, inputs), scale=scale, seed=seed)
         if not same:
             return found
         return [replace(one, detail={**(one.detail or {}), "same_judge": True}) for one in found]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from core.intervals import bootstrap, bootstrap_mean, bootstrap_ratio
+from core.intervals import correlation_interval, mean_interval, ratio_interval, share_score
+from core.paired import compare
 from core.records import ANSWERED, Judgment, Score, user
-from core.reductions import mean_scores
+from core.reductions import draws_of, judge_noise, mean_scores
 from core.store import Built
 from engines.engine import Sampled
 from evaluation.agreement.order_metrics import spearman
@@ -127,6 +128,7 @@ def scores(
     external: Sequence[Judgment],
     ledger: Sequence[LedgerRow] = (),
     *,
+    scale: tuple[float, float],
     seed: int,
 ) -> list[Score]:
     """Compare the two judges on the answers that both scored; draws are averaged.
@@ -138,9 +140,12 @@ def scores(
         either judge are left out and counted; 50 is chance.
     pairs_confirmed: % of training pairs whose chosen answer the external judge scores higher; pairs
         it ties are left out and counted; 50 is chance.
+    noise_own, noise_external: standard deviation between draws of one answer by one judge.
 
-    Intervals resample prompts. Missing are answers (or pairs) the external judge was asked about
-    that lack a score by either judge; other answers are not part of the sample.
+    Answers to one prompt are one cluster of the intervals. The detail of mean_difference has the
+    two-sided `p_value` of a sign-flip test over `prompts`. Missing are answers (or pairs) the
+    external judge was asked about that lack a score by either judge; other answers are not part of
+    the sample. `scale`: the rubric's range. `seed`: of sampled sign flips.
     """
     own_means = {k: m.mean for k, m in mean_scores(own).items() if m.mean is not None}
     external_means = {k: m.mean for k, m in mean_scores(external).items()}
@@ -151,37 +156,42 @@ def scores(
         if mean is not None and key in own_means
     ]
     missing = len(external_means) - len(both)
-    labels = [answer.prompt_key for answer in both]
-    means = {
-        "mean_own": [answer.own for answer in both],
-        "mean_external": [answer.external for answer in both],
-        "mean_difference": [answer.own - answer.external for answer in both],
-    }
     return [
-        *(_mean(name, values, labels, missing, seed=seed) for name, values in means.items()),
-        _spearman(both, missing, seed),
-        _order_agreement(both, missing, seed),
-        _pairs_confirmed(ledger, external_means, seed),
+        *_means(both, missing, scale, seed),
+        _spearman(both, missing),
+        _order_agreement(both, missing),
+        _pairs_confirmed(ledger, external_means),
+        judge_noise("noise_own", draws_of(j for j in own if j.subject_key in prompt_of).values()),
+        judge_noise("noise_external", draws_of(external).values()),
     ]
 
 
-def _mean(
-    name: str,
-    values: Sequence[float],
-    labels: Sequence[str] | None,
-    missing: int,
-    *,
-    seed: int,
-    reason: str = "no answer was scored by both judges",
-    detail: dict[str, Any] | None = None,
-) -> Score:
-    if not values:
-        return Score(name, None, 0, missing, reason=reason, detail=detail)
-    low, high = bootstrap_mean(values, labels, seed=seed) or (None, None)
-    return Score(name, sum(values) / len(values), len(values), missing, low, high, detail=detail)
+def _means(
+    both: Sequence[ScoredByBoth], missing: int, scale: tuple[float, float], seed: int
+) -> list[Score]:
+    names = ("mean_own", "mean_external", "mean_difference")
+    if not both:
+        reason = "no answer was scored by both judges"
+        return [Score(name, None, 0, missing, reason=reason) for name in names]
+    labels = {str(at): answer.prompt_key for at, answer in enumerate(both)}
+    own = {key: answer.own for key, answer in zip(labels, both, strict=True)}
+    external = {key: answer.external for key, answer in zip(labels, both, strict=True)}
+    found = compare(own, external, clusters=labels, scale=scale, seed=seed)
+    ends = [
+        mean_interval([*each.values()], [*labels.values()], scale=scale) for each in (own, external)
+    ]
+    values = (found.mean_a, found.mean_b, found.difference)
+    details = (None, None, {"p_value": found.p_value, "prompts": found.n_clusters})
+    scores = []
+    for name, value, interval, detail in zip(
+        names, values, (*ends, found.interval), details, strict=True
+    ):
+        low, high = interval or (None, None)
+        scores.append(Score(name, value, len(both), missing, low, high, detail=detail))
+    return scores
 
 
-def _spearman(both: Sequence[ScoredByBoth], missing: int, seed: int) -> Score:
+def _spearman(both: Sequence[ScoredByBoth], missing: int) -> Score:
     def pooled(drawn: Sequence[list[ScoredByBoth]]) -> float | None:
         found = [answer for answers in drawn for answer in answers]
         return spearman([a.own for a in found], [a.external for a in found])
@@ -191,26 +201,27 @@ def _spearman(both: Sequence[ScoredByBoth], missing: int, seed: int) -> Score:
     if value is None:
         reason = "fewer than two different scores by one of the judges"
         return Score("spearman", None, len(both), missing, reason=reason)
-    low, high = bootstrap(prompts, pooled, seed=seed) or (None, None)
+    low, high = correlation_interval(prompts, pooled) or (None, None)
     return Score("spearman", value, len(both), missing, low, high)
 
 
-def _order_agreement(both: Sequence[ScoredByBoth], missing: int, seed: int) -> Score:
+def _order_agreement(both: Sequence[ScoredByBoth], missing: int) -> Score:
     same, compared, tied = [], [], 0
     for answers in _by_prompt(both):
         products = [
             (one.own - other.own) * (one.external - other.external)
             for one, other in combinations(answers, 2)
         ]
-        same.append(100.0 * sum(product > 0 for product in products))
+        same.append(float(sum(product > 0 for product in products)))
         compared.append(float(sum(product != 0 for product in products)))
         tied += products.count(0.0)
     n, detail = int(sum(compared)), {"ties": tied}
     if not n:
         reason = "no two answers to one prompt are untied under both judges"
         return Score("order_agreement", None, 0, missing, reason=reason, detail=detail)
-    low, high = bootstrap_ratio(same, compared, seed=seed) or (None, None)
-    return Score("order_agreement", sum(same) / n, n, missing, low, high, detail=detail)
+    interval = ratio_interval(same, compared)
+    low, high = interval.scaled(100) if interval is not None else (None, None)
+    return Score("order_agreement", 100 * sum(same) / n, n, missing, low, high, detail=detail)
 
 
 def _by_prompt(both: Sequence[ScoredByBoth]) -> list[list[ScoredByBoth]]:
@@ -220,18 +231,16 @@ def _by_prompt(both: Sequence[ScoredByBoth]) -> list[list[ScoredByBoth]]:
     return list(groups.values())
 
 
-def _pairs_confirmed(
-    ledger: Sequence[LedgerRow], external: dict[str, float | None], seed: int
-) -> Score:
+def _pairs_confirmed(ledger: Sequence[LedgerRow], external: dict[str, float | None]) -> Score:
     asked = [
         (external[row.chosen_key], external[row.rejected_key])
         for row in ledger
         if row.chosen_key in external and row.rejected_key in external
     ]
     scored = [(one, other) for one, other in asked if one is not None and other is not None]
-    decided = [100.0 * (chosen > other) for chosen, other in scored if chosen != other]
-    missing, ties = len(asked) - len(scored), len(scored) - len(decided)
-    detail = {"confirmed": decided.count(100.0), "reversed": decided.count(0.0), "ties": ties}
+    confirmed = sum(chosen > other for chosen, other in scored)
+    turned = sum(chosen < other for chosen, other in scored)
+    decided, missing = confirmed + turned, len(asked) - len(scored)
+    detail = {"confirmed": confirmed, "reversed": turned, "ties": len(scored) - decided}
     reason = "the external judge put no training pair in an order"
-    # One pair per prompt, so each is its own cluster.
-    return _mean("pairs_confirmed", decided, None, missing, seed=seed, reason=reason, detail=detail)
+    return share_score("pairs_confirmed", confirmed, decided, missing, reason=reason, detail=detail)

@@ -85,9 +85,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         ),
         sources=sources | run.judge_sources(),
     )
-    return run.scores(
-        subject, [judgments], lambda: scores(run.read(judgments), seed=run.config.seed)
-    )
+    return run.scores(subject, [judgments], lambda: scores(run.read(judgments)))
 
 
 def turn_key(question: Question, turn: int) -> str:

@@ -12,9 +12,11 @@ import statistics
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.benchmarks import GRADES
 from core.errors import DataError
-from core.intervals import bootstrap_mean, clustered_stderr
+from core.intervals import clustered_stderr, mean_interval
 from core.records import Score
+from core.reductions import judge_noise
 from judges.fastchat_prompts import REFERENCED, TEMPERATURES, TURNS
 
 if TYPE_CHECKING:
@@ -41,13 +43,14 @@ class Spread(NamedTuple):
     by_draw: tuple[float, ...]
 
 
-def scores(judgments: Sequence[TurnJudgment], *, seed: int = 0) -> list[Score]:
+def scores(judgments: Sequence[TurnJudgment]) -> list[Score]:
     """Return one model's scores, each in 1..10, with missing counts and a 95 % interval.
 
     Keys: "overall", "turn_1", "turn_2", "math_coding_reasoning" and "rest" (the paper's two
     groups), and "category/<name>" for all eight. `n` counts judgments with a score, `missing` those
-    without. The two turns of a question are one cluster of the (seeded) bootstrap. The detail of
-    "overall" holds the reasons for missing ones, the turns judged more than once, and the spread.
+    without; the two turns of a question are one cluster. "judge_noise" is that of repeated grades
+    of one answer, a turn being an item. The detail of "overall" holds the reasons for missing ones,
+    the turns judged more than once, and the spread.
 
     Raises:
         DataError: judgments of more than one judge, or of more than one model.
@@ -63,8 +66,12 @@ def scores(judgments: Sequence[TurnJudgment], *, seed: int = 0) -> list[Score]:
     found = []
     for key, subset in subsets.items():
         detail = _detail(subset) if key == OVERALL else None
-        found.append(_score(key, subset, detail, seed))
-    return found
+        found.append(_score(key, subset, detail))
+    repeated: dict[tuple[int, int, str], list[float]] = defaultdict(list)
+    for j in judgments:
+        if j.score is not None:
+            repeated[j.question_id, j.turn, j.user_prompt].append(j.score)
+    return [*found, judge_noise("judge_noise", repeated.values())]
 
 
 def repeats(judgments: Sequence[TurnJudgment]) -> list[str]:
@@ -98,9 +105,7 @@ def spread(judgments: Sequence[TurnJudgment]) -> Spread:
     return Spread(statistics.fmean(deviations), between, means)
 
 
-def _score(
-    key: str, judgments: Sequence[TurnJudgment], detail: dict[str, Any] | None, seed: int
-) -> Score:
+def _score(key: str, judgments: Sequence[TurnJudgment], detail: dict[str, Any] | None) -> Score:
     scored = [(j.question_id, j.score) for j in judgments if j.score is not None]
     missing = len(judgments) - len(scored)
     if not scored:
@@ -108,7 +113,7 @@ def _score(
         return Score(key, None, 0, missing, reason=reason, detail=detail)
     clusters = [question for question, _ in scored]
     values = [value for _, value in scored]
-    low, high = bootstrap_mean(values, clusters, seed=seed) or (None, None)
+    low, high = mean_interval(values, clusters, scale=GRADES) or (None, None)
     mean, stderr = math.fsum(values) / len(values), clustered_stderr(values, clusters)
     return Score(key, mean, len(values), missing, low, high, stderr, detail=detail)
 

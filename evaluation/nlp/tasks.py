@@ -12,13 +12,13 @@ from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from core.benchmarks import are_shares
 from core.errors import ConfigError
 from core.evaluation_config import NlpSection
-from core.intervals import clustered_stderr, share_score
+from core.intervals import average_interval, clustered_stderr, share_score
 from core.records import ItemScore, Score
 from core.store import Built
 from engines.engine import Continuation
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from core.store import Partial
     from engines.engine import Engine
 
-_Z = NormalDist().inv_cdf(0.975)
 _NO_FILTER = "none"
 
 
@@ -181,8 +180,8 @@ def scores(items: Sequence[ItemScore], task: str) -> list[Score]:
     A metric with a value outside 0..1 is no share: it is in its own unit, without an interval, and
     `detail` says "unit": "points".
     mmlu has `acc`, over all items (micro: lm-eval's), and `acc_macro`, the mean over subjects (the
-    paper's), whose interval is ±1.96 standard errors; n counts items in both. No standard error
-    where a task or subject has fewer than two items.
+    paper's), with `average_interval`; n counts items in both. No standard error where a task or
+    subject has fewer than two items.
     """
     if not items:
         return [Score(headline(task) or "acc", None, 0, reason="no items", detail=_about(task))]
@@ -243,16 +242,11 @@ def _macro(name: str, by_task: dict[str, list[float]], items: int) -> Score:
     if None not in errors:
         stderr = math.sqrt(math.fsum((error or 0.0) ** 2 for error in errors)) / len(errors)
     n = sum(map(len, by_task.values()))
-    return Score(
-        name,
-        value,
-        n,
-        items - n,
-        low=None if stderr is None else max(0.0, value - _Z * stderr),
-        high=None if stderr is None else min(100.0, value + _Z * stderr),
-        stderr=stderr,
-        detail={"shots": TASKS[MMLU].shots, "headline": name == headline(MMLU), "subjects": means},
-    )
+    shares, sizes = [mean / 100 for mean in means.values()], [len(by_task[task]) for task in means]
+    interval = average_interval(shares, sizes, None if stderr is None else stderr / 100)
+    low, high = interval.scaled(100) if interval is not None else (None, None)
+    detail = {"shots": TASKS[MMLU].shots, "headline": name == headline(MMLU), "subjects": means}
+    return Score(name, value, n, items - n, low, high, stderr, detail=detail)
 
 
 def report(

@@ -48,7 +48,7 @@ def compare_runs(runs: Sequence[ScoresFile], *, seed: int = 0) -> Report:
             first, *others = (found.get(one) for found in by_id)
             cells = [_value(first)]
             for other in others:
-                cells += [_value(other), *_difference(first, other, seed)]
+                cells += [_value(other), *difference(first, other, seed=seed)]
             rows.append(TableRow(one, tuple(cells)))
         columns = [names[0]]
         for name in names[1:]:
@@ -86,8 +86,11 @@ def _value(metric: Metric | None) -> Cell:
     )
 
 
-def _difference(a: Metric | None, b: Metric | None, seed: int) -> tuple[Cell, Cell]:
-    """Return b − a with its interval, and the p-value."""
+def difference(a: Metric | None, b: Metric | None, *, seed: int) -> tuple[Cell, Cell]:
+    """Return b − a with its interval, and the p-value, or why there is none.
+
+    `seed`: of sampled sign flips.
+    """
     if a is None or b is None or a.value is None or b.value is None:
         return Cell(reason="one of the two has no value"), Cell()
     if changed := differing(a, b):
@@ -95,10 +98,10 @@ def _difference(a: Metric | None, b: Metric | None, seed: int) -> tuple[Cell, Ce
     if a.items is None or b.items is None:
         return Cell(b.value - a.value, reason=None), Cell(text="no items to pair")
     clusters = {**(a.clusters or {}), **(b.clusters or {})} or None
-    found = paired(b.items, a.items, clusters=clusters, seed=seed)
+    found = paired(b.items, a.items, clusters=clusters, scale=a.scale, seed=seed)
     if found.difference is None:
         return Cell(reason="the runs share no item"), Cell()
     low, high = found.interval or (None, None)
     only = found.n_only_a + found.n_only_b
-    difference = Cell(found.difference, low=low, high=high, n=found.n, missing=only)
-    return difference, Cell(found.p_value, digits=4)
+    cell = Cell(found.difference, low=low, high=high, n=found.n, missing=only)
+    return cell, Cell(found.p_value, digits=4, n=found.n_clusters)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from core.intervals import Interval, cluster_sums, clustered_stderr
-from core.paired import FLIPS, Tails, mcnemar, sign_flip
+from core.paired import FLIPS, Tails, difference_interval, mcnemar, sign_flip, tango
 from reports.gate.pairs import Pair, cluster_of
 from reports.gate.power import BinaryPower, ClusteredPower, least_drop, noise_of
 
@@ -39,8 +39,8 @@ class Detectable(NamedTuple):
 class Checked:
     """One metric, baseline against candidate, over the items that both have.
 
-    `difference` is candidate − baseline with its 95 % interval (None for one cluster). `p_value`
-    asks whether the candidate is worse, `p_better` whether it is better; `adjusted` and
+    `difference` is candidate − baseline with its 95 % interval; None: see `difference_interval`.
+    `p_value` asks whether the candidate is worse, `p_better` whether it is better; `adjusted` and
     `adjusted_better` are Holm's.
     """
 
@@ -66,11 +66,12 @@ class Checked:
 
 
 class _Values(NamedTuple):
-    """Both runs' values on the shared items; `sums` are those of differences over clusters."""
+    """Both runs' values on the shared items; `sums` are those of differences over `clusters`."""
 
     first: NDArray[np.float64]
     second: NDArray[np.float64]
     differences: NDArray[np.float64]
+    clusters: list[str]
     sums: NDArray[np.float64]
     error: float | None
     low: float
@@ -100,16 +101,9 @@ def check(pair: Pair, *, level: float, tolerance: float, seed: int) -> Checked:
     `level`: the p-value at which it fails if no other metric does, alpha over their number.
     `tolerance`: the observed drop must exceed this, in the metric's unit. `seed`: of sampled flips.
     """
-    from scipy.special import stdtrit
-
     before, after, shared = pair
     values = _values(pair)
     test = _test(values, level=level, seed=seed)
-    difference, interval = float(values.differences.mean()), None
-    if values.error is not None:
-        # The clustered standard error and Student's t.
-        half = float(stdtrit(len(values.sums) - 1, 0.975)) * values.error
-        interval = Interval(difference - half, difference + half)
     return Checked(
         id=before.id,
         benchmark=before.benchmark,
@@ -120,8 +114,8 @@ def check(pair: Pair, *, level: float, tolerance: float, seed: int) -> Checked:
         n_only_candidate=len(after.items or {}) - len(shared),
         baseline=float(values.first.mean()),
         candidate=float(values.second.mean()),
-        difference=difference,
-        interval=interval,
+        difference=float(values.differences.mean()),
+        interval=_interval(values),
         test=test.name,
         p_value=test.less,
         p_better=test.greater,
@@ -135,15 +129,13 @@ def _values(pair: Pair) -> _Values:
     first = np.array([before[item] for item in pair.shared], dtype=np.float64)
     second = np.array([after[item] for item in pair.shared], dtype=np.float64)
     differences = second - first
-    labels = None
-    if pair.baseline.clusters:
-        labels = [cluster_of(pair.baseline, item) for item in pair.shared]
+    labels = [cluster_of(pair.baseline, item) for item in pair.shared]
     plain = differences.tolist()
     sums, error = cluster_sums(plain, labels).totals, clustered_stderr(plain, labels)
     # Least and greatest value an item can have; those there are if nothing says it.
     there_are = (min(before.values()), max(before.values()))
     low, high = pair.baseline.scale or _SCALES.get(pair.baseline.unit, there_are)
-    return _Values(first, second, differences, sums, error, low, high)
+    return _Values(first, second, differences, labels, sums, error, low, high)
 
 
 def _test(values: _Values, *, level: float, seed: int) -> Tails:
@@ -152,6 +144,13 @@ def _test(values: _Values, *, level: float, seed: int) -> Tails:
         flips = max(FLIPS, math.ceil(_FLIPS_PER_LEVEL / level))
         return sign_flip(values.sums, seed=seed, flips=flips)
     return mcnemar(values.gained, values.lost)
+
+
+def _interval(values: _Values) -> Interval | None:
+    step = values.high - values.low
+    if values.binary:
+        return tango(values.gained, values.lost, len(values.first)).scaled(step)
+    return difference_interval(values.differences.tolist(), values.clusters, most=step or None)
 
 
 def _detectable(values: _Values, level: float, tolerance: float) -> Detectable:

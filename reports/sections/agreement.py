@@ -16,6 +16,7 @@ from reports.sections.cells import (
     label,
     model_table,
     models_of,
+    noise_note,
     titles,
 )
 from reports.sections.items import Judged, excerpt, group, judged_by_subject, points, words_of
@@ -82,6 +83,11 @@ def table(results: RunReader) -> Table | None:
             "The paper does not say how it counts ties; these readings fit its numbers. "
             "Missing: replies (for exact match: prompts) without a readable score.",
             *unparsed,
+            *(
+                noise_note(results.scores(f"{m}/agreement").get("judge_noise"), f"{label(m)}'s")
+                for m in models
+                if results.scores(f"{m}/agreement")
+            ),
             *beside.notes,
             *(_SAME_SOURCE if not beside.own else ()),
         ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.benchmarks import BENCHMARKS, Subject
+from core.paired import holm
 from core.stages import model_ref
 from reports.document import Cell, Published, Table, TableRow
 
@@ -135,6 +137,44 @@ def model_table(
         return None
     notes = (*notes, *failures_since(results, places))
     return Table(key, title, "model", titles(columns), tuple(rows), origin, notes)
+
+
+def noise_note(noise: Score | None, whose: str) -> str:
+    """Return how much of a mean's uncertainty is the judge's own, or that it is unknown."""
+    if noise is None or noise.value is None or noise.detail is None:
+        why = (noise.reason if noise is not None else None) or "each item was judged once"
+        return (
+            f"{whose} noise is unknown, since {why}: the intervals hold it together with the "
+            "choice of items."
+        )
+    share = noise.detail["judge_share"]
+    part = f", {100 * share:.0f} % of the mean's variance" if share is not None else ""
+    return (
+        f"{whose} noise: repeated judgments of one item deviate by {noise.value:.2f} points "
+        f"({noise.n} items){part}; the items' own levels by {noise.detail['between_sd']:.2f}. "
+        "The intervals hold both."
+    )
+
+
+def with_holm(rows: Sequence[TableRow], column: int) -> tuple[TableRow, ...]:
+    """Return rows with a last cell: Holm's p over the p-values of a column of the table."""
+    tested = [at for at, row in enumerate(rows) if row.cells[column].value is not None]
+    adjusted = dict(
+        zip(tested, holm([rows[at].cells[column].value or 0.0 for at in tested]), strict=True)
+    )
+    return tuple(
+        replace(row, cells=(*row.cells, replace(row.cells[column], value=adjusted.get(at))))
+        for at, row in enumerate(rows)
+    )
+
+
+def holm_note(rows: Sequence[TableRow], what: str) -> str:
+    """Return what the last column of `with_holm` is corrected for; `what` are its tests."""
+    tested = sum(row.cells[-1].value is not None for row in rows)
+    return (
+        f"Holm's p is corrected for the {tested} {what}: where it is at most 0.05, the chance of "
+        "any false claim among them is at most 5 %."
+    )
 
 
 def failures_since(results: RunReader, places: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.intervals import bootstrap_mean
+from core.intervals import length_interval
 from reports.document import Figure, number
 from reports.formats.plotting import INK, LOSE, ON_COLOUR, TIE, WIN, legend, render, shown_name
 
@@ -70,11 +70,11 @@ def point_of(score: Score | None) -> Point | None:
     return Point(score.value, score.low, score.high, score.n)
 
 
-def point_mean(values: Sequence[float], clusters: Sequence[str], seed: int) -> Point | None:
-    """Return a mean whose interval resamples clusters; None without values."""
+def point_of_lengths(values: Sequence[float], clusters: Sequence[str]) -> Point | None:
+    """Return a mean of lengths; values of one cluster are one observation. None without values."""
     if not values:
         return None
-    low, high = bootstrap_mean(values, clusters, seed=seed) or (None, None)
+    low, high = length_interval(values, clusters) or (None, None)
     return Point(sum(values) / len(values), low, high, len(values))
 
 

@@ -19,9 +19,12 @@ from reports.sections.cells import (
     asked_models,
     cells_of,
     failures_since,
+    holm_note,
     listed,
+    noise_note,
     titles,
     versus,
+    with_holm,
 )
 from reports.sections.drawing import stacked
 from reports.sections.items import NONE, excerpt, group, text_or_note
@@ -62,17 +65,20 @@ def table(results: RunReader) -> Table | None:
         )
         for (a, b), (_, place) in zip(matchups, places, strict=True)
     )
+    rows = with_holm(rows, [*RATES].index("sign_test"))
     return Table(
         key="head_to_head",
         title="Head to head: win, tie, lose (% of prompts)",
         head="matchup",
-        columns=titles(RATES),
+        columns=(*titles(RATES), "Holm's p"),
         rows=rows,
         origin="Figure 3",
         notes=(
             "Rates are those of the first model. Both presentation orders are judged; if they "
             "disagree, the verdict is a tie. Comparisons without a readable verdict are missing "
             f"and excluded from the rates. The sign test excludes ties. {P_VALUE_NOTE}",
+            holm_note(rows, "matchups of this table"),
+            noise_note(None, "The judge's"),
             f"Judge: {listed(judges_named(results, 'head_to_head'))}.",
             *judge_notes(judged(results, "head_to_head")),
             *beside.notes,

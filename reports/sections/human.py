@@ -18,10 +18,12 @@ from reports.sections.cells import (
     Column,
     cells_of,
     count,
+    holm_note,
     label,
     listed,
     titles,
     versus,
+    with_holm,
 )
 from reports.sections.drawing import stacked
 from reports.sections.items import NONE, excerpt, group, text_or_note
@@ -72,12 +74,15 @@ def table(results: RunReader) -> Table | None:
         return None
     pairs = results.studies or [name.split("-") for name in rows_of("human", "win")]
     beside = PublishedNumbers(results, "human", tuple(f"{a}-{b}" for a, b in pairs))
-    rows = tuple(TableRow(versus(a, b), _rates(results, a, b, beside)) for a, b in pairs)
+    rows = with_holm(
+        [TableRow(versus(a, b), _rates(results, a, b, beside)) for a, b in pairs],
+        [*RATES].index("sign_test"),
+    )
     return Table(
         key="human",
         title="Human evaluation: win, tie, lose (% of prompts, by majority)",
         head="matchup",
-        columns=titles(RATES),
+        columns=(*titles(RATES), "Holm's p"),
         rows=rows,
         origin="Figure 5",
         notes=(
@@ -86,6 +91,7 @@ def table(results: RunReader) -> Table | None:
             "there is none (one for each side and one tie, or two against two) the item counts as "
             "a tie. Items not yet judged by everyone are missing and excluded from the rates. "
             f"The sign test excludes ties. {P_VALUE_NOTE}",
+            *((holm_note(rows, "studies of this table"),) if results.studies else ()),
             *_made_since(results),
             *beside.notes,
         ),
@@ -123,7 +129,7 @@ def people(results: RunReader) -> Table | None:
             "on one item. Alpha is Krippendorff's: 1 is perfect, 0 chance, below 0 is systematic "
             "disagreement; in the ordinal alpha a tie lies between the two sides, so that "
             "opposite votes are the larger disagreement. Shown left wins: of the votes for a "
-            "side; 50 without position bias. Intervals resample items.",
+            "side; 50 without position bias. An item is one observation of the intervals.",
         ),
     )
 

@@ -18,7 +18,6 @@ from reports.sections.cells import (
     cells_of,
     label,
     models_of,
-    seed_of,
     titles,
 )
 from reports.sections.section import section_of
@@ -148,7 +147,7 @@ def figure(results: RunReader) -> Figure | None:
 def mean_characters(results: RunReader, model: str, benchmark: str) -> drawing.Point | None:
     """Return the mean length of a model's answers to one benchmark.
 
-    The interval resamples prompts, so that two turns are one observation. Imported AlpacaEval
+    Two turns of a prompt are one observation. Imported AlpacaEval
     annotations come without answers of their own: then the score stands in, without an interval.
     """
     rows = results.rows(evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS))
@@ -157,7 +156,7 @@ def mean_characters(results: RunReader, model: str, benchmark: str) -> drawing.P
         return drawing.point_of(results.scores(f"{model}/{benchmark}").get("avg_length"))
     lengths = [float(len(row.text)) for row in answers]
     keys = [row.prompt_key for row in answers]
-    return drawing.point_mean(lengths, keys, seed_of(results))
+    return drawing.point_of_lengths(lengths, keys)
 
 
 SECTION = section_of("lengths", "Answer lengths", figures=(figure,), tables=(table,))

@@ -9,7 +9,15 @@ from reports.document import Figure, Item, RowGroup, Table, number
 from reports.formats.plotting import series_of, shown_name
 from reports.published.comparable import PublishedNumbers, judge_notes, judges_named
 from reports.published.condition_differences import judged
-from reports.sections.cells import Column, counted, label, listed, model_table, models_of
+from reports.sections.cells import (
+    Column,
+    counted,
+    label,
+    listed,
+    model_table,
+    models_of,
+    noise_note,
+)
 from reports.sections.drawing import draw_rows, drawn_figure, height_of, point_of, sentences
 from reports.sections.items import group, points, text_or_note
 from reports.sections.section import of_models, section_of
@@ -74,13 +82,11 @@ def _judging(results: RunReader, models: tuple[str, ...]) -> Iterator[str]:
             yield f"{label(model)}: {overall.missing} of {whole} grades missing ({reasons})."
         if again := detail.get("judged_again"):
             yield f"{label(model)}: {again} judgments repeat a turn; all count."
-        if (turn := detail.get("turn_sd")) is not None:
-            means = detail.get("overall_sd")
-            between = f", of the overall score {number(means, 3)}" if means is not None else ""
-            yield (
-                f"{label(model)}: standard deviation between the judge's repeated grades of one "
-                f"turn {number(turn, 3)}{between}."
-            )
+        if (means := detail.get("overall_sd")) is not None:
+            yield f"{label(model)}: the overall score deviates by {number(means, 3)} between draws."
+        if overall is not None and overall.value is not None:
+            noise = results.scores(f"{model}/mt_bench").get("judge_noise")
+            yield noise_note(noise, f"{label(model)}: the judge's")
 
 
 def figure(results: RunReader) -> Figure | None:

@@ -10,6 +10,7 @@ from core.stages import Stage
 from reports.document import Table, TableRow
 from reports.published import condition_differences
 from reports.published.comparable import external_judges
+from reports.sections import improvement
 from reports.sections.cells import EMPTY, GRADED, cell_of, label, listed
 from reports.sections.section import section_of
 
@@ -145,5 +146,5 @@ SECTION = section_of(
     "summary",
     "Summary",
     paragraphs=lambda results: (_coverage(results), *_judge(results), *_data(results)),
-    tables=(_table,),
+    tables=(_table, improvement.table),
 )

@@ -2,24 +2,30 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
-from collections.abc import Sequence
-from statistics import stdev
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.intervals import (
     Interval,
-    bootstrap,
-    bootstrap_mean,
-    bootstrap_ratio,
+    average_interval,
     clustered_stderr,
+    correlation_interval,
+    length_interval,
+    mean_interval,
+    ratio_interval,
     share_score,
     wilson,
 )
 from core.records import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHARE = (0.0, 1.0)
 
 
 def width(interval: Interval | None) -> float:
@@ -33,128 +39,179 @@ def flips(count: int, seed: int = 1) -> list[float]:
     return [float(rng.random() < 0.6) for _ in range(count)]
 
 
-def test_the_bootstrap_of_a_mean_agrees_with_the_normal_approximation() -> None:
-    # 400 items: s/√n with 1.96 on both sides; the percentile bootstrap is within a tenth of it.
-    values = flips(400)
-    interval = bootstrap_mean(values, seed=0)
-    assert interval is not None
-    mean, half = sum(values) / 400, 1.96 * stdev(values) / 20
-    assert interval.low == pytest.approx(mean - half, abs=half / 10)
-    assert interval.high == pytest.approx(mean + half, abs=half / 10)
-
-
-def test_both_ends_leave_out_equal_shares_of_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two items, 0 and 1: resampled means are 0, 0.5 and 1 in shares of 1/4, 1/2 and 1/4. A level of
-    # 0.4 lies between the quantiles 0.3 and 0.7, inside the half; 0.6 between 0.2 and 0.8, outside.
-    monkeypatch.setattr("core.intervals._LEVEL", 0.4)
-    assert bootstrap_mean([0.0, 1.0], seed=0) == Interval(0.5, 0.5)
-    monkeypatch.setattr("core.intervals._LEVEL", 0.6)
-    assert bootstrap_mean([0.0, 1.0], seed=0) == Interval(0.0, 1.0)
-
-
-def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
-    values = [random.Random(0).gauss(0, 1) for _ in range(50)] + flips(50)
-    assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3)
-    assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
-
-
-def test_resampling_in_chunks_covers_the_mean_too() -> None:
-    # 2,000 resamples of 5,000 items do not fit in one chunk.
-    values = flips(5000)
-    interval = bootstrap_mean(values, seed=0)
-    mean = sum(values) / 5000
-    assert width(interval) == pytest.approx(2 * 1.96 * math.sqrt(mean * (1 - mean) / 5000), rel=0.1)
+def test_independent_items_that_are_right_or_wrong_have_wilsons_interval() -> None:
+    values = flips(60)
+    expected = wilson(sum(values), 60)
+    assert expected is not None
+    assert mean_interval(values, scale=SHARE) == pytest.approx(expected)
+    assert ratio_interval(values, [1.0] * 60) == pytest.approx(expected)
+    # In percent the same.
+    percent = mean_interval([100 * value for value in values], scale=(0.0, 100.0))
+    assert percent == pytest.approx(expected.scaled(100))
 
 
 def test_rows_said_twice_do_not_narrow_the_interval_when_they_are_one_cluster() -> None:
     values, labels = flips(200), list(range(200))
-    once = width(bootstrap_mean(values, labels, seed=0))
-    twice = width(bootstrap_mean(values + values, labels + labels, seed=0))
-    assert twice == pytest.approx(once)  # the same clusters are drawn, each counted double
+    once = width(mean_interval(values, labels, scale=SHARE))
+    twice = width(mean_interval(values + values, labels + labels, scale=SHARE))
+    assert twice == pytest.approx(once)
     # Taken for 400 independent items they would look surer by √2.
-    assert width(bootstrap_mean(values + values, seed=0)) == pytest.approx(
-        once / math.sqrt(2), rel=0.1
+    apart = width(mean_interval(values + values, scale=SHARE))
+    assert apart == pytest.approx(once / math.sqrt(2), rel=0.02)
+
+
+def test_items_of_a_cluster_that_have_nothing_in_common_are_nearly_independent() -> None:
+    # 200 clusters of four; four assumed clusters of one value each make ρ 4/204: n is 800/1.06.
+    values = flips(800, seed=3)
+    clustered = width(mean_interval(values, [at % 200 for at in range(800)], scale=SHARE))
+    assert clustered == pytest.approx(width(wilson(sum(values), 800)), rel=0.06)
+
+
+def test_clusters_of_different_sizes_keep_their_weight() -> None:
+    # Clusters (1, 1, 1) and (0): the mean is 3/4, not 1/2. All or nothing (ρ = 1): n = 16/(9 + 1).
+    values, labels = [1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"]
+    assert mean_interval(values, labels, scale=SHARE) == pytest.approx(wilson(1.2, 1.6))
+
+
+def test_equal_values_are_as_uncertain_as_all_or_nothing() -> None:
+    # Five clusters of two, all 4 of 0..5: Wilson's interval of 0.8 of five.
+    found = mean_interval([4.0] * 10, [at // 2 for at in range(10)], scale=(0.0, 5.0))
+    expected = wilson(4, 5)
+    assert expected is not None
+    assert found == pytest.approx(expected.scaled(5))
+    assert clustered_stderr([4.0] * 10) == 0.0
+
+
+def test_graded_values_are_surer_than_all_or_nothing() -> None:
+    # Fifty grades from 4 to 6 of 1..10: about the normal interval, a third of all or nothing's.
+    rng = random.Random(0)
+    grades = [float(rng.randint(4, 6)) for _ in range(400)]
+    error = clustered_stderr(grades)
+    assert error is not None
+    found = width(mean_interval(grades, scale=(1.0, 10.0)))
+    assert 2 * 1.96 * error < found < 1.2 * 2 * 1.96 * error
+
+
+def test_a_value_outside_its_scale_widens_it() -> None:
+    assert mean_interval([0.0, 6.0], scale=(0.0, 5.0)) == mean_interval(
+        [0.0, 6.0], scale=(0.0, 6.0)
     )
 
 
-def test_clusters_of_different_sizes_keep_their_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Clusters (1, 1, 1) and (0): the four resamples are {aa: 1, ab: 3/4, ba: 3/4, bb: 0}, not the
-    # mean of cluster means (1/2 in the middle); a quarter of the draws lies at either end.
-    values, labels = [1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"]
-    assert bootstrap_mean(values, labels, seed=0) == Interval(0.0, 1.0)
-    monkeypatch.setattr("core.intervals._LEVEL", 0.2)
-    assert bootstrap_mean(values, labels, seed=0) == Interval(0.75, 0.75)
-
-
-@pytest.mark.parametrize(("values", "labels"), [([], []), ([1.0], ["a"]), ([1.0, 0.0], ["a", "a"])])
-def test_fewer_than_two_clusters_have_no_interval(values: list[float], labels: list[str]) -> None:
-    assert bootstrap_mean(values, labels, seed=0) is None
-    assert clustered_stderr(values, labels) is None
-
-
-def test_equal_values_have_an_interval_without_width() -> None:
-    assert bootstrap_mean([2.0] * 5, seed=0) == Interval(2.0, 2.0)
-    assert clustered_stderr([2.0] * 5) == 0.0
+def test_nothing_has_no_interval() -> None:
+    assert mean_interval([], [], scale=SHARE) is None
+    assert ratio_interval([0.0], [0.0]) is None
+    assert length_interval([]) is None
+    assert average_interval([], [], None) is None
+    assert clustered_stderr([]) is None
+    assert clustered_stderr([1.0, 0.0], ["a", "a"]) is None
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_is_refused_and_never_comes_out(bad: float) -> None:
     with pytest.raises(ValueError, match="not finite"):
-        bootstrap_mean([1.0, bad, 0.0], seed=0)
+        mean_interval([1.0, bad, 0.0], scale=SHARE)
     with pytest.raises(ValueError, match="not finite"):
         clustered_stderr([1.0, bad, 0.0])
     with pytest.raises(ValueError, match="not finite"):
-        bootstrap([1, 2, 3], lambda _: bad, seed=0, resamples=10)
+        correlation_interval([1, 2, 3, 4], lambda _: bad)
 
 
 def test_labels_and_values_must_be_as_many() -> None:
     with pytest.raises(ValueError, match="3 values but 2 cluster labels"):
-        bootstrap_mean([1.0, 2.0, 3.0], ["a", "b"], seed=0)
+        mean_interval([1.0, 1.0, 0.0], ["a", "b"], scale=SHARE)
     with pytest.raises(ValueError, match="per cluster"):
-        bootstrap_ratio([1.0], [1.0, 2.0], seed=0)
+        ratio_interval([1.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match="per cluster"):
+        ratio_interval([3.0], [2.0])
 
 
 def test_clusters_without_anything_to_compare_are_left_out_of_a_ratio() -> None:
     above, below = [1.0, 2.0, 0.0, 3.0], [2.0, 2.0, 1.0, 3.0]
-    padded = bootstrap_ratio([*above, 0.0], [*below, 0.0], seed=0)
-    assert padded is not None
-    assert padded == bootstrap_ratio(above, below, seed=0)
-    assert bootstrap_ratio([1.0, 0.0], [1.0, 0.0], seed=0) is None
+    assert ratio_interval([*above, 0.0], [*below, 0.0]) == ratio_interval(above, below)
 
 
-def test_the_general_bootstrap_of_a_mean_agrees_with_the_fast_one() -> None:
-    values = flips(100)
-    slow = bootstrap(values, lambda drawn: sum(drawn) / len(drawn), seed=5, resamples=2000)
-    fast = bootstrap_mean(values, seed=5)
-    assert slow is not None and fast is not None
-    assert slow.low == pytest.approx(fast.low, abs=0.02)
-    assert slow.high == pytest.approx(fast.high, abs=0.02)
+def test_the_average_of_tasks_at_0_or_100_percent_is_not_certain() -> None:
+    # Standard error 0. Three tasks of five items weigh like 15 items: Wilson's 0 of 15.
+    assert average_interval([0.0] * 3, [5] * 3, 0.0) == pytest.approx(wilson(0, 15))
+    # One right, one wrong task of five: half of ten.
+    assert average_interval([0.0, 1.0], [5, 5], 0.0) == pytest.approx(wilson(5, 10))
+    # A task of few items among large ones decides: 4/(1/5 + 1/1000) items.
+    assert average_interval([0.5, 0.5], [5, 1000], None) == pytest.approx(
+        wilson(0.5 * 4 / 0.201, 4 / 0.201)
+    )
 
 
-def test_the_general_bootstrap_depends_on_the_seed_alone_too() -> None:
-    values = [random.Random(0).gauss(0, 1) for _ in range(50)] + flips(50)
-    found = [bootstrap(values, statistics.fmean, seed=seed, resamples=100) for seed in (3, 3, 4)]
-    assert found[0] == found[1]
-    assert found[0] != found[2]
+def test_the_average_is_no_surer_than_its_standard_error() -> None:
+    # Error 0.1 at 0.5: as of 25 items, though there are 2,000.
+    assert average_interval([0.5, 0.5], [1000, 1000], 0.1) == pytest.approx(wilson(12.5, 25))
 
 
-def test_undefined_resamples_are_left_out_and_too_many_leave_no_interval() -> None:
-    def spread(drawn: Sequence[int]) -> float | None:
-        return float(max(drawn) - min(drawn)) if len(set(drawn)) > 1 else None
+def test_the_interval_of_a_mean_length_is_skewed_as_lengths_are() -> None:
+    # 100, 200, 300: 3/4 · (2·100² + 2·100²)/3² is 57.74²; t of two degrees 4.3027:
+    # exp(4.3027·0.28868).
+    found = length_interval([100, 200, 300])
+    factor = math.exp(4.302653 * math.sqrt(30000) / 3 / 200)
+    assert found == pytest.approx((200 / factor, 200 * factor), rel=1e-6)
 
-    # Two clusters: half of the resamples draw one of them twice. Eight: one in two million.
-    assert bootstrap([1, 2], spread, seed=0, resamples=200) is None
-    assert bootstrap(range(8), spread, seed=0, resamples=200) is not None
-    assert bootstrap([1], spread, seed=0) is None
+
+def test_equal_lengths_leave_nothing_to_estimate_an_error_from() -> None:
+    assert length_interval([512.0] * 20) is None
+    assert length_interval([512.0, 100.0], ["a", "a"]) is None
+
+
+def correlation(rows: Sequence[tuple[float, float]]) -> float | None:
+    x, y = zip(*rows, strict=True)
+    return float(np.corrcoef(x, y)[0, 1]) if len(set(x)) > 1 and len(set(y)) > 1 else None
+
+
+def test_the_interval_of_a_correlation_agrees_with_fishers_for_many() -> None:
+    # 400 normal pairs with r about 0.6: on Fisher's scale 1/√397 each way, that of Spearman a bit
+    # wider.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    rows = list(zip(x.tolist(), (0.6 * x + 0.8 * rng.normal(size=400)).tolist(), strict=True))
+    found, value = correlation_interval(rows, correlation), correlation(rows)
+    assert found is not None and value is not None
+    half = (math.atanh(found.high) - math.atanh(found.low)) / 2
+    assert half == pytest.approx(1.96 / math.sqrt(397), rel=0.12)
+    assert found.low < value < found.high
+
+
+def test_a_perfect_correlation_of_few_is_not_certain() -> None:
+    found = correlation_interval([(float(n), float(n)) for n in range(6)], correlation)
+    assert found is not None
+    assert found.high == pytest.approx(1.0)
+    assert found.low < 0.75
+    assert correlation_interval([(float(n), float(n)) for n in range(3)], correlation) is None
+
+
+def test_a_correlation_that_one_cluster_decides_has_no_interval() -> None:
+    rows = [(1.0, 0.0), (2.0, 0.0), (3.0, 0.0), (4.0, 5.0)]
+    assert correlation(rows) is not None
+    assert correlation_interval(rows, correlation) is None
 
 
 def test_wilson_gives_the_textbook_values() -> None:
-    # 8 of 10, z = 1.95996: middle (0.8 + 0.192073)/1.384146 = 0.716740,
-    # half 1.415998·√(0.016 + 0.009604) = 0.226576... -> (0.4902, 0.9433) (Brown, Cai, DasGupta).
-    interval = wilson(8, 10)
+    # 7 of 10, z = 1.95996: middle (0.7 + 0.192073)/1.384146 = 0.644493, half 1.415998·√(0.021 +
+    # 0.009604)= 0.247716 -> (0.3968, 0.8922) (Brown, Cai, DasGupta).
+    interval = wilson(7, 10)
     assert interval is not None
-    assert interval.low == pytest.approx(0.490163, abs=1e-5)
-    assert interval.high == pytest.approx(0.943318, abs=1e-5)
+    assert interval.low == pytest.approx(0.396778, abs=1e-5)
+    assert interval.high == pytest.approx(0.892209, abs=1e-5)
+
+
+def test_one_or_two_successes_have_poissons_lower_end() -> None:
+    # One or more with probability 5 %: a mean of −ln 0.95 = 0.05129. Wilson's own lower end for 1
+    # of 5 is 0.0362, above a share of 3 %, which gives one or more of five in 14 % of samples.
+    one = wilson(1, 5)
+    assert one is not None and one.low == pytest.approx(0.051293 / 5, abs=1e-6)
+    # 1 − e^−m (1 + m) = 0.05: m = 0.35536.
+    two = wilson(48, 50)
+    assert two is not None and two.high == pytest.approx(1 - 0.355362 / 50, abs=1e-6)
+    # Three have Wilson's: (0.06 + 0.038415)/1.076829 − 1.820122·√(0.001128 + 0.000384).
+    three = wilson(3, 50)
+    assert three is not None and three.low == pytest.approx(0.020617, abs=1e-5)
 
 
 def test_wilson_has_a_width_at_the_ends_and_nothing_to_say_of_nothing() -> None:
@@ -203,7 +260,6 @@ def test_repeated_rows_in_their_clusters_leave_the_standard_error_alone() -> Non
 
 
 def test_a_share_as_a_score_is_scaled_with_its_interval() -> None:
-    # 8 of 10 as in the textbook values above.
     low, high = wilson(8, 10) or (None, None)
     found = share_score("x", 8, 10, 2, scale=1.0)
     assert found == Score("x", 0.8, 10, 2, low, high)

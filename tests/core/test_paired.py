@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from core.intervals import bootstrap_mean
-from core.paired import compare, holm, mcnemar, sign_flip, sign_test
+from core.intervals import mean_interval
+from core.paired import compare, holm, mcnemar, sign_flip, sign_test, tango
 
 
 def items(*values: float) -> dict[str, float]:
@@ -35,7 +35,70 @@ def test_mcnemar_gives_a_published_value() -> None:
 def test_equal_models_have_a_p_value_of_1() -> None:
     assert compare(items(1, 0, 1), items(1, 0, 1), seed=0).p_value == 1.0
     found = compare(items(0.5, 2.5), items(0.5, 2.5), seed=0)
-    assert (found.p_value, found.difference, found.interval) == (1.0, 0.0, (0.0, 0.0))
+    assert (found.p_value, found.difference, found.interval) == (1.0, 0.0, None)
+
+
+def test_items_without_a_difference_leave_room_for_one() -> None:
+    # Tango's interval without a discordant pair: ±z²/(n + z²), for 4 ±3.8415/7.8415.
+    half = 3.841459 / 7.841459
+    found = compare(items(1, 0, 1, 1), items(1, 0, 1, 1), seed=0)
+    assert found.interval == pytest.approx((-half, half), abs=1e-6)
+    # The same for equal points from 1 to 10, on their scale.
+    points = compare(items(7, 7, 8, 2), items(7, 7, 8, 2), scale=(1.0, 10.0), seed=0)
+    assert points.interval == pytest.approx((-9 * half, 9 * half), abs=1e-6)
+    # In percent items are right or wrong too.
+    percent = compare(items(100, 0, 0), items(0, 0, 0), scale=(0.0, 100.0), seed=0)
+    assert percent.test == "mcnemar_exact"
+    assert percent.interval == pytest.approx(tango(1, 0, 3).scaled(100))
+
+
+def test_tangos_interval_holds_the_differences_that_its_score_test_does_not_reject() -> None:
+    # Tango 1998, section 5: of 44 patients 0 and 1 changed in each direction; and by the formula
+    # without discordant pairs. The interval is the same from the other side.
+    for gained, lost, n in ((5, 2, 30), (0, 1, 44), (10, 0, 10)):
+        low, high = tango(gained, lost, n)
+        assert low < (gained - lost) / n <= high
+        assert tango(lost, gained, n) == pytest.approx((-high, -low))
+        for end in (low, high):
+            if abs(end) < 1:
+                assert abs(restricted_score(gained, lost, n, end)) == pytest.approx(
+                    1.95996, abs=1e-4
+                )
+    with pytest.raises(ValueError, match="3 gained and 2 lost of 4"):
+        tango(3, 2, 4)
+
+
+def restricted_score(gained: int, lost: int, n: int, difference: float) -> float:
+    """Tango's statistic, its likelihood maximised by search over the share that is lost."""
+
+    def likelihood(q: float) -> float:
+        same = 1 - 2 * q - difference
+        counts = ((q + difference, gained), (q, lost), (same, n - gained - lost))
+        return sum(count * math.log(share) for share, count in counts if count)
+
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    grid = np.linspace(low, high, 200_003)[1:-1]
+    share = max(grid.tolist(), key=likelihood)
+    variance = n * (2 * share + difference - difference**2)
+    return (gained - lost - n * difference) / math.sqrt(variance)
+
+
+def test_the_interval_of_graded_differences_is_a_little_wider_than_the_normal_one() -> None:
+    rng = random.Random(7)
+    a = items(*(rng.gauss(0.3, 1) for _ in range(200)))
+    b = dict.fromkeys(a, 0.0)
+    found = compare(a, b, seed=0)
+    assert found.interval is not None and found.difference is not None
+    error = float(np.std(list(a.values()), ddof=1)) / math.sqrt(200)
+    assert found.interval.low == pytest.approx(found.difference - 1.96 * error, abs=0.1 * error * 2)
+    assert found.interval.high - found.interval.low < 1.1 * 2 * 1.96 * error
+
+
+def test_two_items_with_the_same_difference_are_not_certain() -> None:
+    # 0.5 twice, on a scale of 9: without the assumed gain and loss the width would be 0.
+    found = compare(items(1.5, 2.5), items(1, 2), scale=(1.0, 10.0), seed=0)
+    assert found.interval is not None
+    assert found.interval.low < -2 and found.interval.high > 3
 
 
 def test_sign_flips_are_counted_out_for_few_clusters() -> None:
@@ -89,7 +152,7 @@ def test_an_item_that_one_model_lacks_is_counted_and_not_a_zero() -> None:
     found = compare({"x": 3.0, "y": 4.0, "z": 5.0}, {"x": 3.0, "w": 1.0}, seed=0)
     assert (found.n, found.n_only_a, found.n_only_b) == (1, 2, 1)
     assert (found.mean_a, found.mean_b, found.difference) == (3.0, 3.0, 0.0)
-    assert found.interval is None  # one item
+    assert found.interval is None  # nothing differs, on a scale that is not known
 
 
 def test_nothing_shared_is_nothing_to_say() -> None:
@@ -107,7 +170,7 @@ def test_pairing_sees_what_two_separate_intervals_hide() -> None:
     found = compare(a, b, seed=0)
     assert found.interval is not None and found.interval.low > 0
     assert found.p_value is not None and found.p_value < 0.001
-    alone = [bootstrap_mean(list(model.values()), seed=0) for model in (a, b)]
+    alone = [mean_interval(list(model.values()), scale=(-1.0, 11.0)) for model in (a, b)]
     assert alone[0] is not None and alone[1] is not None
     assert alone[0].low < alone[1].high  # they overlap
     assert found.interval.high - found.interval.low < 0.2 * (alone[0].high - alone[0].low)

@@ -20,6 +20,7 @@ from reports.sections.cells import (
     label,
     listed,
     models_of,
+    noise_note,
     titles,
 )
 from reports.sections.drawing import draw_columns, drawn_figure, point_of, sentences
@@ -88,6 +89,7 @@ def table(results: RunReader) -> Table | None:
             "losses.",
             *_who_judged(results),
             *_masses(results, models),
+            noise_note(None, "The judge's"),
             *_variants(results, models),
             *_incomplete(results, models, beside),
             *(_OTHER_SYSTEMS if others else ()),

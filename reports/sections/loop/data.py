@@ -11,7 +11,7 @@ from core.records import ANSWERED
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
 from reports.sections.cells import count, counted_rows, of_point, seed_of, words
-from reports.sections.drawing import point_between, point_mean
+from reports.sections.drawing import point_between, point_of_lengths
 from reports.sections.items import (
     Judged,
     Part,
@@ -94,11 +94,11 @@ def lengths(results: RunReader, k: int) -> Table:
     answers = [r for r in candidates if r.finish in ANSWERED]
     asked = [row.prompt_key for row in answers]
     pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
-    keys, seed = [row.key for row in pairs], seed_of(results)
+    keys = [row.key for row in pairs]
     paired = point_between(chosen_minus_rejected(results, k))
-    of_candidates = point_mean([len(r.text) for r in answers], asked, seed)
-    of_chosen = point_mean([len(row.chosen) for row in pairs], keys, seed)
-    of_rejected = point_mean([len(row.rejected) for row in pairs], keys, seed)
+    of_candidates = point_of_lengths([len(r.text) for r in answers], asked)
+    of_chosen = point_of_lengths([len(row.chosen) for row in pairs], keys)
+    of_rejected = point_of_lengths([len(row.rejected) for row in pairs], keys)
     lines = (
         ("candidates", of_candidates, [r.finish == "length" for r in answers]),
         ("chosen", of_chosen, [not row.chosen_ended for row in pairs]),
@@ -117,7 +117,10 @@ def lengths(results: RunReader, k: int) -> Table:
         "answers",
         ("mean characters", "cut by the token limit"),
         tuple(rows),
-        notes=("Intervals resample prompts.", *(removed if thoughts else ())),
+        notes=(
+            "Answers to one prompt are one observation of the intervals.",
+            *(removed if thoughts else ()),
+        ),
     )
 
 

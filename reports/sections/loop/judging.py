@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.reductions import draws_of, judge_noise
 from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
 from reports.document import Cell, Item, RowGroup, Table, TableRow
 from reports.published.comparable import judge_notes
 from reports.sections.agreement import rows_of_ranked
-from reports.sections.cells import Column, cell_of, why_unknown, words
+from reports.sections.cells import Column, cell_of, noise_note, why_unknown, words
 from reports.sections.items import (
     NONE,
     Judged,
@@ -91,13 +92,17 @@ def health(results: RunReader, k: int) -> Table:
             rows.append(TableRow(name, (cell, Cell(text=limits.get(key, "")))))
     detail = (measured["parse_rate"].detail if "parse_rate" in measured else None) or {}
     reasons = ", ".join(f"{words(name)} {n:.0f}" for name, n in detail.items())
+    draws = draws_of(results.rows(Ref(k, Stage.JUDGMENTS)))
     return Table(
         f"iteration_{k}_health",
         f"Health of {own_judge(results, k)} as a judge, iteration {k}",
         "measurement",
         ("value", "limit"),
         tuple(rows),
-        notes=(f"Unreadable replies by reason: {reasons}.",) if reasons else (),
+        notes=(
+            *((f"Unreadable replies by reason: {reasons}.",) if reasons else ()),
+            noise_note(judge_noise("", draws.values()), f"M{k - 1}'s"),
+        ),
     )
 
 
@@ -129,7 +134,10 @@ def self_judge(results: RunReader, k: int) -> Table | None:
         _score_rows(results, address, _ASKED_AGAIN if twice else _SELF_JUDGE),
         notes=(
             *(_RELIABILITY if twice else ()),
-            "Intervals resample prompts; answers that either judge gave no score are missing.",
+            "Answers to one prompt are one observation of the intervals; answers that either "
+            "judge gave no score are missing.",
+            noise_note(results.scores(address).get("noise_own"), f"M{k - 1}'s"),
+            noise_note(results.scores(address).get("noise_external"), "The external judge's"),
             *judge_notes([results.manifest(judged)] if results.exists(judged) else []),
         ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.paired import Comparison, compare
+from core.paired import LEAST_CLUSTERS, Comparison, compare, holm
 from core.records import ANSWERED
 from core.stages import Stage, evaluation_ref, model_ref
 from reports.document import number
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LEAST_STEPS = 8  # with fewer, the first and the last quarter are a single batch each
 _LEVEL = 0.05
+_TOO_FEW = f"cannot be said from fewer than {LEAST_CLUSTERS} prompts"
 _CHOSEN = "Falling log-probability of chosen answers"
 _LENGTH = "Growing answer length"
 _TEST_ANSWERS = ("head_to_head", "alpaca_eval")
@@ -64,8 +65,9 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
 def growing_length(results: RunReader, k: int) -> str:
     """Return whether the pairs reward length, and whether the answers of M_k are longer.
 
-    Detected if either difference's 95 % interval lies above 0. Both are paired: chosen and rejected
-    answer of a prompt, both models' answers to a test prompt.
+    Detected if either difference is above 0 with p < 5 % in the sign-flip test over prompts, by
+    Holm where there are two. Both are paired: chosen and rejected answer of a prompt, both models'
+    answers to a test prompt. With too few prompts for that test nothing can be said.
     """
     told, found = [], []
     pairs = chosen_minus_rejected(results, k)
@@ -81,8 +83,13 @@ def growing_length(results: RunReader, k: int) -> str:
             break
     if not found:
         return f"{_LENGTH}: unknown; there are no pairs and no answers to test prompts."
-    seen = any(one.interval is not None and one.interval.low > 0 for one in found)
-    return f"{_LENGTH}: {'detected' if seen else 'not detected'}; {'; '.join(told)}."
+    enough = [one for one in found if one.n_clusters >= LEAST_CLUSTERS]
+    adjusted = holm([one.p_value or 0.0 for one in enough])
+    grew = [
+        p < _LEVEL and (one.difference or 0) > 0 for one, p in zip(enough, adjusted, strict=True)
+    ]
+    seen = "detected" if any(grew) else "not detected" if enough else _TOO_FEW
+    return f"{_LENGTH}: {seen}; {'; '.join(told)}."
 
 
 def self_judge(results: RunReader, k: int) -> str:
@@ -99,21 +106,22 @@ def self_judge(results: RunReader, k: int) -> str:
             f"seen; asked again it differs by {number(score.value)} points on average "
             f"({score.n} answers)."
         )
-    value, low, high, interval = score.value, score.low, score.high, ""
-    wording = (
-        "neither more generous nor stricter than the external judge beyond chance: a difference "
-        f"of {number(value)} points"
-    )
-    if low is not None and high is not None:
-        interval = f"95 % interval {number(low)} to {number(high)}, "
-        if low > 0:
-            wording = (
-                f"more generous than the external judge, beyond chance: by {number(value)} points"
-            )
-        elif high < 0:
-            wording = f"stricter than the external judge, beyond chance: by {number(-value)} points"
-    missing = f", {score.missing} without a score by one of them" if score.missing else ""
-    return f"{name} as its own judge is {wording} ({interval}{score.n} answers{missing})."
+    detail = score.detail or {}
+    p_value, prompts = detail.get("p_value"), detail.get("prompts", 0)
+    numbers = [f"{score.n} answers to {prompts} prompts"]
+    if score.low is not None and score.high is not None:
+        numbers.insert(0, f"95 % interval {number(score.low)} to {number(score.high)}")
+    if p_value is not None:
+        numbers.insert(0, f"sign-flip p = {number(p_value, 3)}")
+    if score.missing:
+        numbers.append(f"{score.missing} without a score by one of them")
+    by = f"own − external {number(score.value)} points ({', '.join(numbers)})"
+    if p_value is None or prompts < LEAST_CLUSTERS:
+        return f"Self-judge against the external judge: {_TOO_FEW}; {by}."
+    word = "more generous" if score.value > 0 else "stricter"
+    if p_value >= _LEVEL:
+        word = "neither more generous nor stricter"
+    return f"{name} as its own judge is {word} than the external judge, beyond chance: {by}."
 
 
 def _lengths(answers: list[Generation]) -> dict[str, float]:
@@ -123,8 +131,8 @@ def _lengths(answers: list[Generation]) -> dict[str, float]:
 def _longer(found: Comparison) -> str:
     difference = found.difference or 0.0
     word = "shorter" if difference < 0 else "longer"
-    interval = ""
+    numbers = f"p = {number(found.p_value or 0.0, 3)}, n = {found.n}"
     if found.interval is not None:
         low, high = (number(end, 1) for end in found.interval)
-        interval = f"95 % interval of the difference {low} to {high}, "
-    return f"{number(abs(difference), 1)} characters {word} ({interval}n = {found.n})"
+        numbers = f"95 % interval of the difference {low} to {high}, {numbers}"
+    return f"{number(abs(difference), 1)} characters {word} ({numbers})"

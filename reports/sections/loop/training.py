@@ -298,7 +298,8 @@ def early_stopping(results: RunReader, k: int) -> Table | None:
         notes=(
             "Answers to the validation prompts, judged against the previous checkpoint's. "
             "Win rates of neighbours are chained (a tie is half a win, unreadable verdicts are "
-            "excluded); the strongest checkpoint is kept, of equals the last.",
+            "excluded); the strongest checkpoint is kept, of equals the last. p is not corrected "
+            "for the number of checkpoints.",
         ),
     )
 

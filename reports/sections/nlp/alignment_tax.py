@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BASE = "M0"
 _FIGURE_NOTE = (
     "Paired on the items that both models answered. Lines are 95 % intervals; left of the zero "
-    "line alignment cost something. A difference of 0 on every item has an interval of width 0."
+    "line alignment cost something."
 )
 
 
@@ -39,7 +39,7 @@ def table(results: RunReader, *, seed: int = 0) -> Table | None:
     """Return, per model, its difference to M0 on the items both have, and a row of p-values.
 
     Negative is a loss. None if the benchmarks are not configured, or for one model only. `seed`: of
-    the bootstrap and of sampled sign flips.
+    sampled sign flips.
     """
     tasks, found = tasks_and_models(results)
     models = [model for model in found if model != BASE]
@@ -87,9 +87,11 @@ def _pair(
         return _Pair(Cell(reason=reason, published=published), Cell(reason=reason))
     metric = "acc" if column.metric == MACRO else column.metric or ""
     ours, theirs = (_shares(results, address, metric) for address in places.values())
+    scale = (0.0, 1.0)
     if column.metric == MACRO:
         ours, theirs = _by_subject(ours, theirs)
-    pair = _cells(compare(ours, theirs, seed=seed), places[model])
+        scale = (0.0, max(1.0, *ours.values(), *theirs.values()))
+    pair = _cells(compare(ours, theirs, scale=scale, seed=seed), places[model])
     return pair._replace(difference=replace(pair.difference, published=published))
 
 
@@ -142,7 +144,7 @@ def figure(results: RunReader) -> Figure | None:
     """Return the change against M0 in points, per task and model; None without shared items."""
     others = [model for model in results.models if model != BASE]
     tasks = nlp_tasks(results, BASE)
-    base = {task: _items(results, f"{BASE}/nlp/{task}") for task in tasks}
+    base = {task: headline_items(results, f"{BASE}/nlp/{task}") for task in tasks}
     changes = {model: _changes(results, model, base) for model in others}
     models = [model for model in others if any(changes[model])]
     if not models:
@@ -172,16 +174,17 @@ def figure(results: RunReader) -> Figure | None:
 def _changes(
     results: RunReader, model: str, base: Mapping[str, Mapping[str, float]]
 ) -> list[drawing.Point | None]:
-    seed = seed_of(results)
     found = []
     for task, theirs in base.items():
-        pair = [_items(results, f"{model}/nlp/{task}"), theirs]
+        pair = [headline_items(results, f"{model}/nlp/{task}"), theirs]
         pair = _by_subject(*pair) if task == MMLU else pair
-        found.append(drawing.point_between(compare(*pair, seed=seed)))
+        most = max((PERCENT, *pair[0].values(), *pair[1].values()))
+        compared = compare(*pair, scale=(0.0, most), seed=seed_of(results))
+        found.append(drawing.point_between(compared))
     return found
 
 
-def _items(results: RunReader, address: str) -> Mapping[str, float]:
+def headline_items(results: RunReader, address: str) -> Mapping[str, float]:
     """Return each item's headline metric in percent, of MMLU `acc`; {} without scores."""
     scores = results.scores(address).values()
     metric = next((s.key for s in scores if (s.detail or {}).get("headline")), "")

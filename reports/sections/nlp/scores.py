@@ -6,13 +6,14 @@ import math
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.intervals import average_interval
 from core.stages import Stage, evaluation_ref
 from reports.document import Cell, Item, RowGroup, Table, TableRow, number
 from reports.formats.plotting import shown_name
 from reports.published import comparable
 from reports.published.comparable import PublishedNumbers
 from reports.published.condition_differences import IN_LLAMA
-from reports.sections.cells import asked_models, cell_of, failures_since, label, listed
+from reports.sections.cells import PERCENT, asked_models, cell_of, failures_since, label, listed
 from reports.sections.items import Part, group, text_or_note
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ TITLES = {
 MMLU = "mmlu"
 MACRO = "acc_macro"
 _OTHERWISE = ("acc_norm", "acc")  # of a task that is not in the paper
-_Z = 1.959963984540054
 
 
 _LLAMA = " {} (LLaMA) {}; lm-eval's metric does not and is not comparable with the paper's number."
@@ -196,13 +196,14 @@ def _average(
         everything = [c for c in columns if results.scores(f"{model}/nlp/{c.task}")]
         reason = "no task has a number for all models" if everything else "no task has a number"
         return Cell(reason=reason)
-    value, low, high = math.fsum(s.value or 0.0 for s in scores) / len(scores), None, None
-    errors = [score.stderr for score in scores if score.stderr is not None]
-    if len(errors) == len(scores):
-        half = _Z * math.sqrt(math.fsum(error * error for error in errors)) / len(scores)
-        low, high = max(0.0, value - half), min(100.0, value + half)
+    shares = [(score.value or 0.0) / PERCENT for score in scores]
+    errors = [score.stderr / PERCENT for score in scores if score.stderr is not None]
+    known = math.sqrt(math.fsum(error * error for error in errors)) / len(scores)
+    sizes, error = [score.n for score in scores], known if len(errors) == len(scores) else None
+    interval = average_interval(shares, sizes, error)
+    low, high = interval.scaled(PERCENT) if interval is not None else (None, None)
     return Cell(
-        value=value,
+        value=math.fsum(score.value or 0.0 for score in scores) / len(scores),
         low=low,
         high=high,
         n=sum(score.n for score in scores),

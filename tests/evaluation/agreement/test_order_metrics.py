@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.agreement.order_metrics import Metric, ScoredReplies, measure
+from evaluation.agreement.order_metrics import ScoredReplies, measure
 
 
 def scored(*replies: tuple[float, float | None], key: str = "p") -> ScoredReplies:
@@ -22,7 +22,7 @@ def ranked(*scores: float | None, key: str = "p") -> ScoredReplies:
 
 
 def values(*prompts: ScoredReplies) -> dict[str, float | None]:
-    return {name: m.value for name, m in measure(prompts, seed=None).items()}
+    return {name: m.value for name, m in measure(prompts, intervals=False).items()}
 
 
 PERFECT = [ranked(5, 3, key="a"), ranked(5, 4, 1, key="b")]
@@ -66,9 +66,7 @@ def test_one_score_for_all_is_undefined_half_or_nothing_by_the_reading_of_ties()
 
 def test_every_number_of_a_small_example_by_hand() -> None:
     # a: best first 5, 3, 3: pairs +, +, tie. b: 4, 5: pair −. c: 5, 5: tie.
-    found = measure(
-        [ranked(5, 3, 3, key="a"), ranked(4, 5, key="b"), ranked(5, 5, key="c")], seed=0
-    )
+    found = measure([ranked(5, 3, 3, key="a"), ranked(4, 5, key="b"), ranked(5, 5, key="c")])
     assert found["pairwise_accuracy/ties_excluded"][:2] == pytest.approx((200 / 3, 3))
     assert found["pairwise_accuracy/ties_half"][:2] == pytest.approx((100 * 3 / 5, 5))
     assert found["pairwise_accuracy/ties_wrong"][:2] == pytest.approx((100 * 2 / 5, 5))
@@ -118,14 +116,14 @@ def test_exact_match_of_143_beside_accuracy_817_needs_ties_to_be_wrong() -> None
     )
     assert best_wrong["pairwise_accuracy/ties_excluded"] == pytest.approx(200 / 3)
     assert best_wrong["exact_match/ties_excluded"] == 0.0
-    least = measure([ranked(3, 2, 1)] * 451 + [ranked(2, 3, 1)] * 549, seed=None)
+    least = measure([ranked(3, 2, 1)] * 451 + [ranked(2, 3, 1)] * 549)
     assert least["pairwise_accuracy/ties_excluded"].value == pytest.approx(81.7)
     assert least["exact_match/ties_excluded"].value == pytest.approx(45.1)
 
     # Table 4's three numbers of M3 at once (docs/decisions/016): right 143 * 3 + 348 * 2 = 1125,
     # wrong 126 * 2 = 252; tau (143 + (348 - 126) * 2/sqrt(6)) / 1000.
     exact, above, below, tied = ranked(5, 4, 3), ranked(4, 4, 3), ranked(3, 4, 4), ranked(4, 4, 4)
-    found = measure([exact] * 143 + [above] * 348 + [below] * 126 + [tied] * 383, seed=None)
+    found = measure([exact] * 143 + [above] * 348 + [below] * 126 + [tied] * 383)
     assert found["pairwise_accuracy/ties_excluded"].value == pytest.approx(81.7, abs=0.05)
     assert found["kendall_tau/per_prompt"].value == pytest.approx(0.324, abs=5e-4)
     assert found["exact_match/ties_wrong"].value == pytest.approx(14.3)
@@ -148,17 +146,17 @@ def test_exact_match_with_ties_is_what_breaking_them_at_random_gives() -> None:
 
 def test_replies_that_humans_rank_equally_are_never_compared() -> None:
     # Two pairs, both right; the judge's order of the two second-ranked replies does not matter.
-    found = measure([scored((0, 5.0), (1, 1.0), (1, 3.0))], seed=0)
-    assert found["pairwise_accuracy/ties_excluded"] == Metric(100.0, 2)
-    assert found["exact_match/ties_excluded"] == Metric(100.0, 1)
+    found = measure([scored((0, 5.0), (1, 1.0), (1, 3.0))])
+    assert found["pairwise_accuracy/ties_excluded"][:2] == (100.0, 2)
+    assert found["exact_match/ties_excluded"][:2] == (100.0, 1)
     assert found["five_best"].value == 100.0
     # Nor is it a tie of the judge's if it ranks them equally too.
-    assert measure([scored((0, 5.0), (1, 3.0), (1, 3.0))], seed=0)["tie_rate"].value == 0.0
+    assert measure([scored((0, 5.0), (1, 3.0), (1, 3.0))])["tie_rate"].value == 0.0
 
 
 def test_a_missing_score_is_not_a_zero() -> None:
     # As a 0 the unscored best reply would lose both pairs.
-    found = measure([ranked(None, 4, 3)], seed=0)
+    found = measure([ranked(None, 4, 3)])
     assert found["pairwise_accuracy/ties_excluded"][:2] == (100.0, 1)
     assert found["exact_match/ties_excluded"][:2] == (None, 0)  # the whole order is not known
     assert found["scored_rate"].value == pytest.approx(2 / 3)
@@ -177,7 +175,7 @@ def test_a_missing_score_is_not_a_zero() -> None:
     ],
 )
 def test_nothing_to_compare_is_nothing_to_say(prompts: list[ScoredReplies]) -> None:
-    found = measure(prompts, seed=0)
+    found = measure(prompts)
     for name, metric in found.items():
         if name not in ("five_best", "scored_rate"):
             assert metric.value is None and metric.interval is None, name
@@ -203,18 +201,10 @@ def test_intervals_count_an_instruction_and_not_its_pairs() -> None:
     once = [ranked(rng.random(), rng.random(), key=str(n)) for n in range(100)]
     # Each reply said three times over: nine times the pairs, no more instructions.
     thrice = [ScoredReplies(p.prompt_key, p.replies * 3) for p in once]
-    narrow, wide = (
-        measure(p, seed=0)["pairwise_accuracy/ties_excluded"].interval for p in (thrice, once)
-    )
-    assert narrow == wide
-    assert wide is not None and wide.high - wide.low == pytest.approx(4 * 5.0, rel=0.15)
-
-
-def test_the_same_seed_gives_the_same_numbers() -> None:
-    rng = random.Random(4)
-    prompts = [ranked(*(float(rng.randint(0, 5)) for _ in range(3)), key=str(n)) for n in range(40)]
-    assert measure(prompts, seed=1) == measure(prompts, seed=1)
-    assert measure(prompts, seed=1) != measure(prompts, seed=2)
+    narrow, wide = (measure(p)["pairwise_accuracy/ties_excluded"].interval for p in (thrice, once))
+    assert narrow is not None and wide is not None
+    assert tuple(narrow) == pytest.approx(tuple(wide))
+    assert wide.high - wide.low == pytest.approx(4 * 5.0, rel=0.15)
 
 
 def test_length_against_real_human_ranks_counted_a_second_way(shared: Path) -> None:
@@ -223,7 +213,7 @@ def test_length_against_real_human_ranks_counted_a_second_way(shared: Path) -> N
     for line in path.read_text().splitlines():
         row = json.loads(line)
         groups[row["question"]].append((row["rank"], float(len(row["answer"]))))
-    found = measure([ScoredReplies(key, tuple(rows)) for key, rows in groups.items()], seed=0)
+    found = measure([ScoredReplies(key, tuple(rows)) for key, rows in groups.items()])
     right = wrong = tied = 0
     for rows in groups.values():
         for (rank_a, length_a), (rank_b, length_b) in combinations(sorted(rows), 2):
@@ -247,7 +237,7 @@ def test_length_against_real_human_ranks_counted_a_second_way(shared: Path) -> N
             whole += 1
             dropped += any(a[1] == b[1] for a, b in pairs)
             exact += all(a[1] > b[1] for a, b in pairs)
-    six = measure([ScoredReplies(key, tuple(rows)) for key, rows in coarse.items()], seed=None)
+    six = measure([ScoredReplies(key, tuple(rows)) for key, rows in coarse.items()])
     assert six["exact_match/ties_wrong"][:2] == pytest.approx((100 * exact / whole, whole))
     kept = whole - dropped
     assert six["exact_match/ties_excluded"][:2] == pytest.approx((100 * exact / kept, kept))

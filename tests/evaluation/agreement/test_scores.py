@@ -42,6 +42,7 @@ def test_a_judge_that_agrees_with_the_humans_has_all_of_table_4() -> None:
         ("kendall_tau", pytest.approx(1.0), 2),
         ("tie_rate", 0.0, 4),
         ("parse_rate", 1.0, 5),
+        ("judge_noise", None, 0),
     ]
     beside = found["pairwise_accuracy"].detail
     assert beside is not None

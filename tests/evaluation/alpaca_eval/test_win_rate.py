@@ -119,7 +119,8 @@ def test_values_derived_by_hand() -> None:
     score = win_rate(rows(1.2, 1.9, 1.5))
     assert score.value == pytest.approx(160 / 3)
     assert score.stderr == pytest.approx(100 * math.sqrt(37 / 900))
-    assert score.low == pytest.approx(160 / 3 - 1.959964 * 100 * math.sqrt(37 / 900), abs=1e-4)
+    # Wilson of 1.6 of 3, whose lower and upper end are Poisson's for 1.6 and 1.4.
+    assert (score.low, score.high) == pytest.approx((6.936, 94.682), abs=1e-3)
     assert score.detail == {"wins": 1, "losses": 1, "draws": 1}
     assert discrete_win_rate(rows(1.2, 1.9, 1.5)).value == 50
 
@@ -148,10 +149,19 @@ def test_nothing_annotated_has_no_win_rate() -> None:
     assert [score.value for score in average_lengths([])] == [None, None]
 
 
-def test_one_annotation_has_a_win_rate_and_no_interval() -> None:
+def test_eight_losses_are_not_certain() -> None:
+    # Wilson, 0 of 8: 0 to z²/(8 + z²). A normal interval says 0 to 0.
+    for score in (win_rate(rows(*[1.0] * 8)), discrete_win_rate(rows(*[1.0] * 8))):
+        assert (score.value, score.low) == (0, 0)
+        assert score.high == pytest.approx(32.4408, abs=1e-4)
+        assert score.stderr == 0  # the package's
+
+
+def test_one_annotation_says_nearly_nothing() -> None:
     score = win_rate(rows(1.25))
-    assert (score.value, score.n) == (25, 1)
-    assert (score.low, score.high, score.stderr) == (None, None, None)
+    assert (score.value, score.n, score.stderr) == (25, 1, None)
+    assert score.low is not None and score.low < 1
+    assert score.high is not None and score.high > 80
 
 
 def test_lengths_are_characters_and_leave_out_what_is_absent() -> None:

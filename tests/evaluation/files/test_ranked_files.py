@@ -47,7 +47,8 @@ def test_a_report_has_all_metrics_counts_intervals_and_baselines(tmp_path: Path)
     assert found["five_best"] == 100.0
     assert found["kendall_tau"]["per_prompt"] == 0.5
     assert found["kendall_tau"]["per_prompt_ties_excluded"] == 1.0
-    assert found["intervals"]["pairwise_accuracy"]["ties_half"] == {"low": 50.0, "high": 100.0}
+    interval = found["intervals"]["pairwise_accuracy"]["ties_half"]
+    assert interval["low"] < 10 and interval["high"] > 99  # two prompts
     assert set(found["baselines"]) == {"always_4", "shuffled"}  # no texts, no lengths
     assert "NaN" not in json.dumps(found)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,7 +81,7 @@ def test_each_prompt_is_judged_in_both_orders_and_equal_answers_are_a_tie_unaske
 def test_rates_are_percentages_of_prompts_not_of_orders(tmp_path: Path) -> None:
     rows = judged(tmp_path, LocalJudge(prefers_good(), "judge", seed=0), M2, M1).rows
     lengths = {key: (len(M2.answers[key].text), len(M1.answers[key].text)) for key in "abcd"}
-    found = by_key(scores(rows, lengths, seed=0))
+    found = by_key(scores(rows, lengths))
     # a: win, b: loss, c and d: ties.
     assert [found[k].value for k in ("win", "tie", "lose", "net")] == [25.0, 50.0, 25.0, 0.0]
     assert [found[k].n for k in ("win", "tie", "lose")] == [4, 4, 4]
@@ -106,7 +107,7 @@ def orders_of(winners: str) -> list[Verdict]:
 
 def rates(winners: str) -> Mapping[str, Score]:
     lengths = {f"p{at}": (1, 1) for at in range(len(winners))}
-    return by_key(scores(orders_of(winners), lengths, seed=0))
+    return by_key(scores(orders_of(winners), lengths))
 
 
 def test_all_wins_all_losses_and_all_ties() -> None:
@@ -146,10 +147,19 @@ def test_nothing_to_measure_is_said_and_not_zero() -> None:
 
 def test_one_prompt_says_next_to_nothing() -> None:
     found = rates("W")
-    # Wilson, 1 of 1: the lower end is 1 / (1 + z²) = 20.65 %.
+    # Modified Wilson, 1 of 1: with 5.13 expected successes in a hundred, one is as rare as 5 %.
     assert (found["win"].value, found["win"].high) == (100, 100)
-    assert found["win"].low == pytest.approx(20.65, abs=0.01)
-    assert (found["net"].value, found["net"].low) == (100, None)
+    assert found["win"].low == pytest.approx(-100 * math.log(0.95), abs=0.01)
+    # Tango's score test of a difference of −58.7 % does not reject one win.
+    assert (found["net"].value, found["net"].high) == (100, 100)
+    assert found["net"].low == pytest.approx(-58.69, abs=0.01)
+
+
+def test_the_net_of_ties_alone_is_not_certain() -> None:
+    # Tango's interval without a discordant pair: ±z²/(4 + z²).
+    net = rates("TTTT")["net"]
+    assert net.low == pytest.approx(-48.989, abs=1e-3)
+    assert net.high == pytest.approx(48.989, abs=1e-3)
 
 
 def test_the_papers_m3_against_the_baseline_is_a_difference_at_n_256() -> None:
@@ -209,6 +219,6 @@ def test_failed_requests_stop_the_matchup_and_keep_what_came(tmp_path: Path) -> 
 def test_failures_within_the_allowance_are_counted_as_missing(tmp_path: Path) -> None:
     found = judged(tmp_path, Broken(), M2, M1, allowed_failures=0.5)
     assert found.counts["failed"] == 2
-    result = by_key(scores(found.rows, dict.fromkeys("abcd", (1, 1)), seed=0))
+    result = by_key(scores(found.rows, dict.fromkeys("abcd", (1, 1))))
     assert result["win"].missing == 1
     assert result["win"].detail == {"failed": 1}

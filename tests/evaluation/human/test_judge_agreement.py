@@ -14,7 +14,7 @@ def judged(said: list[str], verdicts: str) -> dict[str, Score]:
         if letter != "-":
             winner = None if letter == "?" else choice_of(letter)
             found[f"p{at}"] = Verdict(f"p{at}", f"p{at}", "M3", "sft", winner)
-    return {score.key: score for score in judge_scores(all_votes(said), found, seed=0)}
+    return {score.key: score for score in judge_scores(all_votes(said), found)}
 
 
 def test_a_judge_that_says_what_the_majority_says_agrees_always() -> None:

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from core.intervals import wilson
 from core.records import Score
 from evaluation.human.krippendorff import (
     NO_PAIRS,
@@ -32,9 +33,7 @@ PUBLISHED = [
 def of_sides(*units: str, level: Level = "nominal") -> Score:
     """Alpha of units written as letters: A, B, t."""
     names = {"A": "A", "B": "B", "t": "tie"}
-    return krippendorff_alpha(
-        KEY, [[names[v] for v in u] for u in units], SIDES, level=level, seed=0
-    )
+    return krippendorff_alpha(KEY, [[names[v] for v in u] for u in units], SIDES, level=level)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,7 @@ def of_sides(*units: str, level: Level = "nominal") -> Score:
 def test_the_published_example_with_four_observers_and_missing_values(
     level: Level, expected: float
 ) -> None:
-    found = krippendorff_alpha(KEY, PUBLISHED, [1.0, 2.0, 3.0, 4.0, 5.0], level=level, seed=0)
+    found = krippendorff_alpha(KEY, PUBLISHED, [1.0, 2.0, 3.0, 4.0, 5.0], level=level)
 
     assert found.value is not None
     assert round(found.value, 3) == expected
@@ -54,7 +53,7 @@ def test_the_published_example_with_four_observers_and_missing_values(
 def test_the_published_binary_example_of_two_observers() -> None:
     # Example A of the same paper: two observers, ten units, alpha 0.095.
     found = krippendorff_alpha(
-        KEY, list(zip("0100000010", "1110010000", strict=True)), "01", level="nominal", seed=0
+        KEY, list(zip("0100000010", "1110010000", strict=True)), "01", level="nominal"
     )
     assert found.value is not None
     assert round(found.value, 3) == 0.095
@@ -64,7 +63,6 @@ def test_the_published_nominal_example_of_two_observers() -> None:
     # Example B of the same paper: two observers, twelve units, five categories, alpha 0.692.
     found = krippendorff_alpha(
         KEY, list(zip("aabbdcccedda", "babbbcccedddd"[:12], strict=True)), "abcde", level="nominal",
-        seed=0,
     )  # fmt: skip
     assert found.value is not None
     assert round(found.value, 3) == 0.692
@@ -116,27 +114,34 @@ def test_a_missing_vote_is_not_a_vote() -> None:
     assert of_sides("AA", "AB", "BB", "A", "") == replace(whole, missing=2)
 
 
-def test_the_interval_resamples_items_and_is_the_same_for_the_same_seed() -> None:
+def test_the_interval_is_that_of_the_observed_disagreement() -> None:
     units = ["AA", "AB", "BB", "BB", "AA", "tt", "At", "BB", "AA", "BA"]
     found = of_sides(*units)
 
     assert found.value is not None
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < found.value < found.high
-    assert of_sides(*units) == found
-    # Agreement everywhere does not vary from sample to sample.
+    # Three of ten units disagree. Values: A 8, B 9, t 3; two of 20 differ with probability
+    # (400 − 64 − 81 − 9)/380 = 246/380, so alpha is 1 − 0.3/(246/380).
+    expected = 246 / 380
+    assert found.value == pytest.approx(1 - 0.3 / expected)
+    low, high = wilson(3, 10) or (0.0, 0.0)
+    assert found.low == pytest.approx(1 - high / expected)
+    assert found.high == pytest.approx(1 - low / expected)
+
+
+def test_perfect_agreement_on_few_items_is_not_certain() -> None:
+    # Wilson's upper end of 0 of 20 is z²/(20 + z²) = 16.11 %; 10 of 20 As differ from 10 Bs with
+    # probability 800/1560.
     perfect = of_sides(*["AA", "BB"] * 10)
-    assert (perfect.low, perfect.high) == (1.0, 1.0)
+    assert perfect.value == perfect.high == 1.0
+    assert perfect.low == pytest.approx(1 - 0.161125 / (800 / 1560), abs=1e-5)
 
 
-def test_units_of_one_cluster_are_resampled_together() -> None:
+def test_units_of_one_cluster_are_one_observation() -> None:
     units = [["A", "A"], ["B", "B"], ["A", "B"], ["B", "A"]] * 6
-    apart = krippendorff_alpha(KEY, units, SIDES, level="nominal", seed=0)
-    # Twelve clusters, in each one unit that agrees and one that does not: they are all alike in how
-    # much they disagree, so alpha varies only with how many As there are.
-    labels = [f"{at // 4}/{at % 2}" for at in range(24)]
-    joined = krippendorff_alpha(KEY, units, SIDES, level="nominal", seed=0, clusters=labels)
+    apart = krippendorff_alpha(KEY, units, SIDES, level="nominal")
+    # Twelve clusters of two units that both agree or both disagree.
+    labels = [at // 2 for at in range(24)]
+    joined = krippendorff_alpha(KEY, units, SIDES, level="nominal", clusters=labels)
 
     assert joined.value == apart.value
 
@@ -145,16 +150,13 @@ def test_units_of_one_cluster_are_resampled_together() -> None:
         assert score.high is not None
         return score.high - score.low
 
-    assert width(joined) < 0.5 * width(apart)
-
-
-def test_one_item_has_no_interval() -> None:
-    assert of_sides("AAB").low is None
+    # √2, less what Wilson's interval of twelve gains by its narrower tails.
+    assert 1.25 < width(joined) / width(apart) < 1.42
 
 
 def test_a_value_that_is_no_category_is_refused() -> None:
     with pytest.raises(ValueError, match="'C' is none of"):
-        krippendorff_alpha(KEY, [["A", "C"]], SIDES, level="nominal", seed=0)
+        krippendorff_alpha(KEY, [["A", "C"]], SIDES, level="nominal")
 
 
 def test_alpha_by_counting_pairs_is_alpha_by_the_matrix() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from core.intervals import wilson
 from core.records import Score
 from evaluation.human.krippendorff import NO_PAIRS
 from evaluation.human.rankings import Ranking
@@ -11,7 +12,7 @@ from evaluation.human.rankings import ranking_scores as scores
 def alpha(*given: tuple[str, str, tuple[int, ...]]) -> Score:
     """Alpha of (item, annotator, ranks)."""
     rankings = [Ranking(item, who, ranks) for item, who, ranks in given]
-    (score,) = scores(rankings, seed=0)
+    (score,) = scores(rankings)
     return score
 
 
@@ -35,10 +36,15 @@ def test_tied_ranks_share_their_middle() -> None:
     assert found.value == pytest.approx(1 - 5 / 42)
 
 
-def test_prompts_are_resampled_whole() -> None:
+def test_a_prompt_is_one_observation() -> None:
     one = [("p", who, (1, 2)) for who in "ab"]
-    assert alpha(*one).low is None  # two candidates, but one prompt
-    assert alpha(*one, *[("q", who, (2, 1)) for who in "ab"]).low == 1.0
+    # Two candidates, but one prompt: 0 of 1 disagrees. Ranks 1, 1, 2, 2 differ in 8 of 12 ordered
+    # pairs, by 1.
+    (_, worst), (_, of_two) = (wilson(0, n) or (0.0, 0.0) for n in (1, 2))
+    assert alpha(*one).low == pytest.approx(1 - worst / (8 / 12))
+    # Ranks 1 and 2, four of each: 32 of 56 differ.
+    two = alpha(*one, *[("q", who, (2, 1)) for who in "ab"])
+    assert two.low == pytest.approx(1 - of_two / (32 / 56))
 
 
 def test_one_person_s_rankings_and_none_leave_it_undefined() -> None:

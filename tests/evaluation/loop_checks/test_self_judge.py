@@ -47,28 +47,29 @@ EXTERNAL = rows(p0_a0=3.0, p0_a1=2.0, p1_a0=1.0, p1_a1=2.0)
 
 def test_the_difference_of_the_means_is_own_minus_external() -> None:
     # Own 5, 3, 4, 4 against 3, 2, 1, 2; (2 + 1 + 3 + 2) / 4 = 2.
-    found = by_name(scores(OWN, EXTERNAL, seed=0))
+    found = by_name(scores(OWN, EXTERNAL, scale=(0.0, 5.0), seed=0))
     assert (found["mean_own"].value, found["mean_external"].value) == (4.0, 2.0)
     difference = found["mean_difference"]
     assert (difference.value, difference.n, difference.missing) == (2.0, 4, 0)
-    # Clusters: p0 (2 + 1)/2 = 1.5, p1 (3 + 2)/2 = 2.5.
-    assert (difference.low, difference.high) == (1.5, 2.5)
+    # Two prompts, whose sums are 3 and 5: only ±8 is as far from 0, in 2 of 4 patterns.
+    assert difference.detail == {"p_value": 0.5, "prompts": 2}
+    assert difference.low is not None and difference.low < 0
 
 
 def test_order_is_compared_within_prompts_and_ties_are_left_out() -> None:
     # p0: both put a0 first. p1: tied by the self-judge. Pairs across prompts do not count.
-    score = by_name(scores(OWN, EXTERNAL, seed=0))["order_agreement"]
+    score = by_name(scores(OWN, EXTERNAL, scale=(0.0, 5.0), seed=0))["order_agreement"]
     assert (score.value, score.n, score.detail) == (100.0, 1, {"ties": 1})
     reversed_ = rows(p0_a0=1.0, p0_a1=2.0, p1_a0=1.0, p1_a1=2.0)
-    assert by_name(scores(OWN, reversed_, seed=0))["order_agreement"].value == 0.0
+    assert by_name(scores(OWN, reversed_, scale=(0.0, 5.0), seed=0))["order_agreement"].value == 0.0
 
 
 def test_spearman_is_over_answers() -> None:
     # Own ranks (4, 1, 2.5, 2.5), external (4, 2.5, 1, 2.5): around 2.5: 2.25 + 0 + 0 + 0 over
     # √(4.5 · 4.5).
-    score = by_name(scores(OWN, EXTERNAL, seed=0))["spearman"]
+    score = by_name(scores(OWN, EXTERNAL, scale=(0.0, 5.0), seed=0))["spearman"]
     assert score.value == pytest.approx(0.5)
-    same = by_name(scores(OWN, OWN, seed=0))
+    same = by_name(scores(OWN, OWN, scale=(0.0, 5.0), seed=0))
     assert same["spearman"].value == pytest.approx(1.0)
     assert (same["mean_difference"].value, same["order_agreement"].value) == (0.0, 100.0)
 
@@ -80,7 +81,7 @@ def test_a_pair_is_confirmed_if_the_external_judge_scores_the_chosen_answer_high
     # Confirmed, reversed, tied, unreadable, never asked; and a prompt without a pair.
     ledger = [pair(f"p{n}", "a0", "a1") for n in range(5)]
     ledger.append(LedgerRow("p6", "?", "tie", (), ()))
-    score = by_name(scores([], external, ledger, seed=0))["pairs_confirmed"]
+    score = by_name(scores([], external, ledger, scale=(0.0, 5.0), seed=0))["pairs_confirmed"]
     assert (score.value, score.n, score.missing) == (50.0, 2, 1)
     assert score.detail == {"confirmed": 1, "reversed": 1, "ties": 1}
 
@@ -88,15 +89,15 @@ def test_a_pair_is_confirmed_if_the_external_judge_scores_the_chosen_answer_high
 def test_an_answer_without_a_score_by_one_judge_is_missing_and_not_0() -> None:
     own = rows(p0_a0=4.0, p0_a1=None, p1_a0=4.0, p9_a0=5.0)
     external = rows(p0_a0=3.0, p0_a1=3.0, p1_a0=None)
-    found = by_name(scores(own, external, seed=0))
+    found = by_name(scores(own, external, scale=(0.0, 5.0), seed=0))
     # Shared: p0/a0. Missing: p0/a1 and p1/a0. p9 was not in the external judge's sample.
     for name in ("mean_own", "mean_external", "mean_difference"):
         assert (found[name].n, found[name].missing) == (1, 2)
-    assert (found["mean_difference"].value, found["mean_difference"].low) == (1.0, None)
+    assert found["mean_difference"].value == 1.0
 
 
 def test_nothing_in_common_has_reasons_instead_of_numbers() -> None:
-    for row in scores([], [], seed=0):
+    for row in scores([], [], scale=(0.0, 5.0), seed=0):
         assert row.value is None and row.reason and row.low is None
 
 
@@ -106,8 +107,8 @@ def test_answers_to_one_prompt_are_one_cluster() -> None:
         for answer in ("a0", "a1"):
             own += judged(f"p{n}/{answer}", float(n % 5))
             external += judged(f"p{n}/{answer}", 2.0)
-    twice = by_name(scores(own, external, seed=0))["mean_difference"]
-    once = by_name(scores(own[::2], external[::2], seed=0))["mean_difference"]
+    twice = by_name(scores(own, external, scale=(0.0, 5.0), seed=0))["mean_difference"]
+    once = by_name(scores(own[::2], external[::2], scale=(0.0, 5.0), seed=0))["mean_difference"]
     assert (twice.n, once.n) == (80, 40)
     assert (twice.low, twice.high) == (once.low, once.high)
 

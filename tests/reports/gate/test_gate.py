@@ -153,14 +153,16 @@ def test_items_are_paired_by_name_and_not_by_place() -> None:
     items = {f"i{at}": 100.0 * (at % 2) for at in range(40)}
     shuffled = dict(reversed(items.items()))
     (one,) = gate(metric(items=items), metric(items=shuffled)).checked
-    assert (one.difference, one.interval) == (0.0, (0.0, 0.0))
+    # Tango's interval without a discordant pair: ±z²/(40 + z²).
+    assert one.difference == 0.0
+    assert one.interval == pytest.approx((-8.7622, 8.7622), abs=1e-4)
 
 
-def test_the_interval_is_students_over_clusters() -> None:
-    # Differences −1, −2, −3: mean −2, s/√3 = 1/√3, t(2; 0.975) = 4.3027: −2 ± 2.484.
+def test_the_interval_is_that_of_paired_differences() -> None:
+    # −1, −2, −3, and one gain and one loss of 9·√(z²/(3 + z²)) = 6.744: mean −6/5 = −1.2, squares
+    # 0.2² + 0.8² + 1.8² + 5.544² + 7.944² = 97.77 over 4·5: −1.2 ± 1.95996·2.211.
     (one,) = gate(graded([5, 6, 7]), graded([4, 4, 4])).checked
-    assert one.interval == pytest.approx((-4.484, 0.484), abs=1e-3)
-    assert gate(graded([5.0]), graded([4.0])).checked[0].interval is None
+    assert one.interval == pytest.approx((-5.533, 3.133), abs=2e-3)
 
 
 def test_other_conditions_are_incomparable_and_each_is_named_with_both_values() -> None:

@@ -31,8 +31,8 @@ def test_a_matchup_has_its_rates_net_and_sign_test_with_n_and_what_is_missing(
     row = table.rows[0]
 
     assert row.label == "M2 vs M1"
-    assert [cell.value for cell in row.cells] == [50.0, 30.0, 20.0, 30.0, 0.453125]
-    assert [(cell.n, cell.missing) for cell in row.cells] == [(10, 2)] * 4 + [(7, 2)]
+    assert [cell.value for cell in row.cells] == [50.0, 30.0, 20.0, 30.0, 0.453125, 0.453125]
+    assert [(cell.n, cell.missing) for cell in row.cells] == [(10, 2)] * 4 + [(7, 2)] * 2
     assert (row.cells[0].low, row.cells[0].high) == (49.0, 51.0)
     assert {cell.rows for cell in row.cells} == {"head_to_head/M2-M1"}
     assert table.origin == "Figure 3"
@@ -123,3 +123,15 @@ def test_scores_that_the_configuration_no_longer_asks_for_are_shown(tmp_path: Pa
     assert table is not None
 
     assert [row.label for row in table.rows] == ["M2 vs M1"]
+
+
+def test_the_p_values_of_several_matchups_are_corrected_by_holm(tmp_path: Path) -> None:
+    # 0.01 and 0.04 of two tests: 0.02, and the larger of 0.02 and 0.04.
+    run = RunBuilder(tmp_path)
+    for matchup, p_value in (("M2-M1", 0.01), ("M3-M1", 0.04)):
+        run.scores(f"head_to_head/{matchup}", Score("sign_test", p_value, 20))
+    made = head_to_head.table(run.open())
+    assert made is not None
+    assert made.columns[-2:] == ("sign test p", "Holm's p")
+    assert [row.cells[-1].value for row in made.rows] == [0.02, 0.04]
+    assert any("corrected for the 2 matchups of this table" in note for note in made.notes)

@@ -107,7 +107,7 @@ def test_health_stands_beside_its_limits_and_a_broken_one_is_said(tmp_path: Path
     table = judge_tables.health(results, 2)
     assert cells(table, "share of replies with a readable score") == [0.25, "≥ 0.5"]
     assert cells(table, "share of prompts with all scores tied") == ["nothing to measure", "≤ 0.9"]
-    assert table.notes == ("Unreadable replies by reason: no score 80, empty 10.",)
+    assert table.notes[0] == "Unreadable replies by reason: no score 80, empty 10."
     (said,) = judge_tables.broken_limits(results, 2)
     assert said.startswith(
         "M1 as a judge breaks a limit: readable judge replies: 25.0% (limit 50%)"

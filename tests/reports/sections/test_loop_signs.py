@@ -69,10 +69,11 @@ def test_a_model_that_answers_at_greater_length_is_seen(tmp_path: Path) -> None:
             for n in range(8)
         ]
         built.rows(evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS), rows)
-    # Paired by prompt, all eight differences are 30: far clearer than the answers' own spread.
+    # Paired by prompt, all eight differences are 30: p = 2/2^8. Interval: eight times 30 and one
+    # gain and one loss of 30 are (8·6² + 6² + 54²)/90 = 6² around 24; 24 ± 1.96·6.
     assert signs.growing_length(built.open(), 2) == (
         "Growing answer length: detected; M2 answers head_to_head prompts 30.0 characters longer "
-        "(95 % interval of the difference 30.0 to 30.0, n = 8) than M1."
+        "(95 % interval of the difference 12.2 to 35.8, p = 0.008, n = 8) than M1."
     )
 
 
@@ -97,23 +98,52 @@ def test_a_judge_compared_with_itself_is_its_reliability_and_no_comparison(tmp_p
         "M1 as its own judge: the external judge is M1 too, so inflation cannot be seen; asked "
         "again it differs by 0.50 points on average (40 answers)."
     )
-    assert signs.self_judge(results, 3).startswith("M2 as its own judge is neither more generous")
+    assert "cannot be said" in signs.self_judge(results, 3)
+
+
+def test_five_prompts_cannot_show_that_answers_grow(tmp_path: Path) -> None:
+    # All five are longer: the least two-sided p of five signs is 2/32 = 0.0625.
+    five = [ledger(f"c{n}", "pair", "x" * (90 + n), "x" * 50) for n in range(5)]
+    said = signs.growing_length(
+        RunBuilder(tmp_path / "5").rows(Ref(2, Stage.PAIRS), five).open(), 2
+    )
+    assert said.startswith(
+        "Growing answer length: cannot be said from fewer than 6 prompts; chosen answers are 42.0 "
+    )
+    six = [*five, ledger("c5", "pair", "x" * 95, "x" * 50)]
+    said = signs.growing_length(RunBuilder(tmp_path / "6").rows(Ref(2, Stage.PAIRS), six).open(), 2)
+    assert said.startswith("Growing answer length: detected; ")
+
+
+def test_of_two_tests_each_must_pass_holms_correction(tmp_path: Path) -> None:
+    # Pairs: six of six longer, p = 2/64 = 0.031, doubled 0.0625. Answers: as long as before.
+    built = RunBuilder(tmp_path)
+    pairs = [ledger(f"c{n}", "pair", "x" * (90 + n), "x" * 50) for n in range(6)]
+    built.rows(Ref(2, Stage.PAIRS), pairs)
+    for model in ("M1", "M2"):
+        rows = [Generation(f"p{n}", f"p{n}", "q", "x" * (100 + n), 1, "stop") for n in range(8)]
+        built.rows(evaluation_ref(f"{model}/head_to_head", Stage.ANSWERS), rows)
+    assert signs.growing_length(built.open(), 2).startswith("Growing answer length: not detected; ")
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "said"),
+    ("value", "p_value", "prompts", "said"),
     [
-        (0.5, 0.2, 0.8, "more generous than the external judge, beyond chance: by 0.50 points"),
-        (-0.5, -0.8, -0.2, "stricter than the external judge, beyond chance: by 0.50 points"),
-        (0.5, -0.1, 1.1, "neither more generous nor stricter than the external judge beyond"),
-        (0.5, None, None, "neither more generous nor stricter"),
+        (0.5, 0.04, 20, "M1 as its own judge is more generous than the external judge, beyond"),
+        (-0.5, 0.04, 20, "M1 as its own judge is stricter than the external judge, beyond chance"),
+        (0.5, 0.05, 20, "M1 as its own judge is neither more generous nor stricter than the ex"),
+        (0.5, 0.04, 5, "Self-judge against the external judge: cannot be said from fewer than 6"),
     ],
 )
 def test_the_self_judge_is_generous_only_beyond_chance(
-    tmp_path: Path, value: float, low: float | None, high: float | None, said: str
+    tmp_path: Path, value: float, p_value: float, prompts: int, said: str
 ) -> None:
-    found = Score("mean_difference", value, 40, 2, low, high)
+    detail = {"p_value": p_value, "prompts": prompts}
+    found = Score("mean_difference", value, 40, 2, 0.2, 0.8, detail=detail)
     results = RunBuilder(tmp_path).scores("self_judge/iter2", found).open()
     sentence = signs.self_judge(results, 2)
-    assert sentence.startswith(f"M1 as its own judge is {said}")
-    assert "40 answers, 2 without a score by one of them" in sentence
+    assert sentence.startswith(said)
+    assert (
+        f"own − external {value:.2f} points (sign-flip p = {p_value:.3f}, 95 % interval 0.20 to "
+        f"0.80, 40 answers to {prompts} prompts, 2 without a score by one of them)."
+    ) in sentence.replace("\u2212", "-").replace("own - ext", "own − ext")

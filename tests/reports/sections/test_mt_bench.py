@@ -61,13 +61,25 @@ def test_unread_grades_repeats_and_the_judges_spread_stand_below(tmp_path: Path)
         "overall_sd": 0.0625,
     }
     run = RunBuilder(tmp_path).config(evaluation=ONE)
-    run.scores("M1/mt_bench", *graded(5.0, 157, 3, **detail))
+    noise = Score("judge_noise", 0.25, 160, detail={"between_sd": 2.0, "judge_share": 0.015})
+    run.scores("M1/mt_bench", *graded(5.0, 157, 3, **detail), noise)
     notes = made(run.open()).notes
 
     assert "M1: 3 of 160 grades missing (failed 1, no_score 2)." in notes
     assert "M1: 4 judgments repeat a turn; all count." in notes
-    spread = "M1: standard deviation between the judge's repeated grades of one turn 0.250"
-    assert f"{spread}, of the overall score 0.062." in notes
+    assert "M1: the overall score deviates by 0.062 between draws." in notes
+    assert (
+        "M1: the judge's noise: repeated judgments of one item deviate by 0.25 points (160 items), "
+        "2 % of the mean's variance; the items' own levels by 2.00. The intervals hold both."
+    ) in notes
+
+
+def test_a_judge_asked_once_has_an_unknown_noise(tmp_path: Path) -> None:
+    run = RunBuilder(tmp_path).config(evaluation=ONE).scores("M1/mt_bench", *graded(5.0, 160, 0))
+    assert (
+        "M1: the judge's noise is unknown, since each item was judged once: the intervals hold it "
+        "together with the choice of items."
+    ) in made(run.open()).notes
 
 
 def test_a_category_without_a_grade_has_the_benchmarks_own_reason(tmp_path: Path) -> None:
