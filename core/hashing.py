@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from core.atomic import replacing
 from core.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def sha256_folder(files: Sequence[Path], cache: Path) -> str:
     `cache` remembers size, modification time and hash by path: a base model of 140 GB is not read
     again each time a command starts.
     """
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
+    try:
+        known = json.loads(cache.read_bytes())
+    except (OSError, ValueError):
+        known = {}  # none yet, or damaged: only time is lost
     found = {}
     for file in files:
         stat = file.stat()
@@ -54,11 +58,10 @@ def sha256_folder(files: Sequence[Path], cache: Path) -> str:
         known[str(file.resolve())] = [*stamp, digest]
         found[file.name] = digest
     text = json.dumps(known, indent=1)
-    if not cache.is_file() or cache.read_text(encoding="utf-8") != text:
+    if not cache.is_file() or cache.read_bytes() != text.encode():
         cache.parent.mkdir(parents=True, exist_ok=True)
-        fresh = cache.with_suffix(".tmp")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(cache)
+        with replacing(cache) as fresh:
+            fresh.write(text.encode())
     return sha256_json(found)
 
 

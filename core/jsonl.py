@@ -1,15 +1,21 @@
-"""JSON lines: one record per line, errors that name the line."""
+"""JSON and JSON lines, gzipped or not: one parser, one reader, errors that name the line."""
 
 from __future__ import annotations
 
+import codecs
+import gzip
+import io
 import json
-import os
+import re
+import zlib
 from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
+from core.atomic import replacing
 from core.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,6 +25,13 @@ if TYPE_CHECKING:
     from core.records import Row
 
 R = TypeVar("R")
+
+_POSITION = re.compile(r"(.*) at line (\d+) column (\d+)", re.DOTALL)
+_GZIP = b"\x1f\x8b"
+_HEAD = 1024  # bytes in which the first character of a file that is not blank is looked for
+# What a .gz file may unpack to: published result files reach 60 times their size, bombs 1,000.
+_PLAUSIBLE_RATIO = 100
+_PLAUSIBLE_BYTES = 64 * 10**6
 
 
 def encode(record: Row) -> str:
@@ -52,36 +65,92 @@ def decode(record_type: type[R], raw: object, path: Path, line: int) -> R:
     return decoded
 
 
-def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for each non-empty line.
+def parse(raw: bytes, path: Path, line: int | None = None) -> Any:
+    """Return the value of JSON from outside: the one parser of every reader.
+
+    Half surrogates are refused (legal JSON, but no UTF-8 exists for them: a later stage could not
+    write them down), and so is nesting deeper than 200.
 
     Raises:
-        DataError: the file is missing, is not UTF-8, or a line is not a JSON object.
+        DataError: it is not UTF-8 or not JSON; names `line`, None: the line in `raw`.
+    """
+    try:
+        return from_json(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        at = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(path, line or at, f"not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        what, row, column = _POSITION.fullmatch(str(error)).groups()  # type: ignore[union-attr]
+        if "hex escape" in what:
+            what = "half a character (a surrogate without the other)"
+        else:
+            what = what.replace("recursion limit exceeded", "nested too deeply")
+            what = f"not valid JSON: {what}"
+        raise DataError(path, line or int(row), f"{what} at column {column}") from None
+
+
+class _Inflated(io.RawIOBase):
+    """The content of a .gz file, up to a bound: a bomb of 1 MB would fill 1 GB of memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._gzip, self._bytes = path, gzip.GzipFile(path), 0
+        self._most = max(_PLAUSIBLE_BYTES, _PLAUSIBLE_RATIO * path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._gzip.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            count = self._gzip.readinto(buffer)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(self._path, None, f"not a complete gzip file ({error})") from None
+        self._bytes += count
+        if self._bytes > self._most:
+            what = (
+                f"unpacks to more than {self._most / 1e6:,.0f} MB, {_PLAUSIBLE_RATIO} times its "
+                "size: not read; if it is what you want to read, unpack it first"
+            )
+            raise DataError(self._path, None, what)
+        return count
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """Open a file for reading bytes, unpacked if it is gzip (by its content, whatever its name).
+
+    Raises:
+        DataError: there is no such file; from reads: it is damaged, or unpacks to too much.
     """
     if not path.is_file():
-        raise DataError(path, None, "no such file; check the path in the configuration")
-    number = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            if not raw.strip():
-                continue
-            try:
-                value = json.loads(raw.decode("utf-8-sig"))
-                if b"\\ud" in raw.lower():  # half a surrogate pair is legal JSON but not UTF-8
-                    json.dumps(value, ensure_ascii=False).encode()
-            except UnicodeDecodeError as error:
-                raise DataError(path, number, f"not UTF-8 at byte {error.start}") from None
-            except UnicodeEncodeError as error:
-                half = ascii(error.object[error.start])
-                raise DataError(path, number, f"{half} is half a character (surrogate)") from None
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    path, number, f"not valid JSON: {error.msg} at column {error.colno}"
-                ) from None
+        raise DataError(path, None, "no such file; check the path")
+    file = path.open("rb")
+    if file.peek(2)[:2] != _GZIP:
+        return file
+    file.close()
+    return io.BufferedReader(_Inflated(path))
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line from 1, object) for each non-empty line of JSONL, or each item of a JSON list.
+
+    The items of a list count as lines: 3 is the third item. Files may be gzipped.
+
+    Raises:
+        DataError: see `opened` and `parse`, or a line or item is not a JSON object.
+    """
+    with opened(path) as file:
+        values: Iterable[tuple[int, Any]]
+        if file.peek(_HEAD).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+            values = enumerate(parse(file.read(), path), start=1)
+        else:
+            values = ((n, parse(raw, path, n)) for n, raw in enumerate(file, 1) if raw.strip())
+        for number, value in values:
             if not isinstance(value, dict):
-                raise DataError(
-                    path, number, f"expected a JSON object, found {type(value).__name__}"
-                )
+                found = type(value).__name__
+                raise DataError(path, number, f"expected a JSON object, found {found}")
             yield number, value
 
 
@@ -95,13 +164,11 @@ def read_records(path: Path, record_type: type[R]) -> list[R]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines to a file, each ended by a line break, and flush them to the disk."""
+    """Replace a file by these lines, each ended by a line break, in one step."""
     write_encoded(path, (f"{line}\n".encode() for line in lines))
 
 
 def write_encoded(path: Path, lines: Iterable[bytes]) -> None:
-    """Write lines that have their line breaks, and flush them to the disk."""
-    with path.open("wb") as file:
+    """As `write_lines`, for lines that have their line breaks."""
+    with replacing(path) as file:
         file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())

@@ -119,6 +119,6 @@ def locked_run(config: Config) -> Iterator[Store]:
     with locked(store.paths.lock):
         text = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
         path = store.paths.config
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             write_atomically(path, text)
         yield store

@@ -6,12 +6,12 @@ that is still going shows what is finished by then, and a report reads every fil
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from core import jsonl
 from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION, Facts, Items, Subject
 from core.config import Config
 from core.errors import ConfigError, DataError, MissingArtifact
@@ -116,7 +116,7 @@ class RunReader:
         path = self.store.paths.config
 
         def load() -> Config:
-            return Config.model_validate(json.loads(path.read_bytes()))
+            return Config.model_validate(jsonl.parse(path.read_bytes(), path))
 
         if not path.is_file():
             return None, "there is no config.json"
@@ -124,8 +124,8 @@ class RunReader:
             return self._once(path, "config", load), None
         except ValidationError as error:
             return None, f"{_OTHER_VERSION} ({error.errors()[0]['msg']})"
-        except (ValueError, RecursionError) as error:
-            return None, f"{_OTHER_VERSION} ({error})"
+        except DataError as error:
+            return None, f"config.json is damaged ({error})"
 
     @property
     def iterations(self) -> tuple[int, ...]:
@@ -294,8 +294,6 @@ class RunReader:
             return self._once(path, "failures", lambda: read_failures(path)).get(address)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError):
-            raise DataError(path, None, "cannot be read; run `make eval-all` again") from None
 
     def _begun(self, ref: Ref) -> str | None:
         stopped = "a run is making it, or was stopped"

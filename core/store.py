@@ -8,7 +8,6 @@ moment leaves either a complete artifact or a partial one that the next run cont
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,9 +15,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from core import hashing, jsonl
 from core.append_log import AppendLog, LoggedRows
+from core.atomic import replacing
 from core.errors import DataError, MissingArtifact, StaleArtifact, disk_errors_named
 from core.stages import SPECS, Paths, Ref, is_model, order_of
 from core.version import code_version
@@ -187,6 +188,12 @@ class Store:
         folder = self.paths.folder(ref)
         for name, stamp in manifest.files.items():
             path = folder / name
+            if path.is_symlink() and not path.exists():
+                message = (
+                    f"{ref}: {path} is a link to {path.readlink()}, which is not there; set "
+                    "model.base to where that folder is now and run `make train-iter` once"
+                )
+                raise StaleArtifact(message)
             if not path.is_file():
                 raise StaleArtifact(_stale(ref, "is incomplete", f"file {path} is missing"))
             stat = path.stat()
@@ -386,10 +393,8 @@ class Partial:
     def commit(self, order: Callable[[Any], Any], result: Built) -> Manifest:
         """Write the rows sorted by `order`, then the manifest; removes the partial file."""
         target = self._store.paths.artifact(self._ref)
-        temporary = target.with_suffix(".tmp")
         with disk_errors_named(target):
-            jsonl.write_encoded(temporary, self.rows.lines(order))
-            temporary.replace(target)
+            jsonl.write_encoded(target, self.rows.lines(order))
             seconds = result.seconds or time.monotonic() - self._began
             done = replace(result, rows=len(self.rows), seconds=seconds)
             manifest = self._store.finish(self._ref, self._key, [target], done)
@@ -404,21 +409,22 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
     """
     with disk_errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing(path, mode=mode) as file:
+            file.write(text.encode())
 
 
 def read_failures(record: Path) -> dict[str, str]:
-    """Return the recorded failures: address below eval/ → why; {} if there are none."""
+    """Return the recorded failures: address below eval/ → why; {} if there are none.
+
+    Raises:
+        DataError: the file was damaged.
+    """
     if not record.is_file():
         return {}
-    found: dict[str, str] = json.loads(record.read_bytes())["failed"]
-    return found
+    try:
+        return TypeAdapter(dict[str, dict[str, str]]).validate_json(record.read_bytes())["failed"]
+    except (ValueError, KeyError):
+        raise DataError(record, None, "damaged; remove it and run `make eval-all` again") from None
 
 
 def write_failures(record: Path, failed: Mapping[str, str]) -> None:
@@ -445,7 +451,7 @@ def _header(key: Key) -> str:
 
 def _read_header(line: bytes) -> Key | None:
     try:
-        return TypeAdapter(Key).validate_python(json.loads(line)["key"])
+        return TypeAdapter(Key).validate_python(from_json(line)["key"])
     except (ValueError, KeyError, TypeError):
         # A header torn by a kill: nothing was finished after it, so the stage simply starts over.
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import DataError
+from core.jsonl import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,11 +94,9 @@ def read_scores(path: Path) -> ScoresFile:
         DataError: it is not there, not such a file, or of another version.
     """
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse(path.read_bytes(), path)
     except OSError as error:
         raise DataError(path, None, f"{error.strerror}; expected a scores.json") from None
-    except ValueError as error:
-        raise DataError(path, None, f"not JSON ({error}); expected a scores.json") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         what = f'"format" is not "{FORMAT}"; write one with `srlm-report build --run RUN`'
         raise DataError(path, None, what)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -24,6 +25,19 @@ def _changed(record: Any, **values: Any) -> Any:
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         return dataclasses.replace(record, **values)
     return record.model_copy(update=values)
+
+
+# Files
+
+
+@plant(
+    "core.jsonl:parse",
+    noticed_by="test_half_a_surrogate_pair_is_refused_where_it_is_read_not_where_it_is_written",
+)
+def half_a_surrogate_pair_is_taken_for_text(right: Any, raw: Any, *place: Any) -> Any:
+    if b"\\ud" in raw.lower():
+        return json.loads(raw)
+    return right(raw, *place)
 
 
 # Judge output
@@ -458,6 +472,22 @@ def dpo_trains_without_the_configured_dropout(right: Any, model: Any, **rest: An
 )
 def the_reference_is_m0_whatever_made_the_data(right: Any, self: Any, name: str, k: int) -> Any:
     return right(self, "M0", k)
+
+
+@plant(
+    "training.trainers.trl_loop:arguments",
+    noticed_by="test_a_loss_that_is_no_number_stops_the_training_at_its_step",
+)
+def a_loss_of_nan_is_logged_as_the_mean_of_other_steps(right: Any, *args: Any, **named: Any) -> Any:
+    return right(*args, **named) | {"logging_nan_inf_filter": True}  # transformers' default
+
+
+@plant(
+    "engines.models:not_finite",
+    noticed_by="test_one_weight_that_is_no_number_is_enough_to_refuse_a_model",
+)
+def weights_that_are_nan_are_evaluated(right: Any, model: Any) -> None:
+    return None
 
 
 # Evaluation

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
-import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
+from core.jsonl import read_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,20 +17,62 @@ _MOST = sys.float_info.max
 _LEAST = -_MOST
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line from 1, object) for every line of a JSONL file, or for every item of a JSON list.
+class Kind(NamedTuple):
+    """A known kind of file: the fields that tell it, what it is, and what reads it."""
 
-    The items of a list count as lines: 3 is the third item. A name ending in .gz is decompressed.
+    fields: frozenset[str]
+    what: str
+    readers: str
+
+
+_KINDS = {
+    "annotations": Kind(
+        frozenset({"instruction", "output_1", "output_2", "preference"}),
+        "AlpacaEval's annotations",
+        "srlm-eval alpaca-eval, import --annotations and compare read them",
+    ),
+    "judgments": Kind(
+        frozenset({"question_id", "model", "judge", "judgment", "turn"}),
+        "FastChat's judgments of single answers",
+        "srlm-eval mt-bench, import --judgments and compare read them",
+    ),
+    "pair judgments": Kind(
+        frozenset({"question_id", "model_1", "model_2", "g1_winner"}),
+        "FastChat's pairwise judgments",
+        "its own show_result.py --mode pairwise-all reads them",
+    ),
+    "samples": Kind(
+        frozenset({"doc_id", "doc", "target", "resps"}),
+        "lm-eval's samples (--log_samples)",
+        "srlm-eval compare reads them",
+    ),
+    "answers": Kind(
+        frozenset({"question_id", "model_id", "choices"}),
+        "FastChat's model answers, not judged yet",
+        "its own gen_judgment.py reads them",
+    ),
+    "arena judgments": Kind(
+        frozenset({"model", "judge", "games"}),
+        "Arena-Hard's judgments",
+        "its own show_result.py reads them",
+    ),
+}
+
+
+def read_rows(path: Path, *kinds: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line from 1, object) for every row, as `core.jsonl.read_objects` does.
+
+    `kinds`: which of the known kinds of file the caller reads; a first row of another is refused.
 
     Raises:
-        DataError: the file is missing, damaged, empty, not UTF-8, or an item is not an object.
+        DataError: as there, or there is no row.
     """
-    text = _text(path)
-    items = _list(path, text) if text.lstrip().startswith("[") else _lines(path, text)
     found = False
-    for line, value in items:
-        if not isinstance(value, dict):
-            raise DataError(path, line, f"expected a JSON object, found {type(value).__name__}")
+    for line, value in read_objects(path):
+        if not found:
+            for name, kind in _KINDS.items():
+                if name not in kinds and kind.fields <= value.keys():
+                    raise DataError(path, line, f"these are {kind.what}; {kind.readers}")
         found = True
         yield line, value
     if not found:
@@ -55,44 +96,3 @@ def number(path: Path, line: int, row: dict[str, Any], field: str) -> float:
 def number_or_missing(path: Path, line: int, row: dict[str, Any], field: str) -> float | None:
     """Return a field as `number` does, or None where it is null: missing."""
     return None if field in row and row[field] is None else number(path, line, row, field)
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise DataError(path, None, "no such file")
-    raw = path.read_bytes()
-    try:
-        if path.suffix == ".gz":
-            raw = gzip.decompress(raw)
-        return raw.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(path, None, f"not a complete gzip file ({error})") from None
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(path, line, f"not UTF-8 at byte {error.start} of the file") from None
-
-
-def _list(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    try:
-        items = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(path, error.lineno, _invalid(error)) from None
-    except ValueError as error:  # a number of thousands of digits
-        raise DataError(path, None, f"not readable: {error}") from None
-    yield from enumerate(items, start=1)
-
-
-def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    for line, raw in enumerate(text.split("\n"), start=1):
-        if not raw.strip():
-            continue
-        try:
-            yield line, json.loads(raw)
-        except json.JSONDecodeError as error:
-            raise DataError(path, line, _invalid(error)) from None
-        except ValueError as error:  # a number of thousands of digits
-            raise DataError(path, line, f"not readable: {error}") from None
-
-
-def _invalid(error: json.JSONDecodeError) -> str:
-    return f"not valid JSON: {error.msg} at column {error.colno}"

@@ -70,9 +70,8 @@ def export_rankings(folder: StudyFolder) -> Path:
     study = read_study(folder)
     rows = _rows(study, read_rankings(folder.path), _own_scores(folder, study))
     lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-    temporary = folder.rankings.with_suffix(".tmp")
-    jsonl.write_lines(temporary, lines)
-    return temporary.replace(folder.rankings)
+    jsonl.write_lines(folder.rankings, lines)
+    return folder.rankings
 
 
 def middle_ranks(ranks: Sequence[int]) -> list[float]:

@@ -77,6 +77,5 @@ def read_votes(folder: Path) -> list[Vote]:
 
 def export_votes(folder: StudyFolder) -> Path:
     """Write the votes to votes.jsonl, replacing an earlier export in one step; return its path."""
-    temporary = folder.votes.with_suffix(".tmp")
-    jsonl.write_lines(temporary, map(jsonl.encode, read_votes(folder.path)))
-    return temporary.replace(folder.votes)
+    jsonl.write_lines(folder.votes, map(jsonl.encode, read_votes(folder.path)))
+    return folder.votes

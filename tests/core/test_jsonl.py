@@ -1,4 +1,6 @@
+import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +53,7 @@ def test_a_byte_order_mark_is_not_part_of_the_data(file: WriteBytes) -> None:
 def test_bad_json_is_named_by_path_line_and_column(file: WriteBytes) -> None:
     # Line 2 lacks a value: the parser stops at the brace, its seventh character.
     path = file(b'{"a": 1}\n{"a": }\n')
-    assert message_of(path) == f"{path}:2: not valid JSON: Expecting value at column 7"
+    assert message_of(path) == f"{path}:2: not valid JSON: expected value at column 7"
 
 
 @pytest.mark.parametrize(
@@ -85,15 +87,55 @@ def test_half_a_surrogate_pair_is_refused_where_it_is_read_not_where_it_is_writt
     file: WriteBytes,
 ) -> None:
     # Legal JSON, but no UTF-8 exists for it: a later stage could not write the row down.
-    for half in (b"\\ud83d", b"\\uD83D"):
+    for half in (b"\\ud83d", b"\\uD83D", b"\\ude00", b"\\ud83d\\u0041"):
         path = file(b'{"a": "ok"}\n{"a": "cut emoji ' + half + b'"}\n')
-        assert message_of(path) == f"{path}:2: '\\ud83d' is half a character (surrogate)"
+        assert message_of(path).startswith(f"{path}:2: half a character (a surrogate without")
     assert objects(file(b'{"a": "\\uD83D\\ude00"}')) == [(1, {"a": "\N{GRINNING FACE}"})]
+
+
+@pytest.mark.parametrize("nested", [b'{"a": ' * 5000, b"[" * 100_000, b'{"a": ' + b"[" * 5000])
+def test_nesting_without_end_is_an_error_of_its_line_not_a_crash(
+    file: WriteBytes, nested: bytes
+) -> None:
+    assert ":1: not valid JSON: nested too deeply at column" in message_of(file(nested))
+
+
+def test_a_json_list_is_read_item_by_item_and_gzip_by_content_whatever_the_name(
+    file: WriteBytes,
+) -> None:
+    text = b' \n[{"a": 1},\n{"a": 2}]'
+    assert (
+        objects(file(text)) == objects(file(gzip.compress(text))) == [(1, {"a": 1}), (2, {"a": 2})]
+    )
+    assert objects(file(gzip.compress(b'{"a": 1}\n\n{"a": 2}'))) == [(1, {"a": 1}), (3, {"a": 2})]
+
+
+def test_a_gzip_bomb_is_refused_before_it_fills_the_memory(
+    file: WriteBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 20 MB of spaces in 20 kB: 100 times its size may be read, 2 MB.
+    monkeypatch.setattr(jsonl, "_PLAUSIBLE_BYTES", 10**6)
+    path = file(gzip.compress(b" " * 10**6) * 20)
+    tracemalloc.start()
+    assert "unpacks to more than" in message_of(path)
+    assert "unpack it first" in message_of(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 100 * path.stat().st_size
+
+
+def test_a_small_file_may_unpack_to_much(file: WriteBytes) -> None:
+    path = file(gzip.compress(b'{"a": "' + b" " * 10**7 + b'"}'))
+    assert len(objects(path)) == 1
+
+
+def test_a_cut_gzip_file_is_named(file: WriteBytes) -> None:
+    assert "not a complete gzip file" in message_of(file(gzip.compress(b'{"a": 1}\n' * 99)[:-9]))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nowhere.jsonl"
-    assert message_of(path) == f"{path}: no such file; check the path in the configuration"
+    assert message_of(path) == f"{path}: no such file; check the path"
 
 
 def test_a_field_of_the_wrong_type_is_named_by_path_line_and_field(file: WriteBytes) -> None:

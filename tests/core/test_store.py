@@ -263,33 +263,45 @@ def test_a_stage_reads_back_what_it_added_itself(store: Store) -> None:
         assert list(out.rows.values()) == [judgment(0)]
 
 
-def test_a_full_disk_at_the_end_loses_no_row_and_the_next_run_commits_them(store: Store) -> None:
+def full_disk(path: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Let the file that will replace `path` lie on a full disk; return it."""
+    patch.setattr("core.atomic.secrets.token_hex", lambda _: "0")
+    full = path.with_name(f"{path.name}.0.tmp")
+    full.symlink_to("/dev/full")
+    return full
+
+
+def test_a_full_disk_at_the_end_loses_no_row_and_the_next_run_commits_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [judgment(0), judgment(1)]
     target = store.paths.artifact(JUDGMENTS)
     target.parent.mkdir(parents=True)
-    full = target.with_suffix(".tmp")  # where rows are written before the rename
-    full.symlink_to("/dev/full")
+    full = full_disk(target, monkeypatch)
     with pytest.raises(StorageError) as caught:
         make(store, rows)
     assert str(caught.value).startswith(f"{target}: No space left on device")
     assert not store.exists(JUDGMENTS)
-    full.unlink()
+    assert not full.is_symlink()  # nothing of it is left
+    monkeypatch.undo()
     with store.begin(JUDGMENTS, KEY) as out:
         assert list(out.rows.values()) == rows
         out.commit(by_key, Built())
     assert store.read(JUDGMENTS) == rows
 
 
-def test_a_full_disk_at_the_manifest_leaves_nothing_that_looks_finished(store: Store) -> None:
+def test_a_full_disk_at_the_manifest_leaves_nothing_that_looks_finished(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = store.paths.manifest(JUDGMENTS)
     manifest.parent.mkdir(parents=True)
-    full = manifest.with_name(manifest.name + ".tmp")
-    full.symlink_to("/dev/full")
+    full = full_disk(manifest, monkeypatch)
     with pytest.raises(StorageError) as caught:
         make(store, [judgment(0)])
     assert str(caught.value).startswith(f"{manifest}: No space left on device")
     assert not store.exists(JUDGMENTS)
-    full.unlink()
+    assert not full.is_symlink()
+    monkeypatch.undo()
     make(store, [judgment(0)])
     assert store.is_current(JUDGMENTS, KEY)
 

@@ -104,7 +104,7 @@ def test_files_that_are_no_scores_are_refused_with_what_to_do(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"No such file.*expected a scores\.json"):
         read_scores(path)
     path.write_text("{")
-    with pytest.raises(DataError, match="not JSON"):
+    with pytest.raises(DataError, match="not valid JSON"):
         read_scores(path)
     path.write_text('{"some": "file"}')
     with pytest.raises(DataError, match="srlm-report build"):

@@ -6,11 +6,11 @@ known by name. Estimates for any other model are "?".
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import ModelError
+from core.jsonl import parse
 
 _EMBEDDED = "embedded"
 _TINY = "tiny"
@@ -121,7 +121,7 @@ def shape_of(model: str) -> Shape:
 
     Raises:
         Unknown: it is neither a folder with a Llama-type model nor a known name.
-        ModelError: a folder's config.json is not JSON.
+        DataError: a folder's config.json is not JSON.
     """
     if model == _TINY:
         raise Unknown("the tiny test model has no shape before its tokenizer is made")
@@ -138,11 +138,8 @@ def _read(folder: Path) -> Shape:
     path = folder / "config.json"
     if not path.is_file():
         raise Unknown(f"{folder} has no config.json")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: not JSON: {error}") from None
-    kind = config.get("model_type")
+    config = parse(path.read_bytes(), path)
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in _LLAMA_LIKE:
         raise Unknown(
             f"{path}: model_type {kind!r} is not counted; only {' and '.join(_LLAMA_LIKE)} are"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.errors import ModelError
+from core.errors import DataError, ModelError
 from training.plan.shapes import KNOWN, Shape, Unknown, shape_of
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_counted_says_why(
 
 def test_a_damaged_config_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ModelError, match=r"config\.json: not JSON"):
+    with pytest.raises(DataError, match=r"config\.json:1: not valid JSON"):
         shape_of(str(tmp_path))
 
 

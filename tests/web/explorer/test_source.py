@@ -35,7 +35,7 @@ def test_a_damaged_manifest_is_shown_as_a_reason(tmp_path: Path) -> None:
 
 def test_a_run_without_its_configuration_says_so_and_shows_the_rest(tmp_path: Path) -> None:
     folder = made_run(tmp_path / "made")
-    for text, said in ((None, "there is no config.json"), ("[", "another version of srlm")):
+    for text, said in ((None, "there is no config.json"), ("[", "config.json is damaged")):
         path = folder / "config.json"
         path.unlink(missing_ok=True)
         if text is not None:
