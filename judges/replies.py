@@ -69,6 +69,7 @@ _WINNER_EXAMPLE = re.compile(
     r"\W+and\W+\[\[C\]\]\W+for\s+a\s+tie",
     re.IGNORECASE,
 )
+_ARENA = re.compile(r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]")
 _SIDES: dict[str, Winner] = {"A": "A", "B": "B", "C": "tie"}
 
 
@@ -165,14 +166,24 @@ def parse_rating(  # noqa: PLR0911 - one return per reason
 
 def parse_pair(reply: str, *, cut: bool = False) -> Parsed[Winner]:
     """Read the last "[[A]]", "[[B]]" or "[[C]]" (a tie): the better of the two answers shown."""
+    found = _last_verdict(reply, _WINNER, cut=cut)
+    return Parsed(None if found.value is None else _SIDES[found.value], found.unparsed)
+
+
+def parse_arena(reply: str, *, cut: bool = False) -> Parsed[str]:
+    """Read Arena-Hard's last "[[A>>B]]", "[[A>B]]", "[[A=B]]", "[[B>A]]" or "[[B>>A]]"."""
+    return _last_verdict(reply, _ARENA, cut=cut)
+
+
+def _last_verdict(reply: str, verdict: re.Pattern[str], *, cut: bool) -> Parsed[str]:
     text = after_thought(reply).text
     if not text.strip():
         return Parsed(None, "cut_off" if cut else "empty")
     if cut and _UNFINISHED.search(text):
         return Parsed(None, "cut_off")
-    found = _WINNER.findall(_WINNER_EXAMPLE.sub("", text))
+    found = verdict.findall(_WINNER_EXAMPLE.sub("", text))
     if cut and len(set(found)) > 1:
         return Parsed(None, "cut_off")
     if not found:
         return Parsed(None, "cut_off" if cut else "no_score")
-    return Parsed(_SIDES[found[-1]], None)
+    return Parsed(found[-1], None)

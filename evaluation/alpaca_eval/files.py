@@ -139,7 +139,7 @@ def read_annotations(path: Path, *, model: str = "", reference: str = "") -> lis
     """
     rows: dict[str, Annotation] = {}
     places: dict[str, int] = {}
-    for number, raw in read_rows(path):
+    for number, raw in read_rows(path, "annotations"):
         names = {"generator_1": reference, "generator_2": model}
         given = {key: value for key, value in raw.items() if key not in names or value is not None}
         row = _annotation(path, number, names | given)
@@ -230,7 +230,7 @@ def _preference(path: Path, number: int, raw: dict[str, Any]) -> float | None:
 
 def _by_instruction(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     seen: dict[str, int] = {}
-    for number, row in read_rows(path):
+    for number, row in read_rows(path, "annotations"):
         text = row.get("instruction")
         if not isinstance(text, str) or not text.strip():
             raise DataError(path, number, "no instruction: expected an object with that text")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import DataError
+from core.progress import say
 from evaluation.agreement.benchmark import baselines
 from evaluation.agreement.order_metrics import PERFECT, ScoredReplies, measure
 from evaluation.files.json_rows import number, number_or_missing, read_rows
+from judges.replies import parse_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,16 +24,21 @@ _EXPECTED = (
 
 
 class RankedFile(NamedTuple):
-    """A file's instructions, and their replies' lengths in characters if all have a text."""
+    """A file's instructions, and their replies' lengths in characters if all have a text.
+
+    `judged`: how many rows have the judge's words where the reply's text is expected.
+    """
 
     prompts: list[ScoredReplies]
     lengths: dict[str, list[int]] | None
+    judged: int
 
 
 class _Reply(NamedTuple):
     rank: float
     score: float | None
     length: int | None
+    judged: bool
 
 
 def report(path: Path, *, seed: int = 0, perfect: float = PERFECT) -> dict[str, Any]:
@@ -43,10 +50,19 @@ def report(path: Path, *, seed: int = 0, perfect: float = PERFECT) -> dict[str, 
     Raises:
         DataError: a row cannot be read, or no instruction has two differently ranked replies.
     """
-    prompts, lengths = read_ranked(path)
+    prompts, lengths, judged = read_ranked(path)
     kept = [prompt for prompt in prompts if prompt.comparable]
+    left_out = _left_out(prompts)
     if not kept:
-        raise DataError(path, None, "no instruction here has two differently ranked replies")
+        what = f"no instruction here has two differently ranked replies: {left_out}"
+        raise DataError(path, None, what)
+    if left_out:
+        say(f"warning: {path}: {left_out}")
+    if judged:
+        say(
+            f'warning: {path}: the "response" of {judged} rows ends in their score, so it is taken '
+            "for the judge's words; without the replies' texts there is no baseline of length"
+        )
     found = measure(kept, perfect=perfect)
     chance = baselines(kept, lengths, seed=seed, perfect=perfect)
     values = {name: metric.value for name, metric in found.items()}
@@ -96,7 +112,23 @@ def read_ranked(path: Path) -> RankedFile:
     for key, found in replies.items():
         lengths[key] = [reply.length for reply in found if reply.length is not None]
     complete = all(len(lengths[key]) == len(found) for key, found in replies.items())
-    return RankedFile(prompts, lengths if complete else None)
+    judged = sum(reply.judged for found in replies.values() for reply in found)
+    return RankedFile(prompts, lengths if complete else None, judged)
+
+
+def _left_out(prompts: list[ScoredReplies]) -> str | None:
+    """Say how many instructions cannot be compared, and why; None if all can."""
+    alone = sum(len(prompt.replies) == 1 for prompt in prompts)
+    tied = sum(not prompt.comparable for prompt in prompts) - alone
+    if not alone + tied:
+        return None
+    reasons = [f"{alone} with a single reply"] if alone else []
+    reasons += [f"{tied} whose replies all have one rank"] if tied else []
+    hint = "; is that the judge's prompt, with the reply in it, rather than the instruction?"
+    return (
+        f"{alone + tied} of {len(prompts)} prompts are left out: {', '.join(reasons)} (rows of one "
+        f"prompt are found by {', '.join(_PROMPT_FIELDS)}{hint if alone else ''})"
+    )
 
 
 def _list(path: Path, line: int, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -108,10 +140,18 @@ def _list(path: Path, line: int, row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _reply(path: Path, line: int, row: dict[str, Any]) -> _Reply:
     text = next((row[f] for f in _TEXT_FIELDS if isinstance(row.get(f), str)), None)
+    score = number_or_missing(path, line, row, "score")
+    judged = (
+        text is not None
+        and score is not None
+        and text == row.get("response")
+        and (parse_score(text, low=score, high=score).value is not None)
+    )
     return _Reply(
         number(path, line, row, "rank"),
-        number_or_missing(path, line, row, "score"),
-        None if text is None else len(text),
+        score,
+        None if text is None or judged else len(text),
+        judged,
     )
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import DataError
 from evaluation.files.json_rows import read_rows
-from judges.replies import parse_pair, parse_ranking, parse_rating, parse_score
+from judges.replies import parse_arena, parse_pair, parse_ranking, parse_rating, parse_score
 from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Form = Literal["additive", "li", "rating", "ranking", "pair"]
-FORMS: tuple[Form, ...] = ("additive", "li", "rating", "ranking", "pair")
+Form = Literal["additive", "li", "rating", "ranking", "pair", "arena"]
+FORMS: tuple[Form, ...] = ("additive", "li", "rating", "ranking", "pair", "arena")
 
 
 def report(path: Path, form: Form) -> list[dict[str, Any]]:
@@ -21,8 +21,9 @@ def report(path: Path, form: Form) -> list[dict[str, Any]]:
 
     `form` is the reply format: "additive" and "li", "Score: x" in the rubric's range; "rating",
     MT-Bench's "[[x]]"; "ranking", AlpacaEval's (score 1 or 2: the preferred output); "pair",
-    "[[A]]", "[[B]]" or "[[C]]" (score "A", "B" or "tie"). A reply that was cut
-    by the token limit is marked with `"cut": true` or `"finish": "length"`.
+    "[[A]]", "[[B]]" or "[[C]]" (score "A", "B" or "tie"); "arena", Arena-Hard's "[[A>>B]]" to
+    "[[B>>A]]". A reply that was cut by the token limit is marked with `"cut": true` or
+    `"finish": "length"`.
 
     Raises:
         DataError: a row has no `response`, or it is not text.
@@ -47,5 +48,7 @@ def _read(text: str, form: Form, *, cut: bool) -> tuple[float | str | None, str 
             return parse_ranking(text, cut=cut)
         case "pair":
             return parse_pair(text, cut=cut)
+        case "arena":
+            return parse_arena(text, cut=cut)
     rubric = load_rubric(form)
     return parse_score(text, low=rubric.low, high=rubric.high, cut=cut)

@@ -20,7 +20,8 @@ _SCALES = {"preference": (0.0, 1.0)}  # of metrics whose scale their format says
 _UNPARSED = -1.0  # FastChat's score of an unparsed reply
 _EXPECTED = (
     "expected item scores (task, item, metrics), annotations (instruction, preference), MT-Bench "
-    'judgments (question_id, turn, score), or {"item", "score"} with optional "metric", "cluster"'
+    "judgments (question_id, turn, score), lm-eval samples (doc_id, metrics), or "
+    '{"item", "score"} with optional "metric", "cluster"'
 )
 
 
@@ -105,7 +106,7 @@ def read_scores(path: Path) -> ScoreFile:
     draws: dict[tuple[str, str], list[float | None]] = {}
     clusters: dict[str, dict[str, str]] = {}
     first_line: dict[tuple[str, str, str], int] = {}
-    for line, row in read_rows(path):
+    for line, row in read_rows(path, "annotations", "judgments", "samples"):
         for found in _values(path, line, row):
             seen = first_line.setdefault((found.metric, found.item, found.draw), line)
             if seen != line:
@@ -134,6 +135,8 @@ def _values(path: Path, line: int, row: dict[str, Any]) -> Iterator[ItemValue]:
         yield _annotation(path, line, row)
     elif "question_id" in row and "turn" in row and "score" in row:
         yield _turn(path, line, row)
+    elif isinstance(row.get("metrics"), list) and "doc_id" in row:
+        yield from _sample(path, line, row)
     else:
         yield _plain(path, line, row)
 
@@ -146,6 +149,20 @@ def _item_score(path: Path, line: int, row: dict[str, Any]) -> Iterator[ItemValu
         value = number_or_missing(path, line, row["metrics"], name)
         metric = f"{task}/{name}" if task else name
         yield ItemValue(metric, str(item), str(row.get("cluster", item)), "", value)
+
+
+def _sample(path: Path, line: int, row: dict[str, Any]) -> Iterator[ItemValue]:
+    """Yield what lm-eval logged of one item, by metric and filter ("exact_match,strict-match").
+
+    Metrics that are no mean over items (perplexities, F1 of a task) log other things than a number.
+    """
+    item, taken = str(row["doc_id"]), row.get("filter", "none")
+    for name in row["metrics"]:
+        logged = row.get(name)
+        if isinstance(logged, int | float | None):
+            value = float(logged) if isinstance(logged, bool) else logged
+            value = number_or_missing(path, line, {name: value}, name)
+            yield ItemValue(f"{name},{taken}", item, item, "", value)
 
 
 def _annotation(path: Path, line: int, row: dict[str, Any]) -> ItemValue:

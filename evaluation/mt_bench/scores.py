@@ -20,7 +20,7 @@ from core.reductions import judge_noise
 from judges.fastchat_prompts import REFERENCED, TEMPERATURES, TURNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from core.records import TurnJudgment
 
@@ -43,12 +43,14 @@ class Spread(NamedTuple):
     by_draw: tuple[float, ...]
 
 
-def scores(judgments: Sequence[TurnJudgment]) -> list[Score]:
+def scores(
+    judgments: Sequence[TurnJudgment], categories: Iterable[str] = TEMPERATURES
+) -> list[Score]:
     """Return one model's scores, each in 1..10, with missing counts and a 95 % interval.
 
     Keys: "overall", "turn_1", "turn_2", "math_coding_reasoning" and "rest" (the paper's two
-    groups), and "category/<name>" for all eight. `n` counts judgments with a score, `missing` those
-    without; the two turns of a question are one cluster. "judge_noise" is that of repeated grades
+    groups), and "category/<name>" for all `categories`. `n` counts judgments with a score,
+    `missing` those without; the two turns of a question are one cluster. "judge_noise" is that of repeated grades
     of one answer, a turn being an item. The detail of "overall" holds the reasons for missing ones,
     the turns judged more than once, and the spread.
 
@@ -61,7 +63,7 @@ def scores(judgments: Sequence[TurnJudgment]) -> list[Score]:
     subsets |= {f"turn_{turn}": [j for j in judgments if j.turn == turn] for turn in TURNS}
     subsets[HARD] = [j for j in judgments if j.category in REFERENCED]
     subsets[REST] = [j for j in judgments if j.category not in REFERENCED]
-    for name in TEMPERATURES:
+    for name in categories:
         subsets[f"category/{name}"] = [j for j in judgments if j.category == name]
     found = []
     for key, subset in subsets.items():

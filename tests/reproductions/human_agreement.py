@@ -48,7 +48,7 @@ def read_votes(path: Path) -> dict[Pair, list[float]]:
         DataError: a text is absent, or a preference is neither 1 nor 2.
     """
     votes: dict[Pair, list[float]] = defaultdict(list)
-    for line, row in read_rows(path):
+    for line, row in read_rows(path, "annotations"):
         preference = number(path, line, row, "preference")
         if preference not in (1, 2):
             raise DataError(path, line, f"preference {preference:g}: humans vote 1 or 2")

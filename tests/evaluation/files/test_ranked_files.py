@@ -53,6 +53,36 @@ def test_a_report_has_all_metrics_counts_intervals_and_baselines(tmp_path: Path)
     assert "NaN" not in json.dumps(found)
 
 
+def test_what_is_left_out_is_said_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tied = {"prompt": "d", "replies": [reply(1, 5), reply(1, 3)]}
+    report(write(tmp_path / "r.jsonl", *GROUPED, tied))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 of 4 prompts are left out: 1 with a single reply, 1 whose replies all have" in said
+    report(write(tmp_path / "whole.jsonl", *GROUPED[:2]))
+    assert capsys.readouterr().err == ""
+    with pytest.raises(DataError, match=r"differently ranked replies: 1 of 1 .* a single reply"):
+        report(write(tmp_path / "none.jsonl", GROUPED[2]))
+
+
+def test_the_judges_words_are_not_taken_for_the_reply(
+    shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The file's prompts are the judge's (each with its reply inside) and so are the responses.
+    found = report(shared / "cases" / "agreement_judge_prompts.jsonl")
+    assert "length" not in found["baselines"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 of 3 prompts are left out: 2 with a single reply" in said
+    assert "is that the judge's prompt" in said
+    assert 'the "response" of 4 rows ends in their score' in said
+
+
+def test_a_response_that_ends_in_no_score_is_the_reply(tmp_path: Path) -> None:
+    rows = [reply(rank, 3, prompt="a", response=f"Score: {rank + 1} is a film") for rank in (0, 1)]
+    assert "length" in report(write(tmp_path / "r.jsonl", *rows))["baselines"]
+
+
 def test_one_row_per_reply_gives_the_same_report(tmp_path: Path) -> None:
     flat = [{"question": row["prompt"], **answer} for row in GROUPED for answer in row["replies"]]
     flat = flat[::2] + flat[1::2]  # replies of one prompt need not be neighbours

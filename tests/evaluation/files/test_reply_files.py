@@ -45,6 +45,15 @@ def test_the_other_forms_are_read_too(tmp_path: Path) -> None:
     assert report(file, "li")[0]["reason"] == "out_of_range"
 
 
+def test_arena_hards_five_verdicts_are_read(tmp_path: Path) -> None:
+    verdicts = ["A>>B", "A>B", "A=B", "B>A", "B>>A"]
+    words = [{"response": f"[[A=B]] is for ties. My final verdict: [[{v}]]"} for v in verdicts]
+    file = replies(tmp_path, *words, {"response": "[[A>C]]"}, {"response": "so [[A>", "cut": True})
+    found = report(file, "arena")
+    assert [row["score"] for row in found] == [*verdicts, None, None]
+    assert [row["reason"] for row in found[5:]] == ["no_score", "cut_off"]
+
+
 def test_a_reply_known_to_be_cut_is_not_trusted_to_its_last_digit(tmp_path: Path) -> None:
     file = replies(
         tmp_path,

@@ -45,6 +45,20 @@ def test_a_report_compares_every_metric_of_every_task(tmp_path: Path) -> None:
     )
 
 
+def test_lm_evals_samples_are_compared_by_metric_and_filter(tmp_path: Path) -> None:
+    def sample(doc: int, taken: str, value: object) -> dict[str, Any]:
+        return {"doc_id": doc, "doc": {}, "target": "4", "resps": [["4"]], "filter": taken,
+                "metrics": ["exact_match", "f1"], "exact_match": value, "f1": [0, 1]}  # fmt: skip
+
+    a = [sample(d, f, 1.0) for d in (0, 1) for f in ("strict-match", "flexible-extract")]
+    b = [sample(0, "strict-match", False), sample(1, "strict-match", True)]
+    found = report(write(tmp_path / "a.jsonl", a), write(tmp_path / "b.jsonl", b))
+    # Item 1 right by both, item 0 by one: 1.0 against 0.5. f1 is no mean over items.
+    assert list(found["metrics"]) == ["exact_match,strict-match"]
+    assert found["metrics"]["exact_match,strict-match"]["difference"] == 0.5
+    assert found["metrics_only_a"] == ["exact_match,flexible-extract"]
+
+
 def test_annotations_count_from_0_to_1_and_the_turns_of_a_question_together(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl", [{"instruction": "x", "preference": 1.75},
                                      {"instruction": "y", "preference": 0},

@@ -25,7 +25,7 @@ def read_answers(path: Path) -> list[Generation]:
         DataError: the file is missing, a line is malformed, or a question is answered twice.
     """
     found: dict[str, Generation] = {}
-    for line, row in read_rows(path):
+    for line, row in read_rows(path, "answers"):
         question = question_number(row, path, line)
         for turn, text in zip(TURNS, answer_turns(row, path, line), strict=True):
             key = f"{question}/t{turn}"

@@ -98,6 +98,29 @@ def test_every_recorded_score_is_what_the_judges_words_say(recorded: Path, name:
     assert [f.judgment.key for f in found if f.judgment.score != f.recorded] == []
 
 
+def test_judgments_of_ones_own_questions_are_read(tmp_path: Path) -> None:
+    questions = tmp_path / "question.jsonl"
+    own = [
+        {"question_id": 1, "category": "tax law", "turns": ["One turn?"]},
+        {"question_id": 2, "category": "writing", "turns": ["First?", "Second?"]},
+    ]
+    write_jsonl(questions, own)
+    judged = [row(question_id=1), row(question_id=2, judgment="Rating: [[4]]", score=4)]
+    write_jsonl(tmp_path / "own_single.jsonl", judged)
+    for place in (questions, tmp_path):
+        found = report(tmp_path / "own_single.jsonl", place)["m"]
+        assert (found["overall"], found["n"], found["n_absent"]) == (5.5, 2, 1)
+        assert found["by_category"] == {"tax law": 7.0, "writing": 4.0}
+    with pytest.raises(DataError, match=r"question 1 is not among the 80 .*--questions FILE"):
+        report(tmp_path / "own_single.jsonl")
+    write_jsonl(tmp_path / "second.jsonl", [row(question_id=1, turn=2)])
+    with pytest.raises(DataError, match=r"turn: expected 1\.\.1, found 2"):
+        report(tmp_path / "second.jsonl", questions)
+    write_jsonl(questions, [*own, own[0]])
+    with pytest.raises(DataError, match=r"question\.jsonl:3: question_id 1 was used before"):
+        report(tmp_path / "own_single.jsonl", questions)
+
+
 def fastchat_says(path: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, float]]:
     """Run FastChat's own show_result; return its three tables: turn 1, turn 2, average."""
     from fastchat.llm_judge.show_result import display_result_single
@@ -198,9 +221,9 @@ def test_judges_are_never_mixed_in_one_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"question_id": 7}, r"j.jsonl:2: question 7 is not one of MT-Bench's questions"),
+        ({"question_id": 7}, r"j.jsonl:2: question 7 is not among the 80"),
         ({"question_id": None}, "question_id: expected a whole number, found None"),
-        ({"turn": 3}, "turn: expected 1 or 2, found 3"),
+        ({"turn": 3}, r"turn: expected 1\.\.2, found 3"),
         ({"score": "7"}, 'score is "7", expected a finite number'),
         ({"score": None}, "score is null"),
         ({"judge": "gpt-4"}, r"judge: expected \[model, prompt\], found 'gpt-4'"),
