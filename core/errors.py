@@ -10,6 +10,7 @@ SrlmError                 exit code 2, printed as one line without a traceback
 ├── StorageError          the disk refused a write (full, read-only)
 ├── NotRecorded           a replayed cassette lacks the requested reply
 └── StageFailed           exit code 1: the command completed but reports a failure
+    ├── Diverged          training became NaN or infinite
     ├── UnhealthyJudge    the judge's scores are too poor to build preference pairs from
     ├── NothingToTrain    every row of a training set was dropped
     ├── JudgeFailed       requests to a judge failed after all retries; the others are kept
@@ -29,10 +30,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_LONGEST = 1000
+_TAIL = 300
+
+
+def shortened(message: str) -> str:
+    """Return a message of at most 1,000 characters: what it quotes from a file may be of any size.
+
+    The beginning says what and where, the end what to do.
+    """
+    if len(message) <= _LONGEST:
+        return message
+    return f"{message[: _LONGEST - _TAIL - 3]} … {message[-_TAIL:]}"
+
+
 class SrlmError(Exception):
     """Base of all expected errors; the message says what, where and what to do."""
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        """Build the error; a message that quotes much is shortened."""
+        super().__init__(shortened(message))
 
 
 class ConfigError(SrlmError):
@@ -71,6 +90,10 @@ class StageFailed(SrlmError):
     """A stage completed, but its result means that the run must stop."""
 
     exit_code = 1
+
+
+class Diverged(StageFailed):
+    """A loss, gradient or weight of a training became NaN or infinite; the model is not kept."""
 
 
 class UnhealthyJudge(StageFailed):

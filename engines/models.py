@@ -99,7 +99,7 @@ def load_model(
     """Load a causal language model from a local folder, in evaluation mode.
 
     Raises:
-        ModelError: the folder is not a model, or its weights are damaged.
+        ModelError: the folder is not a model, or its weights are damaged, NaN or infinite.
     """
     check_folder(folder)
     from safetensors import SafetensorError
@@ -124,7 +124,31 @@ def load_model(
                 "stage that made it"
             )
         raise ModelError(f"{folder}: cannot load the weights ({reason}){remedy}") from error
+    if broken := not_finite(model):
+        message = (
+            f"{folder}: {broken}: its training diverged or the file is damaged; make it again with "
+            "--redo of the stage that made it"
+        )
+        raise ModelError(message)
     return model.eval()
+
+
+def not_finite(model: PreTrainedModel) -> str | None:
+    """Say which weights are NaN or infinite; None if all are finite.
+
+    A sum holds any NaN or infinity of its terms and reads each weight once.
+    """
+    import torch
+
+    weights = dict(model.named_parameters())
+    broken = [
+        name
+        for name, weight in weights.items()
+        if not weight.is_meta and not torch.isfinite(weight.detach().sum(dtype=torch.float64))
+    ]
+    if not broken:
+        return None
+    return f"{len(broken)} of {len(weights)} weights are NaN or infinite, {broken[0]} among them"
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
+from core.errors import ModelError
 from engines.draws import DrawReader
 from engines.engine import decoding_of, draw_seed
 from engines.hf.sampling import nucleus_sample, uniforms
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from engines.engine import Decoding, Request, Sampled
 
+NO_NUMBERS = (
+    "the model's outputs are NaN or infinite: its training diverged, or engine.dtype is too small "
+    "for it (try float32)"
+)
 # Finished rows are removed, and prompts admitted, only once they are this share of the rows: both
 # copy keys and values.
 _TURNOVER = 0.125
@@ -135,6 +140,8 @@ class Batch:
         logits = self._states.admit(
             [prompt.ids for prompt in entering], [len(prompt.draws) for prompt in entering]
         )
+        if not bool(logits.amax(dim=-1).isfinite().all()):
+            raise ModelError(NO_NUMBERS)
         fresh = [_Row(prompt, draw) for prompt in entering for draw in prompt.draws]
         decoding = self._decoding
         seeds = [draw_seed(decoding, row.prompt.request.messages, row.draw) for row in fresh]

@@ -12,13 +12,15 @@ whose random number falls that close to the boundary between two tokens can diff
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 
+from core.errors import ModelError
 from engines.draws import fit_prompts, think_for
 from engines.hf.attention import can_share
-from engines.hf.decoding import Batch, Limits, Prompt
+from engines.hf.decoding import NO_NUMBERS, Batch, Limits, Prompt
 from engines.hf.scoring import score_pairs
 from engines.hf.shared_states import group_by_prefix
 from engines.hf.ways import choose_states
@@ -104,4 +106,7 @@ class HFEngine:
     def score(self, requests: Sequence[Continuation]) -> list[Logprob]:
         """Return one result per request, in order; see engines/hf/scoring.py."""
         pairs, most = self._prompter.pairs(requests), self._section.max_batch_tokens
-        return score_pairs(self._model, pairs, window=self._context, cache_tokens=most)
+        found = score_pairs(self._model, pairs, window=self._context, cache_tokens=most)
+        if any(math.isnan(one.total) for one in found):
+            raise ModelError(NO_NUMBERS)
+        return found

@@ -50,9 +50,9 @@ def scores(
 
     Keys: "overall", "turn_1", "turn_2", "math_coding_reasoning" and "rest" (the paper's two
     groups), and "category/<name>" for all `categories`. `n` counts judgments with a score,
-    `missing` those without; the two turns of a question are one cluster. "judge_noise" is that of repeated grades
-    of one answer, a turn being an item. The detail of "overall" holds the reasons for missing ones,
-    the turns judged more than once, and the spread.
+    `missing` those without; the two turns of a question are one cluster. "judge_noise" is that of
+    repeated grades of one answer, a turn being an item. The detail of "overall" holds the reasons
+    for missing ones, the turns judged more than once, and the spread.
 
     Raises:
         DataError: judgments of more than one judge, or of more than one model.

@@ -109,6 +109,7 @@ def test_expected_errors_end_with_code_2_and_a_stage_that_says_stop_with_1() -> 
         "RunLocked": 2,
         "StorageError": 2,
         "StageFailed": 1,
+        "Diverged": 1,
         "UnhealthyJudge": 1,
         "NothingToTrain": 1,
         "NotRecorded": 2,
@@ -130,6 +131,14 @@ def test_what_stops_a_run_can_be_caught_apart_from_what_a_user_got_wrong() -> No
     assert issubclass(UnhealthyJudge, StageFailed)
     assert issubclass(NothingToTrain, StageFailed)
     assert not issubclass(ConfigError, StageFailed)
+
+
+def test_a_message_that_quotes_much_keeps_its_place_and_its_remedy() -> None:
+    error = DataError("seed.jsonl", 3, f"text is {'x' * 6000!r}, expected a number; do this")
+    assert len(str(error)) == 1000
+    assert str(error).startswith("seed.jsonl:3: text is 'xxx")
+    assert str(error).endswith("xxx', expected a number; do this")
+    assert str(ConfigError("x" * 1000)) == "x" * 1000
 
 
 def test_a_data_error_begins_with_path_and_line() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers import PrinterCallback, TrainerCallback
 
-from core.errors import disk_errors_named
+from core.errors import Diverged, disk_errors_named
 from core.progress import Advance, say, track
 from core.store import write_atomically
-from engines.models import load_model, load_tokenizer, stop_ids
+from engines.models import load_model, load_tokenizer, not_finite, stop_ids
 from engines.prompting import Prompter
 from training.launch.processes import accumulation, is_first, processes, shard_on_cpu, wait_for_all
 from training.trainers.encoding import Encoder
@@ -66,6 +67,7 @@ def arguments(job: TrainingJob, *, schedule: str, checkpoint_steps: int) -> dict
         "warmup_steps": section.warmup_ratio,
         "bf16": section.precision == "bf16",
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would log the mean of other steps instead
         "save_strategy": "steps",
         "save_steps": checkpoint_steps,
         "save_total_limit": 2,
@@ -189,11 +191,26 @@ class StepLog(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: object, state: TrainerState, *_: object, logs: dict[str, float], **__: object
     ) -> None:
-        """Write one step."""
-        if not state.is_world_process_zero or "loss" not in logs:
+        """Write one step; values that are no numbers (a mean over nothing) become null.
+
+        Raises:
+            Diverged: the loss or the gradient is NaN or infinite, in every process.
+        """
+        if "loss" not in logs:
             return
-        line = {"step": state.global_step}
-        line |= {k: v for k, v in logs.items() if k not in _UNSTABLE}
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                what = f"{name} is {logs[name]} at step {state.global_step}"
+                self.on_train_end()
+                raise Diverged(_diverged(self._title, what))
+        if not state.is_world_process_zero:
+            return
+        line: dict[str, Any] = {"step": state.global_step}
+        line |= {
+            name: value if math.isfinite(value) else None
+            for name, value in logs.items()
+            if name not in _UNSTABLE
+        }
         with disk_errors_named(self._path), self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         if self._advance:
@@ -287,13 +304,27 @@ def save(
     dtype: torch.dtype,
     dropout: list[str],
 ) -> None:
-    """Write a trained model as safetensors with its tokenizer, its dropout settings back at 0."""
+    """Write a trained model as safetensors with its tokenizer, its dropout settings back at 0.
+
+    Raises:
+        Diverged: a weight is NaN or infinite, also in `dtype`.
+    """
     for name in dropout:
         setattr(model.config, name, 0.0)
     with disk_errors_named(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        model.to(dtype).save_pretrained(folder)
+        model = model.to(dtype)
+        if broken := not_finite(model):
+            raise Diverged(_diverged(str(folder), broken))
+        model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+def _diverged(title: str, what: str) -> str:
+    return (
+        f"{title}: training diverged: {what}. Nothing of it is kept. Use a smaller learning rate "
+        "(lr) or look at the data, then run again with --redo stale"
+    )
 
 
 def metrics_at(path: Path, step: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.config import DpoSection
-from core.errors import NothingToTrain
+from core.errors import Diverged, NothingToTrain
 from core.records import LedgerRow
 from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
@@ -265,3 +265,27 @@ def test_an_answer_cut_by_the_token_limit_does_not_learn_to_stop_there(tiny: Pat
 def test_no_pairs_is_an_explained_stop(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(NothingToTrain, match="no preference pairs; the ledger"):
         train(tiny, tmp_path / "w", pairs=[])
+
+
+def test_a_loss_that_is_no_number_stops_the_training_at_its_step(
+    tiny: Path, tmp_path: Path
+) -> None:
+    # After one step at this rate no weight is a number: neither is the loss of the second.
+    section = SECTION.model_copy(update={"lr": 1e39, "max_steps": 4})
+    with pytest.raises(Diverged, match="at step 2"):
+        train(tiny, tmp_path / "work", section=section)
+    assert len(steps(tmp_path / "work")) == 1
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_a_training_that_diverges_stops_and_leaves_no_model(
+    tiny: Path, tmp_path: Path, most: int
+) -> None:
+    # With one step only, no loss shows it: the weights themselves must be looked at.
+    section = SECTION.model_copy(update={"lr": 1e39, "max_steps": most})
+    with pytest.raises(Diverged, match=r"training diverged: .*--redo stale"):
+        train(tiny, tmp_path / "work", section=section)
+    assert not (tmp_path / "work" / "model").exists()
+    text = (tmp_path / "work.metrics.jsonl").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
