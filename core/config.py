@@ -20,6 +20,8 @@ from core.evaluation_config import EvaluationSection
 from core.sections import (
     HIDDEN,
     Count,
+    Draws,
+    Epochs,
     KeyVariable,
     NonNegative,
     Probability,
@@ -29,6 +31,7 @@ from core.sections import (
     Share,
     Tally,
     TemplateVariables,
+    Tokens,
 )
 from core.stages import project_root
 
@@ -159,7 +162,7 @@ class IftSection(Section):
 
     source: str = "OpenAssistant/oasst1"
     """"sample" (packaged), a local file (message trees, flat messages, or question/answer/rank
-    rows, JSONL), or a hub data set of flat messages."""
+    rows, JSONL, .gz or not), or a hub data set of flat messages."""
     language: str = "en"
     """Messages in other languages are left out."""
     max_examples: Count = 3200
@@ -192,7 +195,7 @@ class EftConstructionSection(Section):
     """Whether to judge them. With `eft.selection.source = "written"` only the yield is reported."""
     max_prompts: Count | None = None
     """Training prompts to judge, None for all."""
-    draws: Count = 1
+    draws: Draws = 1
     """Judgments per reply; the first readable one becomes the training target."""
 
 
@@ -232,7 +235,7 @@ class OptimiserSection(Section):
     """Sequences (pairs) per optimiser step, by gradient accumulation (paper: 16)."""
     micro_batch_size: Count = 1
     """Sequences (pairs) per forward pass; must divide `batch_size`."""
-    epochs: Rate = 1.0
+    epochs: Epochs = 1.0
     """Passes over the data; ignored when `max_steps` is set."""
     max_steps: Count | None = None
     """Optimiser steps, instead of epochs."""
@@ -245,7 +248,7 @@ class OptimiserSection(Section):
     """AdamW weight decay."""
     max_grad_norm: Rate = 1.0
     """Gradient clipping norm."""
-    max_length: Count = 2048
+    max_length: Tokens = 2048
     """Tokens of prompt + response. Longer responses are cut; a row whose prompt leaves no room for
     any response token is dropped and counted."""
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -345,7 +348,7 @@ class PromptsSection(Section):
     """Sampling temperature (paper: 0.6)."""
     top_p: Probability = 0.9
     """Nucleus sampling: cumulative probability in (0, 1] (paper: 0.9)."""
-    max_new_tokens: Count = 256
+    max_new_tokens: Tokens = 256
     """Tokens of one generation call, which may hold several numbered tasks."""
     calls_per_round: Count = 16
     """Calls sampled together; the few-shot pool grows between rounds only."""
@@ -360,13 +363,13 @@ class PromptsSection(Section):
 class CandidatesSection(Section):
     """Candidate answers (section 3.1.3)."""
 
-    n: Annotated[int, Field(ge=2)] = 4
+    n: Annotated[int, Field(ge=2, le=1000)] = 4
     """Answers per prompt (paper: 4)."""
     temperature: NonNegative = 0.7
     """Sampling temperature (paper: 0.7)."""
     top_p: Probability = 0.9
     """Nucleus sampling: cumulative probability in (0, 1] (paper: 0.9)."""
-    max_new_tokens: Count = 1024
+    max_new_tokens: Tokens = 1024
     """Tokens of one answer."""
 
 
@@ -375,13 +378,13 @@ class JudgeSection(Section):
 
     rubric: Literal["additive", "li"] = "additive"
     """"additive": the paper's 5-point prompt (0..5); "li": the prompt of Figure 7 (1..5)."""
-    draws: Count = 3
+    draws: Draws = 3
     """Judgments averaged per candidate (paper: 3)."""
     temperature: NonNegative = 0.7
     """Sampling temperature (paper: same as candidates)."""
     top_p: Probability = 0.9
     """Nucleus sampling: cumulative probability in (0, 1]."""
-    max_new_tokens: Count = 256
+    max_new_tokens: Tokens = 256
     """Tokens of one judge reply; a reply cut before its score is unparsed."""
 
 
@@ -392,7 +395,7 @@ class ProbeSection(Section):
     """Whether to run the probe."""
     max_prompts: Count | None = None
     """Evaluation prompts to judge, None for all."""
-    draws: Count = 1
+    draws: Draws = 1
     """Judgments per reply."""
 
 
@@ -449,7 +452,7 @@ class EarlyStoppingSection(Section):
     """Validation prompts used (paper: 253)."""
     validation: str = "sample"
     """"sample" (packaged), or a JSONL file of prompts."""
-    max_new_tokens: Count = 512
+    max_new_tokens: Tokens = 512
     """Tokens of one validation answer; temperature 0."""
 
 
@@ -535,9 +538,9 @@ class Config(Section):
     """Name of the run: its folder under `out_dir`."""
     out_dir: str = "runs"
     """Where runs are kept; relative to the current folder."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of every random choice."""
-    iterations: Count = 3
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 3
     """The last iteration: the paper's M3 is iteration 3."""
     model: ModelSection = ModelSection()
     engine: EngineSection = EngineSection()
@@ -602,6 +605,9 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path}: not valid TOML: {error}"
         raise ConfigError(message) from None
+    except RecursionError:
+        message = f"{path}: not valid TOML: nested too deeply"
+        raise ConfigError(message) from None
     for override in overrides or []:
         _apply(tree, override)
     try:
@@ -624,7 +630,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(message)
     try:
         node[leaf] = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         node[leaf] = text.strip()
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.sections import (
     Count,
+    Draws,
     KeyVariable,
     NonNegative,
     Probability,
@@ -17,6 +18,7 @@ from core.sections import (
     Share,
     Tally,
     TemplateVariables,
+    Tokens,
 )
 
 Benchmark = Literal[
@@ -76,7 +78,7 @@ class GenerationSection(Section):
     """Sampling temperature (the paper does not say for evaluation: as for candidates)."""
     top_p: Probability = 0.9
     """Nucleus sampling: cumulative probability in (0, 1]."""
-    max_new_tokens: Count = 2048
+    max_new_tokens: Tokens = 2048
     """Tokens of one answer."""
 
 
@@ -127,11 +129,11 @@ class MtBenchSection(Section):
     reference_answer_gpt-4.jsonl (or FastChat's own reference_answer/gpt-4.jsonl)."""
     limit: Count | None = None
     """Questions used, spread over the eight categories, None for all 80."""
-    draws: Count = 1
+    draws: Draws = 1
     """Judgments of each turn; several show the judge's own variance."""
-    max_new_tokens: Count = 1024
+    max_new_tokens: Tokens = 1024
     """Tokens of one answer."""
-    judge_max_new_tokens: Count = 2048
+    judge_max_new_tokens: Tokens = 2048
     """Tokens of one judgment."""
 
 
@@ -157,7 +159,7 @@ class IfevalSection(Section):
     folder."""
     limit: Count | None = None
     """Prompts used, None for all 541."""
-    max_new_tokens: Count = 1280
+    max_new_tokens: Tokens = 1280
     """Tokens of one response, decoded greedily (lm-eval's settings)."""
 
 
@@ -166,7 +168,7 @@ class AgreementSection(Section):
 
     limit: Count | None = None
     """Prompts of the EFT evaluation split, None for all."""
-    draws: Count = 1
+    draws: Draws = 1
     """Judgments per reply, averaged."""
 
 

@@ -42,8 +42,11 @@ def _template_variables(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
 _TEMPLATES_OWN = frozenset({"messages", "add_generation_prompt", "tokenize", "return_dict"})
 Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Tally = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Tally = Annotated[int, Field(ge=0, le=10**9)]
+Tokens = Annotated[int, Field(ge=1, le=10**6)]
+Draws = Annotated[int, Field(ge=1, le=1000)]
+Epochs = Annotated[float, Field(gt=0.0, le=10_000)]
 Rate = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 TemplateVariables = Annotated[dict[str, JsonValue], AfterValidator(_template_variables)]
@@ -52,9 +55,11 @@ KeyVariable = Annotated[str, AfterValidator(_variable)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: no unknown keys, no changes after loading."""
+    """A part of the configuration: no unknown keys, finite numbers, no changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     added: ClassVar[frozenset[str]] = frozenset()
     """Settings that came after a release: no part of a key while they have their default, which

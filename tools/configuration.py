@@ -40,6 +40,8 @@ _TYPES = {
 }
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
+_MOST = 10**9  # of every count; not worth a word in every row
+
 
 def page() -> str:
     """Return the text of docs/configuration.md."""
@@ -82,7 +84,9 @@ def _type(root: dict[str, Any], value: dict[str, Any]) -> str:
     if value["type"] == "array":
         items = value.get("items")
         return f"list of {_type(root, items)}" if items else "pair"
-    bounds = [f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if key in value]
+    bounds = [
+        f"{sign} {value[key]:g}" for key, sign in _BOUNDS.items() if value.get(key, _MOST) != _MOST
+    ]
     return " ".join([_TYPES[value["type"]], ", ".join(bounds)]).strip()
 
 

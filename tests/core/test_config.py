@@ -43,6 +43,30 @@ def test_the_configurations_the_readme_names_are_shipped() -> None:
     assert {"quickstart.toml", "smoke.toml"} <= {path.name for path in SHIPPED}
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("sft.epochs=inf", "sft.epochs = Infinity: Input should be a finite number"),
+        ("dpo.lr=nan", "dpo.lr = NaN: Input should be a finite number"),
+        ("dpo.beta=1e400", "dpo.beta = Infinity"),
+        ("sft.epochs=1e9", "less than or equal to 10000"),
+        ("seed=4294967296", "seed = 4294967296: Input should be less than 4294967296"),
+        ("seed=1e26", "seed = 1e+26: "),
+        ("candidates.n=1000000000", "less than or equal to 1000"),
+        ("judge.draws=1e9", "less than or equal to 1000"),
+        ("evaluation.mt_bench.draws=1e9", "less than or equal to 1000"),
+        ("judge.max_new_tokens=1e9", "less than or equal to 1000000"),
+        ("prompts.count=1e10", "less than or equal to 1000000000"),
+        ("plan.gpu_hour_usd=inf", "finite number"),
+        ("evaluation.judge.requests_per_minute=nan", "finite number"),
+    ],
+)
+def test_numbers_that_no_run_could_finish_are_refused_when_they_are_read(
+    toml: WriteToml, setting: str, words: str
+) -> None:
+    assert words in message_of(toml(""), setting)
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_every_shipped_configuration_loads_under_a_run_name_of_its_own(path: Path) -> None:
     # A shared name would mix the artifacts of two configurations in one folder.
@@ -151,7 +175,7 @@ def test_an_unknown_section_is_named_with_the_known_sections_and_a_second_error_
         ("run=../elsewhere", 'run = "../elsewhere": String should match pattern'),
         ("sft.lr=fast", 'sft.lr = "fast": Input should be a valid number'),
         ("dpo=0.1", "dpo = 0.1: Input should be a valid dictionary"),
-        ("sft.lr=nan", "sft.lr = NaN: Input should be greater than 0"),
+        ("sft.lr=nan", "sft.lr = NaN: Input should be a finite number"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_was_found(
