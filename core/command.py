@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from core.errors import ConfigError, SrlmError, StorageError
+from core.errors import ConfigError, SrlmError, StorageError, shortened
 from core.progress import say
+from core.version import code_version
 
 
 def run_command(app: typer.Typer) -> None:
     """Run a command line; expected errors end in one line and their exit code.
 
     0 done; 1 the command completed but reports a failure; 2 wrong input, setting or usage, or a
-    full disk; 130 interrupted.
+    full disk; 130 interrupted. What stdout's encoding lacks is printed as its code.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)  # what a typer.Exit carried, None without one
     except SrlmError as error:
@@ -34,11 +39,23 @@ def run_command(app: typer.Typer) -> None:
         sys.exit(code or 0)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        results().print(f"srlm {code_version()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+]
+
+
 def results() -> Console:
     """Return the console for results (stdout): wide enough for a table when it is no terminal."""
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def _fail(message: str, code: int) -> None:
-    say(f"error: {' '.join(message.splitlines())}")
+    say(f"error: {' '.join(shortened(message).splitlines())}")
     sys.exit(code)

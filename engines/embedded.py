@@ -148,16 +148,28 @@ def make_tiny(target: Path, texts: list[str], *, seed: int) -> None:
         fast.save_pretrained(target)
 
 
-def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
+def base_folder(section: ModelSection) -> Path | None:
+    """Return the local folder of the base model; None if it has none (included, or of the hub).
+
+    Raises:
+        ConfigError: it is neither a folder nor could be a hub name.
+    """
     local = Path(section.base).expanduser()
-    if local.is_dir():
+    included = section.base in ("tiny", "embedded")
+    if not included and local.is_dir():
+        return local
+    if included or _HUB_NAME.fullmatch(section.base):
+        return None
+    raise ConfigError(
+        f"model.base = {section.base!r}: no such folder, and not a hub name (owner/name); "
+        "use 'embedded' for the model that is included"
+    )
+
+
+def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
+    if local := base_folder(section):
         _fill(local, target)
         return f"local folder {local.resolve()}"
-    if not _HUB_NAME.fullmatch(section.base):
-        raise ConfigError(
-            f"model.base = {section.base!r}: no such folder, and not a hub name (owner/name); "
-            "use 'embedded' for the model that is included"
-        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -177,19 +189,28 @@ def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
 
 
 def _fill(source: Path, target: Path, *, copy_weights: bool = False) -> None:
-    """Fill `target` with the model's files; weights as symbolic links unless `copy_weights`.
+    """Fill `target` with the model's files; weights as links unless `copy_weights`.
 
-    Links avoid a second copy of 140 GB; the shared cache of the embedded model is copied, so that
-    changes to a run's weights cannot affect other runs.
+    Links avoid a second copy of 140 GB: hard ones, which stay when the source moves, or symbolic
+    ones to another file system. The shared cache of the embedded model is copied, so that changes
+    to a run's weights cannot affect other runs.
     """
     check_folder(source)
     with disk_errors_named(target):
         target.mkdir(parents=True)
         for file in model_files(source):
             if file.suffix == ".safetensors" and not copy_weights:
-                (target / file.name).symlink_to(file.resolve())
+                link(file.resolve(), target / file.name)
             else:
                 shutil.copyfile(file, target / file.name)
+
+
+def link(file: Path, target: Path) -> None:
+    """Let `target` be the same file: by a hard link, or a symbolic one to another file system."""
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        target.symlink_to(file)
 
 
 def _add_template(folder: Path, template: Path) -> None:

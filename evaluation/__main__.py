@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from core.command import results, run_command
+from core.command import Version, results, run_command
 from core.config import load_config
 from core.errors import ConfigError
 from evaluation.human.commands import app as human_eval
@@ -29,6 +29,12 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Evaluate the models of a run, or score a file. Results go to stdout, messages to stderr.",
 )
+
+
+@app.callback()
+def srlm_eval(*, version: Version = False) -> None:
+    """Options of the command itself."""
+
 
 app.add_typer(human_eval, name="human-eval")
 app.command()(human_results)
@@ -72,6 +78,10 @@ def run(
     if only is not None:
         chosen.append(f"evaluation.benchmarks={json.dumps(only.split(','))}")
     loaded = load_config(config, chosen)
+    if models is not None:
+        from evaluation.run import require_made
+
+        require_made(loaded)
     if dry_run:
         from evaluation.summary import plan_table
 
@@ -177,12 +187,16 @@ def alpaca_eval(
 @app.command("mt-bench")
 def mt_bench(
     judgments: Annotated[Path, typer.Option(help="FastChat's judgment file (.gz or not).")],
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Your own question.jsonl, or its folder (default: MT-Bench's 80)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Scores per model of recorded MT-Bench judgments."""
     from evaluation.mt_bench.fastchat_files import report
 
-    _print(report(judgments), as_json=as_json)
+    _print(report(judgments, questions), as_json=as_json)
 
 
 @app.command()
@@ -212,7 +226,7 @@ def compare(
 def parse_judgments(
     file: Annotated[Path, typer.Option(help="JSONL; `response` holds a judge's reply.")],
     form: Annotated[
-        str, typer.Option(help="Reply format: additive, li, rating, ranking or pair.")
+        str, typer.Option(help="Reply format: additive, li, rating, ranking, pair or arena.")
     ] = "additive",
     as_json: AsJson = False,
 ) -> None:
@@ -351,7 +365,8 @@ def cassette(
 
 def _print(found: Any, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
+        in_ascii = "utf" not in (sys.stdout.encoding or "utf-8").lower()  # \xe9 is no JSON
+        sys.stdout.write(json.dumps(found, ensure_ascii=in_ascii, allow_nan=False) + "\n")
         return
     for name, value in _flat(found):
         results().print(f"{name:<48} {value}", markup=False)

@@ -58,6 +58,8 @@ class Benchmark:
         item outside today's limit is contamination too. None: the benchmark has no set of its own.
     `remote_sets`: the sets that would have to be downloaded and are therefore not in `texts`.
     `bound`: what one subject may ask of the external judge at most; None: nothing.
+    `check`: reads the configured local files of the benchmark, before anything is made; raises what
+        the benchmark would.
     `columns`: the scores in the tables of `srlm-eval run`; None: the headlines of `facts`.
     `export`: writes the finished results of models below a folder, in another program's format.
     """
@@ -67,6 +69,7 @@ class Benchmark:
     texts: Callable[[EvalRun], list[EvaluationItem]] | None = None
     remote_sets: Callable[[EvaluationSection], list[str]] | None = None
     bound: Callable[[EvalRun, Subject], JudgeBound] | None = None
+    check: Callable[[EvaluationSection], object] | None = None
     columns: Callable[[Subject], tuple[str, ...]] | None = None
     export: Callable[[Store, Sequence[str], Path], list[Path]] | None = None
 

@@ -14,7 +14,7 @@ from core.hashing import model_files, sha256_folder, sha256_text
 from core.making import artifact_key, locked_run, make_rows
 from core.progress import say
 from core.stages import Ref, Stage, evaluation_ref, is_model_name, model_ref, named_model
-from core.store import Built
+from core.store import Built, Store
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
 from evaluation.judge import judge_folder, open_judge
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from core.benchmarks import Subject
     from core.config import Config
     from core.records import Score
-    from core.store import Partial, Store
+    from core.store import Partial
     from engines.engine import Engine
     from evaluation.benchmark import Benchmark, EvaluationItem
     from evaluation.judge import ExternalJudge
@@ -209,6 +209,23 @@ def engine_section(dtype: str, kind: str = "transformers") -> EngineSection:
     if kind not in engines:
         raise ConfigError(f"--engine {kind!r}: expected one of {', '.join(engines)}")
     return EngineSection(dtype=dtype, kind=kind)
+
+
+def require_made(config: Config) -> None:
+    """Check that a run has all of evaluation.models, for a command that names them.
+
+    Raises:
+        ConfigError: it lacks one.
+    """
+    store, wanted = Store(config.folder), config.evaluation.models
+    if lacking := [name for name in wanted if not store.exists(named_model(name))]:
+        made = [name for name in ("M0", "sft") if store.exists(named_model(name))]
+        made += [f"M{k}" for k in range(1, config.iterations + 1) if store.exists(model_ref(k))]
+        message = (
+            f"--models: {config.folder} has no {', '.join(lacking)}; "
+            f"it has {', '.join(made) or 'no model yet: train first'}"
+        )
+        raise ConfigError(message)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from core.benchmarks import Facts
     from core.config import Config
+    from core.evaluation_config import EvaluationSection
     from core.records import Score
     from core.store import Store
     from evaluation.benchmark import Benchmark
@@ -110,9 +111,11 @@ def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
 
     Raises:
         ConfigError: there is no such run, no model of it is wanted, or `redo` matches nothing.
+        DataError: a benchmark's file cannot be used (see `check_files`).
         RunLocked: another process is working on the run.
     """
     with open_evaluation(config, BENCHMARKS, redo_stale=redo == _STALE) as run:
+        check_files(run.section)
         if redo is not None and redo != _STALE:
             found = matching(run.store, redo)
             if not found:
@@ -132,6 +135,17 @@ def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
         if summary := run.judge_summary():
             say(summary)
     return outcomes
+
+
+def check_files(section: EvaluationSection) -> None:
+    """Check the local files of the benchmarks that are wanted, before anything is made.
+
+    Raises:
+        ConfigError, DataError: a file is missing, empty, or not what it should be.
+    """
+    for benchmark in BENCHMARKS:
+        if benchmark.facts.name in section.benchmarks and benchmark.check:
+            benchmark.check(section)
 
 
 def jobs(run: EvalRun) -> list[Job]:

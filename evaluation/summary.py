@@ -10,7 +10,7 @@ from core.benchmarks import BENCHMARKS as FACTS
 from core.errors import ConfigError
 from core.store import Store
 from evaluation.run import EvalRun
-from evaluation.suite import BENCHMARKS, jobs
+from evaluation.suite import BENCHMARKS, check_files, jobs
 from judges.bounds import JudgeBound, judge_price, total
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def plan_table(config: Config) -> Table:
     """
     if not config.folder.is_dir():
         raise ConfigError(f"{config.folder}: no such run; train it first")
+    check_files(config.evaluation)
     run = EvalRun(config, Store(config.folder))
     judge = config.evaluation.judge
     price = judge_price(judge)

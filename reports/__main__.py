@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.command import results, run_command
+from core.command import Version, results, run_command
 from core.errors import ConfigError
 from core.progress import say
 
@@ -22,6 +22,12 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Report a run, compare runs, or check one against a baseline. Reads artifacts only.",
 )
+
+
+@app.callback()
+def srlm_report(*, version: Version = False) -> None:
+    """Options of the command itself."""
+
 
 REPORT = "report"
 RunFolder = Annotated[Path | None, typer.Option("--run", help="Run folder, e.g. runs/quickstart.")]
@@ -126,7 +132,7 @@ def gate(
     if junit is not None:
         write_atomically(junit, gate_output.junit(found))
     if summary is not None:
-        before = summary.read_text(encoding="utf-8") if summary.is_file() else ""
+        before = summary.read_text("utf-8", errors="replace") if summary.is_file() else ""
         write_atomically(summary, before + gate_output.markdown(found))
     out = results()
     out.print(gate_output.table(found))

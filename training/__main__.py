@@ -9,14 +9,16 @@ from typing import Annotated
 
 import typer
 
-from core.command import results, run_command
+from core.command import Version, results, run_command
 from core.config import Config, load_config
+from core.errors import ConfigError
 from core.progress import duration, say
-from core.stages import parse_stage
+from core.stages import Ref, parse_stage
 from core.stages import stages_of as stages_of_iteration
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+_STALE = "stale"
 _STAGES = ", ".join(dict.fromkeys(s.value for k in (0, 1, 2) for s in stages_of_iteration(k)))
 
 
@@ -32,11 +34,14 @@ def train(
     ] = False,
     redo: Annotated[
         str | None,
-        typer.Option(help=f"Rebuild STAGE or iterK/STAGE and all below. Stages: {_STAGES}."),
+        typer.Option(
+            help=f"Rebuild STAGE or iterK/STAGE and all below, or 'stale'. Stages: {_STAGES}."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override, e.g. --set dpo.beta=0.2.")
     ] = None,
+    version: Version = False,  # noqa: ARG001 - printed by its callback
 ) -> None:
     """Parse the command line; heavy modules are imported afterwards."""
     loaded = load_config(config, settings)
@@ -50,11 +55,28 @@ def train(
 def _print_plan(config: Config, k: int, redo: str | None) -> None:
     from training.plan.plan import plan, plan_table
     from training.plan.tables import cost_tables
+    from training.preflight import check_files
 
-    out, rows = results(), plan(config, k, parse_stage(redo, k) if redo else None)
+    check_files(config, k)
+    out, rows = results(), plan(config, k, _named(redo, k), redo_stale=redo == _STALE)
     out.print(plan_table(config, k, rows))
     for part in cost_tables(config, k, rows):
         out.print(part)
+
+
+def _named(redo: str | None, k: int) -> Ref | None:
+    """Return the artifact that `--redo` names; None for "stale".
+
+    Raises:
+        ConfigError: there is no such stage, or this command would not come to it.
+    """
+    if redo is None or redo == _STALE:
+        return None
+    ref = parse_stage(redo, k)
+    if ref.iteration > k:
+        message = f"--redo {redo!r}: this command makes M{k} at most; add --iter {ref.iteration}"
+        raise ConfigError(message)
+    return ref
 
 
 def _train(config: Config, k: int, redo: str | None) -> None:
@@ -63,9 +85,9 @@ def _train(config: Config, k: int, redo: str | None) -> None:
     from training.summary import models_made, summary_tables
 
     began = time.monotonic()
-    with open_run(config) as run:
-        if redo:
-            run.redo(parse_stage(redo, k))
+    with open_run(config, redo_stale=redo == _STALE) as run:
+        if first := _named(redo, k):
+            run.redo(first)
         iterate(run, k)
         run.redone()
     out = results()

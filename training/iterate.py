@@ -48,6 +48,8 @@ def make_seed(run: Run) -> None:
         lambda out: seed.select_ranked(config, run.read(ift), out),
         sources=source_hash(config.eft.source.path, seed.EFT_SAMPLE),
     )
+    if not run.store.exists(Ref(1, Stage.EFT)):
+        eft.require_written(of_split(run.read(ranked), "train"), config)
     models.make_base(run, ift)
 
 

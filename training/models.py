@@ -14,6 +14,7 @@ from core.records import Example
 from core.reductions import mean_scores
 from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
+from engines.embedded import link
 from judges.rubrics import load_rubric
 from training.data.open_assistant import source_hash
 from training.data.seed import PROMPTS_SAMPLE, validation_prompts
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from core.config import Config
+    from core.store import Store
     from engines.engine import Engine
     from training.run import Run
     from training.trainers.early_stopping import CheckpointJudge
@@ -57,12 +59,47 @@ def make_base(run: Run, ift: Ref) -> None:
         return Built(facts={"origin": origin, "window": usable.window})
 
     sections = ("judge.rubric",) if inputs else ()
+    config, sources = _base_of(run)
+    run.model(model_ref(0), inputs, make, sections=sections, sources=sources, config=config)
+    _check_window(run.config, run.store.manifest(model_ref(0)).facts.get("window"))
+
+
+def _base_of(run: Run) -> tuple[Config, dict[str, str]]:
+    """Return the configuration and the sources of M0's key.
+
+    The bytes of the base model count, not its path: a folder that moved goes by its old name, and
+    if it is not there any more, M0 is what the run has.
+    """
+    config, section = run.config, run.config.model
     sources = _local_model(run, section.base)
     if section.chat_template:
         template = Path(section.chat_template)
         sources[f"template:{template.name}"] = sha256_file(template)
-    run.model(model_ref(0), inputs, make, sections=sections, sources=sources)
-    _check_window(run.config, run.store.manifest(model_ref(0)).facts.get("window"))
+    if not run.store.exists(model_ref(0)):
+        return config, sources
+    made = run.store.manifest(model_ref(0)).key
+    before = {name: value for name, value in made.inputs.items() if Ref.parse(name) is None}
+    known = made.config["model"]
+    if known["base"] == section.base and not Path(section.base).expanduser().is_dir():
+        sources |= {name: value for name, value in before.items() if name.startswith("folder:")}
+    if before and sorted(before.values()) == sorted(sources.values()):
+        sources = before
+        relink(run.store, section.base)
+        paths = {name: known[name] for name in ("base", "chat_template")}
+        config = config.model_copy(update={"model": section.model_copy(update=paths)})
+    return config, sources
+
+
+def relink(store: Store, base: str) -> None:
+    """Make links of M0 that lead nowhere lead to the same bytes in the folder `base`."""
+    folder, files = store.model(model_ref(0)), store.manifest(model_ref(0)).files
+    for name, stamp in files.items():
+        target = store.paths.folder(model_ref(0)) / name
+        source = Path(base).expanduser() / target.name
+        lost = target.parent == folder and target.is_symlink() and not target.exists()
+        if lost and source.is_file() and sha256_file(source) == stamp.sha256:
+            target.unlink()
+            link(source.resolve(), target)
 
 
 def _check_window(config: Config, window: int | None) -> None:
@@ -104,8 +141,8 @@ def train_m1(run: Run, ift: Ref, examples: Ref) -> None:
         if use_eft and not judging:
             raise NothingToTrain(
                 "M1: no EFT example was kept (the counts of iter1/eft_constructed say why). Use a "
-                "stronger baseline, written examples (eft.selection.source = 'written'), or train "
-                "M1 without them (m1.use_eft = false)"
+                "stronger baseline, written examples (eft.selection.source = 'written', from a "
+                "source that has them), or train M1 without them (m1.use_eft = false)"
             )
         return sft.ift_rows(run.read(ift)) + judging
 
@@ -148,20 +185,30 @@ class Source(NamedTuple):
     open: _Open
 
 
+def named_folder(setting: str, name: str) -> Path | None:
+    """Return the model folder that a setting names, None for a model of this run.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    folder = Path(name).expanduser()
+    if name not in MODEL_NAMES and not folder.is_dir():
+        raise ConfigError(
+            f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
+        )
+    return None if name in MODEL_NAMES else folder
+
+
 def named_source(run: Run, setting: str, name: str, k: int) -> Source:
     """Return the model of this run, or the model folder, that a setting names in iteration k.
 
     Raises:
         ConfigError: it is neither.
     """
-    if name in MODEL_NAMES:
+    folder = named_folder(setting, name)
+    if folder is None:
         ref = run.named_model(name, k)
         return Source([ref], {}, lambda stage: run.engines.model(ref, stage))
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        raise ConfigError(
-            f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
-        )
     sources = _local_model(run, name)
     (digest,) = sources.values()
     return Source(

@@ -5,40 +5,57 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.errors import ConfigError
+from core.stages import model_ref
+from core.store import Store
+from engines.embedded import base_folder
 from engines.opening import check_installed
 from training.data.open_assistant import resolve
 from training.data.seed import EFT_SAMPLE, IFT_SAMPLE, validation_prompts
 from training.launch.command import check_launch
-from training.models import checkpoint_judge, prompt_writer
+from training.models import named_folder
 
 if TYPE_CHECKING:
+    from core.config import Config
     from training.run import Run
 
 
-def check_settings(run: Run, k: int) -> None:
-    """Check every file, device and model that a run up to M_k needs.
+def check_files(config: Config, k: int) -> None:
+    """Check every file and folder that a run up to M_k needs; for dry runs, too.
 
     Raises:
-        ConfigError: a file, folder, device or named model does not exist.
-        DataError: the validation prompts cannot be read.
+        ConfigError: a file or folder does not exist.
+        DataError: a data file is empty, or the validation prompts cannot be read.
     """
-    config = run.config
-    check_installed(config.engine)
-    check_launch(config)
     resolve(config.ift.source, IFT_SAMPLE)
     resolve(config.eft.source.path, EFT_SAMPLE)
     template = config.model.chat_template
     if template and not Path(template).is_file():
         raise ConfigError(f"model.chat_template = {template}: no such file")
+    if not Store(config.folder).exists(model_ref(0)):
+        base_folder(config.model)
+    if k < FIRST_FEEDBACK_ITERATION:
+        return
+    named_folder("prompts.generator", config.prompts.generator)
+    stopping = config.dpo.early_stopping
+    if stopping.enabled and config.improvement.method == "dpo":
+        named_folder("dpo.early_stopping.judge", stopping.judge)
+        validation_prompts(config)
+
+
+def check_settings(run: Run, k: int) -> None:
+    """Check every file, package and device that a run up to M_k needs.
+
+    Raises:
+        ConfigError: one is missing. Else as `check_files`.
+    """
+    config = run.config
+    check_installed(config.engine)
+    check_launch(config)
+    check_files(config, k)
     if config.engine.device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
             raise ConfigError("engine.device = 'cuda': no CUDA device here; use 'auto' or 'cpu'")
-    if k < 2:  # noqa: PLR2004 - M1 needs no more
-        return
-    prompt_writer(run, k)
-    if config.dpo.early_stopping.enabled and config.improvement.method == "dpo":
-        checkpoint_judge(run, k)
-        validation_prompts(config)

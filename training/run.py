@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ConfigError
+from core.errors import ConfigError, StaleArtifact
 from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import duration, say
 from core.stages import SFT_BASELINE, SPECS, Ref, Stage, model_ref, stages_of
@@ -33,19 +33,25 @@ MODEL_NAMES = ("self", "previous", "base", "sft", "m1")
 class Run:
     """Makes the artifacts of one run folder. Use inside `with open_run(config)`."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, *, redo_stale: bool = False) -> None:
+        """`redo_stale`: remove what is stale, and what was made from it, instead of refusing."""
+        self.config, self._redo_stale = config, redo_stale
         self.store = Store(config.folder)
         self.engines = EnginePool(config, self.store)
 
     def key(
-        self, ref: Ref, inputs: Sequence[Ref], sections: Sequence[str], sources: dict[str, str]
+        self,
+        ref: Ref,
+        inputs: Sequence[Ref],
+        sections: Sequence[str],
+        sources: dict[str, str],
+        config: Config | None = None,
     ) -> Key:
         """Return what the artifact depends on: contents of its inputs, settings, seed."""
         read = (*SPECS[ref.stage].sections, *sections)
         if "judge.rubric" in read:
             sources = sources | rubric_source(self.config.judge.rubric)
-        return artifact_key(self.store, self.config, inputs, read, sources)
+        return artifact_key(self.store, config or self.config, inputs, read, sources)
 
     def rows(
         self,
@@ -57,7 +63,9 @@ class Run:
         order: Callable[[Any], Any] = by_key,
     ) -> Ref:
         """Make a row artifact unless it exists, resuming an unfinished one; raises as `model`."""
-        make_rows(self.store, ref, self.key(ref, inputs, (), sources or {}), make, order=order)
+        key = self.key(ref, inputs, (), sources or {})
+        if not self._is_current(ref, key):
+            make_rows(self.store, ref, key, make, order=order)
         return ref
 
     def model(
@@ -68,16 +76,18 @@ class Run:
         *,
         sections: Sequence[str] = (),
         sources: dict[str, str] | None = None,
+        config: Config | None = None,
     ) -> Ref:
         """Make a model artifact unless it exists, resuming from its last checkpoint.
 
-        `make` writes the model to `model_folder(ref)`.
+        `make` writes the model to `model_folder(ref)`. `config`: the settings for its key, where
+        they are not the run's.
 
         Raises:
             StaleArtifact: it exists but was made from something else.
         """
-        key = self.key(ref, inputs, sections, sources or {})
-        if self.store.is_current(ref, key):
+        key = self.key(ref, inputs, sections, sources or {}, config)
+        if self._is_current(ref, key):
             return ref
         began = time.monotonic()
         name = _title(ref)
@@ -88,6 +98,16 @@ class Run:
         manifest = self.store.commit_model(ref, key, self.model_folder(ref), result)
         say(f"  {name} done in {duration(time.monotonic() - began)} ({manifest.sha256[:12]})")
         return ref
+
+    def _is_current(self, ref: Ref, key: Key) -> bool:
+        try:
+            return self.store.is_current(ref, key)
+        except StaleArtifact as stale:
+            if not self._redo_stale:
+                raise StaleArtifact(f"{stale}, or all stale ones with --redo stale") from None
+            say(f"{ref} is stale and made again")
+            self._remove(ref)
+            return False
 
     def model_folder(self, ref: Ref) -> Path:
         """Return where a model stage leaves its model, before it is committed."""
@@ -131,10 +151,14 @@ class Run:
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) == note:
             say(f"resuming the unfinished --redo {ref}")
             return
+        self._remove(ref)
+        write_atomically(path, json.dumps(note) + "\n")
+
+    def _remove(self, ref: Ref) -> None:
+        """Remove an artifact and everything made from it."""
         iterations = range(self._last_iteration() + 1)
         everything = [Ref(k, stage) for k in iterations for stage in stages_of(k)]
         removed = self.store.remove(self.store.dependents(ref, everything))
-        write_atomically(path, json.dumps(note) + "\n")
         say(f"removed: {', '.join(map(str, removed)) or 'nothing'}")
 
     def redone(self) -> None:
@@ -162,7 +186,7 @@ def _title(ref: Ref) -> str:
 
 
 @contextmanager
-def open_run(config: Config) -> Iterator[Run]:
+def open_run(config: Config, *, redo_stale: bool = False) -> Iterator[Run]:
     """Lock the run's folder and write its configuration there; raises as `locked_run`."""
     with locked_run(config):
-        yield Run(config)
+        yield Run(config, redo_stale=redo_stale)

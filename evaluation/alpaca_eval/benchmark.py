@@ -22,6 +22,7 @@ from judges.bounds import JudgeBound, PromptCount, benchmark_bound, total
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
+    from core.evaluation_config import EvaluationSection
     from core.records import Generation, Score
     from core.stages import Ref
     from evaluation.run import EvalRun
@@ -143,11 +144,21 @@ def _bound(run: EvalRun, _: Subject) -> JudgeBound:
     return total([bound, *tagged], "alpaca_eval")
 
 
+def _check(section: EvaluationSection) -> None:
+    wanted = section.alpaca_eval
+    if wanted.prompts != "hub":
+        files.load_prompts(wanted.prompts, 1)
+    if wanted.reference != "hub" and not is_model_name(wanted.reference):
+        files.load_reference(wanted.reference)
+    length_control_source(wanted.length_control_data)
+
+
 BENCHMARK = Benchmark(
     BENCHMARKS["alpaca_eval"],
     evaluate,
     texts=_texts,
     remote_sets=lambda section: ["alpaca_eval"] if section.alpaca_eval.prompts == "hub" else [],
     bound=_bound,
+    check=_check,
     export=files.export,
 )

@@ -222,5 +222,10 @@ def _columns(subject: Subject) -> tuple[str, ...]:
 
 
 BENCHMARK = Benchmark(
-    BENCHMARKS["head_to_head"], evaluate, texts=_texts, bound=_bound, columns=_columns
+    BENCHMARKS["head_to_head"],
+    evaluate,
+    texts=_texts,
+    bound=_bound,
+    check=lambda section: load_prompts(section.head_to_head.prompts, 1),
+    columns=_columns,
 )

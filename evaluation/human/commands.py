@@ -150,8 +150,8 @@ def human_results(
     if not done:
         message = f"{run}: no study that compares two models; prepare one with `make human-eval`"
         raise ConfigError(message)
-    for folder in done:
-        say(f"{folder.path}: results are up to date")
+    for folder, left_out in done.items():
+        _print_results(report(folder, list(left_out)), as_json=as_json)
 
 
 def report(folder: StudyFolder, leave_out: list[str]) -> dict[str, Any]:

@@ -97,20 +97,20 @@ def write_results(folder: StudyFolder, leave_out: Sequence[str] = ()) -> list[Sc
         return _make_scores(store, found)
 
 
-def refresh(run: Path) -> list[StudyFolder]:
+def refresh(run: Path) -> dict[StudyFolder, Sequence[str]]:
     """Rebuild the results of a run's comparisons where anything changed; return their folders.
 
-    Annotators that were left out stay left out.
+    Annotators that were left out, which are returned too, stay left out.
     """
-    done = []
+    done = {}
     for folder in study_folders(run):
         study = read_study(folder)
         if study.kind == "comparison":
             ref = Subject("human", study.models).ref(Stage.ITEMS)
             store = Store(run)
             known = store.manifest(ref).facts if store.exists(ref) else {}
-            write_results(folder, known.get("left_out", ()))
-            done.append(folder)
+            done[folder] = known.get("left_out", ())
+            write_results(folder, done[folder])
     return done
 
 

@@ -67,5 +67,6 @@ BENCHMARK = Benchmark(
     BENCHMARKS["ifeval"],
     evaluate,
     texts=_texts,
+    check=lambda section: section.ifeval.data == "hub" or load_prompts(section.ifeval.data, 1),
     remote_sets=lambda section: ["ifeval"] if section.ifeval.data == "hub" else [],
 )

@@ -269,6 +269,7 @@ BENCHMARK = Benchmark(
     evaluate,
     texts=_texts,
     bound=_bound,
+    check=lambda section: load_questions(section.mt_bench),
     columns=lambda _: ("overall", "turn_1", "turn_2"),
     export=export,
 )

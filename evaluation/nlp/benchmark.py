@@ -13,6 +13,7 @@ from evaluation.nlp.tasks import headline, run_task, scores
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
+    from core.evaluation_config import EvaluationSection
     from core.records import Score
     from core.store import Built, Partial
     from evaluation.run import EvalRun
@@ -66,10 +67,17 @@ def _columns(subject: Subject) -> tuple[str, ...]:
     return (headline(subject.part) or "acc", *_BESIDE.get(subject.part, ()))
 
 
+def _check(section: EvaluationSection) -> None:
+    for task in section.nlp.tasks:
+        for path in data_files(task, section.nlp.data_dir).values():
+            next(read_rows(path))
+
+
 BENCHMARK = Benchmark(
     BENCHMARKS["nlp"],
     evaluate,
     texts=_texts,
+    check=_check,
     remote_sets=lambda section: [] if section.nlp.data_dir else list(section.nlp.tasks),
     columns=_columns,
 )

@@ -11,7 +11,7 @@ from core.config import EngineSection, ModelSection
 from core.errors import ConfigError, ModelError
 from core.hashing import sha256_file
 from core.records import user
-from engines.embedded import embedded_folder, make_tiny, materialise
+from engines.embedded import embedded_folder, link, make_tiny, materialise
 from engines.engine import Continuation, Decoding, Request
 from engines.hf.engine import HFEngine
 from engines.models import Usable, check_folder, check_usable, load_model, load_tokenizer
@@ -35,9 +35,22 @@ def test_a_local_folder_becomes_m0_without_copying_its_weights(tiny: Path, tmp_p
     origin = materialise(ModelSection(base=str(tiny)), target, seed=0, texts=[])
     assert origin == f"local folder {tiny.resolve()}"
     weights = target / "model.safetensors"
-    assert weights.is_symlink()
-    assert weights.resolve() == (tiny / "model.safetensors").resolve()
+    assert weights.samefile(tiny / "model.safetensors")
+    assert not weights.is_symlink()  # it stays when the folder moves
     assert check_usable(target, ModelSection()) == Usable(4096, "")
+
+
+def test_a_link_to_another_file_system_is_symbolic(tmp_path: Path) -> None:
+    far = Path("/dev/shm") / f"srlm-{tmp_path.name}"
+    if not far.parent.is_dir() or far.parent.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs two file systems")
+    try:
+        far.write_text("weights")
+        link(far, tmp_path / "w")
+        assert (tmp_path / "w").is_symlink()
+        assert (tmp_path / "w").read_text() == "weights"
+    finally:
+        far.unlink(missing_ok=True)
 
 
 def test_a_chat_template_can_be_given_to_a_base_model_without_one(

@@ -131,14 +131,14 @@ def test_another_model_under_the_same_name_is_stale_and_not_served_from_a_cache(
 
 
 def test_a_failed_benchmark_leaves_the_others_done(copy: Path) -> None:
-    evaluate_again = evaluation_in(copy, "evaluation.mt_bench.questions=/nowhere")
+    evaluate_again = evaluation_in(copy, "evaluation.alpaca_eval.annotator=nobody")
     outcomes = evaluate(evaluate_again)
     failed = {o.job.subject.benchmark for o in outcomes if o.failure}
-    assert failed == {"mt_bench", "contamination"}  # both read the questions
-    done = [o for o in outcomes if not o.failure]
-    assert {"nlp", "agreement", "alpaca_eval", "head_to_head", "self_judge"} == {
-        o.job.subject.benchmark for o in done
-    }
+    assert failed == {"alpaca_eval"}
+    done = {o.job.subject.benchmark for o in outcomes if not o.failure}
+    assert done == {
+        "nlp", "agreement", "mt_bench", "head_to_head", "self_judge", "contamination"
+    }  # fmt: skip
 
 
 def test_redo_rebuilds_what_it_names_and_asks_the_judge_for_nothing_new(copy: Path) -> None:
@@ -164,6 +164,49 @@ def test_what_an_nlp_task_generated_is_not_generated_again(copy: Path) -> None:
 def test_redo_of_what_is_not_there_is_said(copy: Path) -> None:
     with pytest.raises(ConfigError, match="no evaluation artifact of that name"):
         evaluate(evaluation_in(copy), redo="M7")
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_a_model_that_the_run_lacks_is_refused_with_those_it_has(
+    evaluated: Path, dry: list[str]
+) -> None:
+    words = [
+        "--config",
+        str(loop.SMOKE),
+        "--set",
+        f"out_dir={evaluated}",
+        "--models",
+        "M1,M9",
+        *dry,
+    ]
+    done = loop.main("evaluation", "run", *words)
+    assert done.returncode == 2
+    assert "has no M9; it has M0, sft, M1, M2, M3" in done.stderr
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("head_to_head.prompts=EMPTY", "empty.jsonl: no prompts"),
+        ("alpaca_eval.prompts=EMPTY", "empty.jsonl: no rows in this file"),
+        ("alpaca_eval.reference=./nowhere.json", "nowhere.json: no such file"),
+        ("alpaca_eval.length_control_data=./nowhere", "nowhere"),
+        ("mt_bench.questions=./nowhere", "no such file"),
+        ("nlp.data_dir=EMPTY", "no such folder"),
+    ],
+)
+def test_benchmark_files_are_checked_before_any_answer_is_made(
+    evaluated: Path, tmp_path: Path, setting: str, words: str, dry: list[str]
+) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    setting = f"evaluation.{setting.replace('EMPTY', str(empty))}"
+    given = ["--set", f"out_dir={evaluated}", "--set", setting, *dry]
+    done = loop.main("evaluation", "run", "--config", loop.SMOKE, *given)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "×" not in done.stdout + done.stderr
 
 
 def test_redo_matches_parts_of_addresses(evaluated: Path) -> None:

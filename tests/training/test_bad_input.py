@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core.version import code_version
 from tests import loop
+from training.data.open_assistant import read_threads
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -72,6 +74,73 @@ def test_a_missing_data_file_is_named(tmp_path: Path) -> None:
     done = loop.run(tmp_path, "--set", "ift.source=./nowhere.jsonl")
     refused(done, "nowhere.jsonl: no such file")
     assert finished(tmp_path) == set()
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        # These look like hub names (owner/name) but end like files.
+        ("ift.source=missing/ift.jsonl", "missing/ift.jsonl: no such file"),
+        ("eft.source.path=missing/eft.jsonl.gz", "missing/eft.jsonl.gz: no such file"),
+        ("ift.source=EMPTY", "empty.jsonl: the file is empty"),
+        ("model.base=./missing", "model.base = './missing': no such folder"),
+        ("model.chat_template=no.jinja", "model.chat_template = no.jinja: no such file"),
+        ("dpo.early_stopping.judge=nobody", "dpo.early_stopping.judge = 'nobody': no such folder"),
+    ],
+)
+def test_what_is_missing_is_said_by_a_dry_run_as_by_the_run(
+    tmp_path: Path, setting: str, words: str, dry: list[str]
+) -> None:
+    empty = rows(tmp_path / "empty.jsonl")
+    done = loop.run(tmp_path, "--set", setting.replace("EMPTY", str(empty)), *dry)
+    refused(done, words)
+    assert finished(tmp_path) == set()
+
+
+def test_written_examples_without_scores_are_refused_before_anything_is_trained(
+    shared: Path, tmp_path: Path
+) -> None:
+    source = shared / "cases" / "ranked_without_scores.jsonl"
+    settings = [f"ift.source={source}", "ift.max_examples=4", f"eft.source.path={source}",
+                "eft.selection.source=written"]  # fmt: skip
+    done = loop.run(tmp_path, "--iter", "1", *(w for s in settings for w in ("--set", s)))
+    refused(done, 'eft.selection.source is "written"', '"score"', "m1.use_eft = false")
+    assert finished(tmp_path) == {"iter1/ift", "iter1/ranked"}
+
+
+def test_open_assistants_published_gzip_is_read(shared: Path, tmp_path: Path) -> None:
+    source = shared / "cases" / "sample.trees.jsonl.gz"
+    config = loop.evaluation_in(tmp_path, f"ift.source={source}")
+    assert len(read_threads(config.ift.source, "", language="en")) > 100
+
+
+def test_nested_toml_is_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "deep.toml"
+    config.write_text(f"run = {'[' * 5000}")
+    refused(loop.run(tmp_path, config=config), "deep.toml: not valid TOML: nested too deeply")
+    refused(loop.run(tmp_path, "--set", f"run={'[' * 5000}"), "run = ")
+
+
+def test_an_iteration_that_the_command_does_not_make_cannot_be_redone(tmp_path: Path) -> None:
+    for dry in ([], ["--dry-run"]):
+        done = loop.run(tmp_path, "--iter", "2", "--redo", "iter9/pairs", *dry)
+        refused(done, "'iter9/pairs'", "M2", "--iter 9")
+
+
+def test_a_line_about_a_long_value_is_no_page(tmp_path: Path) -> None:
+    done = loop.run(tmp_path, "--set", f"model.nonsense={'x' * 6000}", "--redo", "y" * 6000)
+    refused(done, "nonsense")
+    done = loop.run(tmp_path, "--iter", "2", "--redo", "y" * 6000)
+    refused(done, "--redo 'yyy", "pairs")
+    assert len(done.stderr) < 1100
+
+
+@pytest.mark.parametrize("package", ["training", "evaluation", "reports"])
+def test_every_command_says_its_version(package: str) -> None:
+    done = loop.main(package, "--version")
+    assert done.returncode == 0
+    assert done.stdout == f"srlm {code_version()}\n"
 
 
 def test_bad_json_is_named_by_line(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from core.config import Config, load_config
-from core.errors import ConfigError
+from core.errors import ConfigError, StaleArtifact
 from core.stages import Ref, Stage, model_ref
+from core.store import Store
 from tests.conftest import ROOT
 from training import models
 from training.data.seed import validation_prompts
@@ -114,3 +117,70 @@ def test_validation_prompts_are_those_of_the_validation_split(tmp_path: Path) ->
     run = run_of(tmp_path, "dpo.early_stopping.max_prompts=253")
     assert len(validation_prompts(run.config)) == 20
     assert len(validation_prompts(run_of(tmp_path).config)) == 4
+
+
+# ----- the base model may move
+
+
+@pytest.fixture
+def made(tiny: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A run's out_dir with M0, and the folder that M0 was made from."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny, base)
+    make_base(tmp_path / "runs", base)
+    return tmp_path / "runs", base
+
+
+def make_base(out_dir: Path, base: Path) -> Path:
+    config = load_config(
+        ROOT / "configs" / "smoke.toml", [f"out_dir={out_dir}", f"model.base={base}"]
+    )
+    models.make_base(Run(config), Ref(1, Stage.IFT))
+    return Store(config.folder).model(model_ref(0)) / "model.safetensors"
+
+
+def when(out_dir: Path) -> str:
+    return Store(out_dir / "smoke").manifest(model_ref(0)).finished_at
+
+
+def linked(out_dir: Path, base: Path) -> None:
+    """As runs were before: M0's weights are a symbolic link to the base model's folder."""
+    weights = out_dir / "smoke" / "iter0" / "base" / "model.safetensors"
+    weights.unlink()
+    weights.symlink_to(base.resolve() / "model.safetensors")
+
+
+def test_a_base_model_that_moved_is_the_same_if_its_bytes_are(made: tuple[Path, Path]) -> None:
+    out_dir, base = made
+    began = when(out_dir)
+    moved = base.rename(base.with_name("elsewhere"))
+    assert make_base(out_dir, moved).is_file()
+    assert make_base(out_dir, base).is_file()  # gone: M0 is what the run has
+    assert when(out_dir) == began
+    (moved / "generation_config.json").write_text("{}")
+    with pytest.raises(StaleArtifact, match="iter0/base was made with other settings"):
+        make_base(out_dir, moved)
+
+
+def test_a_link_of_an_older_run_is_found_again_where_the_bytes_are(made: tuple[Path, Path]) -> None:
+    out_dir, base = made
+    linked(out_dir, base)
+    moved = base.rename(base.with_name("elsewhere"))
+    with pytest.raises(StaleArtifact, match=r"is a link to .*set model\.base to where"):
+        Store(out_dir / "smoke").verify(model_ref(0))
+    assert make_base(out_dir, moved).samefile(moved / "model.safetensors")
+    Store(out_dir / "smoke").verify(model_ref(0), rehash=True)
+
+
+def test_a_run_that_was_packed_and_unpacked_elsewhere_is_whole(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out_dir, base = made
+    with tarfile.open(tmp_path / "run.tar", "w") as packed:
+        packed.add(out_dir, "runs")
+    shutil.rmtree(out_dir)
+    shutil.rmtree(base)
+    with tarfile.open(tmp_path / "run.tar") as packed:
+        packed.extractall(tmp_path / "far", filter="data")
+    assert make_base(tmp_path / "far" / "runs", base).is_file()
+    Store(tmp_path / "far" / "runs" / "smoke").verify(model_ref(0), rehash=True)

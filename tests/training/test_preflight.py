@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from core.config import load_config
-from core.errors import ConfigError, SrlmError
+from core.errors import ConfigError, SrlmError, StaleArtifact
+from core.stages import Ref, Stage
+from core.store import Built, Key
 from tests.conftest import ROOT
 from training.preflight import check_settings
 from training.run import Run
@@ -52,10 +54,31 @@ def test_a_run_to_m1_does_not_ask_for_what_only_later_iterations_use(tmp_path: P
     check(tmp_path, "prompts.generator=nobody", "ift.language=de", k=1)
 
 
-def test_an_unfinished_redo_is_resumed_and_a_finished_one_starts_again(tmp_path: Path) -> None:
-    from core.stages import Ref, Stage
-    from core.store import Built, Key
+def test_redo_stale_removes_what_is_stale_with_what_was_made_from_it(tmp_path: Path) -> None:
+    run = Run(load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}"]))
+    ift, ranked, health = Ref(1, Stage.IFT), Ref(1, Stage.RANKED), Ref(2, Stage.HEALTH)
 
+    def make(run: Run) -> None:
+        for ref, inputs in ((ift, []), (ranked, [ift]), (health, [])):
+            run.rows(ref, inputs, lambda _: Built())
+
+    make(run)
+    changed = load_config(
+        ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}", "ift.max_examples=7"]
+    )
+    made = run.store.manifest(health).finished_at
+    with pytest.raises(StaleArtifact, match=r"max_examples was 16, is 7.*--redo stale"):
+        make(Run(changed))
+    assert run.store.exists(ranked)
+    again = Run(changed, redo_stale=True)
+    again.rows(ift, [], lambda _: Built())
+    assert not run.store.exists(ranked)
+    make(again)
+    assert run.store.manifest(ift).key.config["ift"]["max_examples"] == 7
+    assert run.store.manifest(health).finished_at == made
+
+
+def test_an_unfinished_redo_is_resumed_and_a_finished_one_starts_again(tmp_path: Path) -> None:
     config = load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}"])
     run, ref = Run(config), Ref(1, Stage.IFT)
 

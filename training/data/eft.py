@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.errors import DataError
 from core.records import JudgeExample
 from core.store import Built
 from core.thinking import after_thought
@@ -107,6 +108,23 @@ def written(prompts: Sequence[RankedPrompt], config: Config, out: Partial) -> Bu
                 JudgeExample(key, prompt.prompt, reply.text, target, reply.score, "written")
             )
     return _keep(examples, counts, config, out)
+
+
+def require_written(prompts: Sequence[RankedPrompt], config: Config) -> None:
+    """Check, before anything is trained, that M1 will have EFT examples if they are to be written.
+
+    Raises:
+        DataError: no reply of the training prompts has a justification and a score.
+    """
+    wanted = config.eft.selection.source == "written" and config.m1.use_eft
+    replies = (reply for prompt in prompts for reply in prompt.replies)
+    if wanted and not any(reply.score is not None and reply.justification for reply in replies):
+        what = (
+            'eft.selection.source is "written", but no reply of the training prompts has a "score" '
+            'and a "justification"; add them, set it to "constructed", or train without EFT '
+            "(m1.use_eft = false)"
+        )
+        raise DataError(config.eft.source.path, None, what)
 
 
 def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = (".jsonl", ".json", ".gz")  # "data/ift.jsonl" is a file that is missing, no hub name
 _MAX_SCORE = 5.0
 
 SAMPLE = "sample"
@@ -52,13 +53,16 @@ def resolve(source: str, sample_file: str) -> Path | None:
 
     Raises:
         ConfigError: it is neither an existing path nor a hub name.
+        DataError: the file is empty.
     """
     if source == SAMPLE:
         return project_root() / "data" / "sample" / sample_file
     path = Path(source).expanduser()
+    if path.is_file() and not path.stat().st_size:
+        raise DataError(path, None, "the file is empty")
     if path.exists():
         return path
-    if _HUB_NAME.fullmatch(source) and not source.startswith("."):
+    if _HUB_NAME.fullmatch(source) and not source.startswith(".") and path.suffix not in _FILES:
         return None
     raise ConfigError(
         f"{source}: no such file; give an existing path, 'sample', or a hub name (owner/name)"

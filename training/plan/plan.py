@@ -7,6 +7,7 @@ Training tokens depend on the data and are "?"; training/plan/tables.py has esti
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
@@ -28,7 +29,9 @@ class PlanRow(NamedTuple):
     tokens: int | None
 
 
-def plan(config: Config, k: int, redo: Ref | None = None) -> list[PlanRow]:
+def plan(
+    config: Config, k: int, redo: Ref | None = None, *, redo_stale: bool = False
+) -> list[PlanRow]:
     """Return the stages up to M_k in the order they run.
 
     States: "done", "stale: …" (made with other settings, named), "altered" (its files changed),
@@ -39,7 +42,12 @@ def plan(config: Config, k: int, redo: Ref | None = None) -> list[PlanRow]:
     store = Store(config.folder)
     refs = [Ref(i, stage) for i in range(k + 1) for stage in stages_of(i)]
     again = store.dependents(redo, refs) if redo else []
-    return [_row(config, store, ref, again) for ref in sorted(refs, key=order_of)]
+    rows = [_row(config, store, ref, again) for ref in sorted(refs, key=order_of)]
+    if not redo_stale:
+        return rows
+    stale = [row.ref for row in rows if row.state.startswith(("stale", "altered"))]
+    again = [ref for first in stale for ref in store.dependents(first, refs)]
+    return [_row(config, store, row.ref, again) for row in rows]
 
 
 def _row(config: Config, store: Store, ref: Ref, again: list[Ref]) -> PlanRow:
@@ -51,6 +59,8 @@ def _row(config: Config, store: Store, ref: Ref, again: list[Ref]) -> PlanRow:
     if store.exists(ref):
         made = store.manifest(ref).key
         now = replace(made, config=config.plain(*made.config), seed=config.seed)
+        if ref == model_ref(0) and Path(config.model.base).expanduser().is_dir():
+            now.config["model"]["base"] = made.config["model"]["base"]  # its bytes count
         if changed := made.difference(now):
             return PlanRow(ref, f"stale: {changed}", None, None)
         try:

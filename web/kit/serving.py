@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
+import logging
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -102,5 +104,11 @@ def serve(app: FastAPI, opened: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    logging.getLogger("uvicorn.error").addFilter(no_cancellation)
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[opened])
+
+
+def no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a log record is not the traceback of a request that ended with the server."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))

@@ -188,9 +188,9 @@ def test_a_run_without_studies_has_nothing_to_refresh_and_rankings_are_left_alon
     tmp_path: Path,
 ) -> None:
     run = ranked_run(tmp_path / "run", {"p0": ["one", "two"]})
-    assert refresh(run) == []
+    assert refresh(run) == {}
     folder = prepare_ranking(run, 2, StudySize(1, 1))
-    assert refresh(run) == []
+    assert refresh(run) == {}
     with pytest.raises(ConfigError, match="a study of rankings has no votes"):
         write_results(folder)
     with pytest.raises(MissingArtifact, match="no study here"):

@@ -66,6 +66,9 @@ def test_all_comparisons_of_a_run_are_made_again(
     judged_study(run, {"p0": "AAB"}, {})
     assert human_results(monkeypatch, "--run", str(run)) == 0
     assert Store(run).exists(evaluation_ref("human/M3-sft", Stage.SCORES))
+    printed = capsys.readouterr().out
+    assert "study                    M3-sft" in printed
+    assert "people/alpha" in printed
 
     assert human_results(monkeypatch, "--run", str(tmp_path / "other")) == 2
     assert "no study that compares two models" in capsys.readouterr().err

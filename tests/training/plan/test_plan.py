@@ -243,3 +243,17 @@ def test_what_a_redo_would_rebuild_is_shown(tmp_path: Path) -> None:
     states = {str(row.ref): row.state for row in plan(settings, 2, redo=judged)}
     assert states["iter2/judgments"] == states["iter2/pairs"] == "redo"
     assert store.exists(pairs)  # a plan removes nothing
+
+
+def test_what_redo_stale_would_rebuild_is_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path / "r")
+    settings = config(tmp_path, pairs=PairsSection(min_margin=0.5))
+    pairs, model = Ref(2, Stage.PAIRS), model_ref(2)
+    key = Key({}, config(tmp_path).plain("pairs"), settings.seed)
+    with store.begin(pairs, key) as out:
+        out.commit(lambda row: row.key, Built())
+    with store.begin(Ref(2, Stage.HEALTH), Key({str(pairs): "x"}, {}, settings.seed)) as out:
+        out.commit(lambda row: row.key, Built())
+    states = {str(row.ref): row.state for row in plan(settings, 2, redo_stale=True)}
+    assert states["iter2/pairs"] == states["iter2/health"] == "redo"
+    assert states[str(model)] == "runs"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 
 import pytest
 
 from core.errors import ConfigError
 from web.kit.guard import LOOPBACK_NAMES
-from web.kit.serving import address_of, hosts_of, open_port
+from web.kit.serving import address_of, hosts_of, no_cancellation, open_port
 
 
 def test_a_free_port_is_opened_on_loopback_without_a_word(
@@ -54,3 +56,15 @@ def test_behind_a_proxy_its_name_is_answered_to_as_well() -> None:
     for wrong in ("study.example", "https://", "https://a/b", "https://me@a", "javascript:1"):
         with pytest.raises(ConfigError, match="expected a web address"):
             hosts_of("127.0.0.1", wrong)
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"), [(asyncio.CancelledError("stopped"), False), (ValueError("x"), True)]
+)
+def test_a_request_that_ends_with_the_server_leaves_no_traceback(
+    error: BaseException, logged: bool
+) -> None:
+    found = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "Exception in ASGI", (), None)
+    assert no_cancellation(found)
+    found.exc_info = (type(error), error, None)
+    assert no_cancellation(found) == logged
