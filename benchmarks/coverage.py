@@ -1,6 +1,6 @@
 """Coverage of every interval the product prints, simulated: how often it holds the true value.
 
-    python -m benchmarks.coverage [--runs 1000] [--only net,lengths] [--out docs/coverage.md]
+    python -m benchmarks.coverage [--runs 1000] [--only net lengths] [--out docs/coverage.md]
 
 Each kind draws n independent items (comparisons, prompts, questions, tasks) from a population whose
 value is known and asks for the interval by the function that the benchmarks use. 95 % is promised.
@@ -296,10 +296,10 @@ def main() -> None:
     """Print the table, or put it into the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage")
     parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--only", default=",".join(KINDS), help="kinds, by comma")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path, help=f"page whose table is replaced, {_PAGE}")
     chosen = parser.parse_args()
-    lines, least = table(chosen.runs, chosen.only.split(","))
+    lines, least = table(chosen.runs, chosen.only)
     lines.append("")
     lines.append(f"Least coverage: {least:.3f}; {chosen.runs:,} samples a cell.")
     if chosen.out is None:
