@@ -159,7 +159,10 @@ def a_failed_request_is_a_tie(right: Any, *args: Any, failures: Any, **named: An
         yield Verdict(reply.key, reply.key.rpartition("/")[0], "a", "b", "tie")
 
 
-@plant("judges.pairwise:read_token", noticed_by="test_a_reply_without_either_token_is_unread")
+@plant(
+    "judges.pairwise:read_token",
+    noticed_by="test_tokens_with_less_than_half_of_the_probability_are_no_verdict",
+)
 def neither_token_among_the_most_probable_is_a_tie(right: Any, reply: Any) -> Any:
     found = right(reply)
     return found if found.value else _changed(found, value="tie", unparsed=None)

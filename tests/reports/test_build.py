@@ -138,7 +138,8 @@ def test_two_runs_are_compared_and_a_run_equals_itself(built: Path, evaluated: P
     assert done.returncode == 0, done.stderr
     assert "smoke (2) − smoke" in done.stdout
     row = next(line for line in done.stdout.splitlines() if "M1/nlp/piqa/acc" in line)
-    assert "| 0.00 [0.00, 0.00] (n=2) | 1.0000 |" in row
+    # Tango's interval without a discordant item: ± z²/(n + z²) = 3.8415/5.8415.
+    assert "| 0.00 [−65.76, 65.76] (n=2) | 1.0000 (n=2) |" in row
 
 
 def test_a_run_passes_the_gate_against_itself(built: Path, tmp_path: Path) -> None:

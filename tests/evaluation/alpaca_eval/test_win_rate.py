@@ -119,8 +119,8 @@ def test_values_derived_by_hand() -> None:
     score = win_rate(rows(1.2, 1.9, 1.5))
     assert score.value == pytest.approx(160 / 3)
     assert score.stderr == pytest.approx(100 * math.sqrt(37 / 900))
-    # Wilson of 1.6 of 3, whose lower and upper end are Poisson's for 1.6 and 1.4.
-    assert (score.low, score.high) == pytest.approx((6.936, 94.682), abs=1e-3)
+    # Poisson's ends: gamma distributions of shape 1.6 and 1.4 have 5 % below 0.20808 and 0.14593.
+    assert (score.low, score.high) == pytest.approx((6.936, 95.136), abs=1e-3)
     assert score.detail == {"wins": 1, "losses": 1, "draws": 1}
     assert discrete_win_rate(rows(1.2, 1.9, 1.5)).value == 50
 

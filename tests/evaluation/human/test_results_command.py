@@ -51,7 +51,8 @@ def test_the_command_prints_words_and_a_reason_where_there_is_no_number(
     said = capsys.readouterr()
 
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in said.out.splitlines()}
-    assert lines["win"].startswith("100.0000 [34.2380, 100.0000] n = 2")  # Wilson: 2/(2 + 3.84146)
+    # Two of two: the Poisson mean m of which two or more are seen in 5 %, 1 − e^−m (1 + m) = .05.
+    assert lines["win"].startswith("100.0000 [17.7681, 100.0000] n = 2")
     assert lines["people/alpha"] == (
         "– (all votes are the same, so nothing tells agreement from habit)"
     )
