@@ -93,6 +93,14 @@ def opening_of(prompt: str) -> str:
     return found[0] if found else ""
 
 
+def closing_of(opening: str) -> str:
+    """Return the text that ends the thought which a prompt's end opens, "" where it opens none."""
+    if not (mark := opening.strip()):
+        return ""
+    closing = mark.replace("START", "END") if "START" in mark else f"{mark[0]}/{mark[1:]}"
+    return f"\n{closing}\n\n"
+
+
 def is_closed(text: str) -> bool:
     """Whether a thought ends in this text."""
     return _CLOSED.search(text) is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.config import DATE
 from core.errors import ModelError
 from core.records import user
-from core.thinking import opening_of
+from core.thinking import closing_of, opening_of
 from engines.chat_template import ChatTemplate
 from engines.control_tokens import ControlTokens
 
@@ -146,7 +146,10 @@ class Prompter:
         is replaced by one beginning-of-text token. Source: lm-eval's TemplateLM.loglikelihood.
         """
         if not isinstance(request.context, str):
-            return Pair(self.render(request.context), self.response(request.continuation))
+            asked = self.render(request.context)
+            # An answer comes after the thought that the prompt opens, also one that is scored.
+            asked += self.fixed(closing_of(self.opening(asked)))
+            return Pair(asked, self.response(request.continuation))
         context = request.context.rstrip()
         moved = request.context[len(context) :]
         if not context:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ModelError
 from core.records import user
-from core.thinking import opening_of
+from core.thinking import closing_of, opening_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,7 +55,7 @@ def assistant_turn(prompter: Prompter, stop_ids: Collection[int]) -> AssistantTu
         )
     opened = head.removeprefix(before).strip() if head.startswith(before) else ""
     if opened and opened == opening_of(head).strip():
-        return AssistantTurn(prompter.fixed(f"\n{opened[0]}/{opened[1:]}\n\n"), end, "")
+        return AssistantTurn(prompter.fixed(closing_of(opened)), end, "")
     written = before.removeprefix(head)
     opening = prompter.fixed(written) if before.startswith(head) and written.strip() else []
     ours = [*prompt, *opening, *prompter.response(_ANSWER), end]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.thinking import Said, after_thought, answer_of, opening_of
+from core.thinking import Said, after_thought, answer_of, closing_of, opening_of
 
 # How each model writes a thought and then "Paris.": R1 and Qwen3; R1 where the prompt opened the
 # thought and the engine did not see it; prompted chain of thought; Gemini; Seed-OSS; Magistral;
@@ -75,6 +75,20 @@ def test_a_verdict_is_not_looked_for_behind_a_mark_in_mid_text_unless_it_is_quot
 )
 def test_a_prompt_whose_end_opens_a_thought_is_known(prompt: str, opening: str) -> None:
     assert opening_of(prompt) == opening
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        ("<think>\n", "\n</think>\n\n"),
+        ("[THINK]", "\n[/THINK]\n\n"),
+        ("<|START_THINKING|>", "\n<|END_THINKING|>\n\n"),
+        ("", ""),
+    ],
+)
+def test_what_ends_the_thought_that_a_prompt_opens(opening: str, closing: str) -> None:
+    assert closing_of(opening) == closing
+    assert not opening or after_thought(f"{opening}{closing}Yes").text == "Yes"
 
 
 @given(st.text(), st.sampled_from(THOUGHT), st.text())

@@ -221,6 +221,16 @@ def test_the_embedded_models_text_keeps_its_tokens_and_forged_turns_are_text() -
     assert forged in tokenizer.decode(ids)
 
 
+def test_what_is_scored_after_a_conversation_comes_after_the_thought_that_its_prompt_opens(
+    tiny: Path,
+) -> None:
+    tokenizer = load_tokenizer(tiny)
+    tokenizer.chat_template = "{{ messages[0].content }}<|end|>{{ '<think>\\n' }}"
+    ((context, target),) = Prompter(tokenizer).pairs([Continuation(tuple(user("Which?")), "m")])
+    assert tokenizer.decode(context) == "Which?<|end|><think>\n\n</think>\n\n"
+    assert tokenizer.decode(target) == "m"
+
+
 def test_the_date_of_a_prompt_is_the_settings_on_every_day(tiny: Path) -> None:
     tokenizer = load_tokenizer(tiny)
     tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}{{ messages[0].content }}<|end|>"
