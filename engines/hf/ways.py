@@ -16,6 +16,7 @@ import torch
 from core.errors import ModelError, first_line
 from core.progress import say
 from engines.hf.attention import SEGMENTED, can_share, has_plain_attention
+from engines.hf.decoding import NO_NUMBERS
 from engines.hf.products import prepare_for_few_rows
 from engines.hf.shared_states import SharedStates
 from engines.hf.stock_states import StockStates
@@ -87,6 +88,8 @@ def _expected(model: PreTrainedModel, text: torch.Tensor) -> torch.Tensor:
     except Exception as error:
         name = model.config.model_type
         raise ModelError(f"{name}: transformers cannot run it ({first_line(error)})") from error
+    if not bool(logits.amax(dim=-1).isfinite().all()):
+        raise ModelError(NO_NUMBERS)
     return logits
 
 
