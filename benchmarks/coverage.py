@@ -248,7 +248,7 @@ KINDS = {
                            _all_or_nothing),
     "grades": Kind("MT-Bench and its categories; mean scores by a judge", _grades),
     "rank correlation": Kind("Spearman and Kendall per prompt", _ranks),
-    "net": Kind("wins minus losses of a judge or of people", _net),
+    "net": Kind("wins minus losses of a judge or of people", _net, least=0.89),
     "right or wrong, paired": Kind("alignment tax, gate, compare", _paired_items),
     "preferences, paired": Kind("AlpacaEval in gate and compare", _paired_preferences),
     "grades, paired": Kind("MT-Bench in gate and compare; self-judge against external judge",
