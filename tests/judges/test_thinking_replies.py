@@ -125,18 +125,7 @@ _PIECES = [
     "Score:", "Score: 1 ", "Score: 1 to ", "'model': ", "'model':'a','rank':", "for example:",
     "category", "category: ", "complexity:1", "a ", "Task ", "1\n", "**1",
 ]  # fmt: skip
-_HEADS = [
-    "",
-    "Score:",
-    "Score: 1",
-    "[[",
-    "[[1",
-    "[",
-    "category: x",
-    "'model': '",
-    "Task",
-    "<think>",
-]
+_HEADS = ["", "Score: 1", "[[1", "category: x"]
 _PARSE_ALL = """
     import json, sys
     from core.thinking import after_thought, answer_of, opening_of
