@@ -27,7 +27,7 @@ from core.intervals import (
     ratio_interval,
     wilson,
 )
-from core.paired import difference_interval, tango
+from core.paired import difference_interval, net_interval, tango
 from evaluation.agreement.order_metrics import spearman
 from evaluation.human.krippendorff import krippendorff_alpha
 
@@ -128,7 +128,7 @@ def _ranks(rng: np.random.Generator, n: int, rate: float) -> Draw:
 def _net(rng: np.random.Generator, n: int, rate: float) -> Draw:
     """Wins; half of the other comparisons are lost, half tied."""
     wins, losses, _ = rng.multinomial(n, [rate, (1 - rate) / 2, (1 - rate) / 2])
-    return Draw(tango(int(wins), int(losses), n), rate - (1 - rate) / 2)
+    return Draw(net_interval(int(wins), int(losses), n), rate - (1 - rate) / 2)
 
 
 def _paired_items(rng: np.random.Generator, n: int, rate: float) -> Draw:
@@ -248,7 +248,7 @@ KINDS = {
                            _all_or_nothing),
     "grades": Kind("MT-Bench and its categories; mean scores by a judge", _grades),
     "rank correlation": Kind("Spearman and Kendall per prompt", _ranks),
-    "net": Kind("wins minus losses of a judge or of people", _net, least=0.89),
+    "net": Kind("wins minus losses of a judge or of people", _net),
     "right or wrong, paired": Kind("alignment tax, gate, compare", _paired_items),
     "preferences, paired": Kind("AlpacaEval in gate and compare", _paired_preferences),
     "grades, paired": Kind("MT-Bench in gate and compare; self-judge against external judge",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.benchmarks import BENCHMARKS
 from core.hashing import sha256_file
 from core.intervals import share_score
-from core.paired import sign_test, tango
+from core.paired import net_interval, sign_test
 from core.progress import track
 from core.records import ANSWERED, Score, Verdict
 from core.reductions import combine_all
@@ -199,7 +199,7 @@ def scores(orders: Sequence[Verdict], lengths: Mapping[str, tuple[int, int]]) ->
 def _net(wins: int, losses: int, n: int, missing: int, reasons: dict[str, int]) -> Score:
     if not n:
         return Score("net", None, 0, missing, reason=_NOTHING, detail=reasons)
-    low, high = tango(wins, losses, n).scaled(100)
+    low, high = net_interval(wins, losses, n).scaled(100)
     return Score("net", 100 * (wins - losses) / n, n, missing, low, high)
 
 

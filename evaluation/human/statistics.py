@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from core.intervals import ratio_interval, share_score
-from core.paired import sign_test, tango
+from core.paired import net_interval, sign_test
 from core.records import Score
 from core.reductions import combine_all
 from evaluation.human.krippendorff import NO_PAIRS, krippendorff_alpha
@@ -129,7 +129,7 @@ def _rates(majorities: Sequence[VoteChoice], missing: int, ties: dict[str, int])
         return rates + [Score(k, None, 0, missing, reason=_NOTHING) for k in ("net", "sign_test")]
     rates[1] = replace(rates[1], detail=ties)
     wins, losses = counts["A"], counts["B"]
-    low, high = tango(wins, losses, n).scaled(100)
+    low, high = net_interval(wins, losses, n).scaled(100)
     return [
         *rates,
         Score("net", 100 * (wins - losses) / n, n, missing, low, high),

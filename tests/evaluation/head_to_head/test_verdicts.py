@@ -150,16 +150,16 @@ def test_one_prompt_says_next_to_nothing() -> None:
     # Modified Wilson, 1 of 1: with 5.13 expected successes in a hundred, one is as rare as 5 %.
     assert (found["win"].value, found["win"].high) == (100, 100)
     assert found["win"].low == pytest.approx(-100 * math.log(0.95), abs=0.01)
-    # Tango's score test of a difference of −58.7 % does not reject one win.
+    # Of so few comparisons the net has the win rate's interval: 2 · 5.13 − 100.
     assert (found["net"].value, found["net"].high) == (100, 100)
-    assert found["net"].low == pytest.approx(-58.69, abs=0.01)
+    assert found["net"].low == pytest.approx(-100 - 200 * math.log(0.95), abs=0.01)
 
 
 def test_the_net_of_ties_alone_is_not_certain() -> None:
-    # Tango's interval without a discordant pair: ±z²/(4 + z²).
-    net = rates("TTTT")["net"]
-    assert net.low == pytest.approx(-48.989, abs=1e-3)
-    assert net.high == pytest.approx(48.989, abs=1e-3)
+    # Tango's interval without a win or loss: ±z²/(8 + z²).
+    net = rates("TTTTTTTT")["net"]
+    assert net.low == pytest.approx(-32.441, abs=1e-3)
+    assert net.high == pytest.approx(32.441, abs=1e-3)
 
 
 def test_the_papers_m3_against_the_baseline_is_a_difference_at_n_256() -> None:

@@ -53,7 +53,7 @@ def arrive(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def visit(context: BrowserContext, link: str) -> Page:
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(30_000)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(link)
@@ -154,7 +154,7 @@ def test_keys_vote_once_and_only_where_nothing_is_typed(tmp_path: Path, browser:
     folder = comparison(tmp_path / "run")
     with served(folder) as server:
         page = browser.new_context(color_scheme="dark").new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(30_000)
         page.goto(server.links["annotator-1"] + "/1")
         page.evaluate(SETTLED)
         page.keyboard.press("Control+ArrowLeft")

@@ -75,7 +75,7 @@ def visit(browser: Browser, serving: dict[str, str]) -> Iterator[Callable[..., P
         context = browser.new_context(**options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(30_000)
         home = serving[run]
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
