@@ -27,6 +27,7 @@ _ROUNDING = 1e-9
 _BITS = 8
 _HALVINGS = 60
 _FEW_COMPARISONS = 5
+_FEWEST_LENGTHS = 3
 _TINY = 1e-300
 
 
@@ -175,7 +176,8 @@ def difference_interval(
     The normal interval with two clusters more, one gain and one loss, whose size is the greatest
     that was seen, but at least the root mean square of what may be hidden: differences of `most` in
     a share z²/(C + z²) of clusters, Wilson's bound for what none of C shows. Where nothing differs
-    ± that share of `most`, and None if `most` is None, unknown.
+    ± that share of `most`. If `most` is None, unknown: None where nothing differs, and for fewer
+    than three clusters.
 
     Raises:
         ValueError: a value is not finite, or the lengths differ.
@@ -185,6 +187,8 @@ def difference_interval(
     totals, counts = cluster_sums(differences, clusters)
     count, size = len(counts), len(differences) / len(counts)
     hidden = Z * Z / (count + Z * Z)
+    if most is None and count < _FEWEST_LENGTHS:
+        return None
     if not totals.any():
         return None if most is None else Interval(-hidden * most, hidden * most)
     reach = max(float(abs(totals).max()) / size, (most or 0.0) * math.sqrt(hidden))
