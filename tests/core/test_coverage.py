@@ -34,7 +34,7 @@ def test_every_printed_interval_covers_at_every_n(name: str) -> None:
     kind = KINDS[name]
     for n in SIZES:
         for rate in kind.rates:
-            assert holds(kind, n, rate, 2000), (n, rate)
+            assert holds(kind, n, rate, 500), (n, rate)
 
 
 def test_what_was_printed_before_does_not_cover() -> None:
