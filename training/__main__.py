@@ -57,11 +57,11 @@ def _print_plan(config: Config, k: int, redo: str | None) -> None:
     from training.plan.tables import cost_tables
     from training.preflight import check_files
 
-    check_files(config, k)
     out, rows = results(), plan(config, k, _named(redo, k), redo_stale=redo == _STALE)
     out.print(plan_table(config, k, rows))
     for part in cost_tables(config, k, rows):
         out.print(part)
+    check_files(config, k)  # last: what a run will cost is asked before its models are there
 
 
 def _named(redo: str | None, k: int) -> Ref | None:

@@ -128,7 +128,9 @@ def test_a_dry_run_loads_no_model_library(tmp_path: Path) -> None:
     heavy = ("torch", "transformers", "accelerate", "vllm", "ray", "huggingface_hub")
     code = (
         "import sys; from training.__main__ import train; from pathlib import Path;"
-        f"train(Path({str(PAPER)!r}), dry_run=True, settings=['out_dir={tmp_path}']);"
+        f"settings = ['out_dir={tmp_path}', 'prompts.generator=base',"
+        "'dpo.early_stopping.enabled=false'];"
+        f"train(Path({str(PAPER)!r}), dry_run=True, settings=settings);"
         f"print('loaded:', [m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run(
