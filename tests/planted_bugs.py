@@ -478,14 +478,6 @@ def the_reference_is_m0_whatever_made_the_data(right: Any, self: Any, name: str,
 
 
 @plant(
-    "training.trainers.trl_loop:arguments",
-    noticed_by="test_a_loss_that_is_no_number_stops_the_training_at_its_step",
-)
-def a_loss_of_nan_is_logged_as_the_mean_of_other_steps(right: Any, *args: Any, **named: Any) -> Any:
-    return right(*args, **named) | {"logging_nan_inf_filter": True}  # transformers' default
-
-
-@plant(
     "engines.models:not_finite",
     noticed_by="test_one_weight_that_is_no_number_is_enough_to_refuse_a_model",
 )
