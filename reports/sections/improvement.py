@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from core.benchmarks import FIRST_FEEDBACK_ITERATION, Subject
+from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION, Subject
 from core.paired import LEAST_CLUSTERS, compare
 from reports.collect import metrics_of
 from reports.document import Cell, Table, TableRow
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from core.reader import RunReader
     from reports.scores import Metric
 
+# The first headline of each benchmark whose score is a mean over a model's own items.
 _MEASURES = {
-    "AlpacaEval win rate, %": ("alpaca_eval", "win_rate"),
-    "MT-Bench, points": ("mt_bench", "overall"),
-    "IFEval by prompt, strict, %": ("ifeval", "prompt_level_strict_acc"),
+    f"{facts.title}, {facts.headline.replace('_', ' ')}": (facts.name, facts.headline)
+    for facts in BENCHMARKS.values()
+    if facts.of == "model" and facts.headlines and facts.items
 }
 _LEVEL = 0.05
 _P = 1  # the column of p-values
@@ -47,7 +48,8 @@ def table(results: RunReader) -> Table | None:
         columns=_COLUMNS,
         rows=tuple(_answered(row) for row in found),
         notes=(
-            "On the same items: paired difference with its 95 % interval; McNemar's exact test for "
+            "On the same items: paired difference in percent (MT-Bench: points) with its 95 % "
+            "interval; McNemar's exact test for "
             "items that are right or wrong, the sign test of wins and losses head to head, else "
             "sign flips over prompts or questions. NLP: mean over the tasks that both models have, "
             f"MMLU by subject. {P_VALUE_NOTE}",

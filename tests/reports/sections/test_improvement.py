@@ -62,7 +62,7 @@ def test_each_step_is_tested_on_the_same_items_and_corrected_for_all_tests(tmp_p
     compared(run, "M2-M1", "WWWWWWWWTTLT")
     rows = found(run)
 
-    difference, p_value, adjusted, answer = rows["M2 − M1: AlpacaEval win rate, %"]
+    difference, p_value, adjusted, answer = rows["M2 − M1: AlpacaEval 2.0, win rate"]
     # Twelve items that M2 alone won: 2/2^12 by McNemar, doubled for two tests by Holm.
     assert (difference.value, difference.n) == (100.0, 12)
     assert difference.low is not None and 0 < difference.low < 100
@@ -82,7 +82,7 @@ def test_a_worse_model_and_chance_are_called_so(tmp_path: Path) -> None:
     preferred(run, "M2", [1.0] * 12)
     compared(run, "M2-M1", "WLWLWLWL")
     rows = found(run)
-    assert rows["M2 − M1: AlpacaEval win rate, %"][3].text == "no: worse"
+    assert rows["M2 − M1: AlpacaEval 2.0, win rate"][3].text == "no: worse"
     assert rows["M2 − M1: head to head, net wins, %"][3].text == "not shown"
 
 
@@ -90,7 +90,7 @@ def test_a_handful_of_prompts_cannot_say(tmp_path: Path) -> None:
     run = RunBuilder(tmp_path)
     preferred(run, "M1", [1.0] * 5)
     preferred(run, "M2", [2.0] * 5)
-    assert found(run)["M2 − M1: AlpacaEval win rate, %"][3].text == "cannot be said"
+    assert found(run)["M2 − M1: AlpacaEval 2.0, win rate"][3].text == "cannot be said"
 
 
 def test_tasks_weigh_the_same_whatever_their_items(tmp_path: Path) -> None:
