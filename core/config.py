@@ -95,8 +95,9 @@ class EngineSection(Section):
     in this process, or "openai": servers of this model (OpenAI protocol); see docs/scale.md."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where sampling runs; "auto" takes CUDA when there is one. vLLM runs where its build does."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Arithmetic of sampling and scoring."""
+    dtype: Literal["bfloat16", "float32", "auto"] = "bfloat16"
+    """Arithmetic of sampling and scoring. "auto": bfloat16 where it is measured to be faster, else
+    float32, decided when the run begins and kept by it; not for servers."""
     max_batch_rows: Count = 64
     """Rows decoded together; bounded by memory."""
     max_batch_tokens: Count = 32768
@@ -144,6 +145,11 @@ class EngineSection(Section):
             if given:
                 raise ValueError(f"{', '.join(given)} set, but kind is {self.kind!r}, not 'openai'")
             return self
+        if self.dtype == "auto":
+            raise ValueError(
+                "kind 'openai' with dtype 'auto': servers may run on another machine, so set dtype "
+                "to what they compute in, 'bfloat16' or 'float32'"
+            )
         if bool(self.base_urls) == bool(self.serve_command):
             raise ValueError("kind 'openai' needs either base_urls or serve_command, not both")
         if self.served_model and "{weights}" not in self.served_model:
@@ -251,9 +257,10 @@ class OptimiserSection(Section):
     max_length: Tokens = 2048
     """Tokens of prompt + response. Longer responses are cut; a row whose prompt leaves no room for
     any response token is dropped and counted."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32", "auto"] = "bf16"
     """Arithmetic of the forward and backward passes; weights and optimiser stay in fp32, because a
-    bf16 weight cannot hold an update of the size of the paper's learning rates."""
+    bf16 weight cannot hold an update of the size of the paper's learning rates. "auto" as in
+    engine.dtype."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a fifth slower."""
     save_dtype: Literal["float32", "bfloat16"] = "float32"

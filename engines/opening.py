@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
+from engines.precision import resolve_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ def open_engine(folder: Path, section: EngineSection, **opening: Unpack[Opening]
         ConfigError: the kind needs a package that is not installed here.
     """
     check_installed(section)
-    return _kind(section)(folder, section, **opening)
+    return _kind(section)(folder, resolve_engine(section), **opening)
 
 
 def check_installed(section: EngineSection) -> None:

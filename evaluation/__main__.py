@@ -77,7 +77,9 @@ def run(
         chosen.append(f"evaluation.models={json.dumps(models.split(','))}")
     if only is not None:
         chosen.append(f"evaluation.benchmarks={json.dumps(only.split(','))}")
-    loaded = load_config(config, chosen)
+    from engines.precision import resolve, summary
+
+    loaded = resolve(load_config(config, chosen))
     if models is not None:
         from evaluation.run import require_made
 
@@ -86,6 +88,7 @@ def run(
         from evaluation.summary import plan_table
 
         results().print(plan_table(loaded))
+        results().print(summary(loaded))
         return
     from evaluation.suite import evaluate, raise_failures
     from evaluation.summary import notes, results_tables
@@ -106,9 +109,10 @@ def judge_check(config: RunConfig, as_json: AsJson = False, settings: Settings =
     Exit code 0: fit to judge; 1: it answers, and something listed under `problems` would spoil an
     evaluation; 2: no request can succeed, or a wrong setting.
     """
+    from engines.precision import resolve
     from evaluation.judge_check import check
 
-    found = check(load_config(config, settings))
+    found = check(resolve(load_config(config, settings)))
     _print(found, as_json=as_json)
     if found["problems"]:
         raise typer.Exit(1)

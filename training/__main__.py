@@ -44,7 +44,9 @@ def train(
     version: Version = False,  # noqa: ARG001 - printed by its callback
 ) -> None:
     """Parse the command line; heavy modules are imported afterwards."""
-    loaded = load_config(config, settings)
+    from engines.precision import resolve
+
+    loaded = resolve(load_config(config, settings))
     k = iteration or loaded.iterations
     if dry_run:
         _print_plan(loaded, k, redo)
@@ -53,12 +55,14 @@ def train(
 
 
 def _print_plan(config: Config, k: int, redo: str | None) -> None:
+    from engines.precision import summary
     from training.plan.plan import plan, plan_table
     from training.plan.tables import cost_tables
     from training.preflight import check_files
 
     out, rows = results(), plan(config, k, _named(redo, k), redo_stale=redo == _STALE)
     out.print(plan_table(config, k, rows))
+    out.print(summary(config))
     for part in cost_tables(config, k, rows):
         out.print(part)
     check_files(config, k)  # last: what a run will cost is asked before its models are there

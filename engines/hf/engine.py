@@ -54,7 +54,7 @@ class HFEngine:
     def __init__(self, folder: Path, section: EngineSection, **opening: Unpack[Opening]) -> None:
         """Load the model; raises `ModelError` if the folder cannot be used."""
         self._device = torch.device(pick_device(section.device))
-        dtype = torch.bfloat16 if section.dtype == "bfloat16" else torch.float32
+        dtype: torch.dtype = getattr(torch, section.dtype)
         trust = opening.get("trust_remote_code", False)
         self._tokenizer = load_tokenizer(folder, trust_remote_code=trust)
         model = load_model(folder, dtype, trust_remote_code=trust)

@@ -47,6 +47,8 @@ class TrainingJob(Section):
         section = self.sft or self.dpo
         if section is None:
             raise ValueError(f"{self.title}: neither sft nor dpo is set")
+        if section.precision == "auto":
+            raise ValueError(f"{self.title}: precision is 'auto'; see engines/precision.py")
         return section
 
     @property
