@@ -16,6 +16,7 @@ from reports.sections import (
     loop,
     mt_bench,
     nlp,
+    outcome,
     paper,
     summary,
     training_data,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from reports.document import RowGroup
 
 SECTIONS = (
+    outcome.SECTION,
     summary.SECTION,
     head_to_head.SECTION,
     alpaca_eval.SECTION,

@@ -59,6 +59,13 @@ def table(results: RunReader) -> Table | None:
     )
 
 
+def answers(results: RunReader) -> list[str]:
+    """Return the table's answers, row by row: "yes", "no: worse", "not shown", "cannot be said"."""
+    found = table(results)
+    rows = found.rows if found is not None else ()
+    return [row.cells[-1].text for row in rows if row.cells[-1].text is not None]
+
+
 def _steps(results: RunReader) -> list[int]:
     """Return the k of which both M_k and M_{k−1} are evaluated or wanted."""
     numbers = {int(name[1:]) for name in results.models if name[:1] == "M" and name[1:].isdecimal()}
@@ -69,7 +76,7 @@ def _rows(results: RunReader, k: int) -> list[TableRow]:
     new, old, seed = f"M{k}", f"M{k - 1}", seed_of(results)
     cells = {
         measure: difference(
-            *(_metric(results, f"{model}/{name}", key) for model in (old, new)), seed=seed
+            *(metric(results, f"{model}/{name}", key) for model in (old, new)), seed=seed
         )
         for measure, (name, key) in _MEASURES.items()
         if all(results.scores(f"{model}/{name}") for model in (new, old))
@@ -83,7 +90,8 @@ def _rows(results: RunReader, k: int) -> list[TableRow]:
     ]
 
 
-def _metric(results: RunReader, address: str, key: str) -> Metric | None:
+def metric(results: RunReader, address: str, key: str) -> Metric | None:
+    """Return a number of a benchmark with its items and conditions; None if there is none."""
     subject = Subject.parse(address)
     found = metrics_of(results, subject) if subject is not None else ()
     return next((metric for metric in found if metric.metric == key), None)

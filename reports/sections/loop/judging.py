@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.intervals import mean_interval
 from core.reductions import draws_of, judge_noise
 from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
@@ -11,6 +12,7 @@ from reports.document import Cell, Item, RowGroup, Table, TableRow
 from reports.published.comparable import judge_notes
 from reports.sections.agreement import rows_of_ranked
 from reports.sections.cells import Column, cell_of, noise_note, why_unknown, words
+from reports.sections.drawing import Point
 from reports.sections.items import (
     NONE,
     Judged,
@@ -24,10 +26,10 @@ from reports.sections.items import (
 from reports.sections.loop.data import own_judge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from core.reader import RunReader
-    from core.records import Candidate, Flag, Measurement
+    from core.records import Candidate, Flag, Judgment, Measurement
 
 _MOST_FLAGS = 20
 _RELIABILITY = (
@@ -68,6 +70,19 @@ _CONTAMINATION = {
     "ngram": "by words in a row, %",
     "rouge": "by ROUGE-L, %",
 }
+
+
+def readable_share(judgments: Sequence[Judgment]) -> Point | None:
+    """Return the share of replies with a readable score, in percent; None without a reply.
+
+    Replies about one prompt are one observation of the interval.
+    """
+    readable = [100.0 * (judgment.score is not None) for judgment in judgments]
+    prompts = [judgment.prompt_key for judgment in judgments]
+    interval = mean_interval(readable, prompts, scale=(0.0, 100.0))
+    return (
+        None if interval is None else Point(sum(readable) / len(readable), *interval, len(readable))
+    )
 
 
 def health(results: RunReader, k: int) -> Table:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from core.intervals import mean_interval
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from reports.document import Cell, Section, Table, TableRow
 from reports.sections.cells import count, counted_rows, of_point, words
-from reports.sections.drawing import Point
 from reports.sections.loop import judging
 from reports.sections.loop.training import of_seed_models
 
@@ -140,10 +138,7 @@ def _judging(results: RunReader) -> Table | None:
 
 def _judging_cells(judgments: list[Judgment], group: str) -> tuple[Cell, ...]:
     scores = [j.score for j in judgments if j.score is not None]
-    readable = [100.0 * (j.score is not None) for j in judgments]
-    share = None
-    if interval := mean_interval(readable, [j.prompt_key for j in judgments], scale=(0.0, 100.0)):
-        share = Point(sum(readable) / len(readable), *interval, len(readable))
+    share = judging.readable_share(judgments)
     reasons = Counter(words(j.unparsed) for j in judgments if j.unparsed is not None)
     wording = ", ".join(f"{reason} {n}" for reason, n in sorted(reasons.items()))
     mean = Cell(
