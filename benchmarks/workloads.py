@@ -34,7 +34,8 @@ WORKLOADS = (
     Workload("candidates_n4", "sampling", 2.5, "candidates, 4 draws of 128 tokens"),
     Workload("candidates_n4_vllm", "sampling", None, "the same against vLLM"),
     Workload("rouge_dedup", "pools", 30.0, "ROUGE-L filter of 10,000 prompts"),
-    Workload("dpo_step", "dpo_step", None, "train on preference pairs"),
+    Workload("dpo_step", "training_steps", 1.5, "train on preference pairs"),
+    Workload("sft_step", "training_steps", 1.5, "train on judging examples"),
     Workload("length_control", "length_control", None, "fit the length-controlled win rate"),
 )
 BY_NAME = {workload.name: workload for workload in WORKLOADS}

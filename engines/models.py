@@ -272,6 +272,19 @@ def _generation_config(folder: Path, config: PretrainedConfig) -> GenerationConf
         raise ModelError(f"{folder}/generation_config.json: {first_line(error)}") from error
 
 
+def has_plain_attention(config: PretrainedConfig) -> bool:
+    """Whether attention is full and causal, positions rotary, and scores and logits not capped."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    changed = ("final_logit_softcapping", "attn_logit_softcapping", "logits_scaling", "logit_scale")
+    return (
+        rope.get("rope_type") in {"default", "linear", "llama3", "yarn"}
+        and kinds == {"full_attention"}
+        and not getattr(config, "sliding_window", None)
+        and not any(getattr(config, name, None) for name in changed)
+    )
+
+
 def pick_device(name: str) -> str:
     """Return a device's name, with "auto" resolved to "cuda" if there is one, else "cpu"."""
     if name != "auto":

@@ -14,8 +14,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from engines.models import has_plain_attention
+
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 SEGMENTED = "srlm_segmented"
 
@@ -96,17 +98,4 @@ def can_share(model: PreTrainedModel) -> bool:
         config._attn_implementation == SEGMENTED  # noqa: SLF001 - there is no public name for it
         and bool(getattr(model, "_supports_attention_backend", False))
         and has_plain_attention(config)
-    )
-
-
-def has_plain_attention(config: PretrainedConfig) -> bool:
-    """Whether attention is full and causal, positions rotary, and scores and logits not capped."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    changed = ("final_logit_softcapping", "attn_logit_softcapping", "logits_scaling", "logit_scale")
-    return (
-        rope.get("rope_type") in {"default", "linear", "llama3", "yarn"}
-        and kinds == {"full_attention"}
-        and not getattr(config, "sliding_window", None)
-        and not any(getattr(config, name, None) for name in changed)
     )

@@ -15,11 +15,12 @@ import torch
 
 from core.errors import ModelError, first_line
 from core.progress import say
-from engines.hf.attention import SEGMENTED, can_share, has_plain_attention
+from engines.hf.attention import SEGMENTED, can_share
 from engines.hf.decoding import NO_NUMBERS
 from engines.hf.products import prepare_for_few_rows
 from engines.hf.shared_states import SharedStates
 from engines.hf.stock_states import StockStates
+from engines.models import has_plain_attention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,6 +18,8 @@ from engines.models import load_model, load_tokenizer
 from training.launch.processes import EvenShards, is_first, processes, shards_weights, wait_for_all
 from training.trainers import trl_loop, weights
 from training.trainers.encoding import Row
+from training.trainers.log_probs import score_on_cpu
+from training.trainers.packed import pack_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -257,11 +259,13 @@ def _reference_model(job: TrainingJob, args: DPOConfig) -> Any:
     trust = job.models.trust_remote_code
     model = load_model(job.reference or job.policy, torch.float32, trust_remote_code=trust)
     if not shards_weights():
+        if job.device == "cpu":
+            pack_rows(model)
         return model
     from accelerate import Accelerator
     from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 
-    trl_loop.score_labelled_positions_only()
+    score_on_cpu()
     accelerator = Accelerator(mixed_precision=args.mixed_precision)
     return fsdp2_prepare_model(accelerator, model.requires_grad_(requires_grad=False))
 

@@ -15,8 +15,17 @@ from core.progress import Advance, say, track
 from core.store import write_atomically
 from engines.models import load_model, load_tokenizer, not_finite, stop_ids
 from engines.prompting import Prompter
-from training.launch.processes import accumulation, is_first, processes, shard_on_cpu, wait_for_all
+from training.launch.processes import (
+    accumulation,
+    is_first,
+    processes,
+    shard_on_cpu,
+    shards_weights,
+    wait_for_all,
+)
 from training.trainers.encoding import Encoder
+from training.trainers.log_probs import score_on_cpu
+from training.trainers.packed import pack_rows
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -118,7 +127,10 @@ def load_policy(job: TrainingJob) -> Policy:
         Prompter(tokenizer, job.models.date, job.models.chat_template_kwargs),
         stop_ids(model, tokenizer),
     )
-    return Policy(model, tokenizer, encoder, prepare(model, dropout=job.section.dropout))
+    dropout = prepare(model, dropout=job.section.dropout)
+    if job.device == "cpu" and not shards_weights():
+        pack_rows(model)
+    return Policy(model, tokenizer, encoder, dropout)
 
 
 def prepare(model: PreTrainedModel, *, dropout: float) -> list[str]:
@@ -127,7 +139,7 @@ def prepare(model: PreTrainedModel, *, dropout: float) -> list[str]:
     The pad token's embedding is made trainable: where pad = eos it is the end of turn's too, and
     torch would give it no gradient.
     """
-    score_labelled_positions_only()
+    score_on_cpu()
     model.get_input_embeddings().padding_idx = None
     return apply_dropout(model, dropout)
 
@@ -263,27 +275,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break  # a kill cut this line; the step is trained, and logged, again
     return found
-
-
-def score_labelled_positions_only() -> None:
-    """Make TRL compute logits at labelled positions only, on the CPU too.
-
-    Off GPUs TRL computes logits at every position, prompt and padding included, because on some
-    accelerators a changing number of positions triggers a recompilation. A CPU does not compile, so
-    this only costs time (measured: 2.4 times on judging examples, whose prompts are nine tenths of
-    the tokens). Loss and gradients are the same.
-    """
-    from trl.trainer import utils
-
-    on_gpu = utils._use_triton  # noqa: SLF001 - no public setting decides this
-    if getattr(on_gpu, "srlm", False):
-        return
-
-    def compact(device: torch.device) -> bool:
-        return device.type == "cpu" or bool(on_gpu(device))
-
-    compact.srlm = True  # type: ignore[attr-defined]
-    utils._use_triton = compact  # noqa: SLF001
 
 
 def run(trainer: Trainer, work: Path) -> None:

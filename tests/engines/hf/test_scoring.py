@@ -9,10 +9,10 @@ from transformers import PretrainedConfig
 
 from core.errors import ModelError
 from engines.engine import Logprob
-from engines.hf.attention import SEGMENTED, has_plain_attention
+from engines.hf.attention import SEGMENTED
 from engines.hf.scoring import score_pairs
 from engines.hf.shared_states import common_prefix
-from engines.models import load_model
+from engines.models import has_plain_attention, load_model
 from engines.prompting import Pair
 
 WINDOW = 4096

@@ -17,6 +17,7 @@ from tests.training.making import steps
 from training.trainers import trl_loop
 from training.trainers.encoding import IGNORED, Encoder, Row
 from training.trainers.job import TrainingJob
+from training.trainers.log_probs import score_on_cpu
 from training.trainers.sft import eft_rows, train_sft
 
 ROWS = [
@@ -169,6 +170,7 @@ def test_the_pad_tokens_embedding_learns_because_it_may_be_the_end_of_turn(tiny:
 
 
 def test_scoring_labelled_positions_only_changes_neither_loss_nor_gradient(tiny: Path) -> None:
+    from trl.kernels.chunked_logprob import ChunkedLogProbFunction
     from trl.trainer import utils
 
     ids = torch.randint(5, 200, (2, 12), generator=torch.Generator().manual_seed(1))
@@ -178,13 +180,14 @@ def test_scoring_labelled_positions_only_changes_neither_loss_nor_gradient(tiny:
     for everywhere in (True, False):
         model = load_model(tiny, torch.float32)
         utils.add_fused_lm_head(model, outputs=("log_probs",))
-        trl_loop.score_labelled_positions_only()
+        score_on_cpu()
+        ours = utils._use_triton, utils._ChunkedLogProbFunction
         if everywhere:
-            ours, utils._use_triton = utils._use_triton, lambda device: False
+            utils._use_triton = lambda device: False
+            utils._ChunkedLogProbFunction = ChunkedLogProbFunction
         loss = model(ids, labels=labels, fused_lm_head=True).loss
         loss.backward()
-        if everywhere:
-            utils._use_triton = ours
+        utils._use_triton, utils._ChunkedLogProbFunction = ours
         results.append((loss.item(), model.get_output_embeddings().weight.grad.clone()))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-5)
     assert torch.allclose(results[0][1], results[1][1], atol=1e-5)
