@@ -26,6 +26,7 @@ from core.sections import (
     NonNegative,
     Probability,
     Rate,
+    Reading,
     Section,
     ServerUrl,
     Share,
@@ -167,8 +168,8 @@ class IftSection(Section):
     """Instruction fine-tuning data from Open Assistant (section 3.1.1)."""
 
     source: str = "OpenAssistant/oasst1"
-    """"sample" (packaged), a local file (message trees, flat messages, or question/answer/rank
-    rows, JSONL, .gz or not), or a hub data set of flat messages."""
+    """"sample" or "verifiable" (packaged), a local file (message trees, flat messages, or
+    question/answer/rank rows, JSONL, .gz or not), or a hub data set of flat messages."""
     language: str = "en"
     """Messages in other languages are left out."""
     max_examples: Count = 3200
@@ -338,7 +339,14 @@ class M1Section(Section):
 
 
 class PromptsSection(Section):
-    """Self-instruction creation of new prompts (section 3.1.3)."""
+    """Self-instruction creation of new prompts (section 3.1.3), or prompts from a file."""
+
+    added: ClassVar = frozenset({"source"})
+
+    source: str = "self"
+    """"self": self-instruction by `generator` (paper). Otherwise the prompts are taken from a
+    source as of `ift.source`, or a JSONL file of objects with "prompt": a seeded sample, no prompt
+    twice in a run; only `count` applies then. "verifiable" is the packaged learning task."""
 
     generator: str = "base"
     """The model that writes them: "base" (M0, in place of the paper's fixed chat model), "self"
@@ -383,8 +391,15 @@ class CandidatesSection(Section):
 class JudgeSection(Section):
     """LLM-as-a-Judge scoring by the model itself (section 2.2, Figure 2)."""
 
-    rubric: Literal["additive", "li"] = "additive"
-    """"additive": the paper's 5-point prompt (0..5); "li": the prompt of Figure 7 (1..5)."""
+    added: ClassVar = frozenset({"reading"})
+
+    rubric: Literal["additive", "li", "verifiable"] = "additive"
+    """"additive": the paper's 5-point prompt (0..5); "li": the prompt of Figure 7 (1..5);
+    "verifiable": whether an instruction was followed exactly (1..5), for data/verifiable."""
+    reading: Reading = "words"
+    """"words": the score that the reply ends with (paper); "expected": the mean over the
+    probabilities of all scores behind the judge's own words, for judges so small that they often
+    say the same (G-Eval). A judge that writes no score is continued to one."""
     draws: Draws = 3
     """Judgments averaged per candidate (paper: 3)."""
     temperature: NonNegative = 0.7

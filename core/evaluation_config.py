@@ -13,6 +13,7 @@ from core.sections import (
     NonNegative,
     Probability,
     Rate,
+    Reading,
     Section,
     ServerUrl,
     Share,
@@ -30,7 +31,7 @@ Benchmark = Literal[
 class JudgeBackendSection(Section):
     """The external judge, which compares and grades answers (paper: GPT-4)."""
 
-    added = frozenset({"chat_template_kwargs", "min_reply_tokens"})
+    added = frozenset({"chat_template_kwargs", "min_reply_tokens", "reading"})
 
     backend: Literal["openai", "model"] = "openai"
     """"openai": any server with the OpenAI chat protocol; "model": a model of this run, or a model
@@ -42,6 +43,10 @@ class JudgeBackendSection(Section):
     """Address of the server; None: the environment's OPENAI_BASE_URL, else OpenAI's own."""
     api_key_env: KeyVariable = "OPENAI_API_KEY"
     """Environment variable that holds the key. The key itself never enters a file."""
+    reading: Reading = "words"
+    """"words": what its replies say; "expected": the mean over the probabilities of all scores,
+    ratings or winners at the place of the verdict, and of a comparison the mean of both orders, so
+    that a preference for a position cancels. Needs log-probabilities."""
     concurrency: Count = 8
     """Concurrent requests."""
     requests_per_minute: Rate | None = None

@@ -131,6 +131,8 @@ class Judgment:
     """One judge reply about one candidate: a score in the rubric's range, or the reason why not.
 
     Exactly one of `score` and `unparsed` is None. `cut`: the reply stopped for lack of tokens.
+    `chances` are the probabilities of the scores where their mean is the score
+    (`judge.reading`); `in_words` is then what the reply itself says, None if it says none.
     """
 
     key: str
@@ -142,6 +144,13 @@ class Judgment:
     unparsed: str | None
     tokens: int
     cut: bool = False
+    chances: dict[str, float] | None = None
+    in_words: float | None = None
+
+    @property
+    def said(self) -> float | None:
+        """The score that the reply's words say, however `score` was read."""
+        return self.in_words if self.chances is not None else self.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +159,8 @@ class Verdict:
 
     `winner` is "A", "B", "tie", or None when the judge's reply in one or both orders could not be
     parsed; `unparsed` then says why. `mass`: the probability of the tokens that a verdict by first
-    token is read from, None for other verdicts.
+    token is read from, None for other verdicts. `chance`: the probability that A is better, where
+    the verdict is read from probabilities (`evaluation.judge.reading`).
     """
 
     key: str
@@ -161,12 +171,16 @@ class Verdict:
     unparsed: str | None = None
     replies: tuple[str, ...] = ()
     mass: float | None = None
+    chance: float | None = None
 
     def swapped(self) -> Verdict:
         """Return the same verdict with A and B exchanged."""
         flipped: dict[str, Literal["A", "B", "tie"]] = {"A": "B", "B": "A", "tie": "tie"}
         winner = flipped[self.winner] if self.winner is not None else None
-        return replace(self, a=self.b, b=self.a, winner=winner, replies=self.replies[::-1])
+        chance = None if self.chance is None else 1 - self.chance
+        return replace(
+            self, a=self.b, b=self.a, winner=winner, replies=self.replies[::-1], chance=chance
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from core.records import Judgment, Score, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+_EVEN = 0.5
 
 
 class MeanScore(NamedTuple):
@@ -28,14 +30,25 @@ def item_key(verdict: Verdict) -> str:
 def combine(ab: Verdict, ba: Verdict) -> Verdict:
     """Join the two orders' verdicts of `judge_orders`: disagreement is a tie.
 
+    Verdicts with a `chance` are averaged instead, so that a preference for a position cancels.
+
     If either order could not be read there is no verdict: half a comparison carries the position
     bias that judging both orders is there to remove.
     """
     replies = (*ab.replies, *ba.replies)
     unparsed = ab.unparsed or ba.unparsed
-    agreed = ab.winner if ab.winner == ba.winner else "tie"
-    winner = None if unparsed else agreed
-    return Verdict(item_key(ab), ab.prompt_key, ab.a, ab.b, winner, unparsed, replies)
+    names = (item_key(ab), ab.prompt_key, ab.a, ab.b)
+    if unparsed:
+        return Verdict(*names, None, unparsed, replies)
+    if ab.chance is None or ba.chance is None:
+        return Verdict(*names, ab.winner if ab.winner == ba.winner else "tie", None, replies)
+    chance = (ab.chance + ba.chance) / 2
+    return Verdict(*names, winner_of(chance), None, replies, chance=chance)
+
+
+def winner_of(chance: float) -> Literal["A", "B", "tie"]:
+    """Return who is the more probable winner; a tie if both are equally so."""
+    return "tie" if chance == _EVEN else "A" if chance > _EVEN else "B"
 
 
 def combine_all(orders: Mapping[str, Verdict]) -> list[Verdict]:

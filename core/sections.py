@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
@@ -49,6 +49,7 @@ Draws = Annotated[int, Field(ge=1, le=1000)]
 Epochs = Annotated[float, Field(gt=0.0, le=10_000)]
 Rate = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+Reading = Literal["words", "expected"]
 TemplateVariables = Annotated[dict[str, JsonValue], AfterValidator(_template_variables)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 KeyVariable = Annotated[str, AfterValidator(_variable)]

@@ -107,7 +107,9 @@ class Spec:
 
 
 # The settings that determine a judge reply; the number of draws is a setting of each stage.
-HOW_JUDGED = ("judge.rubric", "judge.temperature", "judge.top_p", "judge.max_new_tokens")
+HOW_JUDGED = (
+    "judge.rubric", "judge.reading", "judge.temperature", "judge.top_p", "judge.max_new_tokens"
+)  # fmt: skip
 
 _JUDGED = (*HOW_JUDGED, "engine.dtype")
 

@@ -94,10 +94,15 @@ class Continuation:
     whole text. A context that is a conversation is rendered with the chat template up to the start
     of the assistant's turn; the continuation, tokenised on its own, is the assistant's text.
     A context too long for the window is truncated on the left.
+
+    `given` is the beginning of the assistant's turn, part of the context of a conversation. The
+    tokens are then those of `given` and continuation as one text; requests that differ in the
+    continuation only are scored from the first token in which any of them differ from `given`.
     """
 
     context: str | tuple[Message, ...]
     continuation: str
+    given: str = ""
 
 
 class Logprob(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.config import DATE
@@ -137,7 +139,19 @@ class Prompter:
     def pairs(self, requests: Sequence[Continuation]) -> list[Pair]:
         """Return the tokens of scoring requests; equal contexts are tokenised once."""
         known: dict[str, list[int]] = {}
-        return [self._pair(request, known) for request in requests]
+        pairs = [self._pair(request, known) for request in requests]
+        begun: dict[tuple[Any, str], list[int]] = defaultdict(list)
+        for at, request in enumerate(requests):
+            if request.given and not isinstance(request.context, str):
+                turns = tuple((m["role"], m["content"]) for m in request.context)
+                begun[turns, request.given].append(at)
+        for (_, given), places in begun.items():
+            alone = self.response(given)
+            read = min(_common(alone, pairs[at].target) for at in places)
+            for at in places:
+                context, target = pairs[at]
+                pairs[at] = Pair(context + target[:read], target[read:])
+        return pairs
 
     def _pair(self, request: Continuation, known: dict[str, list[int]]) -> Pair:
         """Tokenise context and continuation so that together they are the whole text's tokens.
@@ -149,7 +163,7 @@ class Prompter:
             asked = self.render(request.context)
             # An answer comes after the thought that the prompt opens, also one that is scored.
             asked += self.fixed(closing_of(self.opening(asked)))
-            return Pair(asked, self.response(request.continuation))
+            return Pair(asked, self.response(request.given + request.continuation))
         context = request.context.rstrip()
         moved = request.context[len(context) :]
         if not context:
@@ -160,3 +174,9 @@ class Prompter:
             known[context] = self.encode(context)
         whole = self.encode(context + moved + request.continuation)
         return Pair(known[context], whole[len(known[context]) :])
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two texts begin with in common."""
+    both = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))

@@ -33,6 +33,7 @@ JUDGED_BY = (
     "evaluation.judge.model",
     "evaluation.judge.chat_template_kwargs",
     "evaluation.judge.min_reply_tokens",
+    "evaluation.judge.reading",
 )
 
 

@@ -14,8 +14,8 @@ from evaluation.judge import reply_facts
 from evaluation.run import EvalRun
 from judges.asking import Ask
 from judges.backends.recorded import Recorded
+from judges.distribution import LEAST_MASS
 from judges.pairwise import (
-    LEAST_MASS,
     AnswerPair,
     order_asks,
     pair_prompt,

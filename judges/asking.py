@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from core.records import Message
+    from judges.distribution import Form
 
 ReplyFinish = Literal["stop", "length", "too_long", "refused", "failed"]
 
@@ -31,6 +32,8 @@ class Ask:
     first token are wanted ("m", "M"); an API returns its `top_logprobs` most probable tokens
     instead. `least_tokens` (evaluation.judge.min_reply_tokens) raises the limit of a reply in
     words; it is no part of the identity: a reply that ended by itself is the same with any limit.
+    `form`: the probabilities of its verdicts are wanted besides the words (judges/distribution.py).
+    `lead`: the words behind which a local judge weighs the tokens; an API weighs its first token.
     """
 
     key: str
@@ -42,6 +45,8 @@ class Ask:
     weigh: tuple[str, ...] = ()
     top_logprobs: int = 0
     least_tokens: int = 0
+    form: Form | None = None
+    lead: str = ""
 
     @property
     def limit(self) -> int:
@@ -50,7 +55,7 @@ class Ask:
 
     def identity(self, judge: str) -> dict[str, Any]:
         """Return everything that determines the reply, as a JSON value: the cassette's key."""
-        return {
+        found = {
             "judge": judge,
             "messages": [[m["role"], m["content"]] for m in self.messages],
             "max_new_tokens": self.max_new_tokens,
@@ -60,6 +65,8 @@ class Ask:
             "weigh": list(self.weigh),
             "top_logprobs": self.top_logprobs,
         }
+        later = {"form": self.form and self.form.name, "lead": self.lead}
+        return found | {name: value for name, value in later.items() if value}
 
 
 @dataclass(frozen=True, slots=True)

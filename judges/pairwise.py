@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.completions import token_probabilities
 from core.errors import ConfigError
 from core.records import Message, Verdict
+from core.reductions import winner_of
 from judges.asking import Ask, Judge, Reply
+from judges.distribution import LEAST_MASS, WINNER, Form, read_distribution
 from judges.fastchat_prompts import pair_messages
 from judges.replies import Parsed, Winner, parse_pair, parse_ranking
 
@@ -31,9 +33,8 @@ _RANKING_TOKENS = 100  # the annotator's own setting: a ranking of two is about 
 _PAIR_TOKENS = 1024  # an explanation, then the verdict
 _SHOWN: dict[int, Winner] = {1: "A", 2: "B"}
 _TOKENS = ("m", "M")  # AlpacaEval 2's names of the first and the second output
-LEAST_MASS = 0.5
-"""Probability that the verdict's tokens must have together: below, the judge said something else,
-and which of the two is less improbable is no verdict."""
+VERDICT_LEAD = 'The best model is "'
+"""Behind these words small judges name one of the two tokens, where they would go on otherwise."""
 
 
 class AnswerPair(NamedTuple):
@@ -59,7 +60,9 @@ class AnswerPair(NamedTuple):
 class PairPrompt(NamedTuple):
     """How two answers are shown to a judge and its reply is parsed ("A": the one shown first).
 
-    `weigh`: the reply is the most probable of these tokens; empty: the reply is text.
+    `weigh`: the reply is the most probable of these tokens; empty: the reply is text. `chance`
+    reads the probability that the first one is better, for verdicts read as expected values:
+    behind `lead` of a local judge, or of `form`.
     """
 
     name: str
@@ -67,6 +70,9 @@ class PairPrompt(NamedTuple):
     read: Callable[[Reply], Parsed[Winner]]
     max_new_tokens: int
     weigh: tuple[str, ...] = ()
+    chance: Callable[[Reply], Parsed[float]] | None = None
+    lead: str = ""
+    form: Form | None = None
 
 
 def judge_orders(
@@ -98,7 +104,14 @@ def judge_orders(
 def order_asks(items: Sequence[AnswerPair], prompt: PairPrompt) -> list[Ask]:
     """Return the requests of `judge_orders`."""
     return [
-        Ask(key, tuple(prompt.messages(item)), prompt.max_new_tokens, weigh=prompt.weigh)
+        Ask(
+            key,
+            tuple(prompt.messages(item)),
+            prompt.max_new_tokens,
+            weigh=prompt.weigh,
+            lead=prompt.lead,
+            form=prompt.form,
+        )
         for key, item in _in_both_orders(items).items()
     ]
 
@@ -123,27 +136,44 @@ def _in_both_orders(items: Sequence[AnswerPair]) -> dict[str, AnswerPair]:
 
 
 def _verdict(item: AnswerPair, reply: Reply, prompt: PairPrompt) -> Verdict:
-    if reply.finish == "too_long":
-        read = Parsed[Winner](None, "prompt_too_long")
-    elif reply.finish == "refused":
-        read = Parsed[Winner](None, "refused")
-    else:
-        read = prompt.read(reply)
     names = (reply.key, item.prompt_key or item.key, item.a, item.b)
+    if reply.finish in ("too_long", "refused"):
+        reason = "prompt_too_long" if reply.finish == "too_long" else "refused"
+        return Verdict(*names, None, reason, (reply.text,))
     mass = verdict_mass(reply, prompt.weigh) if prompt.weigh else None
-    return Verdict(*names, read.value, read.unparsed, (reply.text,), mass)
+    if prompt.chance is None:
+        read = prompt.read(reply)
+        return Verdict(*names, read.value, read.unparsed, (reply.text,), mass)
+    chance, unread = prompt.chance(reply)
+    winner = None if chance is None else winner_of(chance)
+    return Verdict(*names, winner, unread, (reply.text,), mass, chance)
 
 
 NAMES = ("alpaca_eval", "mt_bench", "first_token")
 
 
-def pair_prompt(name: str) -> PairPrompt:
-    """Return a pair prompt by its setting, one of `NAMES`."""
-    return {
+def pair_prompt(name: str, reading: str = "words") -> PairPrompt:
+    """Return a pair prompt by its setting, one of `NAMES`, read as `evaluation.judge.reading` says.
+
+    Raises:
+        ConfigError: a ranking has no place where one token decides.
+    """
+    prompts = {
         "alpaca_eval": PairPrompt("alpaca_eval", ranking_messages, _read_ranking, _RANKING_TOKENS),
         "first_token": PairPrompt("first_token", token_messages, read_token, 1, _TOKENS),
         "mt_bench": PairPrompt("mt_bench", _fastchat_messages, _read_pair, _PAIR_TOKENS),
-    }[name]
+    }
+    if reading == "words":
+        return prompts[name]
+    if name == "alpaca_eval":
+        message = (
+            "evaluation.judge.reading = 'expected' cannot read a ranking; set "
+            "evaluation.head_to_head.prompt to 'first_token' or 'mt_bench'"
+        )
+        raise ConfigError(message)
+    if name == "first_token":
+        return prompts[name]._replace(chance=_token_chance, lead=VERDICT_LEAD)
+    return prompts[name]._replace(chance=_winner_chance, form=WINNER)
 
 
 def ranking_messages(item: AnswerPair) -> list[Message]:
@@ -175,6 +205,21 @@ def read_token(reply: Reply) -> Parsed[Winner]:
     found = dict(token_probabilities({"logprobs": reply.logprobs}))
     first, second = (found.get(token, 0.0) for token in _TOKENS)
     return Parsed("tie" if first == second else "A" if first > second else "B", None)
+
+
+def _token_chance(reply: Reply) -> Parsed[float]:
+    """Read the probability of "m" against "M", as `read_token` reads the more probable one."""
+    read = read_token(reply)
+    if read.value is None:
+        return Parsed(None, read.unparsed)
+    found = dict(token_probabilities({"logprobs": reply.logprobs}))
+    first, second = (found.get(token, 0.0) for token in _TOKENS)
+    return Parsed(first / (first + second), None)
+
+
+def _winner_chance(reply: Reply) -> Parsed[float]:
+    read = read_distribution(reply, WINNER)
+    return Parsed(None if read.value is None else read.value.mean, read.unparsed)
 
 
 def verdict_mass(reply: Reply, tokens: Sequence[str], at: int = 0) -> float | None:

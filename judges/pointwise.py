@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.progress import track
 from core.records import Judgment, RankedPrompt, user
 from core.store import Built, Partial
 from engines.engine import Decoding, Engine, Request, Sampled
+from judges.asking import Reply
+from judges.distribution import Form, Spoken, points, read_distribution, weigh_verdicts
 from judges.replies import Parsed, parse_score
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from core.config import JudgeSection
+
+_WEIGHED_AT_ONCE = 64  # as judges/backends/local_judge.py: a batch, and little to lose on a kill
+_DIGITS = 6  # of recorded probabilities
 
 
 class JudgedAnswer(NamedTuple):
@@ -47,8 +53,48 @@ def judge_answers(
         if missing:
             messages = user(rubric.render(subject.prompt, subject.response))
             requests.append(Request(subject.key, messages, missing))
+    if section.reading == "words":
+        for sampled in engine.sample(requests, decoding):
+            yield read_judgment(sampled, by_key[sampled.key], rubric)
+        return
+    form, spoken = points(rubric.low, rubric.high), list[Sampled]()
     for sampled in engine.sample(requests, decoding):
-        yield read_judgment(sampled, by_key[sampled.key], rubric)
+        if sampled.finish == "too_long":
+            yield read_judgment(sampled, by_key[sampled.key], rubric)
+            continue
+        spoken.append(sampled)
+        if len(spoken) == _WEIGHED_AT_ONCE:
+            yield from _expected(engine, spoken, by_key, rubric, form)
+            spoken = []
+    if spoken:
+        yield from _expected(engine, spoken, by_key, rubric, form)
+
+
+def _expected(
+    engine: Engine,
+    spoken: Sequence[Sampled],
+    subjects: Mapping[str, JudgedAnswer],
+    rubric: Rubric,
+    form: Form,
+) -> Iterator[Judgment]:
+    """Yield the judgments whose scores are the means of the distributions behind the words."""
+    wanted = [
+        Spoken(user(rubric.render(subjects[s.key].prompt, subjects[s.key].response)), s.text, form)
+        for s in spoken
+    ]
+    for sampled, found in zip(spoken, weigh_verdicts(engine, wanted), strict=True):
+        in_words = read_judgment(sampled, subjects[sampled.key], rubric)
+        yield expected(in_words, Reply("", found.text, "stop", logprobs=found.logprobs), form)
+
+
+def expected(in_words: Judgment, reply: Reply, form: Form) -> Judgment:
+    """Return a judgment read in words with the mean of its reply's distribution as the score."""
+    read = read_distribution(reply, form)
+    said = in_words.score
+    if read.value is None:
+        return replace(in_words, score=None, unparsed=read.unparsed, chances={}, in_words=said)
+    chances = {verdict: round(p, _DIGITS) for verdict, p in read.value.chances.items()}
+    return replace(in_words, score=read.value.mean, unparsed=None, chances=chances, in_words=said)
 
 
 def judgment_key(subject_key: str, draw: int) -> str:

@@ -14,7 +14,7 @@ from judges import health
 from judges.pointwise import judge_ranked, of_split
 from training import models
 from training.data import candidates, eft, pairs, prompts, seed
-from training.data.open_assistant import source_hash
+from training.data.open_assistant import EFT_SAMPLE, IFT_SAMPLE, PROMPTS_SAMPLE, source_hash
 from training.preflight import check_settings
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def make_seed(run: Run) -> None:
         ift,
         [],
         lambda out: seed.select_ift(config, out),
-        sources=source_hash(config.ift.source, seed.IFT_SAMPLE),
+        sources=source_hash(config.ift.source, IFT_SAMPLE),
     )
     run.rows(
         ranked,
         [ift],
         lambda out: seed.select_ranked(config, run.read(ift), out),
-        sources=source_hash(config.eft.source.path, seed.EFT_SAMPLE),
+        sources=source_hash(config.eft.source.path, EFT_SAMPLE),
     )
     if not run.store.exists(Ref(1, Stage.EFT)):
         eft.require_written(of_split(run.read(ranked), "train"), config)
@@ -96,34 +96,10 @@ def make_m1(run: Run) -> None:
 def self_reward(run: Run, k: int) -> None:
     """Run one iteration: M_{k-1} writes, answers and judges; DPO makes M_k (section 2.4)."""
     config = run.config
-    model, ift = model_ref(k - 1), Ref(1, Stage.IFT)
+    model = model_ref(k - 1)
     judge = run.named_model(config.improvement.judge, k)
-    writer = models.prompt_writer(run, k)
-    calls, new = Ref(k, Stage.PROMPT_CALLS), Ref(k, Stage.PROMPTS)
-    answers, judged = Ref(k, Stage.CANDIDATES), Ref(k, Stage.JUDGMENTS)
+    new, answers, judged = write_prompts(run, k), Ref(k, Stage.CANDIDATES), Ref(k, Stage.JUDGMENTS)
     measured, chosen = Ref(k, Stage.HEALTH), Ref(k, Stage.PAIRS)
-    earlier = [Ref(i, Stage.PROMPTS) for i in range(2, k)]
-
-    def earlier_prompts() -> list[str]:
-        return [prompt.text for ref in earlier for prompt in kept(run, ref)]
-
-    run.rows(
-        calls,
-        [ift, *writer.inputs, *earlier],
-        lambda out: prompts.ask(
-            writer.open(calls), run.read(ift), earlier_prompts(), config, k=k, out=out
-        ),
-        sources=writer.sources,
-        order=lambda call: call.call,
-    )
-    run.rows(
-        new,
-        [ift, calls, *earlier],
-        lambda out: prompts.filter_prompts(
-            run.read(calls), run.read(ift), earlier_prompts(), config, out
-        ),
-        order=lambda prompt: (prompt.call, prompt.key),
-    )
     run.rows(
         answers,
         [new, model],
@@ -155,6 +131,42 @@ def self_reward(run: Run, k: int) -> None:
         ),
     )
     models.improve(run, k, chosen)
+
+
+def write_prompts(run: Run, k: int) -> Ref:
+    """Make iteration k's prompts: by self-instruction, or from a file (`prompts.source`)."""
+    config, ift, new = run.config, Ref(1, Stage.IFT), Ref(k, Stage.PROMPTS)
+    earlier = [Ref(i, Stage.PROMPTS) for i in range(2, k)]
+
+    def earlier_prompts() -> list[str]:
+        return [prompt.text for ref in earlier for prompt in kept(run, ref)]
+
+    source = config.prompts.source
+    if source != prompts.SELF_INSTRUCTION:
+        return run.rows(
+            new,
+            [ift, *earlier],
+            lambda out: prompts.take(run.read(ift), earlier_prompts(), config, k=k, out=out),
+            sources=source_hash(source, PROMPTS_SAMPLE),
+        )
+    writer, calls = models.prompt_writer(run, k), Ref(k, Stage.PROMPT_CALLS)
+    run.rows(
+        calls,
+        [ift, *writer.inputs, *earlier],
+        lambda out: prompts.ask(
+            writer.open(calls), run.read(ift), earlier_prompts(), config, k=k, out=out
+        ),
+        sources=writer.sources,
+        order=lambda call: call.call,
+    )
+    return run.rows(
+        new,
+        [ift, calls, *earlier],
+        lambda out: prompts.filter_prompts(
+            run.read(calls), run.read(ift), earlier_prompts(), config, out
+        ),
+        order=lambda prompt: (prompt.call, prompt.key),
+    )
 
 
 def probe(run: Run, k: int, ranked: Ref) -> None:

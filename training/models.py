@@ -16,8 +16,8 @@ from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
 from engines.embedded import link
 from judges.rubrics import load_rubric
-from training.data.open_assistant import source_hash
-from training.data.seed import PROMPTS_SAMPLE, validation_prompts
+from training.data.open_assistant import PROMPTS_SAMPLE, source_hash
+from training.data.seed import validation_prompts
 from training.launch import launch
 from training.launch.command import NONE
 from training.run import MODEL_NAMES

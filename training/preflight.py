@@ -11,8 +11,9 @@ from core.stages import model_ref
 from core.store import Store
 from engines.embedded import base_folder
 from engines.opening import check_installed
-from training.data.open_assistant import resolve
-from training.data.seed import EFT_SAMPLE, IFT_SAMPLE, validation_prompts
+from training.data.open_assistant import EFT_SAMPLE, IFT_SAMPLE, PROMPTS_SAMPLE, resolve
+from training.data.prompts import SELF_INSTRUCTION
+from training.data.seed import validation_prompts
 from training.launch.command import check_launch
 from training.models import named_folder
 
@@ -37,7 +38,10 @@ def check_files(config: Config, k: int) -> None:
         base_folder(config.model)
     if k < FIRST_FEEDBACK_ITERATION:
         return
-    named_folder("prompts.generator", config.prompts.generator)
+    if config.prompts.source == SELF_INSTRUCTION:
+        named_folder("prompts.generator", config.prompts.generator)
+    else:
+        resolve(config.prompts.source, PROMPTS_SAMPLE)
     stopping = config.dpo.early_stopping
     if stopping.enabled and config.improvement.method == "dpo":
         named_folder("dpo.early_stopping.judge", stopping.judge)

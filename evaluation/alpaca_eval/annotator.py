@@ -22,7 +22,8 @@ from core.store import Built
 from core.thinking import after_thought
 from evaluation.judge import record_replies, reply_facts
 from judges.asking import Ask
-from judges.pairwise import LEAST_MASS, verdict_mass
+from judges.distribution import LEAST_MASS
+from judges.pairwise import VERDICT_LEAD, verdict_mass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,14 +67,14 @@ class Preference(NamedTuple):
 class PackageAnnotator:
     """One annotator configuration of the package: comparisons → requests, replies → outcomes."""
 
-    def __init__(self, name: str) -> None:
-        """Load the configuration.
+    def __init__(self, name: str, reading: str = "words") -> None:
+        """Load the configuration; `reading` as `evaluation.judge.reading`.
 
         Raises:
             ConfigError: unknown name, or it needs what a `Judge` does not support (functions,
                 logit bias, several comparisons in one prompt, no chat format).
         """
-        self.name = name
+        self.name, self._lead = name, "" if reading == "words" else VERDICT_LEAD
         with package_contained():
             from alpaca_eval.annotators import SinglePairwiseAnnotator
             from alpaca_eval.constants import EVALUATORS_CONFIG_DIR
@@ -153,7 +154,8 @@ class PackageAnnotator:
         values = {f"{{{field}}}": shown[field] for field in AnswerPair._fields[1:]}
         messages = tuple(_filled(role, parts, values) for role, parts in self._template)
         weigh = self._tokens() if self.max_new_tokens == 1 else ()
-        return Ask(key=key, messages=messages, **self._sampling, weigh=weigh)
+        lead = self._lead if weigh else ""
+        return Ask(key=key, messages=messages, **self._sampling, weigh=weigh, lead=lead)
 
     def _parser_settings(self) -> dict[str, Any]:
         return dict(self._single.fn_completion_parser.keywords)
@@ -183,6 +185,7 @@ def annotate(
     *,
     names: tuple[str, str],
     annotator: str,
+    reading: str = "words",
     allowed_failures: float,
     out: Partial,
 ) -> Built:
@@ -196,12 +199,13 @@ def annotate(
 
     `answers` are the model's, one per prompt; `reference` maps prompt keys to the reference's.
     `names` are those of the reference and the model, `annotator` the package's configuration.
+    `reading`: "expected" weighs the verdict's tokens of a local judge behind a lead.
 
     Raises:
         ConfigError: the annotator is unknown or unsupported.
         JudgeFailed: see `record_replies`.
     """
-    rules = PackageAnnotator(annotator)
+    rules = PackageAnnotator(annotator, reading)
     given = {answer.prompt_key: answer for answer in answers}
 
     def row(key: str, found: Preference) -> Annotation:

@@ -62,6 +62,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             reference_texts(),
             names=(reference_name, model),
             annotator=section.annotator,
+            reading=run.section.judge.reading,
             allowed_failures=run.section.judge.allowed_failures,
             out=out,
         ),

@@ -71,7 +71,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
         lambda out: judge_matchup(
             run.judge,
             *sides(),
-            pair_prompt(section.head_to_head.prompt),
+            pair_prompt(section.head_to_head.prompt, section.judge.reading),
             allowed_failures=section.judge.allowed_failures,
             out=out,
         ),

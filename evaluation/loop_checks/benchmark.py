@@ -33,6 +33,7 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
             run.judge,
             self_judge.subjects(run.read(prompts), run.read(answers), section.limit, seed=seed),
             run.config.judge,
+            reading=run.section.judge.reading,
             allowed_failures=run.section.judge.allowed_failures,
             out=out,
         ),

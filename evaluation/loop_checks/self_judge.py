@@ -20,7 +20,8 @@ from engines.engine import Sampled
 from evaluation.agreement.order_metrics import spearman
 from evaluation.judge import record_replies, reply_facts
 from judges.asking import Ask
-from judges.pointwise import JudgedAnswer, judgment_key, read_judgment
+from judges.distribution import Form, points
+from judges.pointwise import JudgedAnswer, expected, judgment_key, read_judgment
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:
@@ -71,15 +72,19 @@ def judge_again(
     section: JudgeSection,
     *,
     draws: int = 1,
+    reading: str = "words",
     allowed_failures: float,
     out: Partial,
 ) -> Built:
     """Write `draws` judgments of each answer by an external judge with the same rubric.
 
+    `reading`: as `evaluation.judge.reading`.
+
     Refusals ("refused") and permanently failed requests ("failed", at most a share
     `allowed_failures`) are judgments without a score. Raises as `record_replies`.
     """
     rubric = load_rubric(section.rubric)
+    form = None if reading == "words" else points(rubric.low, rubric.high)
     asked: dict[str, tuple[JudgedAnswer, int]] = {
         judgment_key(subject.key, draw): (subject, draw)
         for subject in answers
@@ -93,13 +98,14 @@ def judge_again(
             section.temperature,
             section.top_p,
             draw,
+            form=form,
         )
         for key, (subject, draw) in asked.items()
     ]
     record_replies(
         judge,
         [ask for ask in asks if ask.key not in out.rows],
-        lambda reply: _judgment(reply, *asked[reply.key], rubric),
+        lambda reply: _judgment(reply, *asked[reply.key], rubric, form),
         out,
         title="external judgments",
         total=len(asked),
@@ -114,13 +120,16 @@ def judge_again(
     )
 
 
-def _judgment(reply: Reply, subject: JudgedAnswer, draw: int, rubric: Rubric) -> Judgment:
+def _judgment(
+    reply: Reply, subject: JudgedAnswer, draw: int, rubric: Rubric, form: Form | None
+) -> Judgment:
     finish = reply.finish
     if finish == "refused" or finish == "failed":  # noqa: PLR1714 - mypy narrows this one only
         names = (reply.key, subject.key, subject.prompt_key, draw)
         return Judgment(*names, reply.text, None, finish, reply.tokens_out)
     sampled = Sampled(subject.key, draw, reply.text, reply.tokens_out, finish)
-    return read_judgment(sampled, subject, rubric)
+    read = read_judgment(sampled, subject, rubric)
+    return read if form is None or finish == "too_long" else expected(read, reply, form)
 
 
 def scores(

@@ -27,6 +27,7 @@ from evaluation.mt_bench.questions import load_questions, question_sources
 from evaluation.mt_bench.scores import scores
 from judges.asking import Ask
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
+from judges.distribution import RATING, Form, read_distribution
 from judges.fastchat_prompts import TEMPERATURES, TURNS, grading_prompt
 from judges.replies import parse_rating
 
@@ -75,6 +76,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             run.read(answers),
             section,
             model=model,
+            form=RATING if run.section.judge.reading == "expected" else None,
             allowed_failures=run.section.judge.allowed_failures,
             out=out,
         ),
@@ -132,6 +134,7 @@ def judge_turns(
     section: MtBenchSection,
     *,
     model: str,
+    form: Form | None = None,
     allowed_failures: float,
     out: Partial,
 ) -> Built:
@@ -141,14 +144,15 @@ def judge_turns(
     on identical answers (0.16 to 0.2 points of the overall score for GPT-4 behind its API). A local
     greedy judge is deterministic, so its spread is 0.
 
+    `form`: the rating is the mean over the probabilities of all ratings, None: what the words say.
     A turn without an answer is not judged; its row says "no_answer". A prompt too long for the
     judge ("prompt_too_long"), a refusal ("refused") and a request that failed permanently
     ("failed") also give rows without a score. Raises as `record_replies`.
     """
-    opened, asks = _gradings(questions, answers, section, model, judge.name)
+    opened, asks = _gradings(questions, answers, section, model=model, judge=judge.name, form=form)
 
     def judged(reply: Reply) -> TurnJudgment:
-        return _judged(opened[reply.key], reply)
+        return _judged(opened[reply.key], reply, form)
 
     wanted = [ask for key, ask in asks.items() if key not in out.rows]
     title = "MT-Bench judgments"
@@ -218,8 +222,10 @@ def _gradings(
     questions: Sequence[Question],
     answers: Iterable[Generation],
     section: MtBenchSection,
+    *,
     model: str,
     judge: str,
+    form: Form | None,
 ) -> tuple[dict[str, TurnJudgment], dict[str, Ask]]:
     """Return by key every judgment without its reply, and the requests of those with an answer."""
     given = {(a.prompt_key, a.turn): a.text for a in answers if a.finish in ANSWERED}
@@ -235,17 +241,22 @@ def _gradings(
                     continue
                 prompt = grading_prompt(question.turns, texts, question.references)
                 messages = tuple(prompt.messages)
-                asks[key] = Ask(key, messages, section.judge_max_new_tokens, draw=draw)
+                limit = section.judge_max_new_tokens
+                asks[key] = Ask(key, messages, limit, draw=draw, form=form)
                 shown = (prompt.name, messages[-1]["content"])
                 opened[key] = TurnJudgment(*about, *shown, "", None, None)
     return opened, asks
 
 
-def _judged(row: TurnJudgment, reply: Reply) -> TurnJudgment:
+def _judged(row: TurnJudgment, reply: Reply, form: Form | None) -> TurnJudgment:
     if reply.finish == "too_long":
         return replace(row, unparsed="prompt_too_long")
     if reply.finish in ("refused", "failed"):
         return replace(row, reply=reply.text, unparsed=reply.finish)
+    if form is not None:
+        found = read_distribution(reply, form)
+        mean = None if found.value is None else found.value.mean
+        return replace(row, reply=reply.text, score=mean, unparsed=found.unparsed)
     rating = parse_rating(reply.text, cut=reply.finish == "length")
     return replace(row, reply=reply.text, score=rating.value, unparsed=rating.unparsed)
 

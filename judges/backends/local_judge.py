@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.hashing import sha256_json
 from engines.engine import Continuation, Decoding, Engine, Request
 from judges.asking import Ask, Reply, unique_keys
+from judges.distribution import Spoken, weigh_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,21 +64,39 @@ class LocalJudge:
             Request(key, next(iter(draws.values())).messages, tuple(draws))
             for key, draws in waiting.items()
         ]
-        began = time.monotonic()
+        began, spoken = time.monotonic(), list[tuple[Ask, Reply]]()
         for sampled in self._engine.sample(requests, decoding):
             seconds, began = time.monotonic() - began, time.monotonic()
-            yield Reply(
-                waiting[sampled.key][sampled.draw].key,
+            ask = waiting[sampled.key][sampled.draw]
+            reply = Reply(
+                ask.key,
                 sampled.text,
                 sampled.finish,
                 tokens_out=sampled.tokens,
                 model=self.name,
                 seconds=seconds,
             )
+            if ask.form is None or reply.finish == "too_long":
+                yield reply
+                continue
+            spoken.append((ask, reply))
+            if len(spoken) == _WEIGHED_AT_ONCE:
+                yield from self._continued(spoken)
+                spoken = []
+        if spoken:
+            yield from self._continued(spoken)
+
+    def _continued(self, spoken: Sequence[tuple[Ask, Reply]]) -> Iterator[Reply]:
+        """Add the probabilities of the verdicts behind each reply's words."""
+        requests = [Spoken(ask.messages, reply.text, ask.form) for ask, reply in spoken if ask.form]
+        for (_, reply), found in zip(spoken, weigh_verdicts(self._engine, requests), strict=True):
+            yield replace(reply, text=found.text, logprobs=found.logprobs, finish="stop")
 
     def _weigh(self, asks: Sequence[Ask]) -> Iterator[Reply]:
         began = time.monotonic()
-        wanted = [Continuation(ask.messages, token) for ask in asks for token in ask.weigh]
+        wanted = [
+            Continuation(ask.messages, token, ask.lead) for ask in asks for token in ask.weigh
+        ]
         found = iter(self._engine.score(wanted))
         seconds = (time.monotonic() - began) / len(asks)
         for ask in asks:

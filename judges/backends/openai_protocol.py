@@ -15,6 +15,7 @@ from engines.remote.dialects import (
     trouble,
 )
 from engines.remote.transport import Problem
+from judges.distribution import TOP_LOGPROBS
 
 if TYPE_CHECKING:
     from engines.remote.dialects import Adaptations
@@ -58,8 +59,9 @@ def request_body(model: str, ask: Ask, adapted: Adaptations) -> dict[str, Any]:
     }
     if ask.top_p < 1:
         body["top_p"] = ask.top_p
-    if ask.weigh or ask.top_logprobs:
-        most = max(_MIN_TOP_LOGPROBS, ask.top_logprobs)
+    if ask.weigh or ask.top_logprobs or ask.form:
+        wanted = TOP_LOGPROBS if ask.form else ask.top_logprobs
+        most = max(_MIN_TOP_LOGPROBS, wanted)
         most = min(most, int(adapted.get(MAX_LOGPROBS, most)))
         body |= {"logprobs": True, "top_logprobs": most}
     return {name: value for name, value in body.items() if adapted.get(name) != LEFT_OUT}

@@ -1,4 +1,4 @@
-"""The judge prompts, each in a Markdown file that names its source."""
+"""The judge prompts, each in a Markdown file whose comment gives range of scores and source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from core.hashing import sha256_text
 
 _PLACEHOLDER = re.compile(r"(<INSTRUCTION_HERE>|<RESPONSE_HERE>)")
-_RANGES = {"additive": (0.0, 5.0), "li": (1.0, 5.0)}
+_HEADER = re.compile(r"\A<!--\nScores: (?P<low>\d+) to (?P<high>\d+)\n.*?-->\n", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,12 @@ class Rubric:
 
 @lru_cache(maxsize=4)
 def load_rubric(name: str) -> Rubric:
-    """Return a rubric by its file's name, without the comment that names its source."""
+    """Return a rubric by its file's name; the comment at its top is no part of the prompt."""
     text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
-    template = re.sub(r"\A<!--.*?-->\n", "", text, flags=re.DOTALL).strip()
-    low, high = _RANGES[name]
-    return Rubric(name, template, low, high)
+    header = _HEADER.match(text)
+    if header is None:
+        raise ValueError(f"{name}.md must begin with a comment and 'Scores: LOW to HIGH'")
+    return Rubric(name, text[header.end() :].strip(), float(header["low"]), float(header["high"]))
 
 
 def rubric_source(name: str) -> dict[str, str]:

@@ -10,8 +10,15 @@ from core.config import Config, EftSection, EftSourceSection, IftSection
 from core.stages import Ref, Stage, project_root
 from judges.replies import parse_score
 from tests.training.making import made
-from training.data.open_assistant import Thread, ranked_replies, read_threads
-from training.data.seed import EFT_SAMPLE, IFT_SAMPLE, PROMPTS_SAMPLE, select_ift, select_ranked
+from training.data.open_assistant import (
+    EFT_SAMPLE,
+    IFT_SAMPLE,
+    PROMPTS_SAMPLE,
+    Thread,
+    ranked_replies,
+    read_threads,
+)
+from training.data.seed import select_ift, select_ranked
 
 if TYPE_CHECKING:
     from pathlib import Path

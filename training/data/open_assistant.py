@@ -24,7 +24,11 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (".jsonl", ".json", ".gz")  # "data/ift.jsonl" is a file that is missing, no hub name
 _MAX_SCORE = 5.0
 
-SAMPLE = "sample"
+PACKAGED = ("sample", "verifiable")
+"""The folders of data/."""
+IFT_SAMPLE = "ift.trees.jsonl"
+EFT_SAMPLE = "eft.trees.jsonl"
+PROMPTS_SAMPLE = "prompts.trees.jsonl"
 
 
 class Thread(NamedTuple):
@@ -51,12 +55,16 @@ class RankedReply(NamedTuple):
 def resolve(source: str, sample_file: str) -> Path | None:
     """Return the file or folder of a source, None for a hub data set.
 
+    `sample_file`: its name in the packaged sample; other packaged sets have a file of its role.
+
     Raises:
         ConfigError: it is neither an existing path nor a hub name.
         DataError: the file is empty.
     """
-    if source == SAMPLE:
-        return project_root() / "data" / "sample" / sample_file
+    if source in PACKAGED:
+        role, _, _ = sample_file.partition(".")
+        (path,) = (project_root() / "data" / source).glob(f"{role}.*")
+        return path
     path = Path(source).expanduser()
     if path.is_file() and not path.stat().st_size:
         raise DataError(path, None, "the file is empty")
@@ -65,7 +73,8 @@ def resolve(source: str, sample_file: str) -> Path | None:
     if _HUB_NAME.fullmatch(source) and not source.startswith(".") and path.suffix not in _FILES:
         return None
     raise ConfigError(
-        f"{source}: no such file; give an existing path, 'sample', or a hub name (owner/name)"
+        f"{source}: no such file; give an existing path, {' or '.join(map(repr, PACKAGED))}, or a "
+        "hub name (owner/name)"
     )
 
 
@@ -103,6 +112,8 @@ def read_threads(
     if not rows:
         raise DataError(path, None, "the file is empty")
     first = rows[0][1]
+    if isinstance(first.get("prompt"), str):
+        return list(_from_prompts(rows, path))
     if "prompt" in first:
         return list(_from_trees(rows, path, language, skipped))
     if {"question", "answer", "rank"} <= first.keys():
@@ -112,7 +123,8 @@ def read_threads(
     raise DataError(
         path,
         rows[0][0],
-        "not an Open Assistant row: expected a message tree ('prompt' with 'replies'), a flat "
+        "not an Open Assistant row: expected a message tree ('prompt' with 'replies'), a prompt "
+        "('prompt' as text), a flat "
         "message ('message_id', 'parent_id', 'text') or question/answer/rank; "
         f"found {sorted(first)}",
     )
@@ -146,6 +158,13 @@ def _from_trees(
         key = row.get("message_tree_id") or root.get("message_id")
         prompt = _text(root, path, line)
         yield Thread(str(key or _text_key(prompt)), prompt, replies, row.get("split"))
+
+
+def _from_prompts(rows: Iterable[tuple[int, dict[str, Any]]], path: Path) -> Iterator[Thread]:
+    """Read prompts without replies: objects with "prompt", and perhaps "key" and "split"."""
+    for line, row in rows:
+        prompt = _text({"text": row.get("prompt")}, path, line)
+        yield Thread(str(row.get("key", _text_key(prompt))), prompt, (), row.get("split"))
 
 
 def _from_messages(

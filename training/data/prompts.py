@@ -3,6 +3,7 @@
 Two stages, so that every rejected prompt can be traced to the reply it came from: `ask` stores the
 generator's raw replies, `filter_prompts` parses new tasks from them and records why each was
 rejected. The rules are Self-Instruct's (Wang et al. 2023, section 2.2 and its released code).
+`take` is for runs whose prompts come from a file.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.errors import DataError
 from core.progress import track
 from core.records import Prompt, PromptCall, user
 from core.rouge_l import Pool
 from core.store import Built
 from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
+from training.data.open_assistant import PROMPTS_SAMPLE, read_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from core.store import Partial
     from engines.engine import Engine
 
+SELF_INSTRUCTION = "self"
+"""The value of `prompts.source` that is no file."""
 _NUMBERED = re.compile(
     r"^[^\S\n]*(?:\*\*)?(?:Task\s*)?(?P<number>\d{1,2})(?:\*\*)?\s*[.:)](?:\*\*)?\s*", re.M | re.I
 )
@@ -202,6 +207,42 @@ def ask(
             asked = calls.stop
     counts = {"calls": asked, "kept": len(chosen.kept)} | removed(out.rows.values())
     return Built(counts=counts, engine=engine.fingerprint)
+
+
+def take(
+    seeds: Sequence[Example], earlier: Sequence[str], config: Config, *, k: int, out: Partial
+) -> Built:
+    """Write a seeded sample of the prompts of `prompts.source`, none of them seen before.
+
+    Prompts of the seed data and of earlier iterations are left out, and so are other splits than
+    "train". Fewer than `prompts.count` are written where there are no more.
+
+    Raises:
+        DataError: none is left.
+    """
+    section, counts = config.prompts, Counter[str]()
+    threads = read_threads(
+        section.source, PROMPTS_SAMPLE, language=config.ift.language, skipped=counts
+    )
+    seen = {text.strip() for text in (*(example.prompt for example in seeds), *earlier)}
+    fresh: dict[str, Prompt] = {}
+    for place, thread in enumerate(threads):
+        text = thread.prompt.strip()
+        if thread.split not in (None, "train"):
+            counts["skipped_other_split"] += 1
+        elif text in seen:
+            counts["skipped_seen_before"] += 1
+        else:
+            seen.add(text)
+            fresh[thread.key] = Prompt(thread.key, thread.prompt, None, place)
+    if not fresh:
+        what = f"no prompt is left for iteration {k} ({counts or 'the source has none'})"
+        raise DataError(section.source, None, what)
+    chosen = random.Random(f"prompts/{config.seed}/{k}").sample(
+        list(fresh.values()), min(section.count, len(fresh))
+    )
+    out.add_missing(chosen)
+    return Built(counts={"kept": len(chosen), "left": len(fresh) - len(chosen), **counts})
 
 
 def filter_prompts(

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.errors import ConfigError, DataError
 from core.records import Example, RankedPrompt
 from core.store import Built
-from training.data.open_assistant import ranked_replies, read_threads
+from training.data.open_assistant import (
+    EFT_SAMPLE,
+    IFT_SAMPLE,
+    PROMPTS_SAMPLE,
+    ranked_replies,
+    read_threads,
+)
 
 if TYPE_CHECKING:
     from core.config import Config
     from core.store import Partial
-
-IFT_SAMPLE = "ift.trees.jsonl"
-EFT_SAMPLE = "eft.trees.jsonl"
-PROMPTS_SAMPLE = "prompts.trees.jsonl"
 
 
 def select_ift(config: Config, out: Partial) -> Built:
