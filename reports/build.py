@@ -11,6 +11,7 @@ from core.store import write_atomically
 from reports.collect import collect
 from reports.document import Artifact, Report
 from reports.formats import csv_files, html, latex, markdown
+from reports.gaps import without_gaps
 from reports.lineage import check_config, verified
 from reports.published.comparable import external_judges
 from reports.published.condition_differences import shown_judge
@@ -81,10 +82,14 @@ def _facts(results: RunReader, artifacts: Mapping[str, Artifact]) -> tuple[tuple
 
 
 def write(report: Report, out: Path) -> list[Path]:
-    """Write a report in every format; return the files, the HTML first."""
-    files = {out / "report.html": html.render(report), out / "report.md": markdown.render(report)}
+    """Write a report in every format; return the files, the HTML first.
+
+    What has no number is a sentence in all of them but the CSV files.
+    """
+    shown = without_gaps(report)
+    files = {out / "report.html": html.render(shown), out / "report.md": markdown.render(shown)}
     files |= {out / "tables" / name: text for name, text in csv_files.tables(report).items()}
-    files |= {out / "latex" / name: text for name, text in latex.tables(report).items()}
+    files |= {out / "latex" / name: text for name, text in latex.tables(shown).items()}
     files |= {out / "figures" / f"{figure.key}.svg": figure.svg for figure in report.figures}
     for path, text in files.items():
         write_atomically(path, text)

@@ -56,12 +56,20 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """What has no number and why, as a sentence; `rows`: row groups that show what was tried."""
+
+    text: str
+    rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table as the paper prints it.
 
     `key` is its file name ("alpaca_eval"), `origin` the paper's table or figure ("Table 1", empty
     if it has none), `head` the title of the first column. `notes` are sentences that stand below:
-    what limits the numbers, and why published ones are not beside them.
+    what limits the numbers, and why published ones are not beside them. `gaps` stand there too.
     """
 
     key: str
@@ -71,6 +79,7 @@ class Table:
     rows: tuple[TableRow, ...]
     origin: str = ""
     notes: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +96,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report, in this order: paragraphs, figures, tables."""
+    """A part of the report, in this order: paragraphs, figures, tables, gaps (tables left out)."""
 
     key: str
     title: str
     paragraphs: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

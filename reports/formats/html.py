@@ -51,7 +51,7 @@ def render(report: Report) -> str:
     reports/formats/plotting.py, which escapes the words in it.
 
     Raises:
-        ValueError: a cell names a row group that the report does not have.
+        ValueError: a cell or gap names a row group that the report does not have.
     """
     from markupsafe import Markup
 
@@ -116,13 +116,14 @@ def _policy(script: str) -> str:
 
 
 def _check_groups(report: Report) -> None:
-    named = ((t, r, cell.rows) for t in report.tables for r in t.rows for cell in r.cells)
-    for table, row, name in named:
+    cells = ((t, r, cell.rows) for t in report.tables for r in t.rows for cell in r.cells)
+    named = [(f"table {t.key!r}, row {r.label!r}: a cell", name) for t, r, name in cells]
+    gaps = [(part.key, gap) for part in report.sections for gap in part.gaps]
+    gaps += [(part.key, gap) for part in report.tables for gap in part.gaps]
+    named += [(f"{key!r}: a gap", name) for key, gap in gaps for name in gap.rows]
+    for where, name in named:
         if name and name not in report.groups:
-            message = (
-                f"table {table.key!r}, row {row.label!r}: a cell names the row group {name!r}, "
-                "which the report does not have"
-            )
+            message = f"{where} names the row group {name!r}, which the report does not have"
             raise ValueError(message)
 
 

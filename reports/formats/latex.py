@@ -66,6 +66,7 @@ def _section(section: Section) -> list[str]:
         title, file = heading(figure.title, figure.origin), f"figures/{figure.key}.svg"
         lines.append(f"Figure, not shown here: {escape(title)}, in {escape(file)}.\\par")
     lines += [f"\\input{{{table.key}.tex}}" for table in section.tables]
+    lines += [f"{escape(gap.text)}\\par" for gap in section.gaps]
     return lines
 
 
@@ -87,7 +88,9 @@ def _table(table: Table) -> str:
         + f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
         + f"{body}\n\\bottomrule\n\\end{{tabular}}"
         + _SHRINK
-        + _notes([*reasons, *origin, *map(escape, table.notes)])
+        + _notes(
+            [*reasons, *origin, *map(escape, (*(gap.text for gap in table.gaps), *table.notes))]
+        )
         + "\\end{table}\n"
     )
 

@@ -37,6 +37,7 @@ def render(report: Report) -> str:
             blocks += _notes(figure.notes)
         for table in section.tables:
             blocks += _table(table)
+        blocks += [escape(gap.text) for gap in section.gaps]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -58,7 +59,7 @@ def _table(table: Table) -> Iterator[str]:
         label = f"*{name}* (published)" if row.kind == "published" else name
         lines.append(_line([label, *map(_cell, row.cells)]))
     yield "\n".join(lines)
-    yield from _notes(table.notes)
+    yield from _notes((*(gap.text for gap in table.gaps), *table.notes))
 
 
 def _line(cells: list[str]) -> str:

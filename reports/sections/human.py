@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from core.records import ItemScore
     from core.store import Manifest
 
-REASON = "no human study of this run"
+REASON = "there is no human study of this run"
 _PEOPLE = {
     "people/unanimous": Column("unanimous %", 1, PERCENT),
     "people/agreement": Column("two agree %", 1, PERCENT),

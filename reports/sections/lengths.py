@@ -39,7 +39,7 @@ _ANSWERED = ("finish_stop", "finish_length")
 _CUT = {
     "finish_length": "were cut by the token limit",
     "thinking_removed": "came after a thought, which is no part of them",
-    "finish_cut_off": "are missing: the token limit cut the thought before them",
+    "finish_cut_off": "are missing, because the token limit cut the thought before them",
 }
 _BENCHMARKS = {
     "alpaca_eval": Series("AlpacaEval", COLOURS[3], MARKERS[2]),
@@ -100,15 +100,18 @@ def _head_to_head(results: RunReader, model: str) -> Cell:
 
 
 def _cut(results: RunReader, models: list[str]) -> Iterator[str]:
-    """Yield how many answers the token limit truncated, and how many came after a thought."""
-    for model in models:
-        for benchmark, title in (("head_to_head", "head-to-head"), ("alpaca_eval", "AlpacaEval")):
-            ref = evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS)
-            if (manifest := results.known_manifest(ref)) is None:
-                continue
-            for name, what in _CUT.items():
-                if count := manifest.counts.get(name, 0):
-                    yield f"{label(model)}: {count} of {manifest.rows} {title} answers {what}."
+    """Yield which share of the answers the token limit truncated, and how many had a thought."""
+    for benchmark, title in (("head_to_head", "Head-to-head"), ("alpaca_eval", "AlpacaEval")):
+        refs = {model: evaluation_ref(f"{model}/{benchmark}", Stage.ANSWERS) for model in models}
+        found = {m: made for m, ref in refs.items() if (made := results.known_manifest(ref))}
+        for name, what in _CUT.items():
+            shares = [
+                f"{label(model)} {100 * manifest.counts[name] / manifest.rows:.0f} %"
+                for model, manifest in found.items()
+                if manifest.rows and manifest.counts.get(name)
+            ]
+            if shares:
+                yield f"{title} answers that {what}: {', '.join(shares)}."
 
 
 def figure(results: RunReader) -> Figure | None:

@@ -10,7 +10,7 @@ from core.paired import Comparison, compare
 from core.records import ANSWERED
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
-from reports.sections.cells import count, counted_rows, of_point, seed_of, words
+from reports.sections.cells import counted_rows, of_point, seed_of, words
 from reports.sections.drawing import point_between, point_of_lengths
 from reports.sections.items import (
     Judged,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _MEMBERS = ("chosen", "rejected")
 _NOT_WHOLE = {
-    "length": " (cut by the token limit)",
     "too_long": " (none: the prompt is too long)",
     "cut_off": " (none: the token limit cut the thought before it)",
 }
@@ -89,7 +88,7 @@ def chosen_minus_rejected(results: RunReader, k: int) -> Comparison:
 
 
 def lengths(results: RunReader, k: int) -> Table:
-    """Return mean characters of candidates, chosen and rejected answers, and how many were cut."""
+    """Return mean characters of candidates, chosen and rejected answers, and how many are cut."""
     candidates = results.rows(Ref(k, Stage.CANDIDATES))
     answers = [r for r in candidates if r.finish in ANSWERED]
     asked = [row.prompt_key for row in answers]
@@ -105,7 +104,7 @@ def lengths(results: RunReader, k: int) -> Table:
         ("rejected", of_rejected, [not row.rejected_ended for row in pairs]),
     )
     rows = [
-        TableRow(name, (of_point(point, "there are none"), count(sum(cut))))
+        TableRow(name, (of_point(point, "there are none"), _share(cut)))
         for name, point, cut in lines
     ]
     rows.append(TableRow("chosen − rejected (paired)", (of_point(paired, "no pairs"), Cell())))
@@ -115,13 +114,19 @@ def lengths(results: RunReader, k: int) -> Table:
         f"iteration_{k}_lengths",
         f"Length of the answers of iteration {k}",
         "answers",
-        ("mean characters", "cut by the token limit"),
+        ("mean characters", "cut by the token limit, %"),
         tuple(rows),
         notes=(
             "Answers to one prompt are one observation of the intervals.",
             *(removed if thoughts else ()),
         ),
     )
+
+
+def _share(cut: list[bool]) -> Cell:
+    if not cut:
+        return Cell(reason="there are none")
+    return Cell(100 * sum(cut) / len(cut), digits=1, n=len(cut))
 
 
 def rows(results: RunReader, k: int, most: int) -> list[RowGroup]:

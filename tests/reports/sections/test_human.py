@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from reports.document import Cell, Table
     from reports.scores import Metric
 
-NO_STUDY = "No human study of this run: make human-eval RUN=… A=M3 B=sft N=50 ANNOTATORS=3."
+NO_STUDY = (
+    "There is no human study of this run: make human-eval RUN=… A=M3 B=sft N=50 ANNOTATORS=3."
+)
 # By majority: A, tie (three-way split), B, tie (voted), A; the last has one vote of three.
 SAID = {"p0": "AAB", "p1": "ABt", "p2": "BBB", "p3": "ttA", "p4": "AAA", "p5": "A--"}
 JUDGE = {"p0": "A", "p1": "A", "p2": "AB", "p3": "t", "p4": "A", "p5": "B"}

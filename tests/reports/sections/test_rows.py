@@ -221,10 +221,10 @@ def test_links_lead_from_prompt_to_pair_to_judgment_and_back(tmp_path: Path) -> 
     ]
 
 
-def test_a_candidate_shows_every_judge_reply_and_that_it_was_cut(tmp_path: Path) -> None:
+def test_a_candidate_shows_every_judge_reply(tmp_path: Path) -> None:
     item = groups(iteration(tmp_path).open())["judgments/iter2"].items[1]
     assert item.cells[2] == "2.00 (1 of 2 read)"
-    assert parts(item)["Answer (cut by the token limit)"] == "answer 01"
+    assert parts(item)["Answer"] == "answer 01"
     assert parts(item)["The judge's reply, reply 2 (no score: no_score)"] == "words 1"
 
 

@@ -133,7 +133,7 @@ def test_lengths_are_means_over_the_answers_given(tmp_path: Path) -> None:
     assert (first.value, first.n, first.missing) == (10.5, 3, 1)
     assert (second.value, second.n, second.missing) == (99.4, 7, 1)
     assert reference.reason == "not measured"
-    assert "M1: 2 of 4 head-to-head answers were cut by the token limit." in table.notes
+    assert "Head-to-head answers that were cut by the token limit: M1 50 %." in table.notes
     assert table.rows[0].cells[0].reason == "M0 is not trained yet"
 
 
@@ -148,8 +148,9 @@ def test_thoughts_that_were_removed_or_cut_are_counted_beside_the_lengths(tmp_pa
     cell = table.rows[1].cells[0]
     assert (cell.n, cell.missing) == (3, 1)
     assert [note for note in table.notes if "thought" in note] == [
-        "M1: 4 of 4 head-to-head answers came after a thought, which is no part of them.",
-        "M1: 1 of 4 head-to-head answers are missing: the token limit cut the thought before them.",
+        "Head-to-head answers that came after a thought, which is no part of them: M1 100 %.",
+        "Head-to-head answers that are missing, because the token limit cut the thought before "
+        "them: M1 25 %.",
     ]
 
 
@@ -187,7 +188,7 @@ def test_human_evaluation_is_missing_with_its_reason(tmp_path: Path) -> None:
     cells = [cell for row in table.rows for cell in row.cells]
 
     assert [row.label for row in table.rows] == [f"M{k} vs SFT baseline" for k in (1, 2, 3)]
-    assert {cell.reason for cell in cells} == {"no human study of this run"}
+    assert {cell.reason for cell in cells} == {"there is no human study of this run"}
     assert all(cell.value is None and cell.published is None for cell in cells)
 
 
