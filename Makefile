@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --durations=10
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench setup quickstart train-iter eval-all report human-eval explore check-regressions \
+.PHONY: help bench setup quickstart prove train-iter eval-all report human-eval explore check-regressions \
         test test-rest test-all mutants check format lock system-packages setup-vllm setup-vllm-cpu \
         test-vllm smoke-vllm
 
@@ -33,6 +33,9 @@ quickstart: setup ## Set up, M0 → M3 on the embedded model, every benchmark on
 	@$(BIN)/srlm-train --config configs/quickstart.toml
 	@$(BIN)/srlm-eval run --config configs/quickstart.toml
 	@$(BIN)/srlm-report build --config configs/quickstart.toml
+
+prove: setup ## Show that the loop learns: the quickstart beside two controls that should not
+	@$(BIN)/python -m tools.prove $(ARGS)
 
 train-iter: setup ## Make M_ITER: make train-iter ITER=2 CONFIG=… [ARGS="--dry-run --redo STAGE --set a.b=c"]
 	@$(BIN)/srlm-train --config $(CONFIG) $(if $(ITER),--iter $(ITER)) $(ARGS)

@@ -273,6 +273,11 @@ _FACTS = (
         },
     ),
     Facts(
+        "truth", "Self-judge against the truth", "iteration",
+        ("candidates_right", "judge_accuracy", "chosen_right", "rejected_right"),
+        describing=("rejected_right",),
+    ),
+    Facts(
         "contamination", "Contamination", "iteration", ("flagged",), directed=False,
         first_iteration=1,
     ),

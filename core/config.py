@@ -440,6 +440,8 @@ class HealthSection(Section):
 class PairsSection(Section):
     """Choosing preference pairs (section 2.3)."""
 
+    added: ClassVar = frozenset({"control"})
+
     choice: Literal["best_worst", "length_controlled"] = "best_worst"
     """"best_worst": highest against lowest score (paper); "length_controlled": Meta-Rewarding's
     shortest of the best band against the longest of the worst band."""
@@ -447,6 +449,10 @@ class PairsSection(Section):
     """Width of the bands as a share of the prompt's score range; only for length_controlled."""
     min_margin: NonNegative = 0.0
     """Pairs whose scores differ by no more than this are dropped as ties."""
+
+    control: Literal["none", "shuffled", "swapped"] = "none"
+    """A run that should not learn, to show that another one does: "shuffled" deals each prompt's
+    scores out at random among its answers, "swapped" exchanges chosen and rejected."""
 
     @model_validator(mode="after")
     def _rho_is_used(self) -> PairsSection:

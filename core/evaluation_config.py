@@ -24,7 +24,7 @@ from core.sections import (
 
 Benchmark = Literal[
     "head_to_head", "alpaca_eval", "mt_bench", "nlp", "ifeval", "agreement", "self_judge",
-    "contamination",
+    "truth", "contamination",
 ]  # fmt: skip
 
 
@@ -204,7 +204,7 @@ class EvaluationSection(Section):
         "head_to_head", "alpaca_eval", "mt_bench", "nlp", "agreement", "self_judge",
         "contamination",
     )  # fmt: skip
-    """Benchmarks to run."""
+    """Benchmarks to run; "ifeval" and "truth" only if they are named."""
     judge: JudgeBackendSection = JudgeBackendSection()
     generation: GenerationSection = GenerationSection()
     head_to_head: HeadToHeadSection = HeadToHeadSection()

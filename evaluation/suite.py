@@ -28,7 +28,7 @@ from evaluation.alpaca_eval.benchmark import BENCHMARK as ALPACA_EVAL
 from evaluation.head_to_head.benchmark import BENCHMARK as HEAD_TO_HEAD
 from evaluation.human.results import refresh
 from evaluation.ifeval.benchmark import BENCHMARK as IFEVAL
-from evaluation.loop_checks.benchmark import CONTAMINATION, SELF_JUDGE
+from evaluation.loop_checks.benchmark import CONTAMINATION, SELF_JUDGE, TRUTH
 from evaluation.mt_bench.benchmark import BENCHMARK as MT_BENCH
 from evaluation.nlp.benchmark import BENCHMARK as NLP
 from evaluation.run import open_evaluation
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from evaluation.run import EvalRun
 
 BENCHMARKS: tuple[Benchmark, ...] = (
-    NLP, IFEVAL, AGREEMENT, ALPACA_EVAL, MT_BENCH, HEAD_TO_HEAD, SELF_JUDGE, CONTAMINATION,
+    NLP, IFEVAL, AGREEMENT, ALPACA_EVAL, MT_BENCH, HEAD_TO_HEAD, SELF_JUDGE,
+    TRUTH, CONTAMINATION,
 )  # fmt: skip
 """The benchmarks that `srlm-eval run` knows, in the order in which each model runs them."""
 _STALE = "stale"

@@ -1,17 +1,20 @@
-"""The checks of an iteration as benchmarks of the suite: self-judge and contamination."""
+"""The checks of an iteration as benchmarks: self-judge, truth and contamination."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
-from core.hashing import sha256_json
-from core.stages import HOW_JUDGED, Ref, Stage
+from core.hashing import sha256_file, sha256_json
+from core.jsonl import read_objects
+from core.stages import HOW_JUDGED, Ref, Stage, project_root
 from evaluation.benchmark import Benchmark
+from evaluation.ifeval.data import load_prompts
 from evaluation.judge import JUDGED_BY
-from evaluation.loop_checks import contamination, self_judge
+from evaluation.loop_checks import contamination, self_judge, truth
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 from judges.rubrics import load_rubric
 
@@ -52,6 +55,32 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
         return [replace(one, detail={**(one.detail or {}), "same_judge": True}) for one in found]
 
     return run.scores(subject, inputs, measure)
+
+
+def check_truth(run: EvalRun, subject: Subject) -> list[Score]:
+    """The candidates of an iteration against the checker of its prompts, if they have one."""
+    k, source = subject.iteration or 0, run.config.prompts.source
+    prompts, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
+    file = resolve_prompts(source)
+    known = {p.text.strip(): p for p in load_prompts(str(file), None)} if file else {}
+    items = run.rows(
+        subject.ref(Stage.ITEMS),
+        [prompts, answers],
+        lambda out: truth.check_candidates(run.read(prompts), run.read(answers), known, out),
+        sources={"prompts": sha256_file(file)} if file else {},
+    )
+    inputs = [items, Ref(k, Stage.JUDGMENTS), Ref(k, Stage.PAIRS)]
+    return run.scores(subject, inputs, lambda: truth.scores(*map(run.read, inputs)))
+
+
+def resolve_prompts(source: str) -> Path | None:
+    """Return the file of prompts in IFEval's schema that `prompts.source` names, else None."""
+    packaged = project_root() / "data" / source / "prompts.jsonl"
+    file = packaged if packaged.is_file() else Path(source).expanduser()
+    if not file.is_file():
+        return None
+    first = next(read_objects(file), None)
+    return file if first is not None and "instruction_id_list" in first[1] else None
 
 
 def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
@@ -108,4 +137,5 @@ SELF_JUDGE = Benchmark(
         "pairs_confirmed",
     ),
 )
+TRUTH = Benchmark(BENCHMARKS["truth"], check_truth)
 CONTAMINATION = Benchmark(BENCHMARKS["contamination"], check_contamination)

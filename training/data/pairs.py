@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,7 @@ from core.reductions import MeanScore, mean_scores
 from core.store import Built
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from core.config import Config, PairsSection
     from core.records import Candidate, Judgment, Prompt
@@ -47,10 +48,25 @@ def select_pairs(
     by_prompt = defaultdict(list)
     for candidate in candidates:
         by_prompt[candidate.prompt_key].append(candidate)
+    if config.pairs.control == "shuffled":
+        means = shuffled(means, by_prompt, seed=config.seed)
     for prompt in prompts:
         if prompt.key not in out.rows:
             out.add(ledger_row(prompt, by_prompt[prompt.key], means, config.pairs))
     return Built(counts=dict(Counter(row.outcome for row in out.rows.values())))
+
+
+def shuffled(
+    means: Mapping[str, MeanScore], by_prompt: Mapping[str, Sequence[Candidate]], *, seed: int
+) -> dict[str, MeanScore]:
+    """Return the scores of each prompt's answers dealt out among them at random (a control)."""
+    dealt: dict[str, MeanScore] = {}
+    for prompt_key, candidates in by_prompt.items():
+        keys = [candidate.key for candidate in candidates if candidate.key in means]
+        found = [means[key] for key in keys]
+        random.Random(f"control/{seed}/{prompt_key}").shuffle(found)
+        dealt |= dict(zip(keys, found, strict=True))
+    return dealt
 
 
 def ledger_row(
@@ -63,7 +79,8 @@ def ledger_row(
 
     Outcomes: "pair"; "no_candidates" (no answer: too long a prompt or thought); "unscored" and
     "one_scored" (fewer than two candidates have a score); "identical_answers" (best and worst are
-    the same text); "tie" (all scores equal, or within `section.min_margin`).
+    the same text); "tie" (all scores equal, or within `section.min_margin`). As a control the two
+    are exchanged (`section.control`).
     """
     ordered = sorted(candidates, key=lambda c: c.draw)
     found = [means.get(c.key, _NO_SCORE) for c in ordered]
@@ -77,6 +94,8 @@ def ledger_row(
     outcome = _outcome(pair, section)
     if outcome != "pair":
         return replace(row, outcome=outcome)
+    if section.control == "swapped":
+        pair = Pair(chosen=pair.rejected, rejected=pair.chosen)
     (chosen, chosen_score), (rejected, rejected_score) = pair
     return replace(
         row,
