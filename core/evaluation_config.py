@@ -160,8 +160,8 @@ class IfevalSection(Section):
     """IFEval by lm-eval's checker. The paper does not report it: name it in `benchmarks` to run."""
 
     data: str = "hub"
-    """"hub" (google/IFEval), "sample" (packaged), or a JSONL file in the hub's schema or its
-    folder."""
+    """"hub" (google/IFEval), "sample" (packaged), "verifiable" (the packaged task's held-out
+    prompts), or a JSONL file in the hub's schema or its folder."""
     limit: Count | None = None
     """Prompts used, None for all 541."""
     max_new_tokens: Tokens = 1280

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_file, sha256_text
+from core.stages import project_root
 from evaluation.files.json_rows import read_rows
 from evaluation.ifeval.checker import check
 
@@ -17,7 +18,10 @@ T = TypeVar("T")
 
 HUB = "google/IFEval"
 FILE = "input_data.jsonl"  # its name in google-research's repository
-_SAMPLE = Path(__file__).with_name("sample.jsonl")
+_PACKAGED = {
+    "sample": Path(__file__).with_name("sample.jsonl"),
+    "verifiable": project_root() / "data" / "verifiable" / "held_out.jsonl",
+}
 _UNUSABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -38,12 +42,12 @@ def data_file(data: str) -> Path | None:
     """
     if data == "hub":
         return None
-    path = _SAMPLE if data == "sample" else Path(data).expanduser()
+    path = _PACKAGED.get(data, Path(data).expanduser())
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         message = (
             f"evaluation.ifeval.data = {data!r}: no such file ({path}); expected 'hub', 'sample', "
-            f"a JSONL file in the schema of {HUB}, or a folder with {FILE}"
+            f"'verifiable', a JSONL file in the schema of {HUB}, or a folder with {FILE}"
         )
         raise ConfigError(message)
     return path
