@@ -165,6 +165,7 @@ def write_prompts(run: Run, k: int) -> Ref:
         lambda out: prompts.filter_prompts(
             run.read(calls), run.read(ift), earlier_prompts(), config, out
         ),
+        sources=prompts.READING,
         order=lambda prompt: (prompt.call, prompt.key),
     )
 

@@ -32,8 +32,18 @@ if TYPE_CHECKING:
 
 SELF_INSTRUCTION = "self"
 """The value of `prompts.source` that is no file."""
+READING = {"tasks": "0.2"}
+"""Part of the key of the prompts: those read by an earlier release's rules are stale, and are read
+again from the stored replies without asking anew."""
+
+# "Task 9: ...", "9. ...", "**9)** ..." at the start of a line; not "9.5 kg" or "10:30".
 _NUMBERED = re.compile(
-    r"^[^\S\n]*(?:\*\*)?(?:Task\s*)?(?P<number>\d{1,2})(?:\*\*)?\s*[.:)](?:\*\*)?\s*", re.M | re.I
+    r"^[^\S\n]*(?:\*\*)?(?P<word>Task\s*)?(?P<number>\d{1,4})(?:\*\*)?[^\S\n]*[.:)](?!\d)(?:\*\*)?\s*",
+    re.M | re.I,
+)
+# "Sure! Here are three more tasks:" before numbers of the reply's own.
+_PREAMBLE = re.compile(
+    r"\s*(?:sure|certainly|of course|okay|absolutely|here)\b[^\n]*\btasks?\b[^\n]*:\s*", re.I
 )
 _KEYWORDS = re.compile(
     r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b", re.IGNORECASE
@@ -79,10 +89,11 @@ def task_messages(examples: Sequence[str]) -> list[Message]:
 def read_tasks(reply: str, *, first_number: int, cut: bool) -> list[NewTask]:
     """Parse the tasks of a reply: the numbered ones, or the whole reply as one task.
 
-    Numbers below `first_number` are repeated examples; the similarity filter rejects them, so that
-    every rejection is counted.
+    A task opens at "Task N", or at a number that continues the numbering; other numbers are a list
+    inside a task and stay there. Numbers below `first_number` that open a reply are repeated
+    examples; the similarity filter rejects them, so that every rejection is counted.
     """
-    marks = list(_NUMBERED.finditer(reply))
+    marks = _openings(reply, first_number)
     pieces = []
     head = reply[: marks[0].start()] if marks else reply
     if not marks or (head.strip() and int(marks[0]["number"]) == first_number + 1):
@@ -94,6 +105,33 @@ def read_tasks(reply: str, *, first_number: int, cut: bool) -> list[NewTask]:
     texts = [" ".join(piece.split()).strip("*").strip() for piece in pieces]
     last = len(texts) - 1
     return [NewTask(t, not (cut and at == last)) for at, t in enumerate(texts) if t]
+
+
+def _openings(reply: str, first_number: int) -> list[re.Match[str]]:
+    """Return the marks that open a task: with the word "Task", or the next number.
+
+    The numbering starts at `first_number`, behind an unnumbered first task at the number after it,
+    and where a reply begins with a number (or "Here are three tasks:") at that number.
+    """
+    found = list(_NUMBERED.finditer(reply))
+    opened: list[re.Match[str]] = []
+    wanted = {first_number, first_number + 1}
+    if found and _is_preamble(reply[: found[0].start()]):
+        wanted = {int(found[0]["number"])}
+    listed: int | None = None  # the last number of a list inside the current task
+    for mark in found:
+        number = int(mark["number"])
+        if mark["word"] or (number in wanted and listed != number - 1):
+            opened.append(mark)
+            wanted = {number + 1, max(number + 1, first_number)}
+            listed = None
+        else:
+            listed = number
+    return opened
+
+
+def _is_preamble(head: str) -> bool:
+    return not head.strip() or _PREAMBLE.fullmatch(head) is not None
 
 
 def rule_broken(  # noqa: PLR0911 - one return per rule

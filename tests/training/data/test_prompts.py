@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.config import Config, PromptsSection
 from core.records import Example, Prompt, PromptCall
@@ -162,11 +164,74 @@ def test_the_few_shot_template_has_the_same_size_from_call_to_call(tmp_path: Pat
         ("Task 9:\nTask 10: Name a lake.", ["Name a lake."]),
         ("", []),
         (" \n", []),
+        # Numbers that do not continue the numbering are a list inside the task.
+        (
+            "Task 9: Plan a party. Mind that\n1. The total budget must stay under 500 dollars.\n"
+            "2. There are ten guests.\nTask 10: Name a lake.",
+            [
+                "Plan a party. Mind that 1. The total budget must stay under 500 dollars. "
+                "2. There are ten guests.",
+                "Name a lake.",
+            ],
+        ),
+        (
+            "Put in order:\n1. boil\n2) pour\n10. Name a lake.",
+            ["Put in order: 1. boil 2) pour", "Name a lake."],
+        ),
+        ("Put in order:\n1. boil\n2. pour", ["Put in order: 1. boil 2. pour"]),
+        # ... also where they are long enough to come to the next task's number.
+        (
+            "9. Sort:\n" + "\n".join(f"{n}. word" for n in range(1, 12)) + "\n10. Name a lake.",
+            ["Sort: " + " ".join(f"{n}. word" for n in range(1, 12)), "Name a lake."],
+        ),
+        ("9. Is\n9.5 kg\n10:30 h\nright?\n11. no", ["Is 9.5 kg 10:30 h right? 11. no"]),
+        # A reply that begins with a number, or says that tasks follow, has a numbering of its own.
+        ("1. Name a river.\n2. Name a lake.", ["Name a river.", "Name a lake."]),
+        (
+            "Sure! Here are three new tasks:\n\n1. Name a river.\n2. Name a lake.",
+            ["Name a river.", "Name a lake."],
+        ),
+        ("7. Echo.\n8. Echo.\n9. New.", ["Echo.", "Echo.", "New."]),
+        ("3. Echo.\n9. New.\n10. Newer.", ["Echo.", "New.", "Newer."]),
+        ("Sort these tasks:\n1. wash\n2. dry", ["Sort these tasks: 1. wash 2. dry"]),
     ],
 )
 def test_tasks_are_read_out_of_replies_as_models_write_them(reply: str, texts: list[str]) -> None:
     found = read_tasks(reply, first_number=9, cut=False)
     assert found == [NewTask(text, complete=True) for text in texts]
+
+
+_LINES = st.text("abc ", min_size=1).map(lambda text: f"x {' '.join(text.split())}".strip())
+_TASKS = st.lists(st.tuples(_LINES, st.lists(_LINES, max_size=14)), min_size=1, max_size=4)
+
+
+@given(
+    st.integers(2, 30), _TASKS, st.sampled_from(["Task {}: ", "{}. ", "{}) ", "**{}.** "]),
+    st.sampled_from(["{}. ", "  {}) ", "{}: "]),
+)  # fmt: skip
+def test_a_numbered_list_inside_a_task_stays_in_it(
+    first: int, tasks: list[tuple[str, list[str]]], mark: str, item: str
+) -> None:
+    reply, expected = "", []
+    for number, (text, listed) in enumerate(tasks, start=first):
+        # A bare "10." behind a list of nine could be either: not asked of the parser.
+        lines = listed[:-1] if len(listed) == number and "Task" not in mark else listed
+        items = [f"{item.format(place)}{line}" for place, line in enumerate(lines, start=1)]
+        reply += f"{mark.format(number)}{text}\n" + "".join(f"{line}\n" for line in items)
+        expected.append(" ".join(" ".join([text, *items]).split()))
+    found = read_tasks(reply, first_number=first, cut=False)
+    assert [task.text for task in found] == expected
+
+
+def test_a_step_of_a_list_is_no_prompt_of_its_own_and_echoes_are_counted(tmp_path: Path) -> None:
+    rng = random.Random("new")
+    steps = [f"The total {task(rng)} must stay under 500 dollars." for _ in range(2)]
+    new = task(rng)
+    echoes = "\n".join(f"{n}. {text}" for n, text in enumerate(SEED_TEXTS[:8], start=1))
+    result = filtered(tmp_path, [call_of(0, f"{echoes}\n9. {new}\n1. {steps[0]}\n2. {steps[1]}")])
+    kept = [row.text for row in result.rows if row.kept]
+    assert kept == [f"{new} 1. {steps[0]} 2. {steps[1]}"]
+    assert result.counts == {"kept": 1, "rejected_similar_to_pool": 8}
 
 
 def test_the_last_task_of_a_cut_reply_is_not_complete() -> None:
