@@ -176,7 +176,8 @@ class IftSection(Section):
     """Seeded sample of first turns with their rank-0 reply (paper: 3,200)."""
     max_share: Probability = 0.8
     """When IFT and EFT come from one source, at most this share of its usable prompts becomes IFT,
-    so that EFT, which must not overlap it, gets the rest (paper: about 3,200 of 3,960)."""
+    those without enough ranked replies for EFT first; EFT, which must not overlap it, gets the
+    rest. The paper does not say how many prompts it had (docs/decisions/008)."""
 
 
 class EftSourceSection(Section):
@@ -203,7 +204,8 @@ class EftConstructionSection(Section):
     max_prompts: Count | None = None
     """Training prompts to judge, None for all."""
     draws: Draws = 1
-    """Judgments per reply; the first readable one becomes the training target."""
+    """Judgments per reply. The first combination of them that ranks a prompt's replies as the
+    humans did becomes the training targets: with more draws, more prompts agree."""
 
 
 class EftSelectionSection(Section):
@@ -215,8 +217,9 @@ class EftSelectionSection(Section):
     max_examples: Count | None = 1630
     """Seeded sample of training examples (paper: 1,630), None for all."""
     agreement: Literal["strict", "no_inversion"] = "strict"
-    """"strict": every better-ranked reply must score higher; "no_inversion": none may score lower
-    and not all may be equal. The paper only says "agrees"."""
+    """"strict": every better-ranked reply must score higher, an exact match in the terms of the
+    paper's Table 4 (10.1 % for the SFT baseline); "no_inversion": none may score lower and not all
+    may be equal. The paper only says "agrees"."""
     balance_scores: bool = True
     """Discard the excess of the most common score, down to the second most common one."""
 
@@ -554,7 +557,10 @@ class PlanSection(Section):
     pairs_per_prompt: Probability = 1.0
     """Share of prompts that give a preference pair (1: the most there can be)."""
     ranked_prompts: Count | None = None
-    """Prompts with ranked replies in eft.source, None: not stated."""
+    """Prompts with ranked replies in eft.source that IFT leaves, None: not stated."""
+    agreeing_prompts: Probability = 0.101
+    """Share of them that EFT by construction keeps at one draw per reply (paper's Table 4: the SFT
+    baseline's exact matches); with d draws 1 − (1 − share)^d is assumed."""
     replies_per_prompt: Rate = 2.85
     """Mean ranked replies of such a prompt (paper: 2.85)."""
 

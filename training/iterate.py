@@ -40,7 +40,7 @@ def make_seed(run: Run) -> None:
         ift,
         [],
         lambda out: seed.select_ift(config, out),
-        sources=source_hash(config.ift.source, IFT_SAMPLE),
+        sources=source_hash(config.ift.source, IFT_SAMPLE) | seed.ift_order(config),
     )
     run.rows(
         ranked,
@@ -78,6 +78,7 @@ def make_m1(run: Run) -> None:
             built,
             [ranked, judged],
             lambda out: eft.construct(training_prompts(run, ranked), run.read(judged), config, out),
+            sources=eft.rule(config),
         )
     if config.eft.selection.source == "constructed":
         run.rows(examples, [built], lambda out: eft.adopt(run.read(built), out))

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 _SAMPLE = "sample"
 _SIZES = (
     "The paper's counts are shown for scale: they are sizes, not results, for Llama 2 70B and "
-    "Open Assistant's data."
+    "Open Assistant's data. Its EFT examples, 541 for evaluation too, are counted after filtering; "
+    "the evaluation split here is not filtered."
 )
 _NOT_BESIDE = (
     "Published counts are not shown: the seed data is the packaged sample, written for "

@@ -7,12 +7,13 @@ because a 135M-parameter baseline yields few usable judgments.
 
 from __future__ import annotations
 
+import math
 import random
-from collections import Counter, defaultdict
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from core.errors import DataError
+from core.progress import say
 from core.records import JudgeExample
 from core.store import Built
 from core.thinking import after_thought
@@ -26,11 +27,28 @@ if TYPE_CHECKING:
     from core.store import Partial
 
 
+_MORE = {
+    "constructed": "; more draws (eft.construction.draws), more ranked prompts (ift.max_share "
+    "leaves some) or eft.selection.agreement = 'no_inversion' give more",
+    "written": "; the source has no more",
+}
+
+
 class ScoredReply(NamedTuple):
-    """A ranked reply with its first readable judgment."""
+    """A ranked reply with one of its readable judgments."""
 
     reply: Reply
     judgment: Judgment
+
+
+def rule(config: Config) -> dict[str, str]:
+    """Return how judgments are chosen among several draws, for the examples' key.
+
+    Examples of an earlier release, which took each reply's first readable draw, are stale. With one
+    draw both are the same.
+    """
+    several = config.eft.construction.draws > 1
+    return {"draws": "first combination that agrees"} if several else {}
 
 
 def construct(
@@ -38,19 +56,21 @@ def construct(
 ) -> Built:
     """Write the judgments that rank a prompt's replies as humans did; count each reason to drop.
 
-    Counts are per reply: kept and dropped ones add up to `replies`.
+    Of several draws, the first combination that agrees is taken. Counts are per reply: kept and
+    dropped ones add up to `replies`.
     """
-    draws, rule = config.eft.construction.draws, config.eft.selection.agreement
+    draws, agreement = config.eft.construction.draws, config.eft.selection.agreement
     by_key = {judgment.key: judgment for judgment in judgments}
     counts: Counter[str] = Counter(replies=sum(len(p.replies) for p in prompts))
     agreeing = []
     for prompt in prompts:
-        scored = [s for r in prompt.replies if (s := _first_readable(r, by_key, draws)) is not None]
-        counts["dropped_unparsed"] += len(prompt.replies) - len(scored)
-        if len(scored) < 2:  # noqa: PLR2004 - an order needs two
-            counts["dropped_fewer_than_two_scored"] += len(scored)
-        elif not agrees(scored, rule):
-            counts["dropped_order_disagrees"] += len(scored)
+        found = (_readable(reply, by_key, draws) for reply in prompt.replies)
+        options = [scored for scored in found if scored]
+        counts["dropped_unparsed"] += len(prompt.replies) - len(options)
+        if len(options) < 2:  # noqa: PLR2004 - an order needs two
+            counts["dropped_fewer_than_two_scored"] += len(options)
+        elif (chosen := first_agreeing(options, agreement)) is None:
+            counts["dropped_order_disagrees"] += len(options)
         else:
             counts["prompts_agreeing"] += 1
             agreeing += [
@@ -62,35 +82,65 @@ def construct(
                     j.score or 0.0,
                     "constructed",
                 )
-                for r, j in scored
+                for r, j in chosen
             ]
-    return _keep(agreeing, counts, config, out)
+    return _keep(agreeing, "constructed", counts, config, out)
 
 
-def _first_readable(reply: Reply, by_key: dict[str, Judgment], draws: int) -> ScoredReply | None:
+def _readable(reply: Reply, by_key: dict[str, Judgment], draws: int) -> list[ScoredReply]:
+    """Return the first readable judgment with each score, in the order of the draws."""
+    found: dict[float, ScoredReply] = {}
     for draw in range(draws):
         judgment = by_key[judgment_key(reply.key, draw)]
         if judgment.score is not None and not judgment.cut:  # a cut-off reply would teach no end
-            return ScoredReply(reply, judgment)
-    return None
+            found.setdefault(judgment.score, ScoredReply(reply, judgment))
+    return list(found.values())
 
 
-def agrees(scored: Sequence[ScoredReply], rule: str) -> bool:
-    """Whether scores rank the replies as humans did; replies of equal human rank are not compared.
+class _Scores(NamedTuple):
+    """What decides which scores may follow, best rank first.
 
-    "strict": each better rank scores higher. "no_inversion": none scores lower and not all are
-    equal.
+    `better`: the lowest score of the better ranks; `lowest`: of this rank so far; `highest`: of
+    all.
     """
-    best_first = defaultdict(list)
-    for item in scored:
-        best_first[item.reply.rank].append(item.judgment.score or 0.0)
-    groups = [best_first[rank] for rank in sorted(best_first)]
-    if len(groups) < 2:  # noqa: PLR2004 - an order needs two ranks
-        return False
-    if rule == "strict":
-        return all(min(better) > max(worse) for better, worse in pairwise(groups))
-    spread = max(map(max, groups)) > min(map(min, groups))
-    return spread and all(min(better) >= max(worse) for better, worse in pairwise(groups))
+
+    better: float
+    lowest: float
+    highest: float
+
+
+def first_agreeing(
+    options: Sequence[Sequence[ScoredReply]], agreement: str
+) -> list[ScoredReply] | None:
+    """Return one judgment per reply such that their scores rank the replies as humans did.
+
+    Of several combinations, the first in the order of the draws, where the best-ranked reply's
+    comes first; None if there is none. "strict": each better rank scores higher. "no_inversion":
+    none scores lower and not all are equal. Replies of equal human rank are not compared.
+
+    The search is exact and takes time in the replies times the cube of the different scores: of
+    all combinations that allow the same scores to follow, only the first is continued.
+    """
+    ordered = sorted(options, key=lambda scored: scored[0].reply.rank)
+    ranks = [scored[0].reply.rank for scored in ordered]
+    if ranks[0] == ranks[-1]:
+        return None  # an order needs two ranks
+    found: dict[_Scores, tuple[ScoredReply, ...]] = {_Scores(math.inf, math.inf, -math.inf): ()}
+    for place, scored in enumerate(ordered):
+        worse = place > 0 and ranks[place] > ranks[place - 1]
+        longer: dict[_Scores, tuple[ScoredReply, ...]] = {}
+        for so_far, chosen in found.items():
+            before = so_far._replace(better=so_far.lowest, lowest=math.inf) if worse else so_far
+            for item in scored:
+                score = item.judgment.score or 0.0
+                if score < before.better or (
+                    agreement == "no_inversion" and score == before.better
+                ):
+                    low, high = min(score, before.lowest), max(score, before.highest)
+                    longer.setdefault(_Scores(before.better, low, high), (*chosen, item))
+        found = longer
+    whole = (list(chosen) for scores, chosen in found.items() if scores.lowest < scores.highest)
+    return next(whole, None)
 
 
 def written(prompts: Sequence[RankedPrompt], config: Config, out: Partial) -> Built:
@@ -107,7 +157,7 @@ def written(prompts: Sequence[RankedPrompt], config: Config, out: Partial) -> Bu
             examples.append(
                 JudgeExample(key, prompt.prompt, reply.text, target, reply.score, "written")
             )
-    return _keep(examples, counts, config, out)
+    return _keep(examples, "written", counts, config, out)
 
 
 def require_written(prompts: Sequence[RankedPrompt], config: Config) -> None:
@@ -134,9 +184,13 @@ def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:
 
 
 def _keep(
-    examples: list[JudgeExample], counts: Counter[str], config: Config, out: Partial
+    examples: list[JudgeExample],
+    source: Literal["constructed", "written"],
+    counts: Counter[str],
+    config: Config,
+    out: Partial,
 ) -> Built:
-    """Balance, cap and write the examples in a seeded order."""
+    """Balance, cap and write the examples in a seeded order; warn if M1 gets too few of them."""
     section = config.eft.selection
     random.Random(f"eft-order/{config.seed}").shuffle(examples)
     kept = without_excess(examples) if section.balance_scores else examples
@@ -146,6 +200,11 @@ def _keep(
         counts["dropped_over_max_examples"] += len(kept) - limit
         kept = kept[:limit]
     counts["kept"] = len(kept)
+    if source == section.source and limit is not None and len(kept) < limit:
+        say(
+            f"  warning: {len(kept):,} EFT examples, fewer than eft.selection.max_examples = "
+            f"{limit:,}{_MORE[source]}"
+        )
     out.add_missing(kept)
     for score, count in sorted(Counter(example.score for example in kept).items()):
         counts[f"score_{score:g}"] = count

@@ -12,6 +12,7 @@ from core.store import Built
 from training.data.open_assistant import (
     EFT_SAMPLE,
     IFT_SAMPLE,
+    PACKAGED,
     PROMPTS_SAMPLE,
     ranked_replies,
     read_threads,
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 def select_ift(config: Config, out: Partial) -> Built:
     """Write a seeded sample of first turns with their best-ranked reply.
 
+    Where EFT reads the same source, prompts with too few ranked replies for it come first.
+
     Raises:
         DataError: the source has no usable example.
     """
     section = config.ift
-    usable, counts, seen = [], Counter[str](), set[str]()
+    usable, counts, seen, for_eft = [], Counter[str](), set[str](), set[str]()
     for thread in read_threads(
         section.source, IFT_SAMPLE, language=section.language, skipped=counts
     ):
@@ -41,17 +44,28 @@ def select_ift(config: Config, out: Partial) -> Built:
         else:
             seen.add(thread.prompt.strip())
             usable.append(Example(thread.key, thread.prompt, best.text))
+            if len(ranked_replies(thread)) >= config.eft.source.min_replies:
+                for_eft.add(thread.key)
     if not usable:
         raise DataError(
             section.source, None, f"no first turn in {section.language!r} has a rank-0 reply"
         )
     limit = section.max_examples
+    random.Random(f"ift/{config.seed}").shuffle(usable)
     if section.source == config.eft.source.path != "sample":
         limit = min(limit, round(section.max_share * len(usable)))
-    random.Random(f"ift/{config.seed}").shuffle(usable)
+    if ift_order(config):
+        usable.sort(key=lambda example: example.key in for_eft)  # stable: the seeded order stays
     out.add_missing(usable[:limit])
     counts["dropped_over_max_examples"] += max(0, len(usable) - limit)
     return Built(counts=dict(counts))
+
+
+def ift_order(config: Config) -> dict[str, str]:
+    """Return which prompts IFT takes first, for its key; {} where EFT reads another source."""
+    if config.ift.source != config.eft.source.path or config.ift.source in PACKAGED:
+        return {}  # packaged sets have a file for each
+    return {"first": f"fewer than {config.eft.source.min_replies} ranked replies"}
 
 
 def select_ranked(config: Config, ift: list[Example], out: Partial) -> Built:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.config import PlanSection
+from core.stages import Stage
 from judges.backends.budget import CHARACTERS_PER_TOKEN
 from judges.backends.budget import FREE as NO_MONEY
 from judges.bounds import TEMPLATE_TOKENS, JudgeBound, expected_bounds, judge_price
@@ -16,7 +17,7 @@ from training.plan.costs import Cost, cost_of, total
 from training.plan.fit import GB, Fit, fits
 from training.plan.memory import Memory
 from training.plan.shapes import Unknown
-from training.plan.work import longest, mean_lengths, stage_work
+from training.plan.work import constructed_examples, longest, mean_lengths, stage_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,29 @@ def cost_tables(config: Config, k: int, rows: list[PlanRow]) -> Iterator[Rendera
             f"{TEMPLATE_TOKENS} tokens of prompt around the answers that a judge compares. "
             "Communication between GPUs, loading and saving are not counted."
         )
+    yield from _few_examples(config, rows)
     yield from _judge(config, k)
+
+
+def _few_examples(config: Config, rows: list[PlanRow]) -> Iterator[RenderableType]:
+    """Yield a warning if EFT by construction is expected to yield fewer examples than asked."""
+    wanted = config.eft.selection.max_examples
+    to_make = any(row.ref.stage is Stage.EFT and row.state not in _NOT_RUN for row in rows)
+    if not to_make or wanted is None or config.eft.selection.source != "constructed":
+        return
+    try:
+        expected = constructed_examples(config)
+    except Unknown as reason:
+        yield Text(f"? How many EFT examples construction yields: {reason}.")
+        return
+    if expected < wanted:
+        draws = config.eft.construction.draws
+        yield Text(
+            f"EFT by construction yields about {expected:,.0f} examples at {draws} "
+            f"draw{'s' * (draws > 1)} per reply (plan.agreeing_prompts), fewer than "
+            f"eft.selection.max_examples = {wanted:,}. More draws (eft.construction.draws) or more "
+            "ranked prompts give more."
+        )
 
 
 def _table(title: str, first: str, *numbers: str) -> Table:

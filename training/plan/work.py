@@ -155,6 +155,23 @@ def _judged(config: Config, lengths: Lengths, answers: float, answer: float, dra
 
 
 def _ranked(config: Config, lengths: Lengths, *, held_out: bool) -> list[Work]:
+    section = config.probe if held_out else config.eft.construction
+    replies = _ranked_prompts(config, held_out=held_out) * config.plan.replies_per_prompt
+    return [_judged(config, lengths, replies, lengths.ranked_reply, section.draws)]
+
+
+def constructed_examples(config: Config) -> float:
+    """Return how many EFT examples construction is expected to yield, before balancing.
+
+    Raises:
+        Unknown: how many ranked prompts there are is not stated.
+    """
+    plan, draws = config.plan, config.eft.construction.draws
+    share = 1 - (1 - plan.agreeing_prompts) ** draws
+    return _ranked_prompts(config, held_out=False) * plan.replies_per_prompt * share
+
+
+def _ranked_prompts(config: Config, *, held_out: bool) -> float:
     source, plan = config.eft.source, config.plan
     section = config.probe if held_out else config.eft.construction
     share = source.eval_share if held_out else 1 - source.eval_share
@@ -163,8 +180,7 @@ def _ranked(config: Config, lengths: Lengths, *, held_out: bool) -> list[Work]:
     limits += [section.max_prompts] if section.max_prompts is not None else []
     if not limits:
         raise Unknown("how many ranked prompts the source has is not stated (plan.ranked_prompts)")
-    replies = min(limits) * plan.replies_per_prompt
-    return [_judged(config, lengths, replies, lengths.ranked_reply, section.draws)]
+    return min(limits)
 
 
 def _prompt_calls(config: Config, lengths: Lengths) -> Work:

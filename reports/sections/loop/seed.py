@@ -31,6 +31,7 @@ def section(results: RunReader) -> Section:
     ]
     if absent:
         paragraphs.append(f"Not made yet: {', '.join(absent)}.")
+    paragraphs += _few_examples(results)
     probes = [str(ref) for ref in (_PROBE_0, _PROBE_1) if not results.exists(ref)]
     if probes:
         is_off = results.config is not None and not results.config.probe.enabled
@@ -52,6 +53,18 @@ def section(results: RunReader) -> Section:
         (figure,) if figure is not None else (),
         tuple(table for table in tables if table is not None),
     )
+
+
+def _few_examples(results: RunReader) -> list[str]:
+    """Return a sentence if there are fewer EFT examples than `eft.selection.max_examples`."""
+    made = results.known_manifest(_EFT)
+    wanted = results.setting("eft.selection.max_examples", _EFT)
+    if made is None or wanted is None or (made.rows or 0) >= wanted:
+        return []
+    return [
+        f"M1 was trained on {made.rows or 0:,} EFT examples, fewer than the {wanted:,} asked for "
+        "(eft.selection.max_examples): the data give no more."
+    ]
 
 
 def _data(results: RunReader) -> Table:

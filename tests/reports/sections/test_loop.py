@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.reader import RunReader
-from core.records import Candidate, Flag, Judgment, Measurement, Prompt
+from core.records import Candidate, Flag, JudgeExample, Judgment, Measurement, Prompt
 from core.stages import Ref, Stage, evaluation_ref, model_ref
 from core.store import Built
 from reports.sections.loop import data as data_tables
@@ -210,6 +210,16 @@ def test_an_unfinished_iteration_names_what_is_missing(tmp_path: Path) -> None:
         "iter2/health, iter2/pairs, iter2/model."
     )
     assert [table.key for table in second.tables] == ["iteration_2_prompts"]
+
+
+def test_fewer_eft_examples_than_asked_for_are_named(tmp_path: Path) -> None:
+    examples = [JudgeExample(f"e{i}", "p", "r", "t", 3.0, "constructed") for i in range(2)]
+    ref = Ref(1, Stage.EFT)
+    for wanted, named in ((3, 1), (2, 0)):
+        run = RunBuilder(tmp_path / str(wanted)).rows(Ref(1, Stage.IFT), []).rows(ref, examples)
+        run.config(eft={"selection": {"max_examples": wanted}})
+        text = " ".join(sections(run.open())[0].paragraphs)
+        assert text.count("2 EFT examples, fewer than the 3 asked for") == named
 
 
 def test_the_yield_of_eft_by_construction_is_told_by_reason(tmp_path: Path) -> None:

@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.config import Config, EftConstructionSection, EftSection, EftSelectionSection
 from core.records import JudgeExample, Judgment, RankedPrompt, Reply
 from core.stages import Ref, Stage
 from judges.replies import parse_score
 from tests.training.making import Made, interrupted, judgment, made
-from training.data.eft import ScoredReply, adopt, agrees, construct, without_excess, written
+from training.data.eft import (
+    ScoredReply,
+    adopt,
+    construct,
+    first_agreeing,
+    rule,
+    without_excess,
+    written,
+)
 from training.data.open_assistant import ranked_replies, read_threads
 
 if TYPE_CHECKING:
@@ -85,8 +97,56 @@ def dropped(result: Made) -> int:
 def test_agreement_compares_every_better_rank_with_every_worse_one(
     ranks: tuple[int, ...], scores: tuple[float, ...], strict: bool, no_inversion: bool
 ) -> None:
-    assert agrees(scored(ranks, scores), "strict") is strict
-    assert agrees(scored(ranks, scores), "no_inversion") is no_inversion
+    options = [[one] for one in scored(ranks, scores)]
+    assert (first_agreeing(options, "strict") is not None) is strict
+    assert (first_agreeing(options, "no_inversion") is not None) is no_inversion
+
+
+def agrees(combination: Sequence[ScoredReply], agreement: str) -> bool:
+    """Compare every better-ranked reply with every worse one, as the rule says it."""
+    several = [(a, b) for a in combination for b in combination if a.reply.rank < b.reply.rank]
+    above = [(a.judgment.score or 0) - (b.judgment.score or 0) for a, b in several]
+    if agreement == "strict":
+        return bool(above) and min(above) > 0
+    return bool(above) and min(above) >= 0 and len({s.judgment.score for s in combination}) > 1
+
+
+_DRAWN = st.lists(
+    st.tuples(st.integers(0, 3), st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True)),
+    min_size=2,
+    max_size=5,
+)
+
+
+@given(_DRAWN, st.sampled_from(["strict", "no_inversion"]))
+def test_the_first_combination_of_draws_that_agrees_is_found(
+    drawn: list[tuple[int, list[int]]], agreement: str
+) -> None:
+    drawn = sorted(drawn, key=lambda one: one[0])
+    options = [
+        [ScoredReply(Reply(f"p/r{i}", "x", rank), judgment(f"p/r{i}", d, s))
+         for d, s in enumerate(scores)]
+        for i, (rank, scores) in enumerate(drawn)
+    ]  # fmt: skip
+    every = (list(combination) for combination in itertools.product(*options))
+    assert first_agreeing(options, agreement) == next(
+        (combination for combination in every if agrees(combination, agreement)), None
+    )
+
+
+def test_the_search_ends_where_there_are_too_many_combinations_to_try() -> None:
+    # 11 scores of each of 60 replies: 11^60 combinations, and no strict order of 60 by 11 scores.
+    scores = [point / 2 for point in range(11)]
+    options = [
+        [ScoredReply(Reply(f"p/r{i}", "x", i), judgment(f"p/r{i}", d, s))
+         for d, s in enumerate(scores)]
+        for i in range(60)
+    ]  # fmt: skip
+    assert first_agreeing(options, "strict") is None
+    found = first_agreeing(options, "no_inversion")
+    # The first draws are the lowest scores, so the best reply takes 0.5, all others 0.
+    assert found is not None
+    assert [one.judgment.score for one in found] == [0.5] + [0.0] * 59
 
 
 def test_kept_and_dropped_replies_add_up(tmp_path: Path) -> None:
@@ -156,20 +216,56 @@ def test_the_target_is_what_was_said_after_the_thought(tmp_path: Path) -> None:
     assert result.rows[0].target == "It answers.\nScore: 4"
 
 
-def test_the_first_readable_draw_stands_for_a_reply(tmp_path: Path) -> None:
+def test_the_first_combination_of_draws_that_agrees_is_kept(tmp_path: Path) -> None:
     prompt = ranked("p", 0, 1)
     judgments = [
         judgment("p/r0", 0, None),
-        judgment("p/r0", 1, 4),
-        judgment("p/r0", 2, 1),
+        judgment("p/r0", 1, 2),
+        judgment("p/r0", 2, 4),
         judgment("p/r1", 0, 3),
-        judgment("p/r1", 1, 5),
-        judgment("p/r1", 2, 5),
+        judgment("p/r1", 1, 1),
+        judgment("p/r1", 2, 1),
     ]
-    # Draw 1 of the first reply (4) against draw 0 of the second (3).
-    result = build(tmp_path, [prompt], judgments, draws=3)
-    assert [row.score for row in result.rows] == [4.0, 3.0]
+    # The first readable draws are 2 against 3, which disagrees; 2 against draw 1's 1 agrees.
+    result = build(tmp_path / "three", [prompt], judgments, draws=3)
+    assert [(row.key, row.score) for row in sorted(result.rows, key=lambda row: row.key)] == [
+        ("p/r0/constructed", 2.0),
+        ("p/r1/constructed", 1.0),
+    ]
     assert dropped(result) == 0
+    # With one draw there is only one combination.
+    one = build(tmp_path / "one", [prompt], judgments)
+    assert one.counts["dropped_unparsed"] == 1
+
+
+def test_a_readable_draw_that_was_cut_is_no_target(tmp_path: Path) -> None:
+    whole = judgment("p/r0", 0, 4)
+    judgments = [dataclasses.replace(whole, cut=True), judgment("p/r0", 1, 5, "Good. Score: 5")]
+    judgments += [judgment("p/r1", draw, 1) for draw in (0, 1)]
+    result = build(tmp_path, [ranked("p", 0, 1)], judgments, draws=2)
+    assert {row.score for row in result.rows} == {5.0, 1.0}
+
+
+def test_only_examples_from_several_draws_depend_on_how_they_are_chosen() -> None:
+    def of(draws: int) -> dict[str, str]:
+        return rule(Config(eft=EftSection(construction=EftConstructionSection(draws=draws))))
+
+    assert of(1) == {}
+    assert of(2) == of(8) != {}
+
+
+def test_fewer_examples_than_asked_for_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = ranked("p", 0, 1)
+    build(tmp_path / "few", [prompt], judge_all(prompt, 4, 2), max_examples=3)
+    warned = " ".join(capsys.readouterr().err.split())
+    assert "warning: 2 EFT examples, fewer than eft.selection.max_examples = 3;" in warned
+    assert "eft.construction.draws" in warned
+    build(tmp_path / "enough", [prompt], judge_all(prompt, 4, 2), max_examples=2)
+    # Where M1 gets written examples, the yield of construction is only reported.
+    build(tmp_path / "unused", [prompt], judge_all(prompt, 4, 2), source="written")
+    assert "warning" not in capsys.readouterr().err
 
 
 def examples(*scores: float) -> list[JudgeExample]:

@@ -10,7 +10,7 @@ from core.errors import DataError
 from core.records import Example, RankedPrompt
 from core.stages import Ref, Stage
 from tests.training.making import Made, interrupted, made, shared_data, tree, write_jsonl
-from training.data.seed import select_ift, select_ranked
+from training.data.seed import ift_order, select_ift, select_ranked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,6 +193,28 @@ def test_a_killed_selection_resumes_to_the_same_bytes(tmp_path: Path, thirty: Pa
     resumed = ranked_of(tmp_path / "killed", settings, ift.rows)
     assert resumed.content == ranked.content
     assert resumed.counts == ranked.counts
+
+
+def test_prompts_with_one_reply_become_ift_before_those_that_eft_can_use(tmp_path: Path) -> None:
+    rows = [
+        tree(f"t{i:02}", f"Question number {i}?", GOOD_AND_BAD if i % 2 else GOOD_AND_BAD[1:])
+        for i in range(20)
+    ]
+    path = write_jsonl(tmp_path / "trees.jsonl", rows)
+    settings = config(path, path, max_examples=12, seed=5)
+    ift = ift_of(tmp_path / "one", settings)
+    single = {f"t{i:02}" for i in range(0, 20, 2)}
+    # All 10 prompts with one reply, and 2 of the 10 with two; EFT gets the other 8.
+    assert {row.key for row in ift.rows} > single
+    assert len(ift.rows) == 12
+    assert len(ranked_of(tmp_path / "one", settings, ift.rows).rows) == 8
+    # Another source for EFT: IFT is a plain sample, as in earlier releases.
+    plain = ift_of(tmp_path / "two", config(path, "other", max_examples=12, seed=5))
+    assert not {row.key for row in plain.rows} > single
+    assert (ift_order(settings), ift_order(config(path, "other"))) == (
+        {"first": "fewer than 2 ranked replies"},
+        {},
+    )
 
 
 def test_real_answer_rows_split_into_ift_and_eft_without_overlap(tmp_path: Path) -> None:

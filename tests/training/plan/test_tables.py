@@ -90,6 +90,16 @@ def test_an_unpriced_judge_is_not_free(paper: Config) -> None:
     assert "Price: unknown; add the model to judges/backends/prices.toml." in text
 
 
+def test_fewer_eft_examples_than_asked_for_are_expected_aloud(paper: Config) -> None:
+    # 570 training prompts x 2.85 replies x (1 - 0.899^16 = 0.8180): 1,329 of 1,630.
+    text = " ".join(printed(paper).split())
+    assert "EFT by construction yields about 1,329 examples at 16 draws per reply" in text
+    assert "fewer than eft.selection.max_examples = 1,630" in text
+    selection = paper.eft.selection.model_copy(update={"max_examples": 1300})
+    few = paper.model_copy(update={"eft": paper.eft.model_copy(update={"selection": selection})})
+    assert "EFT by construction yields" not in printed(few)
+
+
 def test_unknown_costs_are_question_marks_with_a_reason(paper: Config) -> None:
     unstated = paper.plan.model_copy(update={"sampling_tokens_per_s": None})
     text = " ".join(printed(paper.model_copy(update={"plan": unstated})).split())

@@ -27,6 +27,7 @@ from training.plan.shapes import Unknown
 from training.plan.work import (
     Work,
     compared_checkpoints,
+    constructed_examples,
     few_shot_tokens,
     longest,
     mean_lengths,
@@ -182,6 +183,15 @@ def test_ranked_replies_are_as_many_as_the_smallest_limit(
     # Three replies a prompt, read once (437 + 30 + 100) and judged twice.
     found = work(ranked(**limits), 1, Stage.EFT_JUDGMENTS)
     assert found == [Work("embedded", prompts * 3 * 567, prompts * 3 * 2 * 80)]
+
+
+def test_expected_eft_examples_by_hand() -> None:
+    # 60 training prompts of 3 replies. Two draws: 1 - 0.899^2 = 0.191799 of them agree.
+    assert constructed_examples(ranked(stated=80)) == pytest.approx(60 * 3 * 0.191799)
+    # With a perfect judge all do.
+    sure = ranked(stated=80)
+    plan = sure.plan.model_copy(update={"agreeing_prompts": 1.0})
+    assert constructed_examples(sure.model_copy(update={"plan": plan})) == 180
 
 
 def test_the_probe_judges_what_is_held_out() -> None:
