@@ -11,9 +11,9 @@ import datetime
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from core.errors import ConfigError
 from core.evaluation_config import EvaluationSection
@@ -35,6 +35,11 @@ from core.sections import (
     Tokens,
 )
 from core.stages import project_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Changes = dict[str, JsonValue]
 
 # The date that Llama 3's templates print where they cannot ask for today's.
 DATE = datetime.date(2024, 7, 26)
@@ -565,6 +570,19 @@ class PlanSection(Section):
     """Mean ranked replies of such a prompt (paper: 2.85)."""
 
 
+class IterationSection(Section):
+    """Settings of one iteration in place of the run's: what they are not given for stays."""
+
+    prompts: Changes = {}  # noqa: RUF012 - pydantic copies it, here and below
+    candidates: Changes = {}  # noqa: RUF012
+    judge: Changes = {}  # noqa: RUF012
+    health: Changes = {}  # noqa: RUF012
+    pairs: Changes = {}  # noqa: RUF012
+    improvement: Changes = {}  # noqa: RUF012
+    dpo: Changes = {}  # noqa: RUF012
+    lora: Changes = {}  # noqa: RUF012
+
+
 class Config(Section):
     """A whole run."""
 
@@ -594,6 +612,35 @@ class Config(Section):
     dpo: DpoSection = DpoSection()
     evaluation: EvaluationSection = EvaluationSection()
     plan: PlanSection = PlanSection()
+    iteration: dict[Annotated[int, Field(ge=2, le=1000)], IterationSection] = {}  # noqa: RUF012
+    """Settings of single iterations, from 2, in place of those above: `[iteration.3.prompts]` and
+    `count = 6942` (or `--set iteration.3.prompts.count=6942`). Sections that may be changed:
+    prompts, candidates, judge, health, pairs, improvement, dpo, lora. Artifacts of other iterations
+    stay current. `judge` is that of the iteration's candidates and checkpoints."""
+
+    def at(self, k: int) -> Config:
+        """Return the settings of iteration k: the run's, with `iteration`'s in their place.
+
+        To be asked of a run's whole configuration, not of what this returned.
+        """
+        changes = self.iteration.get(k, IterationSection())
+        changed = {name: self.changed(name, given) for name, given in changes if given}
+        return self.model_copy(update=changed) if changed else self
+
+    def changed(self, name: str, given: dict[str, Any]) -> Section:
+        """Return a section with some of its settings changed; raises `ValidationError`."""
+        section: Section = self.section(name)
+        return type(section).model_validate(_merged(section.model_dump(), given))
+
+    def own_settings(self, k: int | None = None) -> Iterator[tuple[str, Config]]:
+        """Yield ("", the run's settings), then ("iteration.3.", those of iteration 3) and so on.
+
+        Only iterations that have settings of their own, up to M_k.
+        """
+        yield "", self
+        for i in sorted(self.iteration):
+            if k is None or i <= k:
+                yield f"iteration.{i}.", self.at(i)
 
     @property
     def folder(self) -> Path:
@@ -645,9 +692,29 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     for override in overrides or []:
         _apply(tree, override)
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(path, error)) from None
+    for k, changes in config.iteration.items():
+        for name, given in changes:
+            try:
+                config.changed(name, given)
+            except ValidationError as error:
+                raise ConfigError(_explain(path, error, ("iteration", str(k), name))) from None
+            if given.get("precision") == "auto":
+                message = f"{path}: iteration.{k}.{name}.precision: 'auto' is decided once a run"
+                raise ConfigError(message)
+    return config
+
+
+def _merged(section: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return a section with some settings changed, also inside the sections below it."""
+    inner = {
+        name: _merged(section[name], value)
+        for name, value in given.items()
+        if isinstance(value, dict) and isinstance(section.get(name), dict)
+    }
+    return section | given | inner
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -668,12 +735,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         node[leaf] = text.strip()
 
 
-def _explain(path: Path, error: ValidationError) -> str:
+def _explain(path: Path, error: ValidationError, below: tuple[str, ...] = ()) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "configuration"
+    place = [*below, *(str(part) for part in first["loc"] if part != "[key]")]
+    where = ".".join(place) or "configuration"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = _known_keys([str(part) for part in first["loc"][:-1]])
+        known = _known_keys(place[:-1])
         return f"{path}: unknown key {where!r}; known there: {', '.join(known)}{more}"
     if first["type"] == HIDDEN or isinstance(first.get("input"), dict):  # a section may hold one
         return f"{path}: {where}: {first['msg']}{more}"
@@ -682,6 +750,8 @@ def _explain(path: Path, error: ValidationError) -> str:
 
 def _known_keys(parents: list[str]) -> list[str]:
     section: type[BaseModel] = Config
+    if parents[:1] == ["iteration"]:  # its number follows
+        section, parents = (Config, parents[2:]) if parents[2:] else (IterationSection, [])
     for name in parents:
         annotation = section.model_fields[name].annotation
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):

@@ -101,7 +101,8 @@ class RunReader:
     def setting(self, name: str, *refs: Ref) -> Any:
         """Return a setting as the first of `refs` that is there was made with.
 
-        Without any of them the configuration's; None without that. `name`: "ift.source".
+        Without any of them the configuration's, of the first one's iteration; None without that.
+        `name`: "ift.source".
         """
         for ref in filter(self.exists, refs):
             for section, value in self.manifest(ref).key.config.items():
@@ -110,7 +111,9 @@ class RunReader:
                     for part in filter(None, name.removeprefix(section).split(".")):
                         found = found.get(part)
                     return found
-        return self.config.section(name) if self.config is not None else None
+        if self.config is None:
+            return None
+        return self.config.at(refs[0].iteration if refs else 0).section(name)
 
     def _read_config(self) -> tuple[Config | None, str | None]:
         path = self.store.paths.config

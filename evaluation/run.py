@@ -63,16 +63,19 @@ class EvalRun:
         *,
         sections: Sequence[str] = (),
         sources: dict[str, str] | None = None,
+        config: Config | None = None,
     ) -> Ref:
         """Make a row artifact unless it exists, resuming an unfinished one.
+
+        `config`: the settings for its key, where they are not the run's.
 
         Raises:
             StaleArtifact: it exists but was made from other inputs.
         """
-        sources = sources or {}
+        sources, config = sources or {}, config or self.config
         if "judge.rubric" in sections:
-            sources = sources | rubric_source(self.config.judge.rubric)
-        key = artifact_key(self.store, self.config, inputs, sections, sources)
+            sources = sources | rubric_source(config.judge.rubric)
+        key = artifact_key(self.store, config, inputs, sections, sources)
         try:
             make_rows(self.store, ref, key, make, quiet=True)
         except StaleArtifact as stale:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from judges.backends.budget import CHARACTERS_PER_TOKEN, FREE, Price, TokenCounter, price_of
 from judges.backends.openai_judge import server_of
 from judges.pairwise import pair_prompt
@@ -60,7 +61,7 @@ class PromptCount(NamedTuple):
 
 def total(bounds: Iterable[JudgeBound], benchmark: str = "total") -> JudgeBound:
     """Return the sum of several bounds."""
-    columns = zip(*(bound[1:] for bound in bounds), strict=True)
+    columns = zip((0,) * 4, *(bound[1:] for bound in bounds), strict=True)  # 0: without any
     return JudgeBound(benchmark, *map(sum, columns))
 
 
@@ -130,14 +131,11 @@ def expected_bounds(config: Config, k: int) -> tuple[list[JudgeBound], list[str]
     listed = alpaca.limit or (ALPACA_EVAL_PROMPTS if alpaca.prompts == "hub" else None)
     reply = _ANNOTATOR_TOKENS.get(alpaca.annotator)
     questions = section.mt_bench.limit or MT_BENCH_QUESTIONS
-    made = config.prompts.count * config.candidates.n
-    judged = min(made, section.self_judge.limit or made)
     # Prompts (None: not stated), their mean tokens, and how many models, matchups or iterations.
     stated: dict[str, tuple[int | None, float, int]] = {
         "head_to_head": (section.head_to_head.limit, mean, played),
         "alpaca_eval": (listed, ALPACA_EVAL_CHARACTERS / CHARACTERS_PER_TOKEN, len(models)),
         "mt_bench": (questions, MT_BENCH_CHARACTERS / CHARACTERS_PER_TOKEN, len(models)),
-        "self_judge": (judged, mean, max(0, k - 1)),
     }
     bounds: list[JudgeBound] = []
     unknown: list[str] = []
@@ -157,7 +155,17 @@ def expected_bounds(config: Config, k: int) -> tuple[list[JudgeBound], list[str]
             bounds.append(bound)
         if name == "alpaca_eval" and alpaca.tags:  # asked for once, whatever the number of models
             bounds.append(benchmark_bound(config, "tags", count))
+    if "self_judge" in section.benchmarks:
+        iterations = range(FIRST_FEEDBACK_ITERATION, k + 1)
+        bounds.append(total((_self_judge(config.at(i)) for i in iterations), "self_judge"))
     return bounds, unknown
+
+
+def _self_judge(config: Config) -> JudgeBound:
+    """Return the bound of the self-judge check of one iteration with these settings."""
+    made = config.prompts.count * config.candidates.n
+    judged = min(made, config.evaluation.self_judge.limit or made)
+    return benchmark_bound(config, "self_judge", PromptCount(judged, config.plan.prompt_tokens))
 
 
 def judge_price(section: JudgeBackendSection) -> Price | None:

@@ -28,7 +28,7 @@ def iterate(run: Run, k: int) -> Ref:
     make_seed(run)
     make_m1(run)
     for iteration in range(2, k + 1):
-        self_reward(run, iteration)
+        self_reward(run.at(iteration), iteration)
     return model_ref(k)
 
 

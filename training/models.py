@@ -106,12 +106,14 @@ def _check_window(config: Config, window: int | None) -> None:
     """Check that what is trained and sampled fits M0's context window, where its maker noted it."""
     if window is None:
         return
-    trained = {"sft.max_length": config.sft.max_length, "dpo.max_length": config.dpo.max_length}
-    sampled = {
-        f"{name}.max_new_tokens": config.section(name).max_new_tokens + 1  # one for a prompt
-        for name in ("prompts", "candidates", "judge")
-    }
-    for name, tokens in (trained | sampled).items():
+    needed = {"sft.max_length": config.sft.max_length}
+    for iteration, own in config.own_settings():
+        needed[f"{iteration}dpo.max_length"] = own.dpo.max_length
+        needed |= {
+            f"{iteration}{name}.max_new_tokens": own.section(name).max_new_tokens + 1  # a prompt
+            for name in ("prompts", "candidates", "judge")
+        }
+    for name, tokens in needed.items():
         if tokens > window:
             raise ConfigError(
                 f"{name} is too large for M0's context window of {window} tokens; set it to a "
@@ -297,7 +299,7 @@ def _positive_only(run: Run, k: int) -> None:
     ]
 
     def rows() -> list[Row]:
-        rubric = run.config.judge.rubric
+        rubric = run.at(1).config.judge.rubric
         judging = sft.eft_rows(run.read(examples), rubric) if run.config.m1.use_eft else []
         seed_rows = sft.ift_rows(run.read(ift)) + judging
         return seed_rows + sft.ift_rows(e for i in range(2, k + 1) for e in perfect(run, i))
@@ -313,7 +315,7 @@ def _positive_only(run: Run, k: int) -> None:
 
 def perfect(run: Run, k: int) -> list[Example]:
     """Return iteration k's candidates whose mean score is the rubric's highest."""
-    best = load_rubric(run.config.judge.rubric).high
+    best = load_rubric(run.at(k).config.judge.rubric).high
     means = mean_scores(run.read(Ref(k, Stage.JUDGMENTS)))
     texts = {p.key: p.text for p in run.read(Ref(k, Stage.PROMPTS))}
     return [

@@ -38,14 +38,15 @@ def check_files(config: Config, k: int) -> None:
         base_folder(config.model)
     if k < FIRST_FEEDBACK_ITERATION:
         return
-    if config.prompts.source == SELF_INSTRUCTION:
-        named_folder("prompts.generator", config.prompts.generator)
-    else:
-        resolve(config.prompts.source, PROMPTS_SAMPLE)
-    stopping = config.dpo.early_stopping
-    if stopping.enabled and config.improvement.method == "dpo":
-        named_folder("dpo.early_stopping.judge", stopping.judge)
-        validation_prompts(config)
+    for iteration, own in config.own_settings(k):
+        if own.prompts.source == SELF_INSTRUCTION:
+            named_folder(f"{iteration}prompts.generator", own.prompts.generator)
+        else:
+            resolve(own.prompts.source, PROMPTS_SAMPLE)
+        stopping = own.dpo.early_stopping
+        if stopping.enabled and own.improvement.method == "dpo":
+            named_folder(f"{iteration}dpo.early_stopping.judge", stopping.judge)
+            validation_prompts(own)
 
 
 def check_settings(run: Run, k: int) -> None:

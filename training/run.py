@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,15 @@ class Run:
 
     def __init__(self, config: Config, *, redo_stale: bool = False) -> None:
         """`redo_stale`: remove what is stale, and what was made from it, instead of refusing."""
-        self.config, self._redo_stale = config, redo_stale
+        self.config, self._whole, self._redo_stale = config, config, redo_stale
         self.store = Store(config.folder)
         self.engines = EnginePool(config, self.store)
+
+    def at(self, k: int) -> Run:
+        """Return this run with the settings of iteration k (`Config.at`)."""
+        other = copy(self)
+        other.config = self._whole.at(k)
+        return other
 
     def key(
         self,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
     """The external judge on the candidates that M_{k-1} judged itself."""
     k, section, seed = subject.iteration or 0, run.section.self_judge, run.config.seed
-    prompts, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
+    prompts, answers, config = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES), run.config.at(k)
     own, pairs = Ref(k, Stage.JUDGMENTS), Ref(k, Stage.PAIRS)
     external = run.rows(
         subject.ref(Stage.EXTERNAL_JUDGMENTS),
@@ -35,15 +35,16 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
         lambda out: self_judge.judge_again(
             run.judge,
             self_judge.subjects(run.read(prompts), run.read(answers), section.limit, seed=seed),
-            run.config.judge,
+            config.judge,
             reading=run.section.judge.reading,
             allowed_failures=run.section.judge.allowed_failures,
             out=out,
         ),
         sections=(*JUDGED_BY, *HOW_JUDGED, "evaluation.self_judge"),
         sources=run.judge_sources(),
+        config=config,
     )
-    inputs, rubric = [own, external, pairs], load_rubric(run.config.judge.rubric)
+    inputs, rubric = [own, external, pairs], load_rubric(config.judge.rubric)
     # A judge asked twice: what they agree on is its reliability, not its validity.
     same = bool(run.store.manifest(own).models & run.store.manifest(external).models)
 
@@ -120,9 +121,10 @@ def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
 
 
 def _bound(run: EvalRun, subject: Subject) -> JudgeBound:
-    rows = run.store.manifest(Ref(subject.iteration or 0, Stage.CANDIDATES)).rows or 0
+    k = subject.iteration or 0
+    rows = run.store.manifest(Ref(k, Stage.CANDIDATES)).rows or 0
     judged = min(rows, run.section.self_judge.limit or rows)
-    return benchmark_bound(run.config, "self_judge", PromptCount(judged, 1))
+    return benchmark_bound(run.config.at(k), "self_judge", PromptCount(judged, 1))
 
 
 SELF_JUDGE = Benchmark(

@@ -1,10 +1,11 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from core.config import Config, load_config
+from core.config import Config, PairsSection, load_config
 from core.errors import ConfigError
 from core.making import artifact_key
 from core.sections import Section
@@ -384,6 +385,87 @@ def test_a_change_concerns_exactly_the_stages_that_read_it(
         if changed.plain(*spec.sections) != Config().plain(*spec.sections)
     }
     assert differ == readers
+
+
+OWN = """
+[pairs]
+min_margin = 0.5
+[dpo]
+beta = 0.3
+[iteration.3.prompts]
+count = 6942
+[iteration.3.dpo.early_stopping]
+patience = 4
+[iteration.2.pairs]
+choice = "length_controlled"
+rho = 0.32
+"""
+
+
+def test_an_iteration_has_the_runs_settings_but_for_its_own(toml: WriteToml) -> None:
+    config = with_set(toml(OWN), "iteration.3.dpo.lr=1e-5", "prompts.count=3964")
+    assert [config.at(k).prompts.count for k in (1, 2, 3, 4)] == [3964, 3964, 6942, 3964]
+    third, plain = config.at(3).dpo, config.dpo
+    assert (third.lr, third.beta, third.early_stopping.patience) == (1e-5, 0.3, 4)
+    assert (plain.lr, plain.early_stopping.patience) == (1e-6, 1)
+    assert config.at(2).pairs == PairsSection(choice="length_controlled", rho=0.32, min_margin=0.5)
+    assert [name for name, _ in config.own_settings()] == ["", "iteration.2.", "iteration.3."]
+    assert [name for name, _ in config.own_settings(2)] == ["", "iteration.2."]
+
+
+def test_a_key_has_the_same_form_whether_a_value_is_the_runs_or_the_iterations(
+    toml: WriteToml,
+) -> None:
+    whole = with_set(toml(""), "dpo.lr=1e-5", "dpo.early_stopping.patience=4", "prompts.count=7")
+    own = with_set(
+        toml(""),
+        "iteration.3.dpo.lr=1e-5",
+        "iteration.3.dpo.early_stopping.patience=4",
+        "iteration.3.prompts.count=7",
+    )
+    assert own.at(3).plain("dpo", "prompts") == whole.plain("dpo", "prompts")
+    assert own.at(2).plain("dpo", "prompts") == Config().plain("dpo", "prompts")
+
+
+def test_the_settings_of_iterations_survive_config_json(toml: WriteToml) -> None:
+    config = with_set(toml(OWN))
+    again = Config.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
+    assert again == config
+    assert again.at(3).prompts.count == 6942
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("iteration.3.prompts.count=0", "iteration.3.prompts.count = 0: Input should be"),
+        ("iteration.3.prompts.cuont=3", "unknown key 'iteration.3.prompts.cuont'; known there: c"),
+        (
+            "iteration.2.dpo.early_stopping.x=1",
+            "unknown key 'iteration.2.dpo.early_stopping.x'; known there: enabled, every_steps",
+        ),
+        (
+            "iteration.3.sft.lr=1",
+            "unknown key 'iteration.3.sft'; known there: candidates, dpo, health, improvement, "
+            "judge, lora, pairs, prompts",
+        ),
+        ("iteration.1.prompts.count=3", 'iteration.1 = "1": Input should be greater than or equal'),
+        ("iteration.x.prompts.count=3", 'iteration.x = "x": Input should be a valid integer'),
+        ("iteration.2.pairs.rho=0.2", "iteration.2.pairs: Value error, rho is set but choice is"),
+        ("iteration.2.dpo.batch_size=3", None),
+        ("iteration.2.dpo.micro_batch_size=3", "iteration.2.dpo: Value error, batch_size 16 is"),
+        ("iteration.2.dpo=3", "iteration.2.dpo = 3: Input should be a valid dictionary"),
+        ("iteration.2.dpo.precision=auto", "iteration.2.dpo.precision: 'auto' is decided once"),
+    ],
+)
+def test_an_iterations_setting_is_checked_where_it_stands(
+    toml: WriteToml, setting: str, message: str | None
+) -> None:
+    if message is None:
+        assert with_set(toml(""), setting).at(2).dpo.batch_size == 3
+        return
+    with pytest.raises(ConfigError) as caught:
+        with_set(toml(""), setting)
+    assert message in str(caught.value)
 
 
 def test_a_run_lies_in_its_folder_under_out_dir(toml: WriteToml) -> None:

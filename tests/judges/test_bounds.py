@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.benchmarks import Subject
-from core.config import Config
+from core.config import Config, IterationSection
 from core.evaluation_config import EvaluationSection
 from core.records import user
 from core.store import Store
@@ -48,6 +48,18 @@ def test_the_papers_evaluation_by_hand() -> None:
     assert found["self_judge"] == JudgeBound(
         "self_judge", 400, 400 * (436 + 1024), 400 * 256, 400 * (436 + 388)
     )
+
+
+def test_the_self_judge_is_asked_about_each_iterations_own_candidates() -> None:
+    plain, own = (
+        config(),
+        config().model_copy(
+            update={"iteration": {3: IterationSection(prompts={"count": 20}, candidates={"n": 2})}}
+        ),
+    )
+    before, after = bounds(plain)["self_judge"], bounds(own)["self_judge"]
+    # 200 of iteration 2, as before, and 40 of iteration 3.
+    assert (before.requests, after.requests) == (400, 240)
 
 
 def test_models_that_will_not_be_made_are_not_judged() -> None:

@@ -134,6 +134,38 @@ def test_a_changed_setting_is_stale_until_redone(copy: Path) -> None:
     assert "--redo iter2/pairs" in stale.stderr
 
 
+def test_a_setting_of_one_iteration_leaves_the_others_current(copy: Path) -> None:
+    stale = loop.run(copy, "--set", "iteration.3.pairs.min_margin=0.5")
+    assert stale.returncode == 2
+    assert "iter3/pairs was made with other settings" in stale.stderr
+    assert "pairs.min_margin was 0.0, is 0.5" in stale.stderr
+    plan = loop.run(copy, "--dry-run", "--set", "iteration.3.pairs.min_margin=0.5")
+    lines = {line.split("│")[1].strip(): line for line in plan.stdout.splitlines() if "│" in line}
+    assert "done" in lines["iter2/pairs"]
+    assert "stale" in lines["iter3/pairs"]
+    # Where it says what the iteration was made with, nothing is made, whatever the run's value is.
+    same = ("iteration.2.pairs.min_margin=0.0", "iteration.3.pairs.min_margin=0.0")
+    words = [word for setting in ("pairs.min_margin=0.5", *same) for word in ("--set", setting)]
+    before = loop.manifests(copy / "smoke")
+    done = loop.run(copy, *words)
+    assert done.returncode == 0, done.stderr
+    assert loop.manifests(copy / "smoke") == before
+
+
+def test_an_iteration_is_made_with_its_own_settings(copy: Path) -> None:
+    settings = ("iteration.3.candidates.n=3", "iteration.3.dpo.beta=0.2")
+    words = [word for setting in settings for word in ("--set", setting)]
+    before = loop.manifests(copy / "smoke")
+    done = loop.run(copy, "--redo", "iter3/candidates", *words)
+    assert done.returncode == 0, done.stderr
+    after = loop.manifests(copy / "smoke")
+    assert after["iter3/candidates"]["key"]["config"]["candidates"]["n"] == 3
+    assert after["iter3/candidates"]["rows"] == after["iter3/prompts"]["counts"]["kept"] * 3
+    assert after["iter3/model"]["facts"]["beta"] == 0.2
+    assert after["iter2/model"] == before["iter2/model"]
+    assert before["iter3/candidates"]["key"]["config"]["candidates"]["n"] == 4
+
+
 def test_redo_rebuilds_the_stage_and_what_follows_and_nothing_before(copy: Path) -> None:
     before = loop.manifests(copy / "smoke")
     asked = len(loop.calls(copy / "smoke"))

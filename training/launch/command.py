@@ -87,8 +87,9 @@ def check_launch(config: Config) -> None:
     if config.launch.config == NONE:
         return
     place = layout(config.launch)
-    for name, section in (("sft", config.sft), ("dpo", config.dpo)):
-        accumulation(section, place.processes, name)
+    accumulation(config.sft, place.processes, "sft")
+    for iteration, own in config.own_settings():
+        accumulation(own.dpo, place.processes, f"{iteration}dpo")
     _address(config.launch, place)
 
 

@@ -22,7 +22,9 @@ from training.plan.work import few_shot_tokens, longest, rubric_tokens
 from training.run import MODEL_NAMES
 
 if TYPE_CHECKING:
-    from core.config import Config, LaunchSection, SftSection
+    from collections.abc import Iterator
+
+    from core.config import Config, LaunchSection, LoraSection, SftSection
     from training.plan.shapes import Shape
 
 GB = 1e9
@@ -132,13 +134,11 @@ class Fit(NamedTuple):
 def fits(config: Config, k: int) -> dict[str, Fit | Unknown]:
     """Return a verdict on each kind of training and sampling of a run up to M_k, by its title."""
     kinds = {"SFT baseline, M1": partial(_training, config, config.sft)}
-    if k >= FIRST_FEEDBACK_ITERATION:
-        models = ", ".join(f"M{i}" for i in range(FIRST_FEEDBACK_ITERATION, k + 1))
-        dpo = config.improvement.method == "dpo"
-        section = config.dpo if dpo else config.sft
-        kinds[f"{'DPO' if dpo else 'SFT'}: {models}"] = partial(_training, config, section)
+    for models, own, section in _improved(config, k):
+        kind = "DPO" if isinstance(section, DpoSection) else "SFT"
+        kinds[f"{kind}: {', '.join(models)}"] = partial(_training, own, section)
     for model, roles in _sampled(config, k).items():
-        kinds[f"sampling: {', '.join(roles)}"] = partial(_sampling, config, model)
+        kinds[f"sampling: {', '.join(roles)}"] = partial(_sampling, config, model, k)
     found: dict[str, Fit | Unknown] = {}
     for title, fit in kinds.items():
         try:
@@ -146,6 +146,20 @@ def fits(config: Config, k: int) -> dict[str, Fit | Unknown]:
         except Unknown as reason:
             found[title] = reason
     return found
+
+
+def _improved(
+    config: Config, k: int
+) -> Iterator[tuple[list[str], Config, SftSection | DpoSection]]:
+    """Yield the models from M2 to M_k that are trained alike, with their settings."""
+    alike: dict[tuple[SftSection | DpoSection, LoraSection], tuple[list[str], Config]] = {}
+    for i in range(FIRST_FEEDBACK_ITERATION, k + 1):
+        own = config.at(i)
+        section = own.dpo if own.improvement.method == "dpo" else own.sft
+        models, _ = alike.setdefault((section, own.lora), ([], own))
+        models.append(f"M{i}")
+    for (section, _), (models, own) in alike.items():
+        yield models, own, section
 
 
 def _training(config: Config, section: SftSection | DpoSection) -> Fit:
@@ -175,13 +189,14 @@ def _compared(parts: Memory | SamplingMemory, available: float) -> tuple[bool, s
 def _sampled(config: Config, k: int) -> dict[str, list[str]]:
     """Return the models that sample, each with its roles."""
     roles = {config.model.base: ["the run's models"]}
-    if k >= FIRST_FEEDBACK_ITERATION:
-        others = [("prompt writer", config.prompts.generator)]
-        if config.improvement.method == "dpo" and config.dpo.early_stopping.enabled:
-            others.append(("checkpoint judge", config.dpo.early_stopping.judge))
+    for i in range(FIRST_FEEDBACK_ITERATION, k + 1):
+        own = config.at(i)
+        others = [("prompt writer", own.prompts.generator)]
+        if own.improvement.method == "dpo" and own.dpo.early_stopping.enabled:
+            others.append(("checkpoint judge", own.dpo.early_stopping.judge))
         for role, model in others:
-            if model not in MODEL_NAMES:
-                roles.setdefault(model, []).append(role)
+            if model not in MODEL_NAMES and role not in roles.setdefault(model, []):
+                roles[model].append(role)
     return roles
 
 
@@ -193,12 +208,12 @@ def longest_request(config: Config) -> int:
     return math.ceil(max(judging, writing, most.prompt + most.answer))
 
 
-def _sampling(config: Config, model: str) -> Fit:
+def _sampling(config: Config, model: str, k: int) -> Fit:
     shape, engine, plan = shape_of(model), config.engine, config.plan
     engines = samplers(config)
     if engine.kind == "openai":
         raise Unknown("the memory of servers is not known here")
-    longest_tokens = longest_request(config)
+    longest_tokens = max(longest_request(own) for _, own in config.own_settings(k))
     vllm = engine.kind == "vllm"
     taken = engine.gpu_memory_utilization if vllm else 1 - plan.memory_reserve
     available = plan.gpu_memory_gb * GB * taken * engines.share

@@ -51,6 +51,7 @@ def plan(
 
 
 def _row(config: Config, store: Store, ref: Ref, again: list[Ref]) -> PlanRow:
+    config = config.at(ref.iteration)
     if _is_off(config, ref):
         return PlanRow(ref, "off", None, None)
     if ref in again and store.exists(ref):

@@ -20,7 +20,7 @@ from training.plan.shapes import Unknown
 from training.plan.work import constructed_examples, longest, mean_lengths, stage_work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import RenderableType
 
@@ -44,7 +44,9 @@ class Line(NamedTuple):
     unknown: str = ""
 
 
-def lines(config: Config, rows: list[PlanRow], lengths: Lengths) -> list[Line]:
+def lines(
+    config: Config, rows: list[PlanRow], lengths_of: Callable[[Config], Lengths]
+) -> list[Line]:
     """Return the work and cost of each stage that is to run and needs a model."""
     found = []
     for row in rows:
@@ -52,10 +54,11 @@ def lines(config: Config, rows: list[PlanRow], lengths: Lengths) -> list[Line]:
             continue
         work: list[Work] = []
         try:
-            work = stage_work(config, row.ref, lengths)
-            section = config.dpo if row.ref.iteration > 1 else config.sft
+            own = config.at(row.ref.iteration)
+            work = stage_work(own, row.ref, lengths_of(own))
+            section = own.dpo if row.ref.iteration > 1 else own.sft
             if work:
-                found.append(Line(row.ref, work, cost_of(config, section, work)))
+                found.append(Line(row.ref, work, cost_of(own, section, work)))
         except Unknown as reason:
             found.append(Line(row.ref, work, None, str(reason)))
     return found
@@ -109,7 +112,7 @@ def _table(title: str, first: str, *numbers: str) -> Table:
 
 
 def _hours(config: Config, rows: list[PlanRow]) -> Iterator[RenderableType]:
-    found = lines(config, rows, mean_lengths(config))
+    found = lines(config, rows, mean_lengths)
     title = f"Millions of tokens at mean lengths, and hours on {config.plan.gpus} GPUs"
     names = ("read", "new", "scored", "trained", "GPU h", "hours", "USD")
     table = _table(title, "artifact", *names)
@@ -118,7 +121,7 @@ def _hours(config: Config, rows: list[PlanRow]) -> Iterator[RenderableType]:
     table.add_section()
     known = [line.cost for line in found if line.cost]
     table.add_row("total", *_tokens([w for line in found for w in line.work]), *_cost(total(known)))
-    at_most = [line.cost for line in lines(config, rows, longest(config)) if line.cost]
+    at_most = [line.cost for line in lines(config, rows, longest) if line.cost]
     table.add_row("at most (longest replies)", *[""] * 4, *_cost(total(at_most)))
     yield table
     for reason in dict.fromkeys(line.unknown for line in found if line.unknown):

@@ -90,7 +90,7 @@ def health(results: RunReader, k: int) -> Table:
     measured: dict[str, Measurement] = {m.key: m for m in results.rows(Ref(k, Stage.HEALTH))}
     limits = {}
     if results.config is not None:
-        section = results.config.health
+        section = results.config.at(k).health
         most = f"{section.max_length_correlation:g}"
         limits = {
             "parse_rate": f"≥ {section.min_parse_rate:g}",
@@ -126,7 +126,7 @@ def broken_limits(results: RunReader, k: int) -> list[str]:
     measured = results.rows(Ref(k, Stage.HEALTH))
     if results.config is None or not measured:
         return []
-    found = problems(measured, results.config.health)
+    found = problems(measured, results.config.at(k).health)
     if not found:
         return [f"{own_judge(results, k)} as a judge is within all limits."]
     name = own_judge(results, k)

@@ -183,6 +183,17 @@ def test_transformers_holds_two_models_and_the_batch_it_is_allowed() -> None:
     assert found.parts.needed == 4 * 8_030_261_248 + 100_000 * 131_072
 
 
+def test_iterations_that_are_trained_otherwise_have_lines_of_their_own() -> None:
+    own = {3: {"dpo": {"micro_batch_size": 2}}, 4: {"improvement": {"method": "positive_only"}}}
+    settings = config(iteration=own)
+    titles = [title for title in fits(settings, 5) if "sampling" not in title]
+    assert titles == ["SFT baseline, M1", "DPO: M2, M5", "DPO: M3", "SFT: M4"]
+    # The longest request of any iteration counts: 1,024 tokens of answer more.
+    longer = config(iteration={3: {"candidates": {"max_new_tokens": 2048}}})
+    assert "(1,753 each)" in fit(longer, 2, 2).verdict
+    assert "(2,777 each)" in fit(longer, 2, 3).verdict
+
+
 def test_models_that_write_or_judge_are_listed_once_each() -> None:
     stopping = EarlyStoppingSection(judge="models/Llama-2-7b-chat-hf")
     settings = config(

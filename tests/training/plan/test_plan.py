@@ -145,6 +145,18 @@ def test_disabled_stages_are_off(tmp_path: Path) -> None:
     assert off == {"iter1/eft_judgments", "iter1/eft_constructed", "iter0/probe", "iter1/probe"}
 
 
+def test_bounds_are_each_iterations_own(tmp_path: Path) -> None:
+    settings = config(
+        tmp_path,
+        prompts=PromptsSection(count=10),
+        candidates=CandidatesSection(n=4),
+        iteration={3: {"prompts": {"count": 7}, "candidates": {"n": 2}}},
+    )
+    found = rows_of(settings, 3)
+    rows = [found[f"iter{k}/{stage}"].rows for stage in ("candidates", "pairs") for k in (2, 3)]
+    assert rows == [40, 14, 10, 7]
+
+
 def bounded(folder: Path, **more: Any) -> Config:
     return config(
         folder,

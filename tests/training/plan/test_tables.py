@@ -39,11 +39,12 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def test_candidates_of_the_paper_by_hand(paper: Config) -> None:
-    # 7,000 prompts of 36 tokens are read, 28,000 answers of 388 are written: 10.864 M tokens.
-    # At 250 a second: 12.07 GPU hours, and 0.02 to read; on 16 GPUs 0.76 hours; x 16 x 3 USD.
-    assert row(printed(paper), "iter2/candidates") == [
-        "0.25", "10.86", "", "", "12.1", "0.76", "36",
-    ]  # fmt: skip
+    # 3,964 prompts of 36 tokens are read, 15,856 answers of 388 are written: 6.152 M tokens.
+    # At 250 a second: 6.84 GPU hours, and 0.01 to read; on 16 GPUs 0.43 hours; x 16 x 3 USD.
+    text = printed(paper)
+    assert row(text, "iter2/candidates") == ["0.14", "6.15", "", "", "6.8", "0.43", "21"]
+    # Iteration 3 has 6,942 prompts: 10.774 M tokens, 11.97 hours, and 0.02 to read.
+    assert row(text, "iter3/candidates") == ["0.25", "10.77", "", "", "12.0", "0.75", "36"]
 
 
 def test_the_training_of_the_papers_m1_by_hand(paper: Config) -> None:
@@ -53,7 +54,7 @@ def test_the_training_of_the_papers_m1_by_hand(paper: Config) -> None:
 
 
 def test_the_sum_is_of_the_lines_and_the_most_is_more(paper: Config) -> None:
-    found = lines(paper, plan(paper, 3), mean_lengths(paper))
+    found = lines(paper, plan(paper, 3), mean_lengths)
     hours = sum(line.cost.gpu_hours for line in found if line.cost)
     text = printed(paper)
     assert row(text, "total")[4] == f"{hours:.1f}"
@@ -105,7 +106,7 @@ def test_unknown_costs_are_question_marks_with_a_reason(paper: Config) -> None:
     text = " ".join(printed(paper.model_copy(update={"plan": unstated})).split())
     assert "iter2/judgments" in text
     assert "plan.sampling_tokens_per_s is not stated; not in the total." in text
-    found = lines(paper.model_copy(update={"plan": unstated}), plan(paper, 3), mean_lengths(paper))
+    found = lines(paper.model_copy(update={"plan": unstated}), plan(paper, 3), mean_lengths)
     costs = {str(line.ref): line.cost for line in found}
     assert costs["iter2/candidates"] is None
     assert costs["iter1/sft"]
@@ -115,7 +116,7 @@ def test_stages_that_are_done_cost_nothing(paper: Config) -> None:
     rows = [
         r._replace(state="done") if r.ref == Ref(2, Stage.JUDGMENTS) else r for r in plan(paper, 2)
     ]
-    names = {str(line.ref) for line in lines(paper, rows, mean_lengths(paper))}
+    names = {str(line.ref) for line in lines(paper, rows, mean_lengths)}
     assert "iter2/judgments" not in names
     assert "iter2/candidates" in names
 
