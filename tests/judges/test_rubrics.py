@@ -38,9 +38,9 @@ def test_the_li_rubric_is_figure_7_word_for_word(reference: Path) -> None:
     assert load_rubric("li").template == printed
 
 
-def test_the_config_offers_the_rubrics_of_the_paper_and_each_loads() -> None:
-    assert NAMES == ("additive", "li")
-    assert [load_rubric(name).name for name in NAMES] == ["additive", "li"]
+def test_the_config_offers_the_rubrics_and_each_loads() -> None:
+    assert NAMES == ("additive", "li", "verifiable")
+    assert [load_rubric(name).name for name in NAMES] == [*NAMES]
 
 
 def test_the_additive_scale_is_0_to_5_and_the_multiple_choice_one_1_to_5() -> None:
