@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from benchmarks.comparison import Row
     from benchmarks.machine import Machine
     from training.trainers.encoding import Encoder
+    from training.trainers.encoding import Row as TrainingRow
     from training.trainers.job import TrainingJob
 
+_DPO_PEER = "TRL's DPOTrainer, its defaults"
 _STEPS = 2
 _BATCH = 8  # TRL's default
 # Short ones, so that five repeats of two steps take minutes.
@@ -34,7 +36,7 @@ _TOLERANCE = {True: 0.02, False: 1e-4}
 Losses = list[float]
 
 
-class _Sides(NamedTuple):
+class Sides(NamedTuple):
     """What both sides do with a number of rows, returning the loss of each step."""
 
     peer: str
@@ -46,40 +48,49 @@ class _Sides(NamedTuple):
 def dpo_step(machine: Machine, repeats: int) -> Row:
     """Compare DPO steps on OpenAssistant's questions with their best and worst answer."""
     del machine
-    peer = "TRL's DPOTrainer, its defaults"
     try:
         pairs = _pairs(_STEPS * _BATCH)
     except NotHere as absent:
-        return missing(peer, str(absent))
-    from training.trainers.dpo import encode_pairs, train_dpo
-
-    tokens, _ = encode_pairs(_encoder(), pairs, _MAX_LENGTH)
+        return missing(_DPO_PEER, str(absent))
     section = DpoSection(lr_min=0.0, schedule="linear", **_settings())
-    sides = _Sides(
-        peer,
-        "pairs",
-        lambda count: _ours(lambda job: train_dpo(job, pairs[:count]), count, dpo=section),
-        lambda count: _their_dpo(tokens[:count], section),
-    )
-    return _measured(sides, repeats)
+    return _measured(dpo_sides(embedded_folder(), pairs, section), repeats)
 
 
 def sft_step(machine: Machine, repeats: int) -> Row:
     """Compare SFT steps on the packaged judging examples."""
     del machine
-    from training.trainers.sft import eft_rows, train_sft
+    from training.trainers.sft import eft_rows
 
     rows = eft_rows(_judged(_STEPS * _BATCH), "additive")
-    encoded, _ = _encoder().encode_all("rows", [(row,) for row in rows], _MAX_LENGTH)
-    tokens = [{"input_ids": one.input_ids, "labels": one.labels} for (one,) in encoded]
     section = SftSection(lr_min=0.0, **_settings())
-    sides = _Sides(
+    return _measured(sft_sides(embedded_folder(), rows, section), repeats)
+
+
+def dpo_sides(folder: Path, pairs: list[LedgerRow], section: DpoSection) -> Sides:
+    """Return training on pairs; the section's decay is linear, to 0."""
+    from training.trainers.dpo import encode_pairs, train_dpo
+
+    tokens, _ = encode_pairs(_encoder(folder), pairs, section.max_length)
+    return Sides(
+        _DPO_PEER,
+        "pairs",
+        lambda count: _ours(folder, lambda job: train_dpo(job, pairs[:count]), dpo=section),
+        lambda count: _their_dpo(folder, tokens[:count], section),
+    )
+
+
+def sft_sides(folder: Path, rows: list[TrainingRow], section: SftSection) -> Sides:
+    """Return training on rows; the section's decay is to 0."""
+    from training.trainers.sft import train_sft
+
+    encoded, _ = _encoder(folder).encode_all("rows", [(row,) for row in rows], section.max_length)
+    tokens = [{"input_ids": one.input_ids, "labels": one.labels} for (one,) in encoded]
+    return Sides(
         "TRL's SFTTrainer, its defaults",
         "rows",
-        lambda count: _ours(lambda job: train_sft(job, rows[:count]), count, sft=section),
-        lambda count: _their_sft(tokens[:count], section),
+        lambda count: _ours(folder, lambda job: train_sft(job, rows[:count]), sft=section),
+        lambda count: _their_sft(folder, tokens[:count], section),
     )
-    return _measured(sides, repeats)
 
 
 def _settings() -> dict[str, Any]:
@@ -93,7 +104,7 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def _measured(sides: _Sides, repeats: int) -> Row:
+def _measured(sides: Sides, repeats: int) -> Row:
     rows, bf16 = _STEPS * _BATCH, bfloat16_is_faster("cpu")
     losses: dict[str, Losses] = {}
     for warm_up in (sides.ours, sides.theirs):
@@ -159,38 +170,37 @@ def _judged(count: int) -> list[JudgeExample]:
     return found[:count]
 
 
-def _encoder() -> Encoder:
+def _encoder(folder: Path) -> Encoder:
     import torch
 
     from engines.models import load_model, load_tokenizer, stop_ids
     from engines.prompting import Prompter
     from training.trainers.encoding import Encoder
 
-    folder = embedded_folder()
     tokenizer = load_tokenizer(folder)
     return Encoder(Prompter(tokenizer), stop_ids(load_model(folder, torch.float32), tokenizer))
 
 
-def _ours(train: Callable[[TrainingJob], object], count: int, **section: Any) -> Losses:
+def _ours(folder: Path, train: Callable[[TrainingJob], object], **section: Any) -> Losses:
     from training.trainers.job import TrainingJob
 
     with tempfile.TemporaryDirectory() as temporary:
         work, metrics = Path(temporary) / "work", Path(temporary) / "metrics.jsonl"
         work.mkdir()
         job = TrainingJob(
-            policy=embedded_folder(),
+            policy=folder,
             seed=0,
             device="cpu",
             work=work,
             metrics=metrics,
-            title=f"{count} rows",
+            title="training",
             **section,
         )
         train(job)
         return [json.loads(line)["loss"] for line in metrics.read_text().splitlines()]
 
 
-def _their_dpo(rows: Sequence[dict[str, list[int]]], section: DpoSection) -> Losses:
+def _their_dpo(folder: Path, rows: Sequence[dict[str, list[int]]], section: DpoSection) -> Losses:
     from trl import DPOConfig, DPOTrainer
 
     class Tokens(DPOTrainer):  # type: ignore[misc]
@@ -199,18 +209,19 @@ def _their_dpo(rows: Sequence[dict[str, list[int]]], section: DpoSection) -> Los
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
 
-    return _theirs(Tokens, DPOConfig, rows, section, lr_scheduler_type="linear")
+    return _theirs(folder, Tokens, DPOConfig, rows, section, lr_scheduler_type="linear")
 
 
-def _their_sft(rows: Sequence[dict[str, list[int]]], section: SftSection) -> Losses:
+def _their_sft(folder: Path, rows: Sequence[dict[str, list[int]]], section: SftSection) -> Losses:
     from trl import SFTConfig, SFTTrainer
 
     tokenised = {"skip_prepare_dataset": True}
     more = {"lr_scheduler_type": "cosine", "dataset_kwargs": tokenised}
-    return _theirs(SFTTrainer, SFTConfig, rows, section, **more)
+    return _theirs(folder, SFTTrainer, SFTConfig, rows, section, **more)
 
 
 def _theirs(
+    folder: Path,
     trainer_of: Any,
     config_of: Any,
     rows: Sequence[dict[str, list[int]]],
@@ -243,10 +254,10 @@ def _theirs(
             **more,
         )
         trainer = trainer_of(
-            str(embedded_folder()),
+            str(folder),
             args=args,
             train_dataset=Dataset.from_list(list(rows)),
-            processing_class=load_tokenizer(embedded_folder()),
+            processing_class=load_tokenizer(folder),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

@@ -31,15 +31,20 @@ def test_nothing_is_measured_or_written_for_an_unknown_workload(tmp_path: Path) 
 
 
 def test_the_issues_targets_are_asked() -> None:
-    # Issue 5, "Must show", 1 to 3.
+    # Issue 5, "Must show", 1 to 3, and 1.5 times the speed of TRL's trainers.
     asked = {workload.name: workload.target for workload in WORKLOADS if workload.target}
     assert asked == {
         "hellaswag0": 1.7, "arc0": 2.5, "mmlu5": 4.0, "arc25": 12.0, "judge_k3": 3.0,
         "judge_k3_vllm": 1.0, "candidates_n4": 2.5, "rouge_dedup": 30.0,
+        "dpo_step": 1.5, "sft_step": 1.5,
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, ids=[workload.name for workload in WORKLOADS])
+# The rows of sft_step are packaged.
+OUTSIDE = [workload for workload in WORKLOADS if workload.name != "sft_step"]
+
+
+@pytest.mark.parametrize("workload", OUTSIDE, ids=[workload.name for workload in OUTSIDE])
 def test_a_workload_without_its_data_is_missing_and_says_so(
     workload: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
