@@ -1,4 +1,4 @@
-"""Sampling: judging under a rubric (k draws), candidates (n draws)."""
+"""Sampling: judging under a rubric (k draws), candidates (n draws), one answer at a time."""
 
 from __future__ import annotations
 
@@ -63,6 +63,12 @@ def candidates_load() -> Load:
     return Load(instructions(8), section.n, 128, section.temperature, section.top_p, 8)
 
 
+def answer_load() -> Load:
+    """Return one instruction answered once: a decoding step of one row reads all weights for it."""
+    section = CandidatesSection()
+    return Load(instructions(1), 1, 128, section.temperature, section.top_p, 1)
+
+
 class Ours:
     """The transformers engine with its default batch, in float32."""
 
@@ -113,6 +119,11 @@ def judge_k3(machine: Machine, repeats: int) -> Row:
 def candidates_n4(machine: Machine, repeats: int) -> Row:
     """Compare candidate sampling with transformers' generate."""
     return _against_generate(candidates_load, machine, repeats)
+
+
+def answer_n1(machine: Machine, repeats: int) -> Row:
+    """Compare one answer at a time with transformers' generate."""
+    return _against_generate(answer_load, machine, repeats)
 
 
 def judge_k3_vllm(machine: Machine, repeats: int) -> Row:

@@ -33,6 +33,7 @@ WORKLOADS = (
     Workload("judge_k3_vllm", "sampling", 1.0, "the same against vLLM"),
     Workload("candidates_n4", "sampling", 2.5, "candidates, 4 draws of 128 tokens"),
     Workload("candidates_n4_vllm", "sampling", None, "the same against vLLM"),
+    Workload("answer_n1", "sampling", None, "one answer of 128 tokens"),
     Workload("rouge_dedup", "pools", 30.0, "ROUGE-L filter of 10,000 prompts"),
     Workload("dpo_step", "training_steps", 1.5, "train on preference pairs"),
     Workload("sft_step", "training_steps", 1.5, "train on judging examples"),

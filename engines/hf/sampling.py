@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # How many of the most probable tokens are sorted: the first number covers the nucleus of most
-# chat-model distributions; rows that need more get the second, and then all tokens.
-_HEADS = (256, 4096)
+# chat-model distributions; rows that need more get the next one, and in the end all tokens.
+_HEADS = (64, 256, 4096)
+# Rows that are sampled together on a CPU: their float32 copies stay in its cache.
+_ROWS = 8
+_BLOCK = 64  # tokens of which only the largest is looked at first
 
 
 def uniforms(seeds: Sequence[int], steps: int) -> torch.Tensor:
@@ -38,6 +41,11 @@ def nucleus_sample(
     """
     temperature = torch.as_tensor(temperature, dtype=torch.float32, device=logits.device)
     temperature = temperature.expand(len(logits))
+    if logits.device.type == "cpu" and len(logits) > _ROWS:
+        tiles = zip(*(part.split(_ROWS) for part in (logits, uniform, temperature)), strict=True)
+        return torch.cat(
+            [nucleus_sample(one, drawn, temperature=t, top_p=top_p) for one, drawn, t in tiles]
+        )
     sampled = temperature > 0  # the other rows are greedy
     if not bool(sampled.any()):
         return logits.argmax(dim=-1)
@@ -58,7 +66,7 @@ def _sample(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.
     chosen = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
     rows = torch.arange(len(scaled), device=scaled.device)
     for width in (*(head for head in _HEADS if head < vocabulary), vocabulary):
-        values, ids = torch.topk(scaled[rows], width, dim=-1)
+        values, ids = _largest(scaled[rows], width)
         probabilities = (values - log_total[rows]).exp()
         enough = (probabilities.sum(dim=-1) >= top_p) | (width == vocabulary)
         if bool(enough.any()):
@@ -68,6 +76,25 @@ def _sample(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.
         if not len(rows):
             break
     return chosen
+
+
+def _largest(scaled: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's `width` largest numbers, descending, and where they are.
+
+    They lie in the `width` blocks with the largest maxima, so few numbers are compared.
+    """
+    blocks = scaled.shape[1] // _BLOCK
+    if 2 * width > blocks:
+        values, ids = torch.topk(scaled, width, dim=-1)
+        return values, ids
+    whole = blocks * _BLOCK
+    maxima = scaled[:, :whole].unflatten(1, (blocks, _BLOCK)).amax(dim=-1)
+    first = maxima.topk(width, dim=-1, sorted=False).indices * _BLOCK
+    within = torch.arange(_BLOCK, device=scaled.device)
+    rest = torch.arange(whole, scaled.shape[1], device=scaled.device).expand(len(scaled), -1)
+    looked_at = torch.cat([(first[:, :, None] + within).flatten(1), rest], dim=1)
+    values, places = scaled.gather(1, looked_at).topk(width, dim=-1)
+    return values, looked_at.gather(1, places)
 
 
 def _draw(

@@ -82,11 +82,17 @@ def attend_by_products(
 
 def join(parts: Sequence[Part]) -> torch.Tensor:
     """Return attention over all the parts' keys together, shape and dtype of the outputs."""
-    if len(parts) == 1:
-        return parts[0].output
+    first, *others = parts
+    if not others:
+        return first.output
+    if len(others) == 1:  # exp(a) / (exp(a) + exp(b)) is the sigmoid of a - b
+        (other,) = others
+        share = (first.mass - other.mass).sigmoid()[..., None]
+        both = torch.lerp(other.output.float(), first.output.float(), share)
+        return both.to(first.output.dtype)
     total = torch.stack([part.mass for part in parts]).logsumexp(dim=0)
     weighted = [part.output * (part.mass - total).exp()[..., None] for part in parts]
     joined = weighted[0]
     for more in weighted[1:]:
         joined = joined + more
-    return joined.to(parts[0].output.dtype)
+    return joined.to(first.output.dtype)

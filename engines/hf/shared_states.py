@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from engines.hf.attention import NewTokens
+    from engines.hf.layers import Layers
 
 _T = TypeVar("_T")
 _GROWTH = 64  # tokens by which the room for new tokens grows
@@ -70,8 +71,11 @@ class SharedStates:
     pads = True
     """Prompts that are admitted together may differ in length."""
 
-    def __init__(self, model: PreTrainedModel, prefix: Sequence[int] = ()) -> None:
-        self._model, self._device = model, model.device
+    def __init__(
+        self, model: PreTrainedModel, prefix: Sequence[int] = (), *, layers: Layers | None = None
+    ) -> None:
+        """Read the prefix. `layers`: the model's, written out for decoding."""
+        self._model, self._device, self._layers = model, model.device, layers
         self._prefix_length = len(prefix)
         self._prefix = SharedPrefix()
         self._prompts: list[torch.Tensor] = []  # empty until something was read
@@ -125,8 +129,10 @@ class SharedStates:
             self._group, self._prompt_lengths, self._generated_lengths, self._model.dtype
         )
         decode = DecodeState(self._prefix, self._prompts, self._generated, layout)
-        hidden = run(self._model, tokens[:, None], positions[:, None], decode)
         self._generated_lengths = self._generated_lengths + 1
+        if self._layers:
+            return self._layers.step(tokens, positions, decode)
+        hidden = run(self._model, tokens[:, None], positions[:, None], decode)
         logits: torch.Tensor = self._model.get_output_embeddings()(hidden[:, -1])
         return logits
 
@@ -208,6 +214,7 @@ class _Layout:
         self.rows = torch.arange(len(group), device=group.device)
         self.place = self.rows - first[group]
         self.draws = int(counts.max())
+        self.full = bool((counts == self.draws).all())  # as many rows of each prompt
         self.prompt_mask = _hide_beyond(prompt_lengths, dtype)
         self.lengths = generated_lengths
         self.width = int(generated_lengths.max()) + 1
@@ -265,16 +272,18 @@ class DecodeState:
         layout, query = self._layout, new.query
         keys, values = _of_layer(self._prompts, new.layer)
         shared, width = keys.shape[1], query.shape[-1]
-        stacked = query.new_zeros(
-            (len(keys), layout.draws, shared, query.shape[1] // shared, width)
-        )
-        stacked[layout.group, layout.place] = query.reshape(len(query), shared, -1, width)
+        shape = (len(keys), layout.draws, shared, query.shape[1] // shared, width)
+        if layout.full:
+            stacked = query.reshape(shape)
+        else:
+            stacked = query.new_zeros(shape)
+            stacked[layout.group, layout.place] = query.reshape(len(query), shared, -1, width)
         stacked = stacked.transpose(1, 2).reshape(len(keys), shared, -1, width)
         output, mass = attend(stacked, keys, values, scale=new.scale, mask=layout.prompt_mask)
-        output = output.view(len(keys), shared, layout.draws, -1, width)
-        mass = mass.view(len(keys), shared, layout.draws, -1)
-        output = output.transpose(1, 2)[layout.group, layout.place]
-        mass = mass.transpose(1, 2)[layout.group, layout.place]
+        output = output.view(len(keys), shared, layout.draws, -1, width).transpose(1, 2)
+        mass = mass.view(len(keys), shared, layout.draws, -1).transpose(1, 2)
+        if not layout.full:
+            output, mass = (part[layout.group, layout.place] for part in (output, mass))
         return Part(output.reshape(query.shape), mass.reshape(query.shape[:3]))
 
 

@@ -17,7 +17,8 @@ from core.errors import ModelError, first_line
 from core.progress import say
 from engines.hf.attention import SEGMENTED, can_share
 from engines.hf.decoding import NO_NUMBERS
-from engines.hf.products import prepare_for_few_rows
+from engines.hf.layers import Layers, are_plain
+from engines.hf.products import prepare_for_few_rows, prepare_head
 from engines.hf.shared_states import SharedStates
 from engines.hf.stock_states import StockStates
 from engines.models import has_plain_attention
@@ -40,6 +41,9 @@ _READ_SINGLY = 2
 _DRAWS = 3
 
 
+# In the order in which they are tried, the fastest first.
+_WAYS = ("written_out", "shared", "padded", "alike")
+_SHARING = ("written_out", "shared")
 # The way of each architecture that this process has tried: a run's models differ in weights only.
 _chosen: dict[tuple[str, torch.dtype, torch.device], str] = {}
 
@@ -55,32 +59,39 @@ def choose_states(model: PreTrainedModel) -> MakeStates:
         ModelError: it cannot be run, or its cache gives other logits than whole sequences do.
     """
     name, own = model.config.model_type, _attention(model)
-    ways: dict[str, MakeStates] = {
-        "shared": partial(SharedStates, model),
-        "padded": partial(StockStates, model, pads=True),
-        "alike": partial(StockStates, model, pads=False),
-    }
     settings = {**model.config.to_dict(), "_name_or_path": ""}
     kind = (json.dumps(settings, sort_keys=True, default=str), model.dtype, model.device)
     known = _chosen.get(kind)
     text = _text(model)
     expected = None if known else _expected(model, text)
-    prepare_for_few_rows(model)
+    prepare_head(model)
     faults: list[str] = []
-    for way in [known] if known else ways:
-        fault = _set_attention(model, SEGMENTED if way == "shared" else own)
-        if expected is not None and not fault:
-            fault = _fault(ways[way], text, expected, _TOLERANCE[model.dtype])
-        if not fault:
+    for way in [known] if known else _WAYS:
+        if way == "written_out" and not are_plain(model):
+            continue
+        fault = _set_attention(model, SEGMENTED if way in _SHARING else own)
+        make = None if fault else _states(model, way)
+        if make and expected is not None:
+            fault = _fault(make, text, expected, _TOLERANCE[model.dtype])
+        if make and not fault:
             _chosen[kind] = way
-            if faults:
+            if faults and way not in _SHARING:
                 _tell(f"{name}: prompts share no work, which is slower ({faults[0]})")
-            return ways[way]
+            return make
         faults.append(fault)
     raise ModelError(
         f"{name}: cannot be sampled with engine.kind = 'transformers' ({faults[-1]}); use 'vllm', "
         "or 'openai' with a server of this model"
     )
+
+
+def _states(model: PreTrainedModel, way: str) -> MakeStates:
+    if way == "written_out":
+        return partial(SharedStates, model, layers=Layers(model))
+    prepare_for_few_rows(model)
+    if way == "shared":
+        return partial(SharedStates, model)
+    return partial(StockStates, model, pads=way == "padded")
 
 
 def _expected(model: PreTrainedModel, text: torch.Tensor) -> torch.Tensor:

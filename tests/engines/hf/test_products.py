@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engines.hf.products import FEW_ROWS, Packed, prepare_for_few_rows
+from engines.hf.products import FEW_ROWS, Packed, can_pack, prepare_for_few_rows, prepare_head
 
 
 def linear(*, bias: bool) -> nn.Linear:
@@ -78,8 +78,28 @@ def test_a_model_says_the_same(*, tied: bool) -> None:
     )
 
 
-def test_other_arithmetic_is_left_alone() -> None:
+def test_bfloat16_is_packed_where_the_processor_has_its_products() -> None:
     model = small_model(torch.bfloat16)
+    ids = torch.arange(30).view(3, 10)
+    with torch.inference_mode():
+        wanted = model(ids).logits
+        prepare_for_few_rows(model)
+        made = model(ids).logits
+    kinds = [type(module) for module in model.modules()]
+    assert kinds.count(Packed) == (15 if can_pack(torch.bfloat16) else 0)
+    torch.testing.assert_close(made, wanted, rtol=0.05, atol=0.02)
+
+
+def test_the_output_embedding_alone() -> None:
+    model = small_model()
+    prepare_head(model)
+    assert [type(module) for module in model.modules()].count(Packed) == 1
+    assert type(model.get_output_embeddings()) is Packed
+
+
+def test_other_arithmetic_is_left_alone() -> None:
+    model = small_model(torch.float64)
     prepare_for_few_rows(model)
+    prepare_head(model)
     assert Packed not in [type(module) for module in model.modules()]
     assert type(model.get_output_embeddings()) is nn.Linear

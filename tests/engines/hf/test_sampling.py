@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from engines.hf.sampling import nucleus_sample, uniforms
+from engines.hf.sampling import _largest, nucleus_sample, uniforms
 
 
 def draw(probabilities: list[float], uniform: float, *, top_p: float = 1.0) -> int:
@@ -56,6 +56,34 @@ def test_rows_whose_nuclei_differ_in_size_are_drawn_as_if_alone() -> None:
         shares = logits[row].double().softmax(-1)[nucleus]
         place = int((shares.cumsum(0) <= at[row] * shares.sum()).sum())
         assert int(together[row]) == int(nucleus[place])
+
+
+def test_the_largest_numbers_are_found_by_the_blocks_that_hold_them() -> None:
+    generator = torch.Generator().manual_seed(1)
+    # 10,001 numbers: 156 blocks of 64 and 17 more, the very last one the largest of its row; the
+    # largest 64 of the second row lie in one block.
+    scaled = torch.randn(3, 10_001, generator=generator)
+    scaled[0, -1] = 100
+    scaled[1, 640:704] += 50
+    values, ids = _largest(scaled, 64)
+    expected = scaled.topk(64, dim=-1)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(ids, expected.indices)
+    assert ids[0, 0] == 10_000 and sorted(ids[1].tolist()) == list(range(640, 704))
+
+
+def test_many_rows_are_drawn_as_if_alone() -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(21, 10_000, generator=generator) * 3
+    at = torch.rand(21, generator=generator).double()
+    heat = torch.linspace(0, 2, 21)  # the first row is greedy
+    together = nucleus_sample(logits, at, temperature=heat, top_p=0.9)
+    alone = [
+        nucleus_sample(logits[row][None], at[row][None], temperature=heat[row][None], top_p=0.9)
+        for row in range(21)
+    ]
+    assert together.tolist() == [int(one) for one in alone]
+    assert len(set(together.tolist())) > 10
 
 
 def test_temperature_divides_the_logits() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engines.hf.attention import SEGMENTED
+from engines.hf.layers import Layers
 from engines.hf.shared_states import SharedStates
 from engines.hf.stock_states import StockStates
 from engines.models import load_model
@@ -64,10 +65,14 @@ class Batch:
 
 
 @pytest.mark.parametrize("shared", [0, 1, 70])
+@pytest.mark.parametrize("written_out", [False, True])
 @torch.inference_mode()
-def test_rows_that_come_and_go_are_each_computed_as_if_alone(model: Any, shared: int) -> None:
+def test_rows_that_come_and_go_are_each_computed_as_if_alone(
+    model: Any, shared: int, *, written_out: bool
+) -> None:
     prefix = tokens(shared, 99)
-    batch = Batch(model, SharedStates(model, prefix))
+    layers = Layers(model) if written_out else None
+    batch = Batch(model, SharedStates(model, prefix, layers=layers))
     batch.admit([prefix + tokens(n, n) for n in (9, 4, 4)], [3, 1, 2])
     batch.step(1)
     batch.step(2)
