@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 
 # Two or three answers correlate perfectly by chance; ten at 0.8 do not (p = 0.005).
 _MIN_FOR_CORRELATION = 10
+_CONFIDENCE = 0.95
 
 
-def write(judgments: Sequence[Judgment], lengths: Mapping[str, int], out: Partial) -> Built:
-    """Write the measurements of a set of judgments; see `measure`."""
-    out.add_missing(measure(judgments, lengths))
+def write(judgments: Sequence[Judgment], texts: Mapping[str, str], out: Partial) -> Built:
+    """Write the measurements of a set of judgments; see `measure` and `signal`.
+
+    `texts` maps each subject to its answer.
+    """
+    out.add_missing(measure(judgments, {key: len(text) for key, text in texts.items()}))
+    out.add_missing(signal(judgments, texts))
     return Built(counts={"judgments": len(judgments)})
 
 
@@ -61,6 +66,56 @@ def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[M
         _mean("tie_rate", [float(max(found) == min(found)) for found in comparable]),
         _mean("draw_variance", _draw_variances(judgments)),
         _length_correlation(means, lengths),
+    ]
+
+
+def signal(judgments: Sequence[Judgment], texts: Mapping[str, str]) -> list[Measurement]:
+    """Describe what preference pairs can be learned from, over prompts with two scored answers.
+
+    Returns, each with the number of prompts behind it (value None when there are none):
+        score_gap: mean difference of the best and the worst mean score of a prompt.
+        true_signal: share of prompts whose gap is beyond what draws of equal answers would give:
+            more than the 95 % point of the range of that many means (Tukey's studentised range,
+            with the pooled variance between draws). None where every answer was judged once.
+        distinct_answers: mean share of a prompt's answers that differ from each other.
+    """
+    found = {key: m for key, m in mean_scores(judgments).items() if m.mean is not None}
+    prompt_of = {j.subject_key: j.prompt_key for j in judgments}
+    by_prompt: dict[str, list[str]] = defaultdict(list)
+    for key in found:
+        by_prompt[prompt_of[key]].append(key)
+    groups = [keys for keys in by_prompt.values() if len(keys) > 1]
+    means = [[found[key].mean or 0.0 for key in keys] for keys in groups]
+    gaps = [max(one) - min(one) for one in means]
+    distinct = [len({texts[key].strip() for key in keys}) / len(keys) for keys in groups]
+    signals = _beyond_draws(
+        gaps, [[found[key].parsed for key in keys] for keys in groups], judgments
+    )
+    return [
+        _mean("score_gap", gaps),
+        _mean("true_signal", signals),
+        _mean("distinct_answers", distinct),
+    ]
+
+
+def _beyond_draws(
+    gaps: Sequence[float], draws: Sequence[Sequence[int]], judgments: Sequence[Judgment]
+) -> list[float]:
+    """Return per prompt whether its gap is more than chance; [] if no answer was judged twice."""
+    variances = _draw_variances(judgments)
+    if not variances:
+        return []
+    from scipy.stats import studentized_range
+
+    freedom = sum(max(0, n - 1) for each in draws for n in each)
+    variance = sum(variances) / len(variances)
+    limits = {
+        n: float(studentized_range.ppf(_CONFIDENCE, n, max(1, freedom)))
+        for n in {len(each) for each in draws}
+    }
+    return [
+        float(gap > limits[len(each)] * math.sqrt(variance * len(each) / sum(each)))
+        for gap, each in zip(gaps, draws, strict=True)
     ]
 
 

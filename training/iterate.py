@@ -118,9 +118,7 @@ def self_reward(run: Run, k: int) -> None:
     run.rows(
         measured,
         [answers, judged],
-        lambda out: health.write(
-            run.read(judged), {c.key: len(c.text) for c in run.read(answers)}, out
-        ),
+        lambda out: health.write(run.read(judged), {c.key: c.text for c in run.read(answers)}, out),
     )
     for problem in health.enforce(run.read(measured), config.health, str(measured)):
         say(f"  warning: {problem}")

@@ -10,7 +10,7 @@ from core.errors import StageFailed, UnhealthyJudge
 from core.records import Judgment, Measurement
 from core.stages import Ref, Stage
 from core.store import Key, Store
-from judges.health import enforce, entropy_bits, measure, problems, write
+from judges.health import enforce, entropy_bits, measure, problems, signal, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -360,10 +360,38 @@ def test_the_measurements_are_written_once_each_and_not_again_after_a_restart(
     tmp_path: Path,
 ) -> None:
     store, ref, key = Store(tmp_path), Ref(2, Stage.HEALTH), Key({}, {}, 0)
+    texts = {subject: "x" * length for subject, length in LENGTHS.items()}
+    names = [*NAMES, "score_gap", "true_signal", "distinct_answers"]
     with store.begin(ref, key) as out:  # a run killed after its first measurement
         out.add(measure(EXAMPLE, LENGTHS)[0])
     with store.begin(ref, key) as out:
-        built = write(EXAMPLE, LENGTHS, out)
-        out.commit(lambda row: NAMES.index(row.key), built)
-    assert store.read(ref) == measure(EXAMPLE, LENGTHS)
+        built = write(EXAMPLE, texts, out)
+        out.commit(lambda row: names.index(row.key), built)
+    assert store.read(ref) == [*measure(EXAMPLE, LENGTHS), *signal(EXAMPLE, texts)]
     assert store.manifest(ref).counts == {"judgments": 12}
+
+
+# ----- what can be learned from the scores
+
+
+def test_a_gap_within_the_noise_of_draws_is_no_signal() -> None:
+    # Draws differ by 2 in every answer (variance 2), so a mean of two has a standard error of 1;
+    # the range of two equal answers' means stays below q(.95; 2, 6) = 3.46 of those.
+    noisy = [
+        *draws("p0/c0", 2.0, 4.0), *draws("p0/c1", 1.0, 3.0),
+        *draws("p1/c0", 4.0, 6.0), *draws("p1/c1", 0.0, 2.0),
+        *draws("p2/c0", 3.0, 5.0), *draws("p2/c1", 3.0, 5.0),
+    ]  # fmt: skip
+    texts = {judgment.subject_key: judgment.subject_key for judgment in noisy}
+    found = {m.key: m for m in signal(noisy, texts | {"p2/c1": "p2/c0"})}
+    assert found["score_gap"].value == pytest.approx((1 + 4 + 0) / 3)
+    assert found["true_signal"].value == pytest.approx(1 / 3)
+    assert found["true_signal"].n == 3
+    assert found["distinct_answers"].value == pytest.approx((1 + 1 + 0.5) / 3)
+
+
+def test_answers_judged_once_cannot_be_told_from_noise() -> None:
+    once = [*draws("p0/c0", 2.0), *draws("p0/c1", 5.0)]
+    found = {m.key: m for m in signal(once, {"p0/c0": "a", "p0/c1": "b"})}
+    assert found["score_gap"].value == 3.0
+    assert found["true_signal"] == Measurement("true_signal", None, 0)

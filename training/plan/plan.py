@@ -15,6 +15,7 @@ from rich.table import Table
 from core.errors import StaleArtifact
 from core.stages import SPECS, Paths, Ref, Stage, model_ref, order_of, stages_of
 from core.store import Store
+from training.data.prompts import SELF_INSTRUCTION
 
 if TYPE_CHECKING:
     from core.config import Config
@@ -87,6 +88,8 @@ def _unfinished(paths: Paths, ref: Ref) -> str:
 
 
 def _is_off(config: Config, ref: Ref) -> bool:
+    if ref.stage is Stage.PROMPT_CALLS:
+        return config.prompts.source != SELF_INSTRUCTION
     if ref.stage in (Stage.EFT_JUDGMENTS, Stage.EFT_CONSTRUCTED):
         return not config.eft.construction.enabled
     return ref.stage is Stage.PROBE and not config.probe.enabled
@@ -100,11 +103,12 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
         Stage.SFT: (config.ift.max_examples, None),
         Stage.EFT: (config.eft.selection.max_examples, 0),
         Stage.PROMPT_CALLS: (prompts.max_calls, prompts.max_new_tokens),
-        Stage.PROMPTS: (None, 0),  # rejected ones are rows too
+        # By self-instruction rejected ones are rows too.
+        Stage.PROMPTS: (None if prompts.source == SELF_INSTRUCTION else prompts.count, 0),
         Stage.CANDIDATES: (prompts.count * n, config.candidates.max_new_tokens),
         Stage.JUDGMENTS: (prompts.count * n * judge.draws, judge.max_new_tokens),
         Stage.PAIRS: (prompts.count, 0),
-        Stage.HEALTH: (6, 0),
+        Stage.HEALTH: (9, 0),
     }
     if ref.stage is Stage.MODEL and ref.iteration > 1 and config.improvement.method == "dpo":
         return prompts.count, None

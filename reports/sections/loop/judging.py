@@ -45,6 +45,9 @@ _HEALTH = {
     "score_entropy_bits": Column("entropy of the scores, bits"),
     "tie_rate": Column("share of prompts with all scores tied", 3),
     "draw_variance": Column("variance between draws of an answer"),
+    "score_gap": Column("score of the best answer less the worst's, mean over prompts"),
+    "true_signal": Column("share of prompts whose gap is more than draws give by chance", 3),
+    "distinct_answers": Column("share of a prompt's answers that are distinct", 3),
     "length_correlation": Column("Spearman correlation of score and length"),
 }
 _SELF_JUDGE = {
