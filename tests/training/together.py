@@ -1,4 +1,6 @@
-"""SFT and DPO as several processes run them together: `python -m tests.training.together`.
+"""SFT and DPO as several processes run them together.
+
+`python -m tests.training.together fp32|bf16 BASE OUT`
 
 One process group trains both, because starting one takes longer than training the tiny model.
 """
@@ -63,9 +65,16 @@ def train_both(base: Path, out: Path) -> None:
     train_dpo(job(base, out / "dpo", dpo=DPO), PAIRS)
 
 
+def train_bf16(base: Path, out: Path) -> None:
+    """Train SFT and DPO as `train_both` does, computing in bf16."""
+    sft, dpo = (section.model_copy(update={"precision": "bf16"}) for section in (SFT, DPO))
+    train_sft(job(base, out / "sft", sft=sft), ROWS)
+    train_dpo(job(base, out / "dpo", dpo=dpo), PAIRS)
+
+
 def main() -> None:
-    base, out = map(Path, sys.argv[1:])
-    train_both(base, out)
+    base, out = map(Path, sys.argv[2:])
+    {"fp32": train_both, "bf16": train_bf16}[sys.argv[1]](base, out)
     if is_first():
         (out / "done").touch()
 

@@ -8,12 +8,15 @@ padded with empty rows instead, which have no labels and so no gradient.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from accelerate import Accelerator
 
     from core.config import OptimiserSection
 
@@ -42,6 +45,22 @@ def wait_for_all() -> None:
 def shards_weights() -> bool:
     """Whether accelerate was told to shard the weights by FSDP."""
     return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
+
+
+def keep_sums_in_fp32(accelerator: Accelerator) -> None:
+    """Let FSDP compute in bf16, but return outputs as they are and add up gradients in fp32.
+
+    accelerate's policy rounds what the model returns to bf16 as well: a log-probability of -300
+    would move in steps of 2, and a DPO margin be 0 or 0.2. Call it before the model is sharded.
+    """
+    import torch
+
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is None or plugin.mixed_precision_policy is None:
+        return
+    plugin.mixed_precision_policy = replace(
+        plugin.mixed_precision_policy, reduce_dtype=torch.float32, output_dtype=None
+    )
 
 
 def accumulation(section: OptimiserSection, count: int, name: str) -> int:

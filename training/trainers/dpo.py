@@ -15,7 +15,14 @@ from core.errors import NothingToTrain, disk_errors_named
 from core.hashing import model_files, sha256_file
 from core.store import Built, write_atomically
 from engines.models import load_model, load_tokenizer
-from training.launch.processes import EvenShards, is_first, processes, shards_weights, wait_for_all
+from training.launch.processes import (
+    EvenShards,
+    is_first,
+    keep_sums_in_fp32,
+    processes,
+    shards_weights,
+    wait_for_all,
+)
 from training.trainers import trl_loop, weights
 from training.trainers.encoding import Row
 from training.trainers.log_probs import score_on_cpu
@@ -267,6 +274,7 @@ def _reference_model(job: TrainingJob, args: DPOConfig) -> Any:
 
     score_on_cpu()
     accelerator = Accelerator(mixed_precision=args.mixed_precision)
+    keep_sums_in_fp32(accelerator)
     return fsdp2_prepare_model(accelerator, model.requires_grad_(requires_grad=False))
 
 

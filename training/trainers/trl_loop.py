@@ -18,6 +18,7 @@ from engines.prompting import Prompter
 from training.launch.processes import (
     accumulation,
     is_first,
+    keep_sums_in_fp32,
     processes,
     shard_on_cpu,
     shards_weights,
@@ -280,6 +281,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def run(trainer: Trainer, work: Path) -> None:
     """Train from the last complete checkpoint, or from the beginning."""
     trainer.remove_callback(PrinterCallback)
+    keep_sums_in_fp32(trainer.accelerator)
     checkpoint = last_checkpoint(work)
     if checkpoint and is_first():
         say(f"  resuming from step {step_of(checkpoint)}")

@@ -16,7 +16,9 @@ import pytest
 import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler
+from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_multi_gpu_env
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import BatchSampler
 
 from core.config import (
@@ -34,7 +36,7 @@ from tests.training import together
 from training.data.seed import ValidationPrompt
 from training.launch import command as launch_command
 from training.launch import launch
-from training.launch.processes import MARK, SameOrder
+from training.launch.processes import MARK, SameOrder, keep_sums_in_fp32
 from training.launch.worker import Marked
 from training.trainers import dpo, trl_loop
 from training.trainers.dpo import _without_empty
@@ -244,14 +246,23 @@ def assert_same_training(many: Path, one: Path) -> None:
         assert torch.allclose(weight, b.get_parameter(name), atol=1e-3), name
 
 
+def train_together(name: str, precision: str, base: Path, out: Path) -> None:
+    """Run tests/training/together.py as the processes that a launch configuration starts."""
+    section = LaunchSection(config=name)
+    training = together.SFT.model_copy(update={"precision": precision})
+    words = launch_command.command(
+        section, launch_command.layout(section), job_file(out, sft=training)
+    )
+    words = [*words[: words.index("--module") + 1], "tests.training.together", precision]
+    log = out / "log.txt"
+    code = launch_command.run_logged([*words, str(base), str(out)], log)
+    assert code == 0, log.read_text()[-3000:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddp-cpu", "fsdp-cpu"])
 def test_two_processes_train_like_one(name: str, tiny: Path, alone: Path, tmp_path: Path) -> None:
-    section = LaunchSection(config=name)
-    words = launch_command.command(section, launch_command.layout(section), job_file(tmp_path))
-    words = [*words[: words.index("--module") + 1], "tests.training.together", str(tiny)]
-    log = tmp_path / "log.txt"
-    assert launch_command.run_logged([*words, str(tmp_path)], log) == 0, log.read_text()[-3000:]
+    train_together(name, "fp32", tiny, tmp_path)
     assert_same_training(tmp_path / "sft", alone / "sft")
     assert_same_training(tmp_path / "dpo", alone / "dpo")
     # Pairs per step are 4, 4, 3: an empty pair among them must not change what is logged of them.
@@ -265,6 +276,39 @@ def test_two_processes_train_like_one(name: str, tiny: Path, alone: Path, tmp_pa
     shards = list((tmp_path / "dpo" / "work" / "checkpoint-6").rglob("*.distcp"))
     # Two of the weights and two of the optimiser: with FSDP no process holds all of either.
     assert len(shards) == (4 if name == "fsdp-cpu" else 0)
+
+
+@pytest.mark.slow
+def test_sharded_processes_in_bf16_do_not_round_losses_and_log_probabilities(
+    tiny: Path, tmp_path: Path
+) -> None:
+    alone, many = tmp_path / "alone", tmp_path / "many"
+    together.train_bf16(tiny, alone)
+    many.mkdir()
+    train_together("fsdp-cpu", "bf16", tiny, many)
+    # A loss of 7.00 rounded to bf16 moves in steps of 0.03.
+    first = [together.steps(folder / "sft")[0]["loss"] for folder in (many, alone)]
+    assert first[0] == pytest.approx(first[1], abs=2e-3)
+    for mine, other in zip(
+        together.steps(many / "dpo"), together.steps(alone / "dpo"), strict=True
+    ):
+        assert mine["loss"] == pytest.approx(other["loss"], abs=2e-3)
+        if mine["step"] % 3:  # the passes of an epoch's last step group the pairs differently
+            # Those between -32 and -64 would move in steps of 0.25.
+            assert mine["logps/chosen"] == pytest.approx(other["logps/chosen"], abs=0.03)
+
+
+def test_fsdp_computes_in_bf16_and_adds_up_in_fp32() -> None:
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    accelerator: Any = Namespace(state=Namespace(fsdp_plugin=plugin))
+    keep_sums_in_fp32(accelerator)
+    assert plugin.mixed_precision_policy is None  # fp32 throughout
+    plugin.set_mixed_precision("bf16")
+    keep_sums_in_fp32(accelerator)
+    assert plugin.mixed_precision_policy == MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=None
+    )
+    keep_sums_in_fp32(Namespace(state=Namespace()))  # type: ignore[arg-type] # not sharded
 
 
 # --- Kills, deaths and errors
