@@ -293,9 +293,9 @@ class LaunchSection(Section):
     """
 
     config: str = "none"
-    """"none": in this process. A shipped configuration of accelerate ("one-gpu", "fsdp-8",
-    "fsdp-two-nodes", "ddp-cpu", "fsdp-cpu": configs/accelerate/), or the path of a file
-    that `accelerate config` wrote."""
+    """"none": in this process, on the first GPU that it sees. A shipped configuration of accelerate
+    ("one-gpu", "fsdp-8", "fsdp-two-nodes", "ddp-cpu", "fsdp-cpu": configs/accelerate/), or the path
+    of a file that `accelerate config` wrote."""
     processes: Count | None = None
     """Processes on all machines together, instead of the file's `num_processes`."""
     main_process_ip: str | None = None
@@ -304,6 +304,9 @@ class LaunchSection(Section):
     main_process_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of machine 0 for them to meet at; None takes MASTER_PORT, then the file's, then 29500.
     One machine alone takes a free port."""
+    timeout_s: Count = 1800
+    """Seconds that a process on GPUs waits for the others before training fails: more where the
+    first one needs long to load or to write the model."""
 
 
 class LoraSection(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -49,6 +50,23 @@ def interrupted(folder: Path, ref: Ref, rows: Iterable[Any]) -> None:
     with Store(folder).begin(ref, KEY) as out:
         for row in rows:
             out.add(row)
+
+
+def loaded_for_training(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Any]]:
+    """Return a list to which every model that a trainer loads from now on is added, weakly."""
+    from training.trainers import dpo, trl_loop
+
+    models: list[weakref.ref[Any]] = []
+    load = trl_loop.load_model
+
+    def noted(*given: Any, **options: Any) -> Any:
+        model = load(*given, **options)
+        models.append(weakref.ref(model))
+        return model
+
+    for module in (trl_loop, dpo):
+        monkeypatch.setattr(module, "load_model", noted)
+    return models
 
 
 class Killed(Exception):

@@ -103,7 +103,9 @@ class Launch:
                 "here (or engine.device is 'cpu'); use 'ddp-cpu', 'fsdp-cpu' or 'none'"
             )
         device = "cpu" if self._layout.on_cpu else job.device
-        self._job = job.absolute().model_copy(update={"device": device})
+        self.job = job.absolute().model_copy(
+            update={"device": device, "timeout_s": section.timeout_s}
+        )
         self._folder = job.work / "launch"
         with disk_errors_named(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,7 @@ class Launch:
             old.unlink(missing_ok=True)
         path, log = self._folder / "job.json", self._folder / "log.txt"
         start = {"attempt": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid()}
-        job = self._job.model_copy(update=start)
+        job = self.job.model_copy(update=start)
         write_atomically(path, job.model_dump_json(indent=1) + "\n")
         try:
             code = run_logged(command(self._section, self._layout, path), log)
@@ -145,12 +147,10 @@ class Launch:
                 # Without its constructor: some build the message from parts.
                 error: SrlmError = kind.__new__(kind, raised["message"])
                 return error
-            return SrlmError(
-                f"{self._job.title}: {raised['error']}: {raised['message']}; see {log}"
-            )
+            return SrlmError(f"{self.job.title}: {raised['error']}: {raised['message']}; see {log}")
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return SrlmError(
-            f"{self._job.title}: the training processes died (exit code {code}); {log} ends: "
+            f"{self.job.title}: the training processes died (exit code {code}); {log} ends: "
             f"{' | '.join(lines[-_LAST_LINES:])}; run the same command to resume from the last "
             "complete checkpoint"
         )

@@ -174,6 +174,7 @@ def train(
             "prompt"
         )
     args = _arguments(job, judged=judge is not None)
+    trl_loop.on_one_gpu(args)
     policy = trl_loop.load_policy(job)
     length = job.section.max_length
     rows, counts = encode_pairs(policy.encoder, pairs, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations when the class is made
 from typing import Literal
 
-from core.config import DpoSection, LoraSection, ModelSection, SftSection
+from core.config import DpoSection, LaunchSection, LoraSection, ModelSection, SftSection
 from core.sections import Section
 
 
@@ -30,6 +30,8 @@ class TrainingJob(Section):
     """Name of the stage in progress bars and messages."""
     pausing: bool = False
     """Launched DPO: end at the next checkpoint that is to be judged."""
+    timeout_s: int = LaunchSection().timeout_s
+    """Launched on GPUs: seconds that a process waits for the others."""
     attempt: str = ""
     """Launched: identifies one start of the processes, for machines that follow."""
     host: str = ""

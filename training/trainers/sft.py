@@ -52,6 +52,7 @@ def train_sft(job: TrainingJob, rows: Sequence[Row]) -> Built:
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
+    trl_loop.on_one_gpu(args)
     policy = trl_loop.load_policy(job)
     examples, counts = policy.encoder.encode_all("rows", [(row,) for row in rows], args.max_length)
     encoded = [item for (item,) in examples]

@@ -89,8 +89,18 @@ def arguments(job: TrainingJob, *, schedule: str, checkpoint_steps: int) -> dict
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "ddp_find_unused_parameters": False,  # every weight gets a gradient; the search costs time
+        "ddp_timeout": job.timeout_s,
         "log_level": "error",
     }
+
+
+def on_one_gpu(args: TrainingArguments) -> None:
+    """Let this process train on one GPU, the first that it sees, however many there are.
+
+    Trainer would copy the model to all of them (DataParallel), which TRL refuses.
+    """
+    if args.n_gpu > 1:
+        args._n_gpu = 1  # noqa: SLF001 - Trainer itself sets it where a model is on several GPUs
 
 
 def _schedule(name: str, lr_min: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler
 from accelerate.utils import FullyShardedDataParallelPlugin
-from accelerate.utils.launch import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_multi_gpu_env, prepare_simple_launcher_cmd_env
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import BatchSampler
 
@@ -99,6 +99,25 @@ def test_an_fsdp_file_gives_accelerate_what_large_models_need(name: str, tmp_pat
     assert given["FSDP_STATE_DICT_TYPE"] == "SHARDED_STATE_DICT"
     assert given["FSDP_AUTO_WRAP_POLICY"] == "TRANSFORMER_BASED_WRAP"
     assert arguments.use_cpu is SHIPPED[name][2]
+
+
+def test_one_gpu_is_the_first_of_those_that_are_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    arguments = parsed(tmp_path, LaunchSection(config="one-gpu"))
+    _, given = prepare_simple_launcher_cmd_env(arguments)
+    assert given["CUDA_VISIBLE_DEVICES"] == "3"
+    assert not arguments.multi_gpu
+
+
+def test_processes_wait_for_each_other_as_long_as_the_settings_say(
+    tiny: Path, tmp_path: Path
+) -> None:
+    section = LaunchSection(config="ddp-cpu", timeout_s=7200)
+    launched = launch.Launch(section, together.job(tiny, tmp_path))
+    given = trl_loop.arguments(launched.job, schedule="cosine", checkpoint_steps=1)
+    assert given["ddp_timeout"] == 7200
 
 
 def test_two_machines_meet_where_the_settings_or_the_environment_say(
