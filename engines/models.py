@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import warnings
@@ -292,6 +293,19 @@ def pick_device(name: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def release_memory() -> None:
+    """Free models that nothing uses any more, and give their memory on GPUs to other processes.
+
+    A trainer and its model refer to each other, so that only the garbage collector finds them; and
+    torch keeps a GPU's memory for its own process until it is told not to.
+    """
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def quiet_transformers() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.append_log import AppendLog
 from core.hashing import sha256_json
+from engines.models import release_memory
 from engines.opening import close_engine, open_engine
 from engines.ray.engine import RayEngine
 
@@ -85,6 +86,7 @@ class EnginePool:
         """Close an engine whose folder is about to change or be deleted."""
         for place in [place for place in self._engines if place[0] == folder]:
             close_engine(self._engines.pop(place))
+            release_memory()
 
     def clear(self) -> None:
         """Close all engines to free their memory."""

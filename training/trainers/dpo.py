@@ -14,7 +14,7 @@ from trl import DPOConfig, DPOTrainer
 from core.errors import NothingToTrain, disk_errors_named
 from core.hashing import model_files, sha256_file
 from core.store import Built, write_atomically
-from engines.models import load_model, load_tokenizer
+from engines.models import load_model, load_tokenizer, release_memory
 from training.launch.processes import (
     EvenShards,
     is_first,
@@ -154,7 +154,11 @@ def train_dpo(
     job: TrainingJob, pairs: Sequence[LedgerRow], judge: CheckpointJudge | None = None
 ) -> Built:
     """Train on preference pairs into `job.model`; return what was done. Raises as `train`."""
-    return choose(train(job, pairs, judge), job, judge)
+    trained = train(job, pairs, judge)
+    release_memory()
+    built = choose(trained, job, judge)
+    release_memory()
+    return built
 
 
 def train(

@@ -37,6 +37,14 @@ def train_sft(job: TrainingJob, rows: Sequence[Row]) -> Built:
     Raises:
         NothingToTrain: every row was dropped.
     """
+    from engines.models import release_memory
+
+    built = _train(job, rows)
+    release_memory()
+    return built
+
+
+def _train(job: TrainingJob, rows: Sequence[Row]) -> Built:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from core.records import LedgerRow
 from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
 from engines.prompting import Prompter
-from tests.training.making import steps
+from tests.training.making import loaded_for_training, steps
 from training.trainers.dpo import encode_pairs, train_dpo
 from training.trainers.encoding import Encoder
 from training.trainers.job import TrainingJob
@@ -85,6 +86,18 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "other"
     make_tiny(folder, ["The quick brown fox jumps over the lazy dog. Score: 4"] * 3, seed=9)
     return folder
+
+
+def test_the_trained_model_is_gone_when_training_returns(
+    tiny: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = loaded_for_training(monkeypatch)
+    gc.disable()  # else it may run by chance
+    try:
+        train(tiny, tmp_path / "w", reference=other)
+        assert [model() for model in models] == [None] * 2
+    finally:
+        gc.enable()
 
 
 def test_the_first_loss_is_log_2_when_policy_and_reference_are_the_same(

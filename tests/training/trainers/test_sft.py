@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
 from engines.prompting import Prompter
 from judges.replies import parse_score
-from tests.training.making import steps
+from tests.training.making import loaded_for_training, steps
 from training.trainers import trl_loop
 from training.trainers.encoding import IGNORED, Encoder, Row
 from training.trainers.job import TrainingJob
@@ -39,19 +40,47 @@ SECTION = SftSection(
 
 
 def train(
-    base: Path, work: Path, rows: list[Row] = ROWS, section: SftSection = SECTION
+    base: Path,
+    work: Path,
+    rows: list[Row] = ROWS,
+    section: SftSection = SECTION,
+    *,
+    device: str = "cpu",
 ) -> tuple[Path, Built]:
     work.mkdir(parents=True, exist_ok=True)
     job = TrainingJob(
         policy=base,
         sft=section,
         seed=0,
-        device="cpu",
+        device=device,
         work=work,
         metrics=work.parent / f"{work.name}.metrics.jsonl",
         title="test",
     )
     return job.model, train_sft(job, rows)
+
+
+def test_of_several_gpus_training_in_this_process_takes_the_first(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Trainer counts the GPUs even where, as here, none can be used: with two it would make a
+    # DataParallel of the model, which TRL refuses.
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    _, alone = train(tiny, tmp_path / "alone")
+    _, beside_two = train(tiny, tmp_path / "two", device="cuda")
+    assert beside_two.facts["mean_loss"] == alone.facts["mean_loss"]
+
+
+def test_the_trained_model_is_gone_when_training_returns(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = loaded_for_training(monkeypatch)
+    gc.disable()  # else it may run by chance
+    try:
+        train(tiny, tmp_path / "w")
+        assert [model() for model in models] == [None]
+    finally:
+        gc.enable()
 
 
 def response_loss(model_folder: Path, rows: list[Row]) -> float:
