@@ -131,7 +131,33 @@ def load_model(
             "--redo of the stage that made it"
         )
         raise ModelError(message)
+    _use_right_attention(model, folder)
     return model.eval()
+
+
+def _use_right_attention(model: PreTrainedModel, folder: Path) -> None:
+    """Let a model compute attention itself ("eager") where torch's sdpa would leave parts out.
+
+    transformers passes a cap on scores (Gemma 2) and attention sinks on to sdpa, which ignores
+    them.
+    """
+    capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None)
+    sinks = any(name.endswith(".sinks") for name, _ in model.named_parameters())
+    if attention_of(model) != "sdpa" or not (capped or sinks):
+        return
+    try:
+        model.set_attn_implementation("eager")
+    except (ValueError, ImportError) as error:
+        what = "attention sinks" if sinks else "soft-capped attention"
+        raise ModelError(
+            f"{folder}: {model.config.model_type} has {what}, which torch's sdpa leaves out, and "
+            f"has no other implementation ({first_line(error)}); use another base model"
+        ) from error
+
+
+def attention_of(model: PreTrainedModel) -> str:
+    """Return the name of the function that computes a model's attention."""
+    return str(model.config._attn_implementation)  # noqa: SLF001 - there is no public name for it
 
 
 def not_finite(model: PreTrainedModel) -> str | None:

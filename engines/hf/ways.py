@@ -21,7 +21,7 @@ from engines.hf.layers import Layers, are_plain
 from engines.hf.products import prepare_for_few_rows, prepare_head
 from engines.hf.shared_states import SharedStates
 from engines.hf.stock_states import StockStates
-from engines.models import has_plain_attention
+from engines.models import attention_of, has_plain_attention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ def choose_states(model: PreTrainedModel) -> MakeStates:
     Raises:
         ModelError: it cannot be run, or its cache gives other logits than whole sequences do.
     """
-    name, own = model.config.model_type, _attention(model)
+    name, own = model.config.model_type, attention_of(model)
     settings = {**model.config.to_dict(), "_name_or_path": ""}
     kind = (json.dumps(settings, sort_keys=True, default=str), model.dtype, model.device)
     known = _chosen.get(kind)
@@ -105,15 +105,11 @@ def _expected(model: PreTrainedModel, text: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def _attention(model: PreTrainedModel) -> str:
-    return str(model.config._attn_implementation)  # noqa: SLF001 - there is no public name for it
-
-
 def _set_attention(model: PreTrainedModel, name: str) -> str:
     """Set a model's attention function; return why it cannot be, "" if it was set."""
     if name == SEGMENTED and not has_plain_attention(model.config.get_text_config()):
         return "its attention is not plain"
-    if name != _attention(model):
+    if name != attention_of(model):
         try:
             model.set_attn_implementation(name)
         except (ValueError, ImportError) as error:
