@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, ModelError, disk_errors_named, first_line
 from core.hashing import model_files
-from engines.models import check_folder, quiet_transformers
+from engines.models import check_folder, quiet_transformers, saveable
 
 if TYPE_CHECKING:
     from core.config import ModelSection
@@ -206,11 +206,17 @@ def _fill(source: Path, target: Path, *, copy_weights: bool = False) -> None:
 
 
 def link(file: Path, target: Path) -> None:
-    """Let `target` be the same file: by a hard link, or a symbolic one to another file system."""
-    try:
-        target.hardlink_to(file)
-    except OSError:
-        target.symlink_to(file)
+    """Let `target` be the same file: by a hard link, or a symbolic one to another file system.
+
+    Where there are no links (FAT, some network file systems) it is a copy.
+    """
+    for make in (target.hardlink_to, target.symlink_to):
+        try:
+            make(file)
+        except OSError:
+            continue
+        return
+    shutil.copyfile(file, target)
 
 
 def _add_template(folder: Path, template: Path) -> None:
@@ -221,10 +227,7 @@ def _add_template(folder: Path, template: Path) -> None:
 
 
 def _repair_generation(folder: Path) -> None:
-    """Correct a generation_config.json with which no model trained from this one could be saved.
-
-    transformers reads a temperature without `do_sample` (as Llama 2 had it) but does not write it.
-    """
+    """Correct a generation_config.json with which no model trained from this one could be saved."""
     from transformers import GenerationConfig
 
     if not (folder / "generation_config.json").is_file():
@@ -233,9 +236,6 @@ def _repair_generation(folder: Path) -> None:
         config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError):
         return  # check_usable says what is wrong
-    try:
-        config.validate(strict=True)
-    except ValueError:
-        kept = {n: getattr(config, n) for n in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    if (repaired := saveable(config)) is not config:
         with disk_errors_named(folder):
-            GenerationConfig(**kept).save_pretrained(folder)
+            repaired.save_pretrained(folder)

@@ -288,6 +288,23 @@ def end_ids(
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
 
 
+def saveable(config: GenerationConfig) -> GenerationConfig:
+    """Return the configuration, or only its special tokens where transformers would not save it.
+
+    It reads a temperature without `do_sample` (as Llama 2 had it) but does not write one.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        tokens = {n: getattr(config, n) for n in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        if isinstance(pad := tokens["pad_token_id"], int) and pad < 0:  # Llama's "none"
+            del tokens["pad_token_id"]
+        return GenerationConfig(**tokens)
+    return config
+
+
 def _generation_config(folder: Path, config: PretrainedConfig) -> GenerationConfig:
     from transformers import GenerationConfig
 

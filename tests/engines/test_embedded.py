@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -87,6 +88,32 @@ def test_a_generation_config_that_cannot_be_saved_is_repaired(
     model.save_pretrained(tmp_path / "m1")
     assert model.generation_config is not None
     assert model.generation_config.eos_token_id == [1, 2]
+
+
+def test_a_pad_token_below_zero_is_repaired_too(tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny, base)
+    settings = {"pad_token_id": -1, "eos_token_id": 1, "temperature": 0.6}
+    (base / "generation_config.json").write_text(json.dumps(settings))
+    materialise(ModelSection(base=str(base)), tmp_path / "m0", seed=0, texts=[])
+    model = load_model(tmp_path / "m0", torch.float32)
+    model.save_pretrained(tmp_path / "m1")
+    assert model.generation_config is not None
+    assert model.generation_config.eos_token_id == 1
+
+
+def test_weights_are_copied_where_there_are_no_links(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    for kind in ("hardlink_to", "symlink_to"):
+        monkeypatch.setattr(Path, kind, refuse)
+    materialise(ModelSection(base=str(tiny)), tmp_path / "m0", seed=0, texts=[])
+    assert sha256_file(tmp_path / "m0" / "model.safetensors") == sha256_file(
+        tiny / "model.safetensors"
+    )
 
 
 def test_a_pad_token_without_embedding_is_the_end_of_turn_and_other_tokens_are_refused(

@@ -298,8 +298,15 @@ def _copy_model(source: Path, target: Path, step: int) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     for file in hashing.model_files(source):
-        # A hard link: it stays when the trainer deletes its checkpoint.
-        (fresh / file.name).hardlink_to(file)
+        # A hard link, else a copy: it stays when the trainer deletes its checkpoint.
+        _link_or_copy(file, fresh / file.name)
     (fresh / "step").write_text(str(step))
     shutil.rmtree(target, ignore_errors=True)
     fresh.replace(target)
+
+
+def _link_or_copy(file: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(file)
+    except OSError:  # FAT and some network file systems have no hard links
+        shutil.copyfile(file, target)

@@ -13,7 +13,7 @@ from transformers import PrinterCallback, TrainerCallback
 from core.errors import Diverged, disk_errors_named
 from core.progress import Advance, say, track
 from core.store import write_atomically
-from engines.models import load_model, load_tokenizer, not_finite, stop_ids
+from engines.models import load_model, load_tokenizer, not_finite, saveable, stop_ids
 from engines.prompting import Prompter
 from training.launch.processes import (
     accumulation,
@@ -148,9 +148,12 @@ def prepare(model: PreTrainedModel, *, dropout: float) -> list[str]:
     """Make a loaded model ready for a TRL trainer; return the names of the dropouts it has.
 
     The pad token's embedding is made trainable: where pad = eos it is the end of turn's too, and
-    torch would give it no gradient.
+    torch would give it no gradient. Sampling settings that transformers would refuse to save, at
+    the first checkpoint, are removed.
     """
     score_on_cpu()
+    if model.generation_config:
+        model.generation_config = saveable(model.generation_config)
     model.get_input_embeddings().padding_idx = None
     return apply_dropout(model, dropout)
 

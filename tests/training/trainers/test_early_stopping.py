@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import math
 import re
 import shutil
@@ -219,6 +220,19 @@ def test_training_stops_when_a_checkpoint_is_worse_and_the_best_is_kept(
     assert [v.winner for v in run.verdicts(4)] == ["B", "B", "B"]
     assert [v.winner for v in run.verdicts(6)] == ["A", "A", "A"]
     assert {(v.a, v.b) for v in run.verdicts(6)} == {("step 4", "step 6")}
+
+
+def test_the_best_checkpoint_is_copied_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refuse)
+    run = rig(tmp_path, {2: 1})
+    run.save(2)
+    shutil.rmtree(tmp_path / "checkpoint-2")
+    assert (tmp_path / "best" / "model.safetensors").read_text() == "weights of step 2"
 
 
 @BOTH

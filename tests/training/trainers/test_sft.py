@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,19 @@ def test_the_trained_model_is_gone_when_training_returns(
         assert [model() for model in models] == [None]
     finally:
         gc.enable()
+
+
+def test_sampling_settings_of_the_model_do_not_stop_its_training_at_the_first_checkpoint(
+    tiny: Path, tmp_path: Path
+) -> None:
+    # In config.json, as older models have them; transformers reads them and refuses to save them.
+    base = tmp_path / "base"
+    shutil.copytree(tiny, base)
+    (base / "generation_config.json").unlink()
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"temperature": 0.6, "top_p": 0.9}))
+    model, _ = train(base, tmp_path / "w", section=SECTION.model_copy(update={"max_steps": 1}))
+    assert load_model(model, torch.float32).generation_config.eos_token_id == 1  # type: ignore[union-attr]
 
 
 def response_loss(model_folder: Path, rows: list[Row]) -> float:
