@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from engines.hf import segments
 from engines.hf.segments import Part, attend, attend_by_products, join
 
 
@@ -64,6 +67,47 @@ def test_masked_and_later_keys_are_not_seen(how: object) -> None:
     )
     masked = how(query, key, value, scale=0.3, mask=mask[None, None])
     assert torch.allclose(masked.output, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 120, 180])  # queries at once: 1, 2 (and 1 left), 3 (and 2)
+@pytest.mark.parametrize("masked", ["causal", "mask", "mask of keys", "open"])
+def test_blocks_of_queries_give_what_all_at_once_give(
+    size: int, masked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, key = random(2, 6, 5, 8), random(2, 3, 5, 8, seed=1)
+    given: dict[str, Any] = {"causal": True} if masked == "causal" else {}
+    if masked.startswith("mask"):
+        shape = (2, 1, 1, 5) if masked == "mask of keys" else (2, 1, 5, 5)
+        hidden = random(*shape, seed=2) > 0
+        hidden[..., 0] = False
+        given["mask"] = torch.zeros(shape).masked_fill(hidden, float("-inf"))
+    whole = attend(query, key, key, scale=0.3, **given)
+    monkeypatch.setattr(segments, "_SCORES", size)
+    found = attend_by_products(query, key, key, scale=0.3, **given)
+    assert torch.allclose(found.output, whole.output, atol=1e-6)
+    assert torch.allclose(found.mass, whole.mass, atol=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that is made, in numbers."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+def test_scores_of_a_long_prompt_on_a_gpu_do_not_exist_all_at_once() -> None:
+    # Tensors without content, on a device that is no CPU: 32 heads x 8,192 x 8,192 are 2^31 scores.
+    query = torch.empty(1, 32, 8192, 128, device="meta", dtype=torch.bfloat16)
+    key = torch.empty(1, 8, 8192, 128, device="meta", dtype=torch.bfloat16)
+    with Largest() as largest:
+        output, mass = attend(query, key, key, scale=0.1, causal=True)
+    assert (output.shape, mass.shape) == (query.shape, query.shape[:3])
+    assert largest.numbers <= 2**26
 
 
 def test_both_ways_agree_on_the_mass() -> None:
