@@ -54,13 +54,13 @@ def interrupted(folder: Path, ref: Ref, rows: Iterable[Any]) -> None:
 
 def loaded_for_training(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Any]]:
     """Return a list to which every model that a trainer loads from now on is added, weakly."""
+    from engines.models import load_model
     from training.trainers import dpo, trl_loop
 
     models: list[weakref.ref[Any]] = []
-    load = trl_loop.load_model
 
     def noted(*given: Any, **options: Any) -> Any:
-        model = load(*given, **options)
+        model = load_model(*given, **options)
         models.append(weakref.ref(model))
         return model
 

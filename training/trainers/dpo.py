@@ -12,7 +12,7 @@ from datasets import Dataset, load_from_disk
 from trl import DPOConfig, DPOTrainer
 
 from core.errors import NothingToTrain, disk_errors_named
-from core.hashing import model_files, sha256_file
+from core.hashing import model_files, sha256_file, sha256_json
 from core.store import Built, write_atomically
 from engines.models import load_model, load_tokenizer, release_memory
 from training.launch.processes import (
@@ -246,18 +246,27 @@ def _add_callbacks(trainer: PairTrainer, job: TrainingJob, judge: CheckpointJudg
 def _data_set(rows: list[dict[str, list[int]]], filler: int, work: Path) -> Dataset:
     """Return the pairs as a data set; for several processes on disk, with an empty pair at its end.
 
-    TRL's first process writes the reference's log-probabilities beside it for the others.
+    TRL's first process writes the reference's log-probabilities beside it, for the others and for
+    the next launch: what an earlier one has written of the same rows stays.
     """
     if processes() == 1:
         return Dataset.from_list(rows)
     folder = work / "encoded"
     if is_first():
         empty = {"prompt_ids": [filler] * 2, "chosen_ids": [], "rejected_ids": []}
-        shutil.rmtree(folder, ignore_errors=True)
-        with disk_errors_named(folder):
-            Dataset.from_list([*rows, empty]).save_to_disk(folder)
+        _save_rows([*rows, empty], folder)
     wait_for_all()
     return load_from_disk(folder)
+
+
+def _save_rows(rows: list[dict[str, list[int]]], folder: Path) -> None:
+    mark, digest = folder / "rows.sha256", sha256_json(rows)
+    if mark.is_file() and mark.read_text() == digest:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with disk_errors_named(folder):
+        Dataset.from_list(rows).save_to_disk(folder)
+        write_atomically(mark, digest)  # last: a kill before it leaves nothing to trust
 
 
 def _reference_model(job: TrainingJob, args: DPOConfig) -> Any:

@@ -15,6 +15,7 @@ from core.store import Built
 from engines.models import load_model, load_tokenizer, stop_ids
 from engines.prompting import Prompter
 from tests.training.making import loaded_for_training, steps
+from training.trainers import dpo
 from training.trainers.dpo import encode_pairs, train_dpo
 from training.trainers.encoding import Encoder
 from training.trainers.job import TrainingJob
@@ -302,3 +303,28 @@ def test_a_training_that_diverges_stops_and_leaves_no_model(
     text = (tmp_path / "work.metrics.jsonl").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
+
+
+def test_the_reference_pass_of_an_earlier_launch_is_kept_for_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dpo, "processes", lambda: 2)
+    monkeypatch.setattr(dpo, "wait_for_all", lambda: None)
+    rows = [{"prompt_ids": [1, 2], "chosen_ids": [3], "rejected_ids": [4, 5]}]
+    first = dpo._data_set(rows, 7, tmp_path)
+    # Where TRL keeps the log-probabilities of a model that hashes to "reference".
+    cached = Path(first._get_cache_file_path("reference"))
+    assert cached.parent == tmp_path / "encoded"
+    cached.touch()
+    again = dpo._data_set(rows, 7, tmp_path)
+    assert cached.exists()
+    assert again._fingerprint == first._fingerprint  # TRL looks for it under the same name
+    assert [row["chosen_ids"] for row in again] == [[3], []]
+    # A kill in the middle of writing, then other rows.
+    (tmp_path / "encoded" / "rows.sha256").unlink()
+    dpo._data_set(rows, 7, tmp_path)
+    assert not cached.exists()
+    cached.touch()
+    other = dpo._data_set([{**rows[0], "chosen_ids": [9]}], 7, tmp_path)
+    assert not cached.exists()
+    assert [row["chosen_ids"] for row in other] == [[9], []]
