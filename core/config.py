@@ -293,9 +293,9 @@ class LaunchSection(Section):
     """
 
     config: str = "none"
-    """"none": in this process, on the first GPU that it sees. A shipped configuration of accelerate
-    ("one-gpu", "fsdp-8", "fsdp-two-nodes", "ddp-cpu", "fsdp-cpu": configs/accelerate/), or the path
-    of a file that `accelerate config` wrote."""
+    """"none": in this process, on the first GPU that it sees (beside vLLM on a GPU: as "one-gpu").
+    A shipped configuration of accelerate ("one-gpu", "fsdp-8", "fsdp-two-nodes", "ddp-cpu",
+    "fsdp-cpu": configs/accelerate/), or the path of a file that `accelerate config` wrote."""
     processes: Count | None = None
     """Processes on all machines together, instead of the file's `num_processes`."""
     main_process_ip: str | None = None

@@ -18,8 +18,9 @@ from engines.embedded import link
 from judges.rubrics import load_rubric
 from training.data.open_assistant import PROMPTS_SAMPLE, source_hash
 from training.data.seed import validation_prompts
+from training.disk import check_room
 from training.launch import launch
-from training.launch.command import NONE
+from training.launch.command import NONE, launch_of
 from training.run import MODEL_NAMES
 from training.trainers import sft
 
@@ -163,10 +164,12 @@ def _supervise(
     base = model_ref(0)
 
     def make() -> Built:
-        job, section = run.job(ref, base, sft=run.config.sft), run.config.launch
-        if section.config == NONE:
-            return sft.train_sft(job, rows())
-        return launch.train_sft(job, rows(), section)
+        job, where = run.job(ref, base, sft=run.config.sft), launch_of(run.config)
+        given = rows()
+        check_room(job, len(given), compared=False, apart=where.config != NONE)
+        if where.config == NONE:
+            return sft.train_sft(job, given)
+        return launch.train_sft(job, given, where)
 
     run.model(ref, [base, *inputs], make, sections=(*sections, *_adapters(run)))
 
@@ -254,9 +257,11 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         job = run.job(ref, previous, reference=other, dpo=section)
         chosen = [row for row in run.read(pairs) if row.outcome == "pair"]
         judge = _checkpoint_judge(run, job, ref, source) if source else None
-        if run.config.launch.config == NONE:
+        where = launch_of(run.config)
+        check_room(job, len(chosen), compared=bool(judge), apart=where.config != NONE)
+        if where.config == NONE:
             return train_dpo(job, chosen, judge)
-        return launch.train_dpo(job, chosen, run.config.launch, judge, run.engines.clear)
+        return launch.train_dpo(job, chosen, where, judge, run.engines.clear)
 
     run.model(
         ref,

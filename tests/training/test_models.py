@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from training import models
 from training.data.seed import validation_prompts
 from training.run import Run
+from training.trainers.job import TrainingJob
 
 
 class Made(NamedTuple):
@@ -43,6 +44,64 @@ def run_of(tmp_path: Path, *settings: str) -> RecordingRun:
     return RecordingRun(
         load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}", *settings])
     )
+
+
+class MakingRun(RecordingRun):
+    """A run that makes its model stages, from no rows."""
+
+    def model(  # type: ignore[override]
+        self, ref: Ref, inputs: Any, make: Any, *_: Any, **__: Any
+    ) -> Ref:
+        self.made.append(Made(ref, list(inputs), ()))
+        make()
+        return ref
+
+    def job(  # type: ignore[override]
+        self, ref: Ref, _policy: Ref, **more: Any
+    ) -> TrainingJob:
+        work = self.store.paths.work(ref)
+        given = {"seed": 0, "device": "cpu", "work": work, "metrics": work / "m", "title": str(ref)}
+        return TrainingJob(policy=work, **(given | more))
+
+    def read(self, ref: Ref) -> list[Any]:  # noqa: ARG002 - no artifact has rows
+        return []
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpu", "expected"),
+    [
+        (["engine.device=auto"], True, ["here", "here"]),
+        (["engine.device=auto", "engine.kind=vllm"], False, ["here", "here"]),  # vLLM's CPU build
+        (["engine.device=cpu", "engine.kind=vllm"], True, ["here", "here"]),
+        (["engine.device=auto", "engine.kind=vllm"], True, ["one-gpu", "one-gpu"]),
+        (
+            ["engine.device=auto", "engine.kind=vllm", "launch.config=fsdp-8"],
+            True,
+            ["fsdp-8", "fsdp-8"],
+        ),
+    ],
+)
+def test_beside_vllm_on_a_gpu_training_has_a_process_of_its_own(
+    settings: list[str],
+    gpu: bool,
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    where: list[str] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    for name in ("sft.train_sft", "dpo.train_dpo"):
+        monkeypatch.setattr(f"training.trainers.{name}", lambda *_: where.append("here"))
+    for name in ("train_sft", "train_dpo"):
+        monkeypatch.setattr(
+            f"training.launch.launch.{name}",
+            lambda _job, _rows, section, *_: where.append(section.config),
+        )
+    config = load_config(ROOT / "configs" / "smoke.toml", [f"out_dir={tmp_path}", *settings])
+    run = MakingRun(config)
+    models.train_baseline(run, Ref(1, Stage.IFT))
+    models.improve(run, 3, PAIRS_3)
+    assert where == expected
 
 
 PAIRS_3 = Ref(3, Stage.PAIRS)

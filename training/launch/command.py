@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.config import LaunchSection
 from core.errors import ConfigError
 from core.progress import say
 from core.stages import project_root
@@ -15,10 +16,11 @@ from training.launch.processes import MARK, accumulation
 from training.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
-    from core.config import Config, LaunchSection
+    from core.config import Config
 
 NONE = "none"
 """The value of `launch.config` for training in this process."""
+ONE_GPU = "one-gpu"
 _PORT = 29500
 _FSDP = 2
 
@@ -77,6 +79,21 @@ def layout(section: LaunchSection) -> Layout:
     return Layout(file.resolve(), count, loaded.num_machines, bool(loaded.use_cpu), *machine_0)
 
 
+def launch_of(config: Config) -> LaunchSection:
+    """Return how a run launches training: as configured, but beside vLLM on a GPU never "none".
+
+    vLLM takes nine tenths of the GPU, for the judge of checkpoints while the trainer's weights and
+    optimiser are still there, and a process that has used a GPU keeps some of its memory. So
+    training gets a process of its own then, which ends before vLLM starts again.
+    """
+    section, engine = config.launch, config.engine
+    if section.config != NONE or engine.kind != "vllm" or engine.ray.workers:
+        return section
+    from engines.models import pick_device
+
+    return LaunchSection(config=ONE_GPU) if pick_device(engine.device) == "cuda" else section
+
+
 def check_launch(config: Config) -> None:
     """Check that every training stage of a run can be launched as configured.
 
@@ -84,13 +101,16 @@ def check_launch(config: Config) -> None:
         ConfigError: the configuration cannot be used, a global batch cannot be split evenly, or the
             address of machine 0 is missing.
     """
-    if config.launch.config == NONE:
+    launch = launch_of(config)
+    if launch.config == NONE:
         return
-    place = layout(config.launch)
+    if launch != config.launch:
+        say(f"  note: training runs in a process of its own ({ONE_GPU!r}): vLLM needs the GPU")
+    place = layout(launch)
     accumulation(config.sft, place.processes, "sft")
     for iteration, own in config.own_settings():
         accumulation(own.dpo, place.processes, f"{iteration}dpo")
-    _address(config.launch, place)
+    _address(launch, place)
 
 
 def command(section: LaunchSection, place: Layout, job: Path, *, rank: int = 0) -> list[str]:

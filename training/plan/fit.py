@@ -79,12 +79,13 @@ def training_setup(config: Config, section: SftSection | DpoSection, shape: Shap
         max_length=section.max_length,
         bf16=section.precision == "bf16",
         checkpointing=section.gradient_checkpointing,
-        adapters=_adapters(config, shape),
+        adapters=adapters(config, shape),
         second_reference=isinstance(section, DpoSection) and section.reference != "previous",
     )
 
 
-def _adapters(config: Config, shape: Shape) -> int:
+def adapters(config: Config, shape: Shape) -> int:
+    """Return the parameters of LoRA, 0 if the whole model is trained."""
     if not config.lora.enabled:
         return 0
     modules = config.lora.target_modules
@@ -165,7 +166,7 @@ def _improved(
 def _training(config: Config, section: SftSection | DpoSection) -> Fit:
     shape, plan = shape_of(config.model.base), config.plan
     setup = training_setup(config, section, shape)
-    parts = training_memory(shape, setup)
+    parts = training_memory(shape, setup)._replace(engines=_engines_beside(config, section))
     available = plan.gpu_memory_gb * GB * (1 - plan.memory_reserve)
     fit, verdict = _compared(parts, available)
     if setup.gpus > plan.gpus:
@@ -178,6 +179,19 @@ def _training(config: Config, section: SftSection | DpoSection) -> Fit:
         )
         fit = False
     return Fit(setup.gpus, parts, available, fit, verdict)
+
+
+def _engines_beside(config: Config, section: SftSection | DpoSection) -> float:
+    """Return the bytes of the engines that the training process itself keeps.
+
+    Without a launcher, engines of transformers compare checkpoints while the trainer waits. Those
+    of vLLM never do (`launch_of`), and Ray's have GPUs of their own.
+    """
+    engine, judged = config.engine, config.dpo.early_stopping.enabled
+    here = config.launch.config == NONE and engine.device != "cpu" and not engine.ray.workers
+    if not (isinstance(section, DpoSection) and judged and here and engine.kind == "transformers"):
+        return 0.0
+    return _sampling(config, config.model.base, k=1).parts.needed
 
 
 def _compared(parts: Memory | SamplingMemory, available: float) -> tuple[bool, str]:

@@ -38,7 +38,10 @@ class TrainingSetup(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes on one GPU at the peak of a training step."""
+    """Bytes on one GPU at the peak of a training step.
+
+    `engines`: of those that judge checkpoints meanwhile, in the same process.
+    """
 
     weights: float
     gradients: float
@@ -46,6 +49,7 @@ class Memory(NamedTuple):
     copies: float
     activations: float
     reference: float
+    engines: float = 0.0
 
     @property
     def needed(self) -> float:

@@ -8,15 +8,17 @@ from rich.table import Table
 from rich.text import Text
 
 from core.config import PlanSection
-from core.stages import Stage
+from core.stages import Stage, model_ref
 from judges.backends.budget import CHARACTERS_PER_TOKEN
 from judges.backends.budget import FREE as NO_MONEY
 from judges.bounds import TEMPLATE_TOKENS, JudgeBound, expected_bounds, judge_price
 from judges.bounds import total as total_bound
+from training.disk import BYTES, Disk, training_disk
+from training.launch.command import NONE
 from training.plan.costs import Cost, cost_of, total
-from training.plan.fit import GB, Fit, fits
+from training.plan.fit import GB, Fit, adapters, fits
 from training.plan.memory import Memory
-from training.plan.shapes import Unknown
+from training.plan.shapes import Unknown, shape_of
 from training.plan.work import constructed_examples, longest, mean_lengths, stage_work
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def cost_tables(config: Config, k: int, rows: list[PlanRow]) -> Iterator[Rendera
             "Communication between GPUs, loading and saving are not counted."
         )
     yield from _few_examples(config, rows)
+    yield from _disk(config, k, rows)
     yield from _judge(config, k)
 
 
@@ -145,7 +148,7 @@ def _cost(cost: Cost | None) -> list[str]:
 
 
 def _memory(config: Config, k: int) -> Iterator[RenderableType]:
-    names = ("GPUs", "weights", "grads", "Adam", "copies", "kept", "sum", "of")
+    names = ("GPUs", "weights", "grads", "Adam", "copies", "kept", "engines", "sum", "of")
     table = _table("GPU memory: GB on each GPU (1 GB = 10^9 bytes)", "what runs", *names)
     verdicts = []
     for what, fit in fits(config, k).items():
@@ -163,10 +166,39 @@ def _parts(fit: Fit) -> list[str]:
     if isinstance(parts, Memory):
         weights = parts.weights + parts.reference
         columns = [weights, parts.gradients, parts.optimiser, parts.copies, parts.activations]
+        columns.append(parts.engines)
     else:
-        columns = [parts.weights, 0.0, 0.0, 0.0, parts.cache]
+        columns = [parts.weights, 0.0, 0.0, 0.0, parts.cache, 0.0]
     cells = [f"{value / GB:.1f}" if value else "" for value in columns]
     return [*cells, f"{parts.needed / GB:.1f}", f"{fit.available / GB:.1f}"]
+
+
+def _disk(config: Config, k: int, rows: list[PlanRow]) -> Iterator[RenderableType]:
+    """Return what training stages write at most at one time, and what their models keep."""
+    try:
+        shape = shape_of(config.model.base)
+    except Unknown as reason:
+        yield Text(f"? disk of training: {reason}.")
+        return
+    most = {row.ref: row.rows for row in rows}
+    table = _table("Disk: GB at most at one time", "what trains", *Disk._fields, "sum")
+    kept = 2.0 * shape.parameters * BYTES[config.sft.save_dtype]
+    for ref in (model_ref(i) for i in range(1, k + 1)):
+        own = config.at(ref.iteration)
+        dpo = ref.iteration > 1 and own.improvement.method == "dpo"
+        section, stopping = (own.dpo if dpo else own.sft), own.dpo.early_stopping
+        disk = training_disk(
+            section,
+            parameters=shape.parameters,
+            rows=most.get(ref),
+            adapters=adapters(own, shape) or None,
+            compared_every=stopping.every_steps if dpo and stopping.enabled else None,
+            apart=config.launch.config != NONE,
+        )
+        table.add_row(f"M{ref.iteration}", *(f"{part / GB:.1f}" for part in (*disk, disk.needed)))
+        kept += 0 if ref.iteration == 1 else disk.model
+    yield table
+    yield Text(f"The SFT baseline and M1 to M{k} keep {kept / GB:.1f} GB.")
 
 
 def _assumed(config: Config) -> Table:

@@ -19,7 +19,7 @@ from core.config import (
 )
 from core.errors import ConfigError
 from training.plan.fit import Fit, Processes, Samplers, fits, processes_of, samplers, training_setup
-from training.plan.memory import TrainingSetup
+from training.plan.memory import Memory, TrainingSetup
 from training.plan.shapes import KNOWN, Unknown
 
 if TYPE_CHECKING:
@@ -192,6 +192,26 @@ def test_iterations_that_are_trained_otherwise_have_lines_of_their_own() -> None
     longer = config(iteration={3: {"candidates": {"max_new_tokens": 2048}}})
     assert "(1,753 each)" in fit(longer, 2, 2).verdict
     assert "(2,777 each)" in fit(longer, 2, 3).verdict
+
+
+def test_engines_that_judge_checkpoints_are_kept_by_the_training_process() -> None:
+    engine, here = EngineSection(max_batch_tokens=100_000), LaunchSection()
+    sampling = 4 * 8_030_261_248 + 100_000 * 131_072
+
+    def kept(place: int, **more: Any) -> float:
+        parts = fit(config(**({"engine": engine, "launch": here} | more)), place).parts
+        assert isinstance(parts, Memory)
+        assert parts.needed == sum(parts)
+        return parts.engines
+
+    assert kept(0) == 0  # SFT compares no checkpoints
+    assert kept(1) == sampling
+    unjudged = DpoSection(early_stopping=EarlyStoppingSection(enabled=False))
+    assert kept(1, dpo=unjudged) == 0
+    # A launched process ends before checkpoints are compared; vLLM's training is always launched.
+    assert kept(1, launch=LaunchSection(config="one-gpu")) == 0
+    assert kept(1, engine=EngineSection(kind="vllm")) == 0
+    assert kept(1, engine=EngineSection(device="cpu")) == 0
 
 
 def test_models_that_write_or_judge_are_listed_once_each() -> None:

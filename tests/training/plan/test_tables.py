@@ -38,6 +38,14 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return load_config(PAPER, [f"out_dir={tmp_path_factory.mktemp('runs')}"])
 
 
+def test_the_disk_of_the_papers_training_by_hand(paper: Config) -> None:
+    # 68.98e9 weights. M1: 4,830 rows are 302 steps: 2 checkpoints of 12 bytes a weight, and 4.
+    assert row(printed(paper), "M1") == ["1655.4", "0.0", "275.9", "1931.3"]
+    # M2: up to 7,000 pairs, 438 steps: 3 of 12 + 4 bytes (the judge's), the best, the model.
+    assert row(printed(paper), "M2") == ["3310.9", "275.9", "275.9", "3862.7"]
+    assert "The SFT baseline and M1 to M3 keep 1103.6 GB." in printed(paper)
+
+
 def test_candidates_of_the_paper_by_hand(paper: Config) -> None:
     # 3,964 prompts of 36 tokens are read, 15,856 answers of 388 are written: 6.152 M tokens.
     # At 250 a second: 6.84 GPU hours, and 0.01 to read; on 16 GPUs 0.43 hours; x 16 x 3 USD.
