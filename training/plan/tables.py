@@ -180,6 +180,9 @@ def _disk(config: Config, k: int, rows: list[PlanRow]) -> Iterator[RenderableTyp
     except Unknown as reason:
         yield Text(f"? disk of training: {reason}.")
         return
+    engine = config.engine
+    # Beside vLLM on a GPU, "none" is "one-gpu".
+    apart = config.launch.config != NONE or (engine.kind == "vllm" and engine.device != "cpu")
     most = {row.ref: row.rows for row in rows}
     table = _table("Disk: GB at most at one time", "what trains", *Disk._fields, "sum")
     kept = 2.0 * shape.parameters * BYTES[config.sft.save_dtype]
@@ -193,7 +196,7 @@ def _disk(config: Config, k: int, rows: list[PlanRow]) -> Iterator[RenderableTyp
             rows=most.get(ref),
             adapters=adapters(own, shape) or None,
             compared_every=stopping.every_steps if dpo and stopping.enabled else None,
-            apart=config.launch.config != NONE,
+            apart=apart,
         )
         table.add_row(f"M{ref.iteration}", *(f"{part / GB:.1f}" for part in (*disk, disk.needed)))
         kept += 0 if ref.iteration == 1 else disk.model
