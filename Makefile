@@ -8,13 +8,15 @@ CONFIG ?= configs/quickstart.toml
 ITER   ?=
 ARGS   ?=
 JOBS   ?= 2
+# A machine without network has its own Python with torch.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --durations=10
 STAMP  := $(VENV)/.srlm-$(shell cat pyproject.toml requirements.lock 2>/dev/null | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
 .PHONY: help bench setup quickstart prove train-iter eval-all report human-eval explore check-regressions \
         test test-rest test-all mutants check format lock system-packages setup-vllm setup-vllm-cpu \
-        test-vllm smoke-vllm
+        test-vllm smoke-vllm check-gpu
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -90,6 +92,9 @@ test-vllm: ## The tests of every engine against real vLLM, in .venv-vllm (about 
 smoke-vllm: ## M0 → M2 and its evaluation with vLLM sampling and judging, on a tiny random model
 	.venv-vllm/bin/srlm-train --config configs/smoke-vllm.toml
 	.venv-vllm/bin/srlm-eval run --config configs/smoke-vllm.toml
+
+check-gpu: ## On a machine with one NVIDIA GPU, without network: make check-gpu [GPU_PYTHON=… ARGS="--only parity,dpo --wheels DIR"]
+	@$(GPU_PYTHON) -m tools.check_gpu $(ARGS)
 
 system-packages: ## Debian's packages that the browser and LaTeX tests need (as root); without them they are skipped
 	apt-get update -qq
