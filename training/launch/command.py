@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.config import LaunchSection
 from core.errors import ConfigError
 from core.progress import say
 from core.stages import project_root
@@ -16,7 +15,7 @@ from training.launch.processes import MARK, accumulation
 from training.trainers.job import TrainingJob
 
 if TYPE_CHECKING:
-    from core.config import Config
+    from core.config import Config, LaunchSection
 
 NONE = "none"
 """The value of `launch.config` for training in this process."""
@@ -91,7 +90,9 @@ def launch_of(config: Config) -> LaunchSection:
         return section
     from engines.models import pick_device
 
-    return LaunchSection(config=ONE_GPU) if pick_device(engine.device) == "cuda" else section
+    if pick_device(engine.device) != "cuda":
+        return section
+    return section.model_copy(update={"config": ONE_GPU, "processes": None})
 
 
 def check_launch(config: Config) -> None:
