@@ -148,7 +148,7 @@ def _cost(cost: Cost | None) -> list[str]:
 
 
 def _memory(config: Config, k: int) -> Iterator[RenderableType]:
-    names = ("GPUs", "weights", "grads", "Adam", "copies", "kept", "engines", "sum", "of")
+    names = ("GPUs", "weights", "grads", "Adam", "copies", "kept", "sum", "of")
     table = _table("GPU memory: GB on each GPU (1 GB = 10^9 bytes)", "what runs", *names)
     verdicts = []
     for what, fit in fits(config, k).items():
@@ -164,11 +164,10 @@ def _memory(config: Config, k: int) -> Iterator[RenderableType]:
 def _parts(fit: Fit) -> list[str]:
     parts = fit.parts
     if isinstance(parts, Memory):
-        weights = parts.weights + parts.reference
+        weights = parts.weights + parts.reference + parts.engines
         columns = [weights, parts.gradients, parts.optimiser, parts.copies, parts.activations]
-        columns.append(parts.engines)
     else:
-        columns = [parts.weights, 0.0, 0.0, 0.0, parts.cache, 0.0]
+        columns = [parts.weights, 0.0, 0.0, 0.0, parts.cache]
     cells = [f"{value / GB:.1f}" if value else "" for value in columns]
     return [*cells, f"{parts.needed / GB:.1f}", f"{fit.available / GB:.1f}"]
 

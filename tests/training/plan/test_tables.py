@@ -41,8 +41,10 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def test_the_disk_of_the_papers_training_by_hand(paper: Config) -> None:
     # 68.98e9 weights. M1: 4,830 rows are 302 steps: 2 checkpoints of 12 bytes a weight, and 4.
     assert row(printed(paper), "M1") == ["1655.4", "0.0", "275.9", "1931.3"]
-    # M2: up to 7,000 pairs, 438 steps: 3 of 12 + 4 bytes (the judge's), the best, the model.
-    assert row(printed(paper), "M2") == ["3310.9", "275.9", "275.9", "3862.7"]
+    # M2: up to 3,964 pairs, 248 steps: 2 of 12 + 4 bytes (the judge's), the best, the model.
+    assert row(printed(paper), "M2") == ["2207.3", "275.9", "275.9", "2759.1"]
+    # M3: up to 6,942 pairs, 434 steps: 3 of them.
+    assert row(printed(paper), "M3") == ["3310.9", "275.9", "275.9", "3862.7"]
     assert "The SFT baseline and M1 to M3 keep 1103.6 GB." in printed(paper)
 
 
