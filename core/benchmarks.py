@@ -207,7 +207,7 @@ def _agreement(ranked: list[RankedPrompt], judgments: list[Judgment]) -> dict[st
                 key = f"{better.key} > {worse.key}"
                 right[key] = 100.0 * (high > low) + 50.0 * (high == low)
                 owner[key] = prompt.key
-    readable = {j.key: float(j.score is not None) for j in judgments}
+    readable = {j.key: float(j.said is not None) for j in judgments}
     return {
         "pairwise_accuracy/ties_half": Items(right, _PERCENT, owner),
         "parse_rate": Items(readable, (0.0, 1.0), {j.key: j.prompt_key for j in judgments}),

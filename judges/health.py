@@ -55,7 +55,7 @@ def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[M
         by_prompt[prompt_of[key]].append(mean)
     comparable = [found for found in by_prompt.values() if len(found) > 1]
     return [
-        _parse_rate([j.unparsed for j in judgments]),
+        _parse_rate([None if j.said is not None else j.unparsed or "no_score" for j in judgments]),
         _mean("score_mean", scores),
         Measurement(
             "score_entropy_bits",

@@ -140,9 +140,19 @@ def judge_ranked(
         ):
             out.add(judgment)
             advance(tokens=judgment.tokens)
-    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
-    parsed = len(out.rows) - sum(unparsed.values())
-    return Built(counts={"parsed": parsed, **unparsed}, engine=engine.fingerprint)
+    return Built(counts=reading_counts(out.rows.values()), engine=engine.fingerprint)
+
+
+def reading_counts(judgments: Iterable[Judgment]) -> dict[str, int]:
+    """Return how many replies hold a score in their words, were continued to one, or have none.
+
+    They add up to the replies: "parsed", "continued" (`judge.reading`), "unparsed_<reason>".
+    """
+    counts = Counter(
+        f"unparsed_{j.unparsed}" if j.unparsed else "continued" if j.said is None else "parsed"
+        for j in judgments
+    )
+    return {"parsed": counts.pop("parsed", 0), **counts}
 
 
 def of_split(

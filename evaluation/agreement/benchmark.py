@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from core.records import Judgment, RankedPrompt
     from evaluation.run import EvalRun
 
+IN_WORDS = "in_words"
 ALWAYS = 4.0  # the most common score (paper, section 3.1.1)
 SHUFFLES = 200
 DEFAULTS = {
@@ -110,16 +112,16 @@ def scores(
     """Return Table 4 for one judge: the five metrics, tie rate, parse rate, and the judge's noise.
 
     A reply's parsed draws are averaged; a reply without one is missing, not 0. `detail` of each
-    metric holds its other variants and the baselines.
+    metric holds its other variants and the baselines. Where scores are expected values
+    (`judge.reading`) it holds the metric of the scores in words too, and `parse_rate` is theirs.
     """
-    means = {key: found.mean for key, found in mean_scores(judgments).items()}
-    prompts, lengths = [], {}
-    for prompt in ranked:
-        rows = tuple((float(reply.rank), means.get(reply.key)) for reply in prompt.replies)
-        prompts.append(ScoredReplies(prompt.key, rows))
-        lengths[prompt.key] = [len(reply.text) for reply in prompt.replies]
+    prompts = _scored(ranked, judgments)
+    lengths = {prompt.key: [len(reply.text) for reply in prompt.replies] for prompt in ranked}
     found = measure(prompts)
     chance = baselines(prompts, lengths, seed=seed)
+    if any(judgment.chances is not None for judgment in judgments):
+        words = [replace(judgment, score=judgment.said) for judgment in judgments]
+        chance[IN_WORDS] = _values(_scored(ranked, words), PERFECT)
     gaps = [sum(s is None for _, s in prompt.replies) for prompt in prompts if prompt.comparable]
     unscored, incomplete = sum(gaps), sum(gap > 0 for gap in gaps)
     out = []
@@ -133,9 +135,20 @@ def scores(
     return [*out, _parse_rate(judgments), noise]
 
 
+def _scored(ranked: Sequence[RankedPrompt], judgments: Sequence[Judgment]) -> list[ScoredReplies]:
+    means = {key: found.mean for key, found in mean_scores(judgments).items()}
+    return [
+        ScoredReplies(
+            prompt.key,
+            tuple((float(reply.rank), means.get(reply.key)) for reply in prompt.replies),
+        )
+        for prompt in ranked
+    ]
+
+
 def _parse_rate(judgments: Sequence[Judgment]) -> Score:
-    readable = [float(j.score is not None) for j in judgments]
-    reasons = Counter(j.unparsed for j in judgments if j.unparsed is not None)
+    readable = [float(j.said is not None) for j in judgments]
+    reasons = Counter(j.unparsed or "no_score" for j in judgments if j.said is None)
     interval = mean_interval(readable, [j.prompt_key for j in judgments], scale=(0.0, 1.0))
     rate = Metric(fmean(readable) if readable else None, len(readable), interval)
     return _score("parse_rate", rate, 0, dict(sorted(reasons.items())))

@@ -52,6 +52,11 @@ _BASELINES = {
     "shuffled": "its scores shuffled",
     "length": "the longer reply is better",
 }
+WORDS = "in_words"
+_EXPECTED = (
+    "Scores are expected values over the probabilities of all scores (judge.reading); the parse "
+    "rate counts replies whose words hold a score. The next table has the scores in words."
+)
 _SAME_SOURCE = (
     "The paper's evaluation split of Open Assistant is not public; ours is another of the same "
     "source.",
@@ -82,6 +87,7 @@ def table(results: RunReader) -> Table | None:
             "the humans' order; correlations are means over prompts, where tied scores count 0. "
             "The paper does not say how it counts ties; these readings fit its numbers. "
             "Missing: replies (for exact match: prompts) without a readable score.",
+            *(_EXPECTED for model in models[:1] if _read_as_distribution(results, model)),
             *unparsed,
             *(
                 noise_note(results.scores(f"{m}/agreement").get("judge_noise"), f"{label(m)}'s")
@@ -107,6 +113,11 @@ def readings(results: RunReader) -> Table | None:
         for model in models
         for reading, wording in _READINGS.items()
     ]
+    rows += [
+        TableRow(f"{label(model)}: scores as its words say them", _of_detail(results, model, WORDS))
+        for model in models
+        if _read_as_distribution(results, model)
+    ]
     rows += _baseline_rows(results, models)
     return Table(
         key="reward_modelling_readings",
@@ -117,6 +128,12 @@ def readings(results: RunReader) -> Table | None:
         origin="Table 4",
         notes=("Baselines are scored as in the table above, on the same replies.",),
     )
+
+
+def _read_as_distribution(results: RunReader, model: str) -> bool:
+    """Whether a model's scores are the means of distributions (`judge.reading`)."""
+    found = results.scores(f"{model}/agreement").values()
+    return any(WORDS in (score.detail or {}) for score in found)
 
 
 def _baseline_rows(results: RunReader, models: list[str]) -> Iterator[TableRow]:

@@ -10,7 +10,7 @@ from core.records import ANSWERED, Candidate, user
 from core.store import Built
 from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
-from judges.pointwise import JudgedAnswer, judge_answers
+from judges.pointwise import JudgedAnswer, judge_answers, reading_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +70,6 @@ def judge_candidates(
         for judgment in judge_answers(engine, subjects, section, seed=seed, done=out.rows):
             out.add(judgment)
             advance(tokens=judgment.tokens)
-    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
-    parsed = len(out.rows) - sum(unparsed.values())
     not_judged = len(candidates) - len(subjects)
-    counts = {"parsed": parsed, "candidates_not_judged": not_judged, **unparsed}
+    counts = {"candidates_not_judged": not_judged} | reading_counts(out.rows.values())
     return Built(counts=counts, engine=engine.fingerprint)

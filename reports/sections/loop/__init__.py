@@ -82,7 +82,7 @@ def _summary(results: RunReader, k: int) -> str:
     if answers := results.rows(Ref(k, Stage.CANDIDATES)):
         wording.append(f"M{k - 1} answered them with {len(answers)} candidates.")
     if judged := results.rows(Ref(k, Stage.JUDGMENTS)):
-        read = sum(row.score is not None for row in judged)
+        read = sum(row.said is not None for row in judged)
         wording.append(
             f"{data.own_judge(results, k)} judged them in {len(judged)} replies, {read} readable."
         )

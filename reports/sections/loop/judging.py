@@ -80,7 +80,7 @@ def readable_share(judgments: Sequence[Judgment]) -> Point | None:
 
     Replies about one prompt are one observation of the interval.
     """
-    readable = [100.0 * (judgment.score is not None) for judgment in judgments]
+    readable = [100.0 * (judgment.said is not None) for judgment in judgments]
     prompts = [judgment.prompt_key for judgment in judgments]
     interval = mean_interval(readable, prompts, scale=(0.0, 100.0))
     return (

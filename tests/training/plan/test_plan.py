@@ -177,7 +177,7 @@ def test_rows_and_tokens_are_bounded_by_the_configuration(tmp_path: Path) -> Non
     assert found["iter2/candidates"] == (40, 960)  # 10 prompts, 4 answers, 24 tokens each
     assert found["iter2/judgments"] == (120, 14400)  # 40 answers, 3 draws, 120 tokens each
     assert found["iter2/pairs"] == (10, 0)  # one ledger row a prompt
-    assert found["iter2/health"] == (6, 0)
+    assert found["iter2/health"] == (9, 0)
     assert found["iter2/model"] == (10, None)  # at most one pair a prompt
     assert found["iter1/sft"] == (100, None)  # IFT alone
     assert found["iter1/model"] == (160, None)  # IFT and EFT
