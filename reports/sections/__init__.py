@@ -18,6 +18,7 @@ from reports.sections import (
     nlp,
     outcome,
     paper,
+    settings,
     summary,
     training_data,
 )
@@ -50,6 +51,7 @@ SECTIONS = (
     lengths.SECTION,
     training_data.SECTION,
     loop.SECTION,
+    settings.SECTION,
     paper.SECTION,
 )
 
