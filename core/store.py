@@ -402,15 +402,15 @@ class Partial:
         return manifest
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Replace a small file atomically: readers see the old text or the new one, never a part.
+def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+    """Replace a small file atomically: readers see the old content or the new, never a part.
 
     `mode`: the permissions of a new file, less the umask.
     """
     with disk_errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, mode=mode) as file:
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
 
 
 def read_failures(record: Path) -> dict[str, str]:

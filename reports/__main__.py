@@ -58,7 +58,7 @@ def build(
     folder = _folder(run, config, settings)
     files = write(folder, out or folder / REPORT, rehash=rehash, most_rows=most_rows)
     results().print(f"Report: {files[0]}", soft_wrap=True, markup=False)
-    say(f"{len(files)} files beside it: Markdown, CSV, LaTeX, SVG, scores.json")
+    say(f"{len(files)} files beside it: Markdown, CSV, LaTeX, SVG, PDF, scores.json")
 
 
 @app.command()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def build(run: Path, out: Path, *, rehash: bool = False, most_rows: int = 1000) -> list[Path]:
     """Write a run's report below `out`; return the files, the HTML first.
 
-    report.html, report.md, scores.json, tables/*.csv, latex/*.tex and figures/*.svg. The same
+    report.html, report.md, scores.json, tables/*.csv, latex/*.tex, figures/*.svg and .pdf. The same
     artifacts give the same bytes. `rehash` reads every file of the run again; `most_rows` limits
     the rows that stand behind one number in the HTML.
 
@@ -87,10 +87,13 @@ def write(report: Report, out: Path) -> list[Path]:
     What has no number is a sentence in all of them but the CSV files.
     """
     shown = without_gaps(report)
-    files = {out / "report.html": html.render(shown), out / "report.md": markdown.render(shown)}
+    files: dict[Path, str | bytes] = {out / "report.html": html.render(shown)}
+    files[out / "report.md"] = markdown.render(shown)
     files |= {out / "tables" / name: text for name, text in csv_files.tables(report).items()}
     files |= {out / "latex" / name: text for name, text in latex.tables(shown).items()}
-    files |= {out / "figures" / f"{figure.key}.svg": figure.svg for figure in report.figures}
-    for path, text in files.items():
-        write_atomically(path, text)
+    for figure in report.figures:
+        files[out / "figures" / f"{figure.key}.svg"] = figure.svg
+        files[out / "figures" / f"{figure.key}.pdf"] = figure.pdf
+    for path, content in files.items():
+        write_atomically(path, content)
     return [*files]

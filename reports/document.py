@@ -84,7 +84,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure as SVG text. `description` is its text alternative."""
+    """A figure as SVG text and as PDF. `description` is its text alternative."""
 
     key: str
     title: str
@@ -92,6 +92,7 @@ class Figure:
     description: str
     origin: str = ""
     notes: tuple[str, ...] = ()
+    pdf: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.benchmarks import BENCHMARKS
 from reports.document import MISSING, Cell, Report, Section, Table, TableRow, heading, words
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ DOCUMENT = "report.tex"
 _TABLES = tomllib.loads((Path(__file__).parent / "latex_characters.toml").read_text("utf-8"))
 _CHARACTERS, _ACCENTS, _GREEK = (_TABLES[name] for name in ("characters", "accents", "greek"))
 _LONGEST_LINE = 36  # characters of a label or text cell on one line
+_PARAGRAPH = 150  # characters of a text cell that gets a wide box
 
 # Standard packages only. The box shrinks a table that is wider or taller than the page.
 _PREAMBLE = r"""\documentclass[a4paper]{article}
@@ -43,15 +45,25 @@ _SHRINK = r"""}%
 \ifdim\dimen0>0.7\textheight\setbox0=\hbox{\resizebox*{!}{0.7\textheight}{\box0}}\fi
 \leavevmode\box0
 """
+_FIGURE = r"""\begin{figure}[htbp]
+\centering
+\includegraphics[width=\linewidth,height=0.6\textheight,keepaspectratio]{../figures/%s.pdf}
+\caption{%s}
+\label{fig:%s}
+\end{figure}"""
 
 
 def tables(report: Report) -> dict[str, str]:
     r"""Return, per table, the name of its file and its text; and report.tex, which \input's all.
 
-    Whatever the texts hold is printed literally (see `escape`). Figures are SVG, which
-    pdflatex cannot read: report.tex names their files.
+    Whatever the texts hold is printed literally (see `escape`). A caption says which run, models,
+    judge and items a table is of. report.tex includes the figures, PDF files in ../figures.
     """
-    found = {f"{table.key}.tex": _table(table) for table in report.tables}
+    found = {
+        f"{table.key}.tex": _table(table, _source(report, section, table))
+        for section in report.sections
+        for table in section.tables
+    }
     lines = [f"{{\\Large {escape(report.title)}\\par}}"]
     lines += [f"{escape(name)}: {escape(value)}\\par" for name, value in report.facts]
     for section in report.sections:
@@ -63,25 +75,46 @@ def _section(section: Section) -> list[str]:
     lines = ["\\clearpage", f"\\section*{{{escape(section.title)}}}"]
     lines += [f"{escape(paragraph)}\\par" for paragraph in section.paragraphs]
     for figure in section.figures:
-        title, file = heading(figure.title, figure.origin), f"figures/{figure.key}.svg"
-        lines.append(f"Figure, not shown here: {escape(title)}, in {escape(file)}.\\par")
+        title = escape(heading(figure.title, figure.origin))
+        lines.append(_FIGURE % (figure.key, title, _label(figure.key)))
     lines += [f"\\input{{{table.key}.tex}}" for table in section.tables]
     lines += [f"{escape(gap.text)}\\par" for gap in section.gaps]
     return lines
 
 
-def _table(table: Table) -> str:
+def _label(key: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", key.lower())
+
+
+def _source(report: Report, section: Section, table: Table) -> str:
+    """Return what a table is of: run, models, judge where one took part, and number of items."""
+    facts = dict(report.facts)
+    parts = [f"run {facts['run']}"] if "run" in facts else []
+    rows = [row for row in table.rows if row.kind == "measured"]
+    if table.head == "model" and rows:
+        parts.append(f"models {', '.join(row.label for row in rows)}")
+    benchmark = BENCHMARKS.get(section.key)
+    if benchmark is not None and benchmark.judged and "judge" in facts:
+        parts.append(f"judge {facts['judge']}")
+    sizes = sorted({cell.n for row in rows for cell in row.cells if cell.n})
+    if sizes:
+        parts.append(f"n = {'–'.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))}")
+    told = "; ".join(parts)
+    return f" {told[0].upper()}{told[1:]}." if told else ""
+
+
+def _table(table: Table, of: str) -> str:
     marks: dict[str, str] = {}
     published = [cell.published for row in table.rows for cell in row.cells]
     sources = {number.source for number in published if number is not None}
     source = sources.pop() if len(sources) == 1 else ""  # printed once, not in every cell
-    label = re.sub(r"[^a-z0-9]+", "-", table.key.lower())
+    label = _label(table.key)
     head = " & ".join(map(_wrapped, (table.head, *table.columns)))
     body = "\n".join(_lines(table.rows, marks, source))
     columns = "l" + "r" * len(table.columns)
     reasons = [f"{_mark(mark)}{escape(reason)}." for reason, mark in marks.items()]
     origin = [f"Published: {escape(source)}."] if source else []
-    caption = escape(heading(table.title, table.origin))
+    caption = escape(f"{heading(table.title, table.origin)}.{of}")
     return (
         _HEAD
         + _BEGIN % (caption, label)
@@ -145,10 +178,11 @@ def _cell(cell: Cell, marks: dict[str, str], source: str) -> str:
 
 
 def _wrapped(text: str) -> str:
-    """Return a text, in a box of 5 cm if it is long."""
+    """Return a text, in a box of 5 cm if it is long, of 12 cm if it is a paragraph."""
     if len(text) <= _LONGEST_LINE:
         return escape(text)
-    return f"\\parbox[t]{{5cm}}{{\\raggedright\\strut {escape(text)}\\strut}}"
+    width = 12 if len(text) > _PARAGRAPH else 5
+    return f"\\parbox[t]{{{width}cm}}{{\\raggedright\\strut {escape(text)}\\strut}}"
 
 
 def _notes(notes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The one place that configures matplotlib: figures as SVG text that any page can hold.
+"""The one place that configures matplotlib: figures as SVG text that any page can hold, and as PDF.
 
 Text stays text, so that a reader can select it and a page's font applies; ink is `currentColor`, so
 that a figure reads on a light and on a dark page; same data, same bytes.
@@ -42,6 +42,7 @@ _ROOT = re.compile(r"<svg[^<>]*>")
 _VIEW = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 # What XML 1.0 cannot hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNDATED = dict.fromkeys(("CreationDate", "Creator", "Producer"))  # of PDF: same data, same bytes
 _STYLE_FILE = Path(__file__).parent / "figures.mplstyle"
 
 
@@ -51,6 +52,13 @@ class Series(NamedTuple):
     name: str
     colour: str
     marker: str
+
+
+class Drawing(NamedTuple):
+    """A figure as an `<svg>` element, and as the bytes of a PDF file for LaTeX."""
+
+    svg: str
+    pdf: bytes
 
 
 def series_of(models: Sequence[str]) -> dict[str, Series]:
@@ -84,8 +92,8 @@ def render(
     title: str,
     description: str,
     height: float,
-) -> str:
-    """Return a figure as an `<svg>` element; same drawing, same bytes.
+) -> Drawing:
+    """Return a figure as an `<svg>` element and as PDF; same drawing, same bytes.
 
     The background is transparent. Ids begin with `key`, so that several figures fit on one page.
     Title and description are what a screen reader says. Whatever words `draw` writes are escaped;
@@ -103,7 +111,7 @@ def render(
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
-    out = io.StringIO()
+    out, pdf = io.StringIO(), io.BytesIO()
     with mpl.rc_context(), warnings.catch_warnings():
         # The layout font need not have every character: the page's font draws them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -115,7 +123,8 @@ def render(
         draw(canvas)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         canvas.savefig(out, format="svg", metadata=nothing)
-    return _embeddable(out.getvalue(), key, title, description)
+        canvas.savefig(pdf, format="pdf", metadata=_UNDATED)
+    return Drawing(_embeddable(out.getvalue(), key, title, description), pdf.getvalue())
 
 
 def _embeddable(svg: str, key: str, title: str, description: str) -> str:

@@ -59,8 +59,8 @@ def drawn_figure(
         draw(axes)
         legend(canvas, axes)
 
-    svg = render(key, fill, title=title, description=description, height=height)
-    return Figure(key, title, svg, description, origin, notes)
+    drawn = render(key, fill, title=title, description=description, height=height)
+    return Figure(key, title, drawn.svg, description, origin, notes, drawn.pdf)
 
 
 def point_of(score: Score | None) -> Point | None:

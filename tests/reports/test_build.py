@@ -51,7 +51,12 @@ def test_every_format_is_there(built: Path) -> None:
     for key in ("alpaca_eval", "mt_bench", "nlp", "alignment_tax", "head_to_head"):
         assert f"tables/{key}.csv" in files
         assert f"latex/{key}.tex" in files
-    assert any(name.startswith("figures/") for name in files)
+    drawn = {name[:-4] for name in files if name.startswith("figures/")}
+    assert drawn
+    assert all({f"{name}.svg", f"{name}.pdf"} <= set(files) for name in drawn)
+    assert all(
+        content.startswith(b"%PDF-") for name, content in files.items() if name.endswith(".pdf")
+    )
     assert read_scores(built / "scores.json").run == "smoke"
 
 

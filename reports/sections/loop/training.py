@@ -183,14 +183,14 @@ def _panels_figure(
     key, description = f"iteration_{k}_training", _described(found, panels)
     if kept is not None:
         description += f" Step {kept} was kept."
-    svg = render(
+    drawn = render(
         key,
         lambda canvas: _draw_panels(canvas, panels, found, marks, kept),
         title=title,
         description=description,
         height=height or 0.4 + 1.55 * ((len(panels) + 2) // 3),
     )
-    return Figure(key, title, svg, description, notes=notes)
+    return Figure(key, title, drawn.svg, description, notes=notes, pdf=drawn.pdf)
 
 
 def of_scores(results: RunReader, k: int) -> Figure | None:

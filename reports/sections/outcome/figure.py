@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from reports.document import Figure
 from reports.formats.plotting import COLOURS, MARKERS, Series, are_iterations, render, shown_name
 from reports.sections.drawing import draw_columns, point_of, sentence
-from reports.sections.outcome.subjects import FOLLOWED, JUDGING, Measure, address, made_models
+from reports.sections.outcome.subjects import (
+    FOLLOWED,
+    JUDGING,
+    JUDGING_TRUTH,
+    Measure,
+    address,
+    judged_iteration,
+    made_models,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,12 +56,12 @@ def figure(results: RunReader) -> Figure | None:
         for place, panel in enumerate(panels, start=1):
             _draw(canvas.add_subplot(1, len(panels), place), panel, models)
 
-    svg = render("outcome", draw, title=_TITLE, description=described, height=2.6)
+    drawn = render("outcome", draw, title=_TITLE, description=described, height=2.6)
     notes = (
         "Lines through the dots are 95 % intervals; thin lines join the iterations.",
         *(("Dashed: what guessing gives.",) if any(p.chance is not None for p in panels) else ()),
     )
-    return Figure("outcome", _TITLE, svg, described, notes=notes)
+    return Figure("outcome", _TITLE, drawn.svg, described, notes=notes, pdf=drawn.pdf)
 
 
 def _followed(results: RunReader, models: list[str]) -> _Panel:
@@ -63,10 +71,23 @@ def _followed(results: RunReader, models: list[str]) -> _Panel:
 
 
 def _judging(results: RunReader, models: list[str]) -> _Panel:
-    points = _points(results, JUDGING, models)
+    """Return how well models judge: against the truth where it is known, else against people."""
     series = Series("", COLOURS[4], MARKERS[3])
-    title = "As a judge: human order of two replies"
+    title, points = "As a judge: the right one of two answers", _against_truth(results, models)
+    if not any(points):
+        title = "As a judge: human order of two replies"
+        points = _points(results, JUDGING, models)
     return _Panel(title, "% of pairs right", series, points, _CHANCE)
+
+
+def _against_truth(results: RunReader, models: list[str]) -> list[Point | None]:
+    """Return each model's accuracy as the judge of the iteration after it, None without one."""
+    found = []
+    for model in models:
+        k = judged_iteration(results, model)
+        scores = results.scores(f"{JUDGING_TRUTH.benchmark}/iter{k}") if k else {}
+        found.append(point_of(scores.get(JUDGING_TRUTH.key)))
+    return found
 
 
 def _points(results: RunReader, measure: Measure, models: list[str]) -> list[Point | None]:

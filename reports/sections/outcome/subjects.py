@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION, Subject
+from core.stages import Ref, Stage
 
 if TYPE_CHECKING:
     from core.reader import RunReader
@@ -22,6 +23,9 @@ class Measure(NamedTuple):
 FOLLOWED = Measure("ifeval", "prompt_level_strict_acc")
 """Prompts of which every instruction is followed, checked by code: no judge takes part."""
 JUDGING = Measure("agreement", "pairwise_accuracy")
+"""Pairs of replies that a model puts in the order of people."""
+JUDGING_TRUTH = Measure("truth", "judge_accuracy")
+"""Pairs of right and wrong candidates of an iteration that its own judge puts in order."""
 
 
 def made_models(results: RunReader) -> list[str]:
@@ -35,6 +39,16 @@ def last_model(results: RunReader) -> str | None:
     made = made_models(results)
     later = [f"M{k}" for k in results.iterations if k >= FIRST_FEEDBACK_ITERATION]
     return next((name for name in reversed(later) if name in made), None)
+
+
+def judged_iteration(results: RunReader, model: str) -> int | None:
+    """Return the iteration whose candidates a model may judge as its own; None for M0 and SFT.
+
+    None too where another model judged that iteration.
+    """
+    k = int(model[1:]) + 1 if model != "sft" else 0
+    judge = results.setting("improvement.judge", Ref(k, Stage.JUDGMENTS)) or "self"
+    return k if k >= FIRST_FEEDBACK_ITERATION and judge == "self" else None
 
 
 def address(measure: Measure, model: str) -> str:

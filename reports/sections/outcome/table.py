@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION
@@ -11,7 +12,7 @@ from reports.document import Cell, Table, TableRow, number
 from reports.sections.cells import EMPTY, PERCENT, cell_of, label, of_point
 from reports.sections.loop.judging import readable_share
 from reports.sections.loop.training import curves
-from reports.sections.outcome.subjects import made_models
+from reports.sections.outcome.subjects import judged_iteration, made_models
 
 if TYPE_CHECKING:
     from core.reader import RunReader
@@ -97,10 +98,9 @@ def _source(results: RunReader, model: str) -> _Source | None:
         found = [_Source(Ref(1, Stage.EFT_JUDGMENTS), "eft_judgments", "EFT by construction")]
     else:
         found = [_Source(Ref(_iteration(model), Stage.PROBE), f"probe/{model}", split)]
-    k = _iteration(model) + 1
-    own = Ref(k, Stage.JUDGMENTS)
-    if k > 1 and (results.setting("improvement.judge", own) or "self") == "self":
-        found.append(_Source(own, f"judgments/iter{k}", f"its own answers in iteration {k}"))
+    if k := judged_iteration(results, model):
+        what = f"its own answers in iteration {k}"
+        found.append(_Source(Ref(k, Stage.JUDGMENTS), f"judgments/iter{k}", what))
     ranked = evaluation_ref(f"{model}/agreement", Stage.RANKED_JUDGMENTS)
     found.append(_Source(ranked, ranked.address, "the agreement benchmark"))
     return next((source for source in found if results.exists(source.ref)), None)
@@ -111,10 +111,8 @@ def readable(results: RunReader, model: str) -> Cell:
     source = _source(results, model)
     if source is None:
         return Cell(reason="it has judged nothing")
-    point = readable_share(results.rows(source.ref))
-    found = of_point(point, "no judgments")
-    return Cell(found.value, None, 1, found.low, found.high, found.n, 0, found.reason,
-                rows=source.rows)  # fmt: skip
+    share = of_point(readable_share(results.rows(source.ref)), "no judgments")
+    return replace(share, rows=source.rows)
 
 
 def _judged_what(results: RunReader, models: list[str]) -> str:

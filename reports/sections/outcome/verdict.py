@@ -30,7 +30,7 @@ def paragraphs(results: RunReader) -> tuple[str, ...]:
         return ()
     last = last_model(results)
     if last is None:
-        return (f"Nothing to compare yet: no model after {START} is made. {known(results)}",)
+        return _told(f"Nothing to compare yet: no model after {START} is made.", known(results))
     before, after = (
         improvement.metric(results, address(FOLLOWED, model), FOLLOWED.key)
         for model in (START, last)
@@ -38,9 +38,13 @@ def paragraphs(results: RunReader) -> tuple[str, ...]:
     found = difference(before, after, seed=seed_of(results))
     if before is None or after is None or found[0].value is None:
         why = _why_not(results, last, found[0])
-        return (f"Whether {last} follows more verifiable prompts than {START} is not known: {why}.",
-                known(results))  # fmt: skip
+        begin = f"Whether {last} follows more verifiable prompts than {START} is not known"
+        return _told(f"{begin}: {why}.", known(results))
     return (_sentence(results, (before, START), (after, last), found),)
+
+
+def _told(*sentences: str) -> tuple[str, ...]:
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _sentence(

@@ -3,7 +3,9 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,10 @@ from hypothesis import strategies as st
 from reports.document import Cell, Figure, Published, Report, Section, Table, TableRow
 from reports.formats import latex
 from reports.formats.latex import escape
+from reports.formats.plotting import render
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 HOSTILE = (
     "100% & #1 _x_ $y$ {z} ~ ^ \\input{/etc/passwd} \\end{document} <script>alert(1)</script> | ` "
@@ -19,8 +25,17 @@ HOSTILE = (
 )
 
 
+def _bar(canvas: Canvas) -> None:
+    canvas.add_subplot().barh([0], [1])
+
+
+@cache
+def _pdf() -> bytes:
+    return render("wins", _bar, title="Wins", description="", height=1).pdf
+
+
 def report(*tables: Table, title: str = "Run") -> Report:
-    figure = Figure("wins", "Wins", "<svg/>", "Bars", origin="Figure 3")
+    figure = Figure("wins", "Wins", "<svg/>", "Bars", origin="Figure 3", pdf=_pdf())
     return Report(title, (("seed", "0"),), (Section("s", "Part", ("Words.",), (figure,), tables),))
 
 
@@ -92,12 +107,29 @@ def test_published_rows_stand_apart_behind_a_rule() -> None:
     assert "M1 & 1.00 \\\\\n\\midrule\n\\textit{GPT} & 2.00 \\\\\n\\bottomrule" in text_of(*rows)
 
 
-def test_the_document_inputs_every_table_and_names_the_files_of_figures() -> None:
+def test_the_document_inputs_every_table_and_includes_every_figure() -> None:
     found = latex.tables(report(table(key="one"), table(key="two")))
 
     assert list(found) == ["one.tex", "two.tex", "report.tex"]
     assert re.findall(r"\\input\{(.*?)\}", found["report.tex"]) == ["one.tex", "two.tex"]
-    assert "Wins (Figure 3), in figures/wins.svg." in found["report.tex"]
+    assert re.findall(r"\{\.\./(figures/.*?)\}", found["report.tex"]) == ["figures/wins.pdf"]
+    assert r"\caption{Wins (Figure 3)}" in found["report.tex"]
+
+
+def test_a_caption_names_run_models_items_and_the_judge_of_judged_benchmarks_alone() -> None:
+    rows = (
+        TableRow("M1", (Cell(value=1, n=8), Cell(value=1, n=20))),
+        TableRow("GPT", (Cell(value=2, n=805), Cell()), kind="published"),
+    )
+    facts = (("run", "first"), ("judge", "gpt-4.1"))
+
+    def caption(key: str) -> str:
+        section = Section(key, "Part", tables=(table(*rows, columns=("a", "b")),))
+        text = latex.tables(Report("x", facts, (section,)))["t.tex"].replace("{}", "")
+        return text.partition(r"\caption{")[2].partition("}\n")[0]
+
+    assert caption("mt_bench") == "Title. Run first; models M1; judge gpt-4.1; n = 8\\textendash20."
+    assert caption("nlp") == "Title. Run first; models M1; n = 8\\textendash20."
 
 
 def test_every_character_that_means_something_to_tex_is_escaped() -> None:
@@ -145,6 +177,9 @@ def compile_in(folder: Path, found: Report) -> str:
         pytest.skip("no pdflatex; apt-get install texlive-latex-recommended")
     for name, text in latex.tables(found).items():
         (folder / name).write_text(text, encoding="utf-8")
+    (folder.parent / "figures").mkdir(exist_ok=True)
+    for figure in found.figures:
+        (folder.parent / "figures" / f"{figure.key}.pdf").write_bytes(figure.pdf)
     command = [program, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
     done = subprocess.run(
         [*command, latex.DOCUMENT],
@@ -186,4 +221,13 @@ def test_a_table_larger_than_the_page_is_shrunk_onto_it(tmp_path: Path) -> None:
     log = compile_in(tmp_path, report(table(*rows, columns=columns)))
 
     assert "Float too large" not in log
+    assert "Overfull \\hbox" not in log
+
+
+def test_paragraphs_in_cells_stay_within_the_line(tmp_path: Path) -> None:
+    words = "the model answered with plain words of ordinary length " * 10
+    rows = (TableRow("M1", (Cell(text=words), Cell(text="no"))),)
+
+    log = compile_in(tmp_path, report(table(*rows, columns=("text", "followed"))))
+
     assert "Overfull \\hbox" not in log

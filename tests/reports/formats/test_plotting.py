@@ -19,6 +19,7 @@ from reports.formats.plotting import (
     ON_COLOUR,
     TIE,
     WIN,
+    Drawing,
     are_iterations,
     render,
     series_of,
@@ -43,6 +44,10 @@ def drawing(label: str = "a label") -> object:
 
 
 def svg(key: str = "one", label: str = "a label", description: str = "what it shows") -> str:
+    return drawn(key, label, description).svg
+
+
+def drawn(key: str = "one", label: str = "a label", description: str = "what it shows") -> Drawing:
     return render(key, drawing(label), title="A title", description=description, height=2)  # type: ignore[arg-type]
 
 
@@ -51,7 +56,19 @@ def texts(found: str) -> list[str]:
 
 
 def test_the_same_drawing_gives_the_same_bytes() -> None:
-    assert svg() == svg()
+    assert drawn() == drawn()
+
+
+def test_the_pdf_is_one_vector_page_without_a_date_or_type_3_fonts() -> None:
+    pdf = drawn(label="plain words").pdf
+    assert pdf.startswith(b"%PDF-")
+    assert pdf.count(b"/Type /Page ") == 1
+    for absent in (b"CreationDate", b"/Subtype /Image", b"/Type3"):
+        assert absent not in pdf
+
+
+def test_a_hostile_label_has_a_pdf_too() -> None:
+    assert drawn(label=HOSTILE + " null\x00 smile \U0001f600 漢").pdf.startswith(b"%PDF-")
 
 
 def test_another_process_draws_the_same_bytes() -> None:

@@ -152,7 +152,7 @@ def test_without_verifiable_prompts_it_says_why_and_what_there_is(tmp_path: Path
 
 def test_before_m2_there_is_nothing_to_compare(tmp_path: Path) -> None:
     (sentence,) = verdict.paragraphs(loop(tmp_path, "M0", "M1").open())
-    assert sentence.startswith("Nothing to compare yet: no model after M1 is made.")
+    assert sentence == "Nothing to compare yet: no model after M1 is made."
 
 
 def test_results_from_elsewhere_have_no_loop(tmp_path: Path) -> None:
@@ -208,6 +208,19 @@ def test_the_figure_has_a_panel_for_each_score_that_was_measured(tmp_path: Path)
     assert both is not None
     assert "M1 50.00" in both.description
     assert "checked by code" in both.svg
+
+
+def test_the_figure_shows_judging_against_the_truth_where_that_was_measured(
+    tmp_path: Path,
+) -> None:
+    run = loop(tmp_path)
+    run.scores("M1/agreement", Score("pairwise_accuracy", 60.0, 20, low=40.0, high=77.0))
+    run.scores("truth/iter2", Score("judge_accuracy", 70.0, 30, low=50.0, high=84.0))
+    found = figure.figure(run.open())
+    assert found is not None
+    assert "the right one of two answers: M1 70.00 (95 % interval 50.00 to" in found.description
+    assert "M2" not in found.description  # iteration 3 was not measured
+    assert "60.00" not in found.description
 
 
 def test_the_example_is_the_first_prompt_by_key_that_all_models_answered(tmp_path: Path) -> None:

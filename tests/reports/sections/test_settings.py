@@ -70,7 +70,7 @@ def test_training_tokens_are_those_of_the_manifest(tmp_path: Path) -> None:
 
 
 def test_a_benchmark_is_one_line_over_all_models(tmp_path: Path) -> None:
-    run = RunBuilder(tmp_path)
+    run = RunBuilder(tmp_path).config()
     for model in ("M1", "M2"):
         ref = evaluation_ref(f"{model}/alpaca_eval", Stage.ANSWERS)
         run.rows(ref, [], built=Built(engine=f"vllm/0.11.0/bfloat16/cuda/{model}"))
@@ -104,7 +104,7 @@ def test_what_judging_cost_is_the_recorded_sum_or_the_reason_why_it_is_unknown(
 
 
 def test_versions_are_those_that_manifests_record(tmp_path: Path) -> None:
-    run = RunBuilder(tmp_path)
+    run = RunBuilder(tmp_path).config()
     run.rows(
         evaluation_ref("M1/nlp/piqa", Stage.ITEMS), [], built=Built(facts={"lm_eval": "0.4.13"})
     )
