@@ -66,6 +66,7 @@ def _tables(results: RunReader, k: int) -> list[Table]:
         found += [data.ledger(results, k), data.lengths(results, k)]
     found += [
         training.early_stopping(results, k),
+        judging.truth(results, k),
         judging.self_judge(results, k),
         *judging.contamination(results, k),
     ]
@@ -78,7 +79,10 @@ def _summary(results: RunReader, k: int) -> str:
     kept = sum(row.kept for row in prompts)
     generator = results.setting("prompts.generator", Ref(k, Stage.PROMPTS)) or "self"
     writer = data.names(k).get(generator, Path(generator).name)
+    source = results.setting("prompts.source", Ref(k, Stage.PROMPTS)) or "self"
     wording = [f"{writer} wrote {len(prompts)} prompts, of which {kept} were kept."]
+    if source != "self":
+        wording = [f"{kept} prompts were taken from {Path(source).name}."]
     if answers := results.rows(Ref(k, Stage.CANDIDATES)):
         wording.append(f"M{k - 1} answered them with {len(answers)} candidates.")
     if judged := results.rows(Ref(k, Stage.JUDGMENTS)):

@@ -66,6 +66,12 @@ _ASKED_AGAIN = {
     "order_agreement": "answers to a prompt in the same order, % (chance: 50)",
     "pairs_confirmed": "training pairs that it confirms when asked again, % (chance: 50)",
 }
+_TRUTH = {
+    "candidates_right": "candidates that are right",
+    "judge_accuracy": "right answers scored above wrong ones to the same prompt",
+    "chosen_right": "chosen answers that are right",
+    "rejected_right": "rejected answers that are right",
+}
 _PROMPTS, _SEED_PROMPTS = "Prompts of iteration {k}", "Prompts of the seed data (IFT, EFT)"
 _CONTAMINATION = {
     "flagged": "flagged in all, %",
@@ -157,6 +163,24 @@ def self_judge(results: RunReader, k: int) -> Table | None:
             noise_note(results.scores(address).get("noise_own"), f"M{k - 1}'s"),
             noise_note(results.scores(address).get("noise_external"), "The external judge's"),
             *judge_notes([results.manifest(judged)] if results.exists(judged) else []),
+        ),
+    )
+
+
+def truth(results: RunReader, k: int) -> Table | None:
+    """Return the judge and its pairs against the truth; None if that was not evaluated."""
+    address = f"truth/iter{k}"
+    if not results.scores(address):
+        return None
+    return Table(
+        f"iteration_{k}_truth",
+        f"{own_judge(results, k)} as a judge compared with the truth",
+        "on the candidates",
+        ("%",),
+        _score_rows(results, address, _TRUTH),
+        notes=(
+            "A program decides which answers follow their prompt. Answers to one prompt are one "
+            "observation of the intervals; of the judge's accuracy 50 is chance.",
         ),
     )
 

@@ -9,7 +9,7 @@ from core.config import Config, PairsSection
 from core.reductions import MeanScore
 from core.stages import Ref, Stage
 from tests.training.making import Made, candidate, interrupted, judgment, made, prompt
-from training.data.pairs import ScoredCandidate, choose, ledger_row, select_pairs
+from training.data.pairs import ScoredCandidate, choose, ledger_row, select_pairs, shuffled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,3 +244,28 @@ def test_without_a_band_length_only_decides_among_equals() -> None:
 def test_length_control_of_all_equal_scores_is_a_tie() -> None:
     row = ledger([3.0, 3.0, 3.0], ["a", "bb", "ccc"], choice="length_controlled", rho=0.2)
     assert row.outcome == "tie"
+
+
+# ----- controls: runs that should not learn
+
+
+def test_shuffled_scores_stay_within_their_prompt() -> None:
+    by_prompt = {"p": [candidate("p", n, "?") for n in range(4)], "q": [candidate("q", 0, "?")]}
+    means = {f"p/a{n}": MeanScore(float(n), 1, 1) for n in range(4)}
+    means["q/a0"] = MeanScore(9.0, 1, 1)
+    dealt = shuffled(means, by_prompt, seed=0)
+    assert sorted(dealt[f"p/a{n}"].mean or 0.0 for n in range(4)) == [0.0, 1.0, 2.0, 3.0]
+    assert dealt["q/a0"].mean == 9.0
+    orders = {
+        tuple(shuffled(means, by_prompt, seed=seed)[f"p/a{n}"].mean for n in range(4))
+        for seed in range(20)
+    }
+    assert len(orders) > 5
+
+
+def test_swapped_pairs_reject_the_best_answer() -> None:
+    answers = [candidate("p", 0, "good"), candidate("p", 1, "bad")]
+    means = {"p/a0": MeanScore(5.0, 1, 1), "p/a1": MeanScore(1.0, 1, 1)}
+    row = ledger_row(prompt("p"), answers, means, PairsSection(control="swapped"))
+    assert (row.chosen, row.rejected) == ("bad", "good")
+    assert (row.chosen_score, row.rejected_score) == (1.0, 5.0)
