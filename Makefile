@@ -65,7 +65,7 @@ test: setup ## Run the tests that protect behaviour, JOBS=2 at once (under ten m
 	$(PYTEST) --dist loadfile -m "not slow" $(ARGS)
 
 test-rest: setup ## Run the others: kills, processes, Ray, real models, browsers, fuzzing, planted bugs
-	$(PYTEST) --dist worksteal -m slow $(ARGS)
+	$(PYTEST) --dist worksteal -m "slow and not long" $(ARGS)
 
 test-all: setup ## Run every test and print branch coverage
 	$(PYTEST) --dist worksteal --cov --cov-report=term $(ARGS)

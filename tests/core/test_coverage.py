@@ -29,6 +29,7 @@ def test_every_printed_interval_covers_at_small_n(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if not kind.costly])
 def test_every_printed_interval_covers_at_every_n(name: str) -> None:
     kind = KINDS[name]

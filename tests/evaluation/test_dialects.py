@@ -64,7 +64,13 @@ def killed(arguments: list[str], server: DialectServer, answers: int) -> None:
         process.kill()
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+_IN_CI = ("openai", "gemini")
+_NAMES = [
+    name if name in _IN_CI else pytest.param(name, marks=pytest.mark.long) for name in DIALECTS
+]
+
+
+@pytest.mark.parametrize("name", _NAMES)
 def test_every_benchmark_completes_and_nothing_is_asked_twice_after_a_kill(
     evaluated: Path, tmp_path: Path, name: str
 ) -> None:

@@ -104,6 +104,7 @@ def test_the_table_marks_what_is_wrong() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_part_runs_and_agrees_with_itself_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
