@@ -478,8 +478,9 @@ class EarlyStoppingSection(Section):
     enabled: bool = True
     """Compare checkpoints on the validation prompts and keep the best."""
     judge: str = "self"
-    """The judge: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), or a model folder (paper:
-    an external model)."""
+    """The judge: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), a model folder, or
+    "external": the server that `evaluation.judge` names, with its budget and recordings (paper: an
+    external model)."""
     prompt: Literal["alpaca_eval", "pointwise"] = "alpaca_eval"
     """"alpaca_eval": the AlpacaEval ranking prompt in both orders (paper); "pointwise": the higher
     mean score under `judge.rubric` wins, for judges too small to follow a ranking prompt."""
@@ -493,6 +494,12 @@ class EarlyStoppingSection(Section):
     """"sample" (packaged), or a JSONL file of prompts."""
     max_new_tokens: Tokens = 512
     """Tokens of one validation answer; temperature 0."""
+
+    @model_validator(mode="after")
+    def _external_judges_rank(self) -> EarlyStoppingSection:
+        if self.judge == "external" and self.prompt != "alpaca_eval":
+            raise ValueError("judge 'external' needs prompt 'alpaca_eval'")
+        return self
 
 
 class DpoSection(OptimiserSection):

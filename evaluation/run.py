@@ -17,8 +17,9 @@ from core.stages import Ref, Stage, evaluation_ref, is_model_name, model_ref, na
 from core.store import Built, Store
 from engines.cached import CachedEngine
 from engines.pool import EnginePool
-from evaluation.judge import judge_folder, open_judge
+from evaluation.judge import judge_folder
 from judges.backends.openai_judge import identity_of
+from judges.backends.opening import open_judge
 from judges.backends.recorded import Recorded
 from judges.replies import PARSING
 from judges.rubrics import rubric_source
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from core.store import Partial
     from engines.engine import Engine
     from evaluation.benchmark import Benchmark, EvaluationItem
-    from evaluation.judge import ExternalJudge
+    from judges.backends.opening import ExternalJudge
 
 
 class EvalRun:

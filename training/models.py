@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ConfigError, NothingToTrain
-from core.hashing import model_files, sha256_file, sha256_folder
+from core.hashing import model_files, sha256_file, sha256_folder, sha256_json, sha256_text
 from core.progress import say
 from core.records import Example
 from core.reductions import mean_scores
 from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
 from engines.embedded import link
+from judges.backends.openai_judge import identity_of
+from judges.backends.opening import JUDGED_BY, open_judge
+from judges.backends.recorded import Recorded
+from judges.replies import PARSING
 from judges.rubrics import load_rubric
 from training.data.open_assistant import PROMPTS_SAMPLE, source_hash
 from training.data.seed import validation_prompts
 from training.disk import check_room
 from training.launch import launch
 from training.launch.command import NONE, launch_of
-from training.run import MODEL_NAMES
+from training.run import EXTERNAL, MODEL_NAMES
 from training.trainers import sft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from core.config import Config
     from core.store import Store
     from engines.engine import Engine
+    from judges.asking import Judge
     from training.run import Run
-    from training.trainers.early_stopping import CheckpointJudge
+    from training.trainers.early_stopping import CheckpointJudge, ExternalJudge
     from training.trainers.encoding import Row
     from training.trainers.job import TrainingJob
 
@@ -227,8 +234,38 @@ def prompt_writer(run: Run, k: int) -> Source:
 
 
 def checkpoint_judge(run: Run, k: int) -> Source:
-    """Return the judge of checkpoints."""
-    return named_source(run, "dpo.early_stopping.judge", run.config.dpo.early_stopping.judge, k)
+    """Return the judge of checkpoints; an external one (`EXTERNAL`) has no engine to open."""
+    name = run.config.dpo.early_stopping.judge
+    if name != EXTERNAL:
+        return named_source(run, "dpo.early_stopping.judge", name, k)
+
+    def no_engine(stage: Ref) -> Engine:
+        raise RuntimeError(f"{stage}: the external judge of checkpoints has no engine")
+
+    # The server may come from the environment, which the configuration does not show.
+    identity = sha256_text(identity_of(run.config.evaluation.judge))
+    return Source([], PARSING | {"judge": identity}, no_engine)
+
+
+def _external_judge(run: Run) -> ExternalJudge:
+    """Return the evaluation's judge, with its cassette and budget, as the judge of checkpoints."""
+    from training.trainers.early_stopping import ExternalJudge
+
+    section, paths = run.config.evaluation.judge, run.store.paths
+    file = Path(section.cassette).expanduser() if section.cassette else paths.cassette
+
+    def no_model() -> Engine:
+        raise RuntimeError("evaluation.judge.backend is 'openai'")
+
+    @contextmanager
+    def opened() -> Iterator[Judge]:
+        judge = open_judge(section, file, no_model, seed=run.config.seed)
+        with closing(judge.cassette):
+            yield judge
+            if isinstance(judge, Recorded) and (line := judge.summary()):
+                say(f"  {line}")
+
+    return ExternalJudge(opened, section.allowed_failures)
 
 
 def improve(run: Run, k: int, pairs: Ref) -> None:
@@ -250,13 +287,20 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         inputs = list(dict.fromkeys([*inputs, *source.inputs]))
         sources = source.sources | source_hash(stopping.validation, PROMPTS_SAMPLE)
 
+    stopping_by = JUDGED_BY if source and stopping.judge == EXTERNAL else ()
+    sections = (
+        *("dpo", "improvement", *HOW_JUDGED, "engine.dtype"),
+        *(*_adapters(run), *stopping_by),
+    )
+
     def make() -> Built:
         from training.trainers.dpo import train_dpo
 
         other = None if reference == previous else reference
         job = run.job(ref, previous, reference=other, dpo=section)
         chosen = [row for row in run.read(pairs) if row.outcome == "pair"]
-        judge = _checkpoint_judge(run, job, ref, source) if source else None
+        made_with = sha256_json(asdict(run.key(ref, inputs, sections, sources)))
+        judge = _checkpoint_judge(run, job, ref, source, made_with) if source else None
         where = launch_of(run.config)
         check_room(job, len(chosen), compared=bool(judge), apart=where.config != NONE)
         if where.config == NONE:
@@ -267,27 +311,33 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         ref,
         inputs,
         make,
-        sections=("dpo", "improvement", *HOW_JUDGED, "engine.dtype", *_adapters(run)),
+        sections=sections,
         sources=sources,
     )
 
 
-def _checkpoint_judge(run: Run, job: TrainingJob, stage: Ref, judge: Source) -> CheckpointJudge:
+def _checkpoint_judge(
+    run: Run, job: TrainingJob, stage: Ref, judge: Source, made_with: str
+) -> CheckpointJudge:
     from training.trainers.early_stopping import CheckpointJudge
 
     def open_policy(folder: Path) -> Engine:
         run.engines.forget(folder)
         return run.engines.folder(folder, stage)
 
+    section = run.config.dpo.early_stopping
     return CheckpointJudge(
-        run.config.dpo.early_stopping,
+        section,
         run.config.judge,
         validation_prompts(run.config),
         seed=run.config.seed,
         log=run.store.paths.verdicts(stage),
         work=job.work,
+        start=job.policy,
         open_judge=partial(judge.open, stage),
         open_policy=open_policy,
+        external=_external_judge(run) if section.judge == EXTERNAL else None,
+        made_with=made_with,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.errors import ConfigError
+from core.progress import say
 from core.stages import model_ref
 from core.store import Store
 from engines.embedded import base_folder
@@ -16,6 +17,7 @@ from training.data.prompts import SELF_INSTRUCTION
 from training.data.seed import validation_prompts
 from training.launch.command import check_launch
 from training.models import named_folder
+from training.run import EXTERNAL
 
 if TYPE_CHECKING:
     from core.config import Config
@@ -45,8 +47,24 @@ def check_files(config: Config, k: int) -> None:
             resolve(own.prompts.source, PROMPTS_SAMPLE)
         stopping = own.dpo.early_stopping
         if stopping.enabled and own.improvement.method == "dpo":
-            named_folder(f"{iteration}dpo.early_stopping.judge", stopping.judge)
-            validation_prompts(own)
+            _check_checkpoint_judge(f"{iteration}dpo.early_stopping", own)
+
+
+def _check_checkpoint_judge(setting: str, config: Config) -> None:
+    stopping, judge = config.dpo.early_stopping, config.evaluation.judge
+    if stopping.judge != EXTERNAL:
+        named_folder(f"{setting}.judge", stopping.judge)
+    elif judge.backend != "openai":
+        raise ConfigError(
+            f"{setting}.judge = 'external', but evaluation.judge.backend is {judge.backend!r}; "
+            "name the model there, or use backend 'openai'"
+        )
+    found = len(validation_prompts(config))
+    if found < stopping.max_prompts:
+        say(
+            f"  warning: {setting}.validation = {stopping.validation!r} has {found} prompts, fewer "
+            f"than max_prompts = {stopping.max_prompts}: checkpoints are compared on {found}"
+        )
 
 
 def check_settings(run: Run, k: int) -> None:

@@ -31,6 +31,10 @@ MODEL_NAMES = ("self", "previous", "base", "sft", "m1")
 """Models that settings may name; see `Run.named_model`."""
 
 
+EXTERNAL = "external"
+"""The name of the evaluation's judge as the judge of checkpoints."""
+
+
 class Run:
     """Makes the artifacts of one run folder. Use inside `with open_run(config)`."""
 

@@ -17,7 +17,7 @@ from evaluation.alpaca_eval.length_control import length_control_source
 from evaluation.alpaca_eval.scores import scores
 from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import SAMPLE_PROMPTS, answers_to
-from evaluation.judge import JUDGED_BY
+from judges.backends.opening import JUDGED_BY
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound, total
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from core.records import Verdict
 from core.reductions import combine_all
 from engines.opening import open_engine
 from evaluation.files.json_rows import read_rows
-from evaluation.judge import judge_folder, open_judge
+from evaluation.judge import judge_folder
 from evaluation.run import engine_section
 from judges.asking import settle_failures
+from judges.backends.opening import open_judge
 from judges.health import measure_comparisons
 from judges.pairwise import AnswerPair, judge_orders, pair_prompt
 

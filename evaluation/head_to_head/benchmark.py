@@ -21,8 +21,9 @@ from core.stages import Stage
 from core.store import Built
 from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import answers_to, load_prompts, mean_characters, prompts_file
-from evaluation.judge import JUDGED_BY, reply_facts
+from evaluation.judge import reply_facts
 from judges.asking import settle_failures
+from judges.backends.opening import JUDGED_BY
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 from judges.health import measure_comparisons
 from judges.pairwise import AnswerPair, judge_orders, order_asks, pair_prompt

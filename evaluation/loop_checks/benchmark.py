@@ -13,8 +13,8 @@ from core.jsonl import read_objects
 from core.stages import HOW_JUDGED, Ref, Stage, project_root
 from evaluation.benchmark import Benchmark
 from evaluation.ifeval.data import load_prompts
-from evaluation.judge import JUDGED_BY
 from evaluation.loop_checks import contamination, self_judge, truth
+from judges.backends.opening import JUDGED_BY
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 from judges.rubrics import load_rubric
 

@@ -22,6 +22,7 @@ def trained(
     rewards: Sequence[float],
     *,
     kept: int | None = None,
+    strength: float | None = None,
     log: Sequence[Mapping[str, object]] = (),
 ) -> RunBuilder:
     """Make M2 with a training log: the reward of the chosen answers per step."""
@@ -38,6 +39,7 @@ def trained(
     if log:
         store.paths.verdicts(ref).write_text("".join(json.dumps(line) + "\n" for line in log))
     facts = {"kept_step": kept or len(rewards), "steps": len(rewards), "beta": BETA}
+    facts |= {} if strength is None else {"kept_strength": strength}
     store.commit_model(ref, Key({}, {}, 0), folder, Built(facts=facts))
     return built
 

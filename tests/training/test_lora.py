@@ -110,7 +110,8 @@ def test_judged_checkpoints_of_adapters_are_whole_models(tiny: Path, tmp_path: P
 
     def open_policy(folder: Path) -> ScriptedEngine:
         opened.append(folder)
-        assert changed(tiny, folder)  # loads, and is not the model that training began with
+        # Loads; only M_t is the model that training began with.
+        assert bool(changed(tiny, folder)) is (folder != tiny)
         return ScriptedEngine(lambda messages, draw: "the same", name=folder.name)
 
     section = DpoSection(
@@ -125,11 +126,13 @@ def test_judged_checkpoints_of_adapters_are_whole_models(tiny: Path, tmp_path: P
         seed=0,
         log=tmp_path / "log.jsonl",
         work=job.work,
+        start=job.policy,
         open_judge=lambda: ScriptedEngine(lambda messages, draw: "Score: 3", name="judge"),
         open_policy=open_policy,
     )
     result = train_dpo(job, together.PAIRS, judge)
-    assert opened == [job.work / f"checkpoint-{step}" / "model" for step in (3, 6)]
+    checkpoints = [job.work / f"checkpoint-{step}" / "model" for step in (3, 6)]
+    assert opened == [job.policy, *checkpoints]
     # Equal answers tie, and of equals the last is kept.
     assert result.facts["kept_step"] == 6
     last = trl_loop.last_checkpoint(job.work)

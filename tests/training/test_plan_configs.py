@@ -106,7 +106,7 @@ def test_there_are_prompts_for_the_pairs_that_the_paper_had(paper: Config) -> No
 def test_the_judges_of_the_paper_are_none_of_its_models(paper: Config) -> None:
     # 3.1.3: a fixed chat model writes the prompts, an external judge compares checkpoints.
     assert paper.prompts.generator == "models/Llama-2-70b-chat-hf"
-    assert paper.dpo.early_stopping.judge == "models/Llama-2-70b-chat-hf"
+    assert paper.dpo.early_stopping.judge == "external"
 
 
 @pytest.mark.parametrize("path", [PAPER, EIGHT], ids=lambda path: path.stem)

@@ -19,7 +19,7 @@ from training.plan.memory import (
 )
 from training.plan.shapes import Unknown, shape_of
 from training.plan.work import few_shot_tokens, longest, rubric_tokens
-from training.run import MODEL_NAMES
+from training.run import EXTERNAL, MODEL_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,7 +209,7 @@ def _sampled(config: Config, k: int) -> dict[str, list[str]]:
         if own.improvement.method == "dpo" and own.dpo.early_stopping.enabled:
             others.append(("checkpoint judge", own.dpo.early_stopping.judge))
         for role, model in others:
-            if model not in MODEL_NAMES and role not in roles.setdefault(model, []):
+            if model not in (*MODEL_NAMES, EXTERNAL) and role not in roles.setdefault(model, []):
                 roles[model].append(role)
     return roles
 

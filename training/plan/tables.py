@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.config import PlanSection
 from core.stages import Stage, model_ref
 from judges.backends.budget import CHARACTERS_PER_TOKEN
@@ -19,7 +20,14 @@ from training.plan.costs import Cost, cost_of, total
 from training.plan.fit import GB, Fit, adapters, fits
 from training.plan.memory import Memory
 from training.plan.shapes import Unknown, shape_of
-from training.plan.work import constructed_examples, longest, mean_lengths, stage_work
+from training.plan.work import (
+    constructed_examples,
+    external_checkpoints,
+    longest,
+    mean_lengths,
+    stage_work,
+)
+from training.run import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,6 +243,9 @@ def _judge_table(config: Config, k: int, price: Price | None) -> Iterator[Render
     names = ("requests", "in", "in ≤", "out ≤", "USD", "USD ≤")
     table = _table(title, "benchmark", *names)
     bounds, unknown = expected_bounds(config, k)
+    own = [config.at(i) for i in range(FIRST_FEEDBACK_ITERATION, k + 1)]
+    checkpoints = [external_checkpoints(one) for one in own if _externally_stopped(one)]
+    bounds += [total_bound(checkpoints, "checkpoints")] if checkpoints else []
     for bound in bounds:
         table.add_row(bound.benchmark, *_bound_cells(bound, price))
     table.add_section()
@@ -243,6 +254,13 @@ def _judge_table(config: Config, k: int, price: Price | None) -> Iterator[Render
     for reason in unknown:
         yield Text(f"? {reason}; not in the total.")
     yield Text(f"Price: {_priced(price)}.")
+
+
+def _externally_stopped(config: Config) -> bool:
+    """Whether the evaluation's judge compares an iteration's checkpoints, too."""
+    stopping = config.dpo.early_stopping
+    uses_dpo = config.improvement.method == "dpo"
+    return uses_dpo and stopping.enabled and stopping.judge == EXTERNAL
 
 
 def _bound_cells(bound: JudgeBound, price: Price | None) -> list[str]:

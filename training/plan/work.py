@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.stages import Stage
 from judges.backends.budget import CHARACTERS_PER_TOKEN
-from judges.bounds import TEMPLATE_TOKENS
+from judges.bounds import TEMPLATE_TOKENS, JudgeBound
 from judges.pairwise import pair_prompt
 from judges.rubrics import load_rubric
 from training.data.prompts import task_messages
 from training.plan.shapes import Unknown
-from training.run import MODEL_NAMES
+from training.run import EXTERNAL, MODEL_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def few_shot_tokens(config: Config, lengths: Lengths) -> float:
 
 
 def compared_checkpoints(config: Config, steps: int) -> int:
-    """Return how many checkpoints answer the validation prompts; the last one always does."""
+    """Return how many checkpoints are compared, each with the one before; the last always is."""
     return math.ceil(steps / config.dpo.early_stopping.every_steps)
 
 
@@ -207,15 +207,31 @@ def _checkpoints(config: Config, lengths: Lengths, steps: int) -> list[Work]:
     """Return the work of judged early stopping if it never stops early."""
     stopping = config.dpo.early_stopping
     compared = compared_checkpoints(config, steps)
-    answers = compared * stopping.max_prompts
+    answers = (compared + 1) * stopping.max_prompts  # M_t answers too
     answer = lengths.validation_answer
     work = [Work(config.model.base, answers * lengths.prompt, answers * answer)]
-    if compared < _PAIR:
-        return work
     if stopping.prompt == "pointwise":
         return [*work, _judged(config, lengths, answers, answer, config.judge.draws)]
     own = stopping.judge in MODEL_NAMES
-    asked = (compared - 1) * stopping.max_prompts * _PAIR
+    if stopping.judge == EXTERNAL:
+        return work  # no GPU: `external_checkpoints`
+    asked = compared * stopping.max_prompts * _PAIR
     read = asked * (TEMPLATE_TOKENS + lengths.prompt + _PAIR * answer)
     written = asked * pair_prompt("alpaca_eval").max_new_tokens
     return [*work, Work(config.model.base if own else stopping.judge, read, written)]
+
+
+def external_checkpoints(config: Config) -> JudgeBound:
+    """Return what an external judge of one iteration's checkpoints is asked at most."""
+    stopping, mean = config.dpo.early_stopping, mean_lengths(config).validation_answer
+    steps = optimiser_steps(config.dpo, config.prompts.count * config.plan.pairs_per_prompt)
+    requests = compared_checkpoints(config, steps) * stopping.max_prompts * _PAIR
+    around = TEMPLATE_TOKENS + config.plan.prompt_tokens
+    least = config.evaluation.judge.min_reply_tokens or 0
+    return JudgeBound(
+        "checkpoints",
+        requests,
+        round(requests * (around + _PAIR * stopping.max_new_tokens)),
+        requests * max(pair_prompt("alpaca_eval").max_new_tokens, least),
+        round(requests * (around + _PAIR * mean)),
+    )

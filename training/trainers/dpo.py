@@ -305,7 +305,7 @@ def choose(trained: TrainResult, job: TrainingJob, judge: CheckpointJudge | None
         tokenizer = load_tokenizer(best.folder, trust_remote_code=trust)
         dtype = getattr(torch, section.save_dtype)
         trl_loop.save(model, tokenizer, job.model, dtype=dtype, dropout=trained.dropout)
-    facts = {
+    facts = (judge.finish() if judge else {}) | {
         "steps": steps,
         "kept_step": kept_step,
         "beta": section.beta,

@@ -288,7 +288,15 @@ def early_stopping(results: RunReader, k: int) -> Table | None:
     found = checkpoints(results, ref)
     if not found:
         return None
-    kept = facts_of(results, ref).get("kept_step")
+    facts = facts_of(results, ref)
+    kept, strength = facts.get("kept_step"), facts.get("kept_strength")
+    against = [f"Step 0 is M{k - 1}, from which training starts."] if found[0].step == 0 else []
+    if strength is not None:
+        better = "not better" if strength <= 0 else "better"
+        against.append(
+            f"The kept step is judged {better} than M{k - 1}: log-odds {strength:.2f} along the "
+            "chain."
+        )
     return Table(
         f"iteration_{k}_checkpoints",
         f"Checkpoints of M{k}: which one was kept",
@@ -300,6 +308,7 @@ def early_stopping(results: RunReader, k: int) -> Table | None:
             "Win rates of neighbours are chained (a tie is half a win, unreadable verdicts are "
             "excluded); the strongest checkpoint is kept, of equals the last. p is not corrected "
             "for the number of checkpoints.",
+            *against,
         ),
     )
 

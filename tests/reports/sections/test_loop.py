@@ -93,6 +93,19 @@ def test_checkpoints_are_told_with_wins_ties_losses_and_gaps(tmp_path: Path) -> 
     assert curves.early_stopping(without, 2) is None
 
 
+def test_whether_the_kept_checkpoint_beats_its_start_is_told(tmp_path: Path) -> None:
+    log: list[dict[str, object]] = [{"kind": "answer", "step": n} for n in (0, 200)]
+    for strength, words in ((-0.5, "not better than M1: log-odds -0.50"), (1.0, "better than M1")):
+        run = trained(RunBuilder(tmp_path / words), [0.1], kept=200, strength=strength, log=log)
+        table = curves.early_stopping(run.open(), 2)
+        assert table is not None
+        assert table.notes[1:] == (
+            "Step 0 is M1, from which training starts.",
+            f"The kept step is judged {words.split(':')[0]}: log-odds {strength:.2f} along the "
+            "chain.",
+        )
+
+
 def test_health_stands_beside_its_limits_and_a_broken_one_is_said(tmp_path: Path) -> None:
     measured = [
         Measurement("parse_rate", 0.25, 120, {"no_score": 80.0, "empty": 10.0}),

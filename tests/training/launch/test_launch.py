@@ -447,7 +447,8 @@ def test_each_line_is_marked(tmp_path: Path) -> None:
 def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_path: Path) -> None:
     # Checkpoints at steps 2 and 4 of 6; the answers of step 4 are judged worse than those of 2.
     def worth(folder: Path) -> ScriptedEngine:
-        step = int(re.search(r"checkpoint-(\d+)", str(folder))[1])  # type: ignore[index]
+        found = re.search(r"checkpoint-(\d+)", str(folder))
+        step = int(found[1]) if found else 0  # M_t
         assert load_model(folder, torch.float32)  # what is judged is a whole model
         opened.append(step)
         return ScriptedEngine(lambda messages, draw: f"An answer worth {6 - step}", name=str(step))
@@ -469,6 +470,7 @@ def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_p
         seed=0,
         log=tmp_path / "checkpoints.jsonl",
         work=job.work,
+        start=job.policy,
         open_judge=lambda: ScriptedEngine(score, name="judge"),
         open_policy=worth,
     )
@@ -478,14 +480,15 @@ def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_p
         dpo.train(job, together.PAIRS)
 
     launch.train_until_judged(train_on, work, judge, lambda: released.append(len(opened)))
-    assert opened == [2, 4]
-    assert released == [0, 1]  # before each launch
+    assert opened == [0, 2, 4]
+    assert released == [0, 2]  # before each launch
     assert trl_loop.step_of(trl_loop.last_checkpoint(work)) == 4
     # The same command again, after a kill that came before the model was put together.
     launch.train_until_judged(train_on, work, judge, lambda: released.append(-1))
-    assert (opened, released) == ([2, 4], [0, 1])
+    assert (opened, released) == ([0, 2, 4], [0, 2])
     result = dpo.choose(dpo.TrainResult.read(work), job, judge)
     assert (result.facts["steps"], result.facts["kept_step"], result.rows) == (4, 2, 11)
+    assert result.facts["kept_strength"] < 0  # worth 4, and M_t 6
     kept = load_model(job.model, torch.float32)
     best = load_model(work / "best", torch.float32)
     for name, weight in kept.named_parameters():

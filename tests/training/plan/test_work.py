@@ -23,11 +23,13 @@ from core.config import (
     SftSection,
 )
 from core.stages import Ref, Stage
+from judges.bounds import JudgeBound
 from training.plan.shapes import Unknown
 from training.plan.work import (
     Work,
     compared_checkpoints,
     constructed_examples,
+    external_checkpoints,
     few_shot_tokens,
     longest,
     mean_lengths,
@@ -144,20 +146,33 @@ def test_checkpoints_are_compared_by_ranking_in_both_orders() -> None:
     stopping = EarlyStoppingSection(every_steps=1, max_prompts=5, judge="models/judge")
     settings = config(dpo=DpoSection(batch_size=5, early_stopping=stopping))
     _, answers, verdicts = work(settings, 2, Stage.MODEL)
-    # 10 pairs in steps of 5: two checkpoints answer 5 prompts; one comparison, two orders.
-    assert answers == Work("embedded", 10 * 30, 10 * 300)
-    assert verdicts == Work("models/judge", 10 * (400 + 30 + 2 * 300), 10 * 100)
+    # 10 pairs in steps of 5: M_t and two checkpoints answer 5 prompts; two comparisons, two orders.
+    assert answers == Work("embedded", 15 * 30, 15 * 300)
+    assert verdicts == Work("models/judge", 20 * (400 + 30 + 2 * 300), 20 * 100)
+
+
+def test_an_external_judge_of_checkpoints_is_money_and_not_work() -> None:
+    stopping = EarlyStoppingSection(
+        every_steps=1, max_prompts=5, judge="external", max_new_tokens=400
+    )
+    settings = config(dpo=DpoSection(batch_size=5, early_stopping=stopping))
+    assert len(work(settings, 2, Stage.MODEL)) == 2  # training, and the answers
+    assert external_checkpoints(settings) == JudgeBound(
+        "checkpoints", 20, 20 * (430 + 2 * 400), 20 * 100, 20 * (430 + 2 * 300)
+    )
 
 
 def test_checkpoints_compared_by_scores_are_judged_once_each() -> None:
     stopping = EarlyStoppingSection(every_steps=1, max_prompts=5, prompt="pointwise")
     settings = config(dpo=DpoSection(batch_size=5, early_stopping=stopping))
-    assert work(settings, 2, Stage.MODEL)[2] == Work("embedded", 10 * 767, 10 * 3 * 80)
+    assert work(settings, 2, Stage.MODEL)[2] == Work("embedded", 15 * 767, 15 * 3 * 80)
 
 
-def test_one_checkpoint_has_nothing_to_be_compared_with() -> None:
+def test_one_checkpoint_is_compared_with_the_model_it_started_from() -> None:
     stopping = EarlyStoppingSection(every_steps=200, max_prompts=5)
-    assert len(work(config(dpo=DpoSection(early_stopping=stopping)), 2, Stage.MODEL)) == 2
+    found = work(config(dpo=DpoSection(early_stopping=stopping)), 2, Stage.MODEL)
+    assert found[1] == Work("embedded", 10 * 30, 10 * 300)
+    assert found[2].written == 10 * 100
 
 
 def ranked(**limits: Any) -> Config:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import re
 import shutil
@@ -12,12 +13,22 @@ from transformers import TrainerControl, TrainerState
 
 from core import jsonl
 from core.append_log import AppendLog
-from core.config import EarlyStoppingSection, JudgeSection
+from core.config import Config, EarlyStoppingSection, JudgeSection
+from core.errors import BudgetSpent, JudgeFailed
 from core.records import Verdict
 from tests.engines.scripted import ScriptedEngine
+from tests.servers import BROKEN, FakeOpenAI
 from tests.training.making import Killed, dying_after
 from training.data.seed import ValidationPrompt
-from training.trainers.early_stopping import CheckpointJudge, best_of, strengths, win_rate
+from training.models import _external_judge
+from training.run import Run
+from training.trainers.early_stopping import (
+    CheckpointJudge,
+    ExternalJudge,
+    best_of,
+    strengths,
+    win_rate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,9 +89,11 @@ def test_an_unreadable_comparison_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("chain", "best"),
-    [([0.0], 0), ([0.0, 1.0, 0.5], 1), ([0.0, 1.0, 1.0, 0.2], 2), ([0.0, -1.0, -0.5], 0)],
+    [([0.0, -2.0], 1), ([0.0, 1.0, 0.5], 1), ([0.0, 1.0, 1.0, 0.2], 2), ([0.0, -1.0, -0.5], 2)],
 )
-def test_the_best_is_the_strongest_and_of_equals_the_last(chain: list[float], best: int) -> None:
+def test_the_best_is_the_strongest_checkpoint_and_of_equals_the_last(
+    chain: list[float], best: int
+) -> None:
     assert best_of(chain) == best
 
 
@@ -162,9 +175,15 @@ def rig(
     every_steps: int = 1,
     dies_after: int = 10**9,
     thought: str = "",
+    made_with: str = "",
+    external: ExternalJudge | None = None,
 ) -> Rig:
-    """Return a run whose step `s` gives answers worth `worth[s]` (None: prompt too long)."""
+    """Return a run whose step `s` gives answers worth `worth[s]` (None: prompt too long).
+
+    Step 0 is M_t; its answers are worth 0 unless they are given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    worth = {0: 0, **worth}
     asked: list[tuple[str, str, int]] = []
     opinion = judge or (ranker if prompt == "alpaca_eval" else scorer)
     step_now = [0]
@@ -195,6 +214,9 @@ def rig(
         seed=0,
         log=folder / "checkpoints.jsonl",
         work=folder,
+        start=checkpoint(folder, 0),
+        external=external,
+        made_with=made_with,
         open_judge=lambda: Recording("judge", mortal, asked),
         open_policy=open_policy,
     )
@@ -209,7 +231,8 @@ def test_training_stops_when_a_checkpoint_is_worse_and_the_best_is_kept(
     tmp_path: Path, prompt: str
 ) -> None:
     run = rig(tmp_path, {2: 1, 4: 3, 6: 2}, prompt=prompt)
-    # Strengths: 0; all won, ln 49; all lost, back to 0. The best is step 4, one behind the last.
+    # Strengths: all won, ln 49; again, 2 ln 49; all lost, back to ln 49. The best is step
+    # 4, one behind the last.
     assert run.save(2) is False
     assert run.save(4) is False
     assert run.save(6) is True
@@ -244,7 +267,7 @@ def test_the_judge_of_checkpoints_sees_answers_without_thoughts(
     run.save(2)
     assert [v.winner for v in run.verdicts(2)] == ["B", "B", "B"]
     assert not any("worth 9" in text for name, text, _ in run.asked if name == "judge")
-    assert run.judge.counts()["thinking_removed"] == 6
+    assert run.judge.counts()["thinking_removed"] == 9  # M_t thinks too
 
 
 @BOTH
@@ -257,7 +280,7 @@ def test_patience_waits_for_so_many_checkpoints_after_the_best(tmp_path: Path, p
 
 
 def test_a_checkpoint_as_strong_as_the_best_replaces_it(tmp_path: Path) -> None:
-    # Lost by all (-ln 49), then won by all (back to 0): of equals the last.
+    # Won by all (ln 49), lost by all (0), then won by all (ln 49): of equals the last.
     run = rig(tmp_path, {1: 3, 2: 2, 3: 3}, patience=2)
     assert [run.save(step) for step in (1, 2, 3)] == [False, False, False]
     best = run.judge.best()
@@ -277,22 +300,22 @@ def test_each_checkpoint_answers_each_prompt_once_and_is_judged_in_both_orders(
 ) -> None:
     run = rig(tmp_path, {1: 1, 2: 2})
     run.save(1)
-    assert [(name, text) for name, text, _ in run.asked] == [
-        ("checkpoint-1", "Question 0?"),
-        ("checkpoint-1", "Question 1?"),
-        ("checkpoint-1", "Question 2?"),
+    assert [(name, text) for name, text, _ in run.asked[:6]] == [
+        (f"checkpoint-{step}", f"Question {number}?") for step in (0, 1) for number in range(3)
     ]
+    # Then 3 comparisons of step 1 with M_t, in 2 orders.
+    assert Counter(name for name, _, _ in run.asked[6:]) == {"judge": 6}
     run.save(2)
     # Then 3 answers of step 2, and 3 comparisons in 2 orders.
-    assert Counter(name for name, _, _ in run.asked[3:]) == {"checkpoint-2": 3, "judge": 6}
+    assert Counter(name for name, _, _ in run.asked[12:]) == {"checkpoint-2": 3, "judge": 6}
 
 
 def test_pointwise_judging_asks_for_each_draw_of_both_answers(tmp_path: Path) -> None:
     run = rig(tmp_path, {1: 1, 2: 2}, prompt="pointwise", draws=2)
     run.save(1)
     run.save(2)
-    # 3 prompts, 2 answers, 2 draws.
-    assert Counter(name for name, _, _ in run.asked)["judge"] == 12
+    # 3 prompts, 3 answers (M_t's too), 2 draws.
+    assert Counter(name for name, _, _ in run.asked)["judge"] == 18
 
 
 def test_a_judge_that_always_prefers_the_first_shown_gives_ties(tmp_path: Path) -> None:
@@ -306,7 +329,7 @@ def test_a_judge_that_always_prefers_the_first_shown_gives_ties(tmp_path: Path) 
 
 @BOTH
 def test_equal_answers_are_a_tie_without_asking_the_judge(tmp_path: Path, prompt: str) -> None:
-    run = rig(tmp_path, {1: 2, 2: 2}, prompt=prompt)
+    run = rig(tmp_path, {0: 2, 1: 2, 2: 2}, prompt=prompt)
     run.save(1)
     run.save(2)
     assert [v.winner for v in run.verdicts(2)] == ["tie"] * 3
@@ -399,15 +422,17 @@ def save_until_killed(run: Rig, steps: Sequence[int]) -> int:
 def draws_in(worth: dict[int, Any], prompt: str) -> int:
     """Return how often engines are asked.
 
-    Three answers a step; by ranking 3 prompts x 2 orders a comparison, by score 3 answers x 2 draws
-    a checkpoint, once although it is compared with both of its neighbours.
+    Three answers a step and of M_t; by ranking 3 prompts x 2 orders a comparison, by score 3
+    answers x 2 draws a model, once although it is compared with both of its neighbours.
     """
-    judged = len(worth) - 1 if prompt == "alpaca_eval" else len(worth)
-    return 3 * len(worth) + 6 * judged
+    judged = len(worth) if prompt == "alpaca_eval" else len(worth) + 1
+    return 3 * (len(worth) + 1) + 6 * judged
 
 
 @BOTH
-@pytest.mark.parametrize("dies_after", [0, 1, 3, 4, 6, 7, 8, 9, 11, 12, 13, 15, 17])
+@pytest.mark.parametrize(
+    "dies_after", [0, 1, 3, 4, 6, 7, 9, 11, 12, 13, 15, 17, 20, 22, 24, 26, 29]
+)
 def test_a_kill_at_any_draw_changes_nothing_and_repeats_nothing(
     tmp_path: Path, prompt: str, dies_after: int
 ) -> None:
@@ -437,12 +462,149 @@ def test_an_incomplete_last_line_costs_only_its_own_answer(tmp_path: Path) -> No
     first = rig(tmp_path, {1: 1, 2: 2})
     first.save(1)
     path = tmp_path / "checkpoints.jsonl"
-    path.write_bytes(path.read_bytes()[:-5])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:6])[:-5])  # three answers of M_t, two of step 1 and a part
     second = rig(tmp_path, {1: 1, 2: 2})
     second.judge.wants_to_stop(tmp_path / "checkpoint-1")
-    assert [(name, text) for name, text, _ in second.asked] == [("checkpoint-1", "Question 2?")]
+    answers = [(name, text) for name, text, _ in second.asked if name != "judge"]
+    assert answers == [("checkpoint-1", "Question 2?")]
     with AppendLog(path) as log:
-        assert len(log.lines) == 3
+        assert len(log.lines) == len(lines) == 15  # six answers, six orders, three verdicts
+
+
+def train_again(folder: Path, *steps: int) -> None:
+    """Play a training whose `.work` was removed: the log stays, the weights become others."""
+    for name in ("compared.json", "best"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for step in steps:
+        weights = checkpoint(folder, step) / "model.safetensors"
+        weights.write_text(f"other weights of step {step}")
+
+
+@BOTH
+def test_verdicts_about_other_weights_are_not_in_force(tmp_path: Path, prompt: str) -> None:
+    old = rig(tmp_path, {1: 3, 2: 1}, prompt=prompt)
+    assert [old.save(1), old.save(2)] == [False, True]
+    train_again(tmp_path, 1, 2)
+    new = rig(tmp_path, {1: 1, 2: 3}, prompt=prompt)
+    # Step 2 of before is no part of the new chain when step 1 is judged.
+    assert new.judge.judge_checkpoint(tmp_path / "checkpoint-1", 1) is False
+    assert new.judge.judge_checkpoint(tmp_path / "checkpoint-2", 2) is False
+    best = new.judge.best()
+    assert best is not None
+    assert (best.folder / "model.safetensors").read_text() == "other weights of step 2"
+    # M_t's weights are the same, so its answers are not asked for again.
+    assert {name for name, *_ in new.asked} == {"checkpoint-1", "checkpoint-2", "judge"}
+    new.judge.finish()
+    assert [v.winner for v in new.verdicts(2)] == ["B"] * 3  # of the old ones none is left
+    assert new.judge.counts()["verdicts_later_better"] == 6
+
+
+@BOTH
+def test_verdicts_made_with_other_settings_are_not_in_force(tmp_path: Path, prompt: str) -> None:
+    old = rig(tmp_path, {1: 3, 2: 1}, prompt=prompt, made_with="seed 0")
+    for step in (1, 2):
+        old.save(step)
+    train_again(tmp_path)
+    new = rig(tmp_path, {1: 1, 2: 3}, prompt=prompt, made_with="seed 1")
+    assert [new.save(1), new.save(2)] == [False, False]
+    assert Counter(name for name, *_ in new.asked) == Counter(name for name, *_ in old.asked)
+    same = rig(tmp_path, {1: 1, 2: 3}, prompt=prompt, made_with="seed 1")
+    assert same.judge.wants_to_stop(tmp_path / "checkpoint-2") is False
+    assert same.asked == []
+
+
+def test_a_step_trained_again_replaces_the_one_before_the_kill(tmp_path: Path) -> None:
+    first = rig(tmp_path, {1: 2, 2: 3})
+    assert [first.save(1), first.save(2)] == [False, False]
+    # Killed before step 2 was complete: the trainer resumes from step 1 and comes to step 2 again.
+    (checkpoint(tmp_path, 2) / "model.safetensors").write_text("step 2 as it became")
+    second = rig(tmp_path, {1: 2, 2: 1})
+    assert second.judge.judge_checkpoint(tmp_path / "checkpoint-2", 2) is True
+    best = second.judge.best()
+    # Step 1 is judged better, but its weights gave way to the lost step 2's.
+    assert best is not None
+    assert (best.folder / "model.safetensors").read_text() == "step 2 as it became"
+    assert second.judge.finish() == {"kept_strength": 0.0}
+
+
+def test_no_checkpoint_better_than_the_model_it_started_from_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = rig(tmp_path, {0: 9, 1: 3, 2: 5, 3: 4})
+    # Against M_t all lost, -ln 49; then won, 0; then lost. Only checkpoints are kept.
+    assert [run.save(step) for step in (1, 2, 3)] == [False, False, True]
+    best = run.judge.best()
+    assert best is not None
+    assert best.step == 2
+    assert run.judge.finish() == {"kept_strength": 0.0}
+    assert "no checkpoint is judged better" not in capsys.readouterr().err
+    worse = rig(tmp_path / "worse", {0: 9, 1: 3})
+    worse.save(1)
+    assert worse.judge.finish() == {"kept_strength": pytest.approx(-math.log(49))}
+    text = " ".join(capsys.readouterr().err.split())
+    assert "no checkpoint is judged better than the model that training started from" in text
+
+
+# --- A judge behind an API
+
+
+def external(folder: Path, server: FakeOpenAI, **judge: Any) -> ExternalJudge:
+    section = {"model": "gpt-4", "base_url": server.base_url, "concurrency": 1, "max_retries": 0}
+    config = Config.model_validate(
+        {"out_dir": str(folder / "runs"), "evaluation": {"judge": {**section, **judge}}}
+    )
+    return _external_judge(Run(config))
+
+
+def served(messages: Any) -> str:
+    return ranker(messages, 0)
+
+
+def test_an_external_judge_is_asked_once_for_each_order_and_recorded(tmp_path: Path) -> None:
+    with FakeOpenAI(served) as server:
+        judge = external(tmp_path, server)
+        run = rig(tmp_path / "one", {1: 1, 2: 3}, external=judge)
+        assert [run.save(1), run.save(2)] == [False, False]
+        assert len(server.answered) == 12  # 2 comparisons, 3 prompts, 2 orders
+        assert {body["model"] for body in server.bodies} == {"gpt-4"}
+        assert "judge" not in {name for name, *_ in run.asked}
+        # The log and the checkpoints are lost; the recordings are not.
+        other = rig(tmp_path / "two", {1: 1, 2: 3}, external=judge)
+        assert [other.save(1), other.save(2)] == [False, False]
+        assert len(server.bodies) == 12
+        assert other.verdicts(2) == run.verdicts(2)
+
+
+def test_nothing_is_asked_of_an_external_judge_twice_after_failures(tmp_path: Path) -> None:
+    with FakeOpenAI(served, faults=[None, None, BROKEN, None]) as server:
+        run = rig(tmp_path, {1: 1}, external=external(tmp_path, server))
+        with pytest.raises(JudgeFailed, match="1 of 6 judge requests failed"):
+            run.save(1)
+        again = rig(tmp_path, {1: 1}, external=external(tmp_path, server))
+        assert again.judge.wants_to_stop(tmp_path / "checkpoint-1") is False
+        asked = [json.dumps(body["messages"]) for body in server.answered]
+        assert len(asked) == len(set(asked)) == 6
+        assert [v.winner for v in again.verdicts(1)] == ["B"] * 3
+
+
+def test_failures_that_are_allowed_are_verdicts_that_could_not_be_read(tmp_path: Path) -> None:
+    with FakeOpenAI(served, faults=[BROKEN]) as server:
+        judge = external(tmp_path, server, allowed_failures=0.2)
+        run = rig(tmp_path, {1: 1}, external=judge)
+        run.save(1)
+        found = Counter((v.winner, v.unparsed) for v in run.verdicts(1))
+    assert found == {("B", None): 2, (None, "failed"): 1}
+
+
+def test_an_external_judge_stops_at_the_budget(tmp_path: Path) -> None:
+    with FakeOpenAI(served) as server:
+        judge = external(tmp_path, server, budget_usd=0.0, price_usd=(10.0, 30.0))
+        run = rig(tmp_path, {1: 1}, external=judge)
+        with pytest.raises(BudgetSpent):
+            run.save(1)
+        assert server.bodies == []
 
 
 # --- Inside the trainer
@@ -455,13 +617,15 @@ def test_only_every_nth_checkpoint_and_the_last_one_are_judged(tmp_path: Path) -
     for step in (2, 4, 5):
         checkpoint(tmp_path, step)
         hook.on_save(None, TrainerState(global_step=step), TrainerControl())
-    assert {name for name, *_ in run.asked} == {"checkpoint-4"}
+    assert {name for name, *_ in run.asked} == {"checkpoint-0", "checkpoint-4", "judge"}
     hook.on_train_end(None, TrainerState(global_step=5), TrainerControl())
-    assert {name for name, *_ in run.asked} == {"checkpoint-4", "checkpoint-5", "judge"}
+    assert {name for name, *_ in run.asked} == {
+        *("checkpoint-0", "checkpoint-4", "checkpoint-5", "judge")
+    }
     asked = len(run.asked)
     hook.on_train_end(None, TrainerState(global_step=5), TrainerControl())
     assert len(run.asked) == asked
-    assert run.judge.counts() == {"validation_prompts": 3, "verdicts_later_better": 3}
+    assert run.judge.counts() == {"validation_prompts": 3, "verdicts_later_better": 6}
     assert not run.judge.wants_to_stop(tmp_path / "checkpoint-2")
 
 
