@@ -70,7 +70,8 @@ def test_lengths_are_in_characters_and_paired(tmp_path: Path) -> None:
     pairs = [ledger("p", "pair", "x" * 30, "x" * 10), ledger("q", "pair", "x" * 50, "x" * 20)]
     built = RunBuilder(tmp_path).rows(Ref(2, Stage.CANDIDATES), answers)
     table = data_tables.lengths(built.rows(Ref(2, Stage.PAIRS), pairs).open(), 2)
-    assert cells(table, "candidates") == [20.0, 1.0]
+    # One of the two answers is cut by the token limit: 50 %.
+    assert cells(table, "candidates") == [20.0, 50.0]
     assert cells(table, "chosen") == [40.0, 0.0]
     assert cells(table, "rejected") == [15.0, 0.0]
     # 20 and 30 characters longer.
