@@ -44,17 +44,20 @@ def sampling_tasks(
 def scoring_tasks(
     requests: Sequence[Continuation], *, rows: int, workers: int
 ) -> list[ScoringTask]:
-    """Split requests into tasks of about `rows`; continuations of one context stay together."""
+    """Split requests into tasks of about `rows`; continuations of one context stay together.
+
+    The beginning of the assistant's turn (`given`) is part of the context.
+    """
 
     def context(at: int) -> str:
-        return json.dumps(requests[at].context)
+        return json.dumps([requests[at].context, requests[at].given])
 
     alike = sorted(range(len(requests)), key=context)
     questions = [list(places) for _, places in groupby(alike, key=context)]
     tasks = []
     for part in _cut(questions, len, min(rows, math.ceil(len(requests) / workers))):
         places = [at for question in part for at in question]
-        task = {"score": [[requests[at].context, requests[at].continuation] for at in places]}
+        task = {"score": [asdict(requests[at]) for at in places]}
         tasks.append(ScoringTask(places, json.dumps(task)))
     return tasks
 
@@ -69,9 +72,13 @@ def perform(engine: Engine, task: str) -> str:
         requests = [Request(**r | {"draws": tuple(r["draws"])}) for r in wanted["sample"]]
         rows = [astuple(sampled) for sampled in engine.sample(requests, decoding)]
     else:
-        asked = [(c if isinstance(c, str) else tuple(c), text) for c, text in wanted["score"]]
-        rows = engine.score([Continuation(*one) for one in asked])
+        rows = engine.score([_continuation(one) for one in wanted["score"]])
     return succeeded(engine, rows)
+
+
+def _continuation(plain: dict[str, Any]) -> Continuation:
+    context = plain["context"]
+    return Continuation(**plain | {"context": context if isinstance(context, str) else (*context,)})
 
 
 def succeeded(engine: Engine, rows: Sequence[Any] = ()) -> str:

@@ -237,3 +237,29 @@ def test_the_date_of_a_prompt_is_the_settings_on_every_day(tiny: Path) -> None:
     assert tokenizer.decode(Prompter(tokenizer).render(user("Hi"))) == "26 Jul 2024Hi<|end|>"
     later = Prompter(tokenizer, datetime.date(2026, 11, 28))
     assert tokenizer.decode(later.render(user("Hi"))) == "28 Nov 2026Hi<|end|>"
+
+
+def test_what_is_given_of_the_turn_is_context_and_options_share_it(prompter: Prompter) -> None:
+    talk = tuple(user("How good?"))
+    given = "It is good.\n\nScore: "
+    pairs = prompter.pairs([Continuation(talk, option, given) for option in ("1", "4", "10")])
+    contexts = {tuple(pair.context) for pair in pairs}
+    assert len(contexts) == 1  # so that their probabilities are alternatives of one place
+    turn = prompter.render(talk)
+    for pair, option in zip(pairs, ("1", "4", "10"), strict=True):
+        assert pair.context[: len(turn)] == turn
+        assert [*pair.context, *pair.target] == turn + prompter.response(given + option)
+        assert pair.target
+
+
+def test_a_token_that_joins_both_sides_of_a_boundary_belongs_to_the_options(
+    prompter: Prompter,
+) -> None:
+    # " fox" is one token of this tokenizer: behind "brown " it starts with the space.
+    talk = tuple(user("?"))
+    whole = prompter.response("brown fox")
+    joined, other = prompter.pairs(
+        [Continuation(talk, "fox", "brown "), Continuation(talk, "!", "brown ")]
+    )
+    assert [*joined.context, *joined.target] == prompter.render(talk) + whole
+    assert joined.context == other.context

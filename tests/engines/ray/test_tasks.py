@@ -117,6 +117,20 @@ def test_scores_come_back_exactly_and_in_the_order_of_their_places() -> None:
     assert [found[at] for at in range(3)] == [told[" b"], told[" a"], told[" a"]]
 
 
+def test_a_worker_scores_what_was_asked_with_the_beginning_of_the_turn() -> None:
+    seen: list[Continuation] = []
+
+    def score(request: Continuation) -> Logprob:
+        seen.append(request)
+        return Logprob(0.0, 1, greedy=True)
+
+    talk = ({"role": "user", "content": "Q"},)
+    asked = [Continuation(talk, "4", "Good. Score: "), Continuation("raw", " x")]  # type: ignore[arg-type]
+    (task,) = scoring_tasks(asked, rows=9, workers=1)
+    perform(ScriptedEngine(lambda m, d: "", score=score), task.task)
+    assert seen == [asked[place] for place in task.places]
+
+
 @pytest.mark.parametrize(
     "error", [ModelError("m: no config.json"), DataError("rows.jsonl", 17, "score 'six'")]
 )
