@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "verifiable"
 _SEED = 20240119
-_RIGHT_IN_IFT = 0.5
+_RIGHT_IN_IFT = 0.35
 _SIZES = {"ift": 160, "eft": 240, "eft_eval": 40, "prompts": 480, "held_out": 160, "validation": 24}
 
 _HALF = 0.5
