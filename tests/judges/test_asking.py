@@ -7,12 +7,13 @@ import pytest
 from core.errors import JudgeFailed, StageFailed
 from core.records import user
 from judges.asking import Ask, Reply, settle_failures, unique_keys
+from judges.distribution import RATING
 
 FAILED = [Reply(f"k{n}", "", "failed", failure=f"HTTP 50{n}") for n in range(3)]
 
 
 def test_the_identity_holds_the_judge_and_all_of_the_request_but_its_key() -> None:
-    ask = Ask("k", tuple(user("q")), 20, 0.5, 0.9, 2, ("m", "M"), 5)
+    ask = Ask("k", tuple(user("q")), 20, 0.5, 0.9, 2, ("m", "M"), 5, form=RATING, lead="I say ")
     identity = ask.identity("openai/host/m")
     assert identity == {
         "judge": "openai/host/m",
@@ -23,6 +24,8 @@ def test_the_identity_holds_the_judge_and_all_of_the_request_but_its_key() -> No
         "draw": 2,
         "weigh": ["m", "M"],
         "top_logprobs": 5,
+        "form": "rating",
+        "lead": "I say ",
     }
     # A field added to Ask that decides the reply must not be forgotten here.
     undecided = {"key", "least_tokens"}

@@ -10,7 +10,7 @@ import pytest
 from core.config import Config, load_config
 from core.errors import ConfigError, StaleArtifact
 from core.stages import Ref, Stage, model_ref
-from core.store import Store
+from core.store import Key, Store
 from tests.conftest import ROOT
 from training import models
 from training.data.seed import validation_prompts
@@ -65,6 +65,9 @@ class MakingRun(RecordingRun):
 
     def read(self, ref: Ref) -> list[Any]:  # noqa: ARG002 - no artifact has rows
         return []
+
+    def key(self, *_: Any) -> Key:  # type: ignore[override]
+        return Key({}, {}, 0)
 
 
 @pytest.mark.parametrize(

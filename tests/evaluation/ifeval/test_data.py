@@ -81,7 +81,7 @@ def test_two_prompts_with_one_key_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_error_that_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected 'hub', 'sample', a JSONL file"):
+    with pytest.raises(ConfigError, match="expected 'hub', 'sample', 'verifiable', a JSONL"):
         load_prompts(str(tmp_path / "nowhere.jsonl"), None)
 
 

@@ -451,7 +451,7 @@ def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_p
         step = int(found[1]) if found else 0  # M_t
         assert load_model(folder, torch.float32)  # what is judged is a whole model
         opened.append(step)
-        return ScriptedEngine(lambda messages, draw: f"An answer worth {6 - step}", name=str(step))
+        return ScriptedEngine(lambda messages, draw: f"An answer worth {5 - step}", name=str(step))
 
     def score(messages: Any, draw: int) -> str:
         found = re.search(r"<response>.*worth (\d)", messages[-1]["content"], re.DOTALL)
@@ -488,7 +488,7 @@ def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_p
     assert (opened, released) == ([0, 2, 4], [0, 2])
     result = dpo.choose(dpo.TrainResult.read(work), job, judge)
     assert (result.facts["steps"], result.facts["kept_step"], result.rows) == (4, 2, 11)
-    assert result.facts["kept_strength"] < 0  # worth 4, and M_t 6
+    assert result.facts["kept_strength"] < 0  # worth 3, and M_t 5
     kept = load_model(job.model, torch.float32)
     best = load_model(work / "best", torch.float32)
     for name, weight in kept.named_parameters():
