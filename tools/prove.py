@@ -67,11 +67,14 @@ def _difference(run: Outcome) -> tuple[float, float]:
     return (0.0, 1.0) if difference is None or p_value is None else (difference, p_value)
 
 
-def make(config: Path, settings: Sequence[str]) -> None:
+def make(path: Path, settings: Sequence[str]) -> None:
     """Train a run and check its models on the held-out prompts; raises if a command fails."""
+    config = load_config(path, [*settings])
     given = [word for setting in settings for word in ("--set", setting)]
-    for package, extra in (("training", []), ("evaluation", ["run", "--only", "ifeval,truth"])):
-        command = [sys.executable, "-m", package, *extra, "--config", str(config), *given]
+    models = ",".join(f"M{k}" for k in range(1, config.iterations + 1))
+    checks = ["run", "--only", "ifeval,truth", "--models", models]
+    for package, extra in (("training", []), ("evaluation", checks)):
+        command = [sys.executable, "-m", package, *extra, "--config", str(path), *given]
         subprocess.run(command, check=True)  # noqa: S603 - the caller's own words
 
 
@@ -95,7 +98,7 @@ def share(source: Path, target: Path) -> None:
 def outcome(config: Config) -> Outcome:
     """Read one run's numbers; the test is paired by prompt (exact, two-sided)."""
     results = RunReader(config.folder)
-    names = [name for name in results.models if name != "sft"]
+    names = [f"M{k}" for k in results.iterations if k > 0]
     scores = {name: results.scores(f"{name}/ifeval")[METRIC] for name in names}
     last, first = (results.items(f"{name}/ifeval")[METRIC] for name in (names[-1], FIRST))
     paired = compare(last.values, first.values, scale=last.scale, seed=config.seed)
