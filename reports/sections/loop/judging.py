@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.reader import RunReader
-    from core.records import Candidate, Flag, Judgment, Measurement
+    from core.records import Candidate, Flag, ItemScore, Judgment, Measurement
 
 _MOST_FLAGS = 20
 _RELIABILITY = (
@@ -66,6 +66,7 @@ _ASKED_AGAIN = {
     "order_agreement": "answers to a prompt in the same order, % (chance: 50)",
     "pairs_confirmed": "training pairs that it confirms when asked again, % (chance: 50)",
 }
+FOLLOWED = "prompt_level_strict_acc"
 _TRUTH = {
     "candidates_right": "candidates that are right",
     "judge_accuracy": "right answers scored above wrong ones to the same prompt",
@@ -304,6 +305,28 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     columns = ("prompt", f"by {name}", f"by {other}", "difference")
     title = f"Iteration {k}: {name} as a judge compared with {other}"
     return group(results, ref, title, columns, item, most=most, rows=rows)
+
+
+def truth_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
+    """Return the checked candidates of iteration k with their scores; None if not evaluated."""
+    own, name = judged_by_subject(results.rows(Ref(k, Stage.JUDGMENTS))), own_judge(results, k)
+
+    def item(checked: ItemScore) -> Item:
+        judged, detail = own.get(checked.item), checked.detail
+        followed = {1.0: "yes", 0.0: "no"}.get(checked.metrics.get(FOLLOWED, -1.0), NONE)
+        score = judged.mean.mean if judged is not None else None
+        parts = [
+            ("Prompt", text_or_note(str(detail["prompt"]))),
+            ("Answer", text_or_note(str(detail["text"]))),
+            *words_of(judged, name),
+        ]
+        cells = (excerpt(str(detail["prompt"])) or NONE, followed, points(score))
+        return Item(checked.key, cells, tuple(parts))
+
+    ref = evaluation_ref(f"truth/iter{k}", Stage.ITEMS)
+    columns = ("prompt", "right", f"score by {name}")
+    title = f"Iteration {k}: {name} as a judge compared with the truth"
+    return group(results, ref, title, columns, item, most=most)
 
 
 class _Both(NamedTuple):
