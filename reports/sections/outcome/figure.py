@@ -73,7 +73,7 @@ def _followed(results: RunReader, models: list[str]) -> _Panel:
 def _judging(results: RunReader, models: list[str]) -> _Panel:
     """Return how well models judge: against the truth where it is known, else against people."""
     series = Series("", COLOURS[4], MARKERS[3])
-    title, points = "As a judge: the right one of two answers", _against_truth(results, models)
+    title, points = "As a judge: right of two answers", _against_truth(results, models)
     if not any(points):
         title = "As a judge: human order of two replies"
         points = _points(results, JUDGING, models)

@@ -218,7 +218,7 @@ def test_the_figure_shows_judging_against_the_truth_where_that_was_measured(
     run.scores("truth/iter2", Score("judge_accuracy", 70.0, 30, low=50.0, high=84.0))
     found = figure.figure(run.open())
     assert found is not None
-    assert "the right one of two answers: M1 70.00 (95 % interval 50.00 to" in found.description
+    assert "right of two answers: M1 70.00 (95 % interval 50.00 to" in found.description
     assert "M2" not in found.description  # iteration 3 was not measured
     assert "60.00" not in found.description
 
