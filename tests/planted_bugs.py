@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.planting import plant
 
@@ -98,6 +99,32 @@ def a_prompt_too_long_for_the_judge_is_read_as_if_answered(
 )
 def unreadable_draws_count_as_zero_in_the_mean(right: Any, judgments: Any) -> Any:
     return right([_changed(j, score=j.score or 0.0) for j in judgments])
+
+
+@plant(
+    "judges.distribution:distribution",
+    noticed_by="test_the_score_is_the_mean_over_the_probabilities_of_all_scores",
+)
+def a_distribution_is_not_normalised(right: Any, form: Any, weights: Any) -> Any:
+    found = right(form, weights)
+    return found._replace(mean=found.mean * found.mass)
+
+
+@plant(
+    "judges.distribution:read_distribution",
+    noticed_by="test_a_judge_that_would_say_something_else_has_no_score",
+)
+def a_verdict_without_mass_counts(right: Any, reply: Any, form: Any) -> Any:
+    with mock.patch("judges.distribution.LEAST_MASS", 0.0):
+        return right(reply, form)
+
+
+@plant(
+    "core.reductions:combine",
+    noticed_by="test_the_chances_of_both_orders_are_averaged",
+)
+def chances_that_disagree_are_a_tie(right: Any, ab: Any, ba: Any) -> Any:
+    return right(_changed(ab, chance=None), _changed(ba, chance=None))
 
 
 @plant(
