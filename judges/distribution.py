@@ -34,6 +34,7 @@ LEAST_MASS = 0.5
 """Probability that the verdicts must have together: below, the judge said something else, and which
 of them is less improbable is no verdict."""
 TOP_LOGPROBS = 20  # the most that OpenAI's API returns for each place
+WEIGHED_AT_ONCE = 64  # replies scored by one call: enough to fill a batch, few to lose on a kill
 
 
 _SCORE = re.compile(r"(?<![^\W_])score[*_`]{0,3}\s?:[*_`]{0,3}\s{0,2}(?=[0-9]|\Z)", re.IGNORECASE)
@@ -61,12 +62,18 @@ class Form(NamedTuple):
 
         A thought before the words stays; one without an end is ended before the lead.
         """
-        found = [match.end() for match in self.place.finditer(words)]
-        thought = after_thought(words)
-        if found and found[-1] > len(words) - len(thought.text) and not thought.unclosed:
-            return words[: found[-1]]
-        text = f"{words.rstrip()}\n</think>" if thought.unclosed else words.rstrip()
+        if (at := self.find(words)) is not None:
+            return words[:at]
+        text = words.rstrip()
+        text += "\n</think>" if after_thought(words).unclosed else ""
         return f"{text}\n\n{self.lead}" if text else self.lead
+
+    def find(self, words: str) -> int | None:
+        """Return where the last verdict behind a reply's thought begins; None if there is none."""
+        said = after_thought(words)
+        found = [match.end() for match in self.place.finditer(words)]
+        behind = found and found[-1] > len(words) - len(said.text) and not said.unclosed
+        return found[-1] if behind else None
 
 
 def points(low: float, high: float) -> Form:
@@ -114,8 +121,8 @@ def read_distribution(reply: Reply, form: Form) -> Parsed[Distribution]:
     """
     if reply.logprobs is None:
         return Parsed(None, "no_logprobs")
-    found = [match.end() for match in form.place.finditer(reply.text)]
-    at = _token_at(reply.logprobs, found[-1]) if found else None
+    place = form.find(reply.text)
+    at = None if place is None else _token_at(reply.logprobs, place)
     if at is None:
         cut = reply.finish == "length"
         return Parsed(None, "cut_off" if cut else "no_score" if reply.text.strip() else "empty")

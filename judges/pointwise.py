@@ -11,7 +11,14 @@ from core.records import Judgment, RankedPrompt, user
 from core.store import Built, Partial
 from engines.engine import Decoding, Engine, Request, Sampled
 from judges.asking import Reply
-from judges.distribution import Form, Spoken, points, read_distribution, weigh_verdicts
+from judges.distribution import (
+    WEIGHED_AT_ONCE,
+    Form,
+    Spoken,
+    points,
+    read_distribution,
+    weigh_verdicts,
+)
 from judges.replies import Parsed, parse_score
 from judges.rubrics import Rubric, load_rubric
 
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
 
     from core.config import JudgeSection
 
-_WEIGHED_AT_ONCE = 64  # as judges/backends/local_judge.py: a batch, and little to lose on a kill
 _DIGITS = 6  # of recorded probabilities
 
 
@@ -63,7 +69,7 @@ def judge_answers(
             yield read_judgment(sampled, by_key[sampled.key], rubric)
             continue
         spoken.append(sampled)
-        if len(spoken) == _WEIGHED_AT_ONCE:
+        if len(spoken) == WEIGHED_AT_ONCE:
             yield from _expected(engine, spoken, by_key, rubric, form)
             spoken = []
     if spoken:

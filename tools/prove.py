@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from core.benchmarks import BENCHMARKS
 from core.config import load_config
 from core.paired import compare
 from core.reader import RunReader
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from core.paired import Comparison
     from core.records import Score
 
-METRIC = "prompt_level_strict_acc"
+METRIC = BENCHMARKS["ifeval"].headline
 FIRST = "M1"
 CONTROLS = ("shuffled", "swapped")
 _CERTAIN, _CHANCE = 0.01, 0.05

@@ -7,7 +7,7 @@ then rises above the external judge's, and its training pairs are no longer conf
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,13 @@ from evaluation.agreement.order_metrics import spearman
 from evaluation.judge import record_replies, reply_facts
 from judges.asking import Ask
 from judges.distribution import Form, points
-from judges.pointwise import JudgedAnswer, expected, judgment_key, read_judgment
+from judges.pointwise import (
+    JudgedAnswer,
+    expected,
+    judgment_key,
+    read_judgment,
+    reading_counts,
+)
 from judges.rubrics import Rubric, load_rubric
 
 if TYPE_CHECKING:
@@ -111,10 +117,8 @@ def judge_again(
         total=len(asked),
         allowed_failures=allowed_failures,
     )
-    unparsed = Counter(f"unparsed_{j.unparsed}" for j in out.rows.values() if j.unparsed)
-    parsed = len(out.rows) - unparsed.total()
     return Built(
-        counts={"parsed": parsed, **unparsed},
+        counts=reading_counts(out.rows.values()),
         facts=reply_facts(judge, asks),
         engine=judge.identity,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from core.benchmarks import BENCHMARKS
 from core.intervals import mean_interval, ratio_interval, share_score
 from core.records import ANSWERED, ItemScore, Score
 from core.reductions import mean_scores
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from core.store import Partial
     from evaluation.ifeval.data import IfevalPrompt
 
-METRIC = "prompt_level_strict_acc"
+METRIC = BENCHMARKS["ifeval"].headline
 _PERCENT = (0.0, 100.0)
 
 

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 from core.hashing import sha256_json
 from engines.engine import Continuation, Decoding, Engine, Request
 from judges.asking import Ask, Reply, unique_keys
-from judges.distribution import Spoken, weigh_verdicts
+from judges.distribution import WEIGHED_AT_ONCE, Spoken, weigh_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-
-_WEIGHED_AT_ONCE = 64  # requests scored by one call: enough to fill a batch, few to lose on a kill
 
 
 class LocalJudge:
@@ -55,8 +52,8 @@ class LocalJudge:
                 sampled[how].append(ask)
         for decoding, group in sampled.items():
             yield from self._sample(decoding, group)
-        for start in range(0, len(weighed), _WEIGHED_AT_ONCE):
-            yield from self._weigh(weighed[start : start + _WEIGHED_AT_ONCE])
+        for start in range(0, len(weighed), WEIGHED_AT_ONCE):
+            yield from self._weigh(weighed[start : start + WEIGHED_AT_ONCE])
 
     def _sample(self, decoding: Decoding, asks: Sequence[Ask]) -> Iterator[Reply]:
         waiting = _by_conversation(asks)
@@ -80,7 +77,7 @@ class LocalJudge:
                 yield reply
                 continue
             spoken.append((ask, reply))
-            if len(spoken) == _WEIGHED_AT_ONCE:
+            if len(spoken) == WEIGHED_AT_ONCE:
                 yield from self._continued(spoken)
                 spoken = []
         if spoken:

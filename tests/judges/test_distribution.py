@@ -157,3 +157,13 @@ def test_a_preference_for_the_first_position_cancels() -> None:
     # (0.9 + (1 − 0.7)) / 2
     assert combine(ab, ba).chance == pytest.approx(0.6)
     assert combine(ab, ba).winner == "A"
+
+
+def test_an_apis_verdict_is_not_read_out_of_an_unfinished_thought() -> None:
+    top = [{"token": "3", "logprob": math.log(0.9)}]
+    content = [
+        {"token": "<think>Score: ", "logprob": 0.0, "top_logprobs": []},
+        {"token": "3", "logprob": math.log(0.9), "top_logprobs": top},
+    ]
+    reply = Reply("k", "<think>Score: 3", "length", logprobs={"content": content})
+    assert read_distribution(reply, ADDITIVE).unparsed == "cut_off"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.benchmarks import BENCHMARKS
 from core.intervals import mean_interval
 from core.reductions import draws_of, judge_noise
 from core.stages import Ref, Stage, evaluation_ref
@@ -66,7 +67,6 @@ _ASKED_AGAIN = {
     "order_agreement": "answers to a prompt in the same order, % (chance: 50)",
     "pairs_confirmed": "training pairs that it confirms when asked again, % (chance: 50)",
 }
-FOLLOWED = "prompt_level_strict_acc"
 _TRUTH = {
     "candidates_right": "candidates that are right",
     "judge_accuracy": "right answers scored above wrong ones to the same prompt",
@@ -313,7 +313,9 @@ def truth_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
 
     def item(checked: ItemScore) -> Item:
         judged, detail = own.get(checked.item), checked.detail
-        followed = {1.0: "yes", 0.0: "no"}.get(checked.metrics.get(FOLLOWED, -1.0), NONE)
+        followed = {1.0: "yes", 0.0: "no"}.get(
+            checked.metrics.get(BENCHMARKS["ifeval"].headline, -1.0), NONE
+        )
         score = judged.mean.mean if judged is not None else None
         parts = [
             ("Prompt", text_or_note(str(detail["prompt"]))),
