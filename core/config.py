@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 
+from core.config_files import merged, read_settings
 from core.errors import ConfigError
 from core.evaluation_config import EvaluationSection
 from core.sections import (
@@ -34,7 +35,6 @@ from core.sections import (
     TemplateVariables,
     Tokens,
 )
-from core.stages import project_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -640,7 +640,7 @@ class Config(Section):
     def changed(self, name: str, given: dict[str, Any]) -> Section:
         """Return a section with some of its settings changed; raises `ValidationError`."""
         section: Section = self.section(name)
-        return type(section).model_validate(_merged(section.model_dump(), given))
+        return type(section).model_validate(merged(section.model_dump(), given))
 
     def own_settings(self, k: int | None = None) -> Iterator[tuple[str, Config]]:
         """Yield ("", the run's settings), then ("iteration.3.", those of iteration 3) and so on.
@@ -685,20 +685,10 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """Read a TOML file and apply `a.b=value` overrides (values in TOML syntax, or bare words).
 
     Raises:
-        ConfigError: the file is missing or not TOML, a key is unknown, or a value is out of range.
+        ConfigError: the file, or one that it extends, is missing or not TOML, a key is unknown, or
+            a value is out of range.
     """
-    if not path.is_file():
-        shipped = ", ".join(sorted(p.name for p in (project_root() / "configs").glob("*.toml")))
-        message = f"{path}: no such configuration file; configs/ holds {shipped}"
-        raise ConfigError(message)
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"{path}: not valid TOML: {error}"
-        raise ConfigError(message) from None
-    except RecursionError:
-        message = f"{path}: not valid TOML: nested too deeply"
-        raise ConfigError(message) from None
+    tree = read_settings(path)
     for override in overrides or []:
         _apply(tree, override)
     try:
@@ -715,16 +705,6 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
                 message = f"{path}: iteration.{k}.{name}.precision: 'auto' is decided once a run"
                 raise ConfigError(message)
     return config
-
-
-def _merged(section: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return a section with some settings changed, also inside the sections below it."""
-    inner = {
-        name: _merged(section[name], value)
-        for name, value in given.items()
-        if isinstance(value, dict) and isinstance(section.get(name), dict)
-    }
-    return section | given | inner
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

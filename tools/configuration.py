@@ -25,7 +25,9 @@ _HEAD = """\
 A run is described by one TOML file, for example
 [configs/quickstart.toml](../configs/quickstart.toml). Every setting has a default: the paper's
 value where the paper states one. An unknown key is an error. `--set table.key=value` overrides a
-setting on the command line. "Section" and "Figure" refer to Yuan et al., arXiv 2401.10020 v3.
+setting on the command line. `extends = "../quickstart.toml"`, at the top of a file, takes what it
+does not set from another file (a path relative to its own folder). "Section" and "Figure" refer to
+Yuan et al., arXiv 2401.10020 v3.
 "None" means that the setting is left out; it is the default where the table says "unset".
 
 This page is generated from [core/](../core) by `python -m tools.configuration`; do not edit it.

@@ -12,7 +12,7 @@ from core.sections import Section
 from core.stages import SPECS, project_root
 from core.store import Key, Store
 
-SHIPPED = sorted((project_root() / "configs").glob("*.toml"))
+SHIPPED = sorted((project_root() / "configs").rglob("*.toml"))
 
 WriteToml = Callable[[str], Path]
 
@@ -208,6 +208,47 @@ def test_a_file_that_is_not_utf8_is_not_toml(tmp_path: Path) -> None:
     path = tmp_path / "latin.toml"
     path.write_bytes(b'run = "\xe9"\n')
     assert message_of(path).startswith(f"{path}: not valid TOML: ")
+
+
+# ----- a file that extends another
+
+
+def test_a_file_takes_what_it_does_not_set_from_the_one_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(
+        'run = "base"\n[engine]\nkind = "openai"\nbase_urls = ["http://a/v1", "http://b/v1"]\n'
+        "[dpo]\nbeta = 0.3\nlr = 1e-5\n[dpo.early_stopping]\npatience = 4\n"
+        "[iteration.3.pairs]\nmin_margin = 0.5\n"
+    )
+    (tmp_path / "sub").mkdir()
+    middle = tmp_path / "sub" / "middle.toml"
+    middle.write_text('extends = "../base.toml"\nrun = "middle"\n[dpo]\nbeta = 0.5\n')
+    top = tmp_path / "top.toml"
+    top.write_text(
+        'extends = "sub/middle.toml"\nseed = 4\n[engine]\nbase_urls = ["http://c/v1"]\n'
+        "[iteration.3.prompts]\ncount = 7\n"
+    )
+    found = load_config(top, ["dpo.lr=1e-6"])
+    assert (found.run, found.seed) == ("middle", 4)
+    # The nearest file counts, the command line before all; a list is replaced as a whole.
+    assert (found.dpo.beta, found.dpo.lr, found.dpo.early_stopping.patience) == (0.5, 1e-6, 4)
+    assert found.engine.base_urls == ("http://c/v1",)
+    assert (found.at(3).pairs.min_margin, found.at(3).prompts.count) == (0.5, 7)
+
+
+def test_a_file_that_extends_nothing_readable_is_named(toml: WriteToml, tmp_path: Path) -> None:
+    path = toml('extends = "absent.toml"\n')
+    expected = f"{path}: extends = 'absent.toml': no such file: {tmp_path / 'absent.toml'}"
+    assert message_of(path) == expected
+    assert "expected the path of another" in message_of(toml("extends = 3\n"))
+    (tmp_path / "broken.toml").write_text("seed = \n")
+    assert message_of(toml('extends = "broken.toml"\n')).startswith(f"{tmp_path / 'broken.toml'}: ")
+
+
+def test_files_that_extend_each_other_are_refused(toml: WriteToml, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text('extends = "mine.toml"\n')
+    path = toml('extends = "other.toml"\n')
+    assert "the files extend each other" in message_of(path)
+    assert "the files extend each other" in message_of(toml('extends = "./mine.toml"\n'))
 
 
 # ----- --set
