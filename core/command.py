@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from core.errors import ConfigError, SrlmError, StorageError, shortened
 from core.progress import say
+from core.stages import Paths
 from core.version import code_version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def run_command(app: typer.Typer) -> None:
@@ -49,6 +54,31 @@ Version = Annotated[
     bool,
     typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
 ]
+
+Reuse = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reuse",
+        help="Take artifacts with the same key from this run, or the runs in this folder, by hard "
+        "links; repeatable.",
+    ),
+]
+
+
+def runs_in(folders: Sequence[Path] | None) -> list[Path]:
+    """Return the runs that `--reuse` names: each folder itself, or all that it holds.
+
+    Raises:
+        ConfigError: one is not there.
+    """
+    found = []
+    for folder in folders or ():
+        if not folder.is_dir():
+            message = f"--reuse {folder}: no such folder"
+            raise ConfigError(message)
+        configs = [Paths(folder).config, *sorted(folder.glob("*/config.json"))]
+        found += [path.parent for path in configs if path.is_file()]
+    return found
 
 
 def results() -> Console:

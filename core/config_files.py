@@ -23,7 +23,7 @@ def read_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: a file is missing, is not TOML, or extends itself.
     """
-    tree = _parsed(path)
+    tree = parsed(path)
     if EXTENDS not in tree:
         return tree
     base = tree.pop(EXTENDS)
@@ -42,7 +42,12 @@ def read_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merged(read_settings(target, files), tree)
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def parsed(path: Path) -> dict[str, Any]:
+    """Return a file's content.
+
+    Raises:
+        ConfigError: it is missing, or no TOML.
+    """
     if not path.is_file():
         configs = project_root() / "configs"
         shipped = ", ".join(sorted(str(p.relative_to(configs)) for p in configs.rglob("*.toml")))

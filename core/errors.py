@@ -16,7 +16,8 @@ SrlmError                 exit code 2, printed as one line without a traceback
     ├── JudgeFailed       requests to a judge failed after all retries; the others are kept
     ├── WorkersLost       Ray engine workers died repeatedly; finished rows are kept
     ├── BudgetSpent       the money limit is reached; what was paid for is kept
-    └── EvaluationFailed  one or more benchmarks failed; the others are done
+    ├── EvaluationFailed  one or more benchmarks failed; the others are done
+    └── SweepFailed       one or more runs of a sweep failed; the others are done
 """
 
 from __future__ import annotations
@@ -122,6 +123,10 @@ class BudgetSpent(StageFailed):
 
 class EvaluationFailed(StageFailed):
     """One or more benchmarks failed; the others are done."""
+
+
+class SweepFailed(StageFailed):
+    """One or more runs of a sweep failed; the others are done."""
 
 
 _LONGEST_REASON = 300

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import RunLocked, disk_errors_named
 from core.progress import duration, say
+from core.reuse import take
 from core.stages import SPECS, Ref
 from core.store import Built, Key, Manifest, Partial, Store, write_atomically
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # How any model is prompted.
-_HOW_PROMPTED = ("model.date", "model.chat_template_kwargs", "model.max_thinking_tokens")
+HOW_PROMPTED = ("model.date", "model.chat_template_kwargs", "model.max_thinking_tokens")
 
 
 def by_key(row: Any) -> Any:
@@ -43,7 +44,7 @@ def artifact_key(
         MissingArtifact: an input has not been made.
     """
     hashes = {str(i): store.manifest(i).sha256 for i in inputs} | sources
-    return Key(hashes, config.plain(*sections, *_HOW_PROMPTED), config.seed)
+    return Key(hashes, config.plain(*sections, *HOW_PROMPTED), config.seed)
 
 
 def make_rows(
@@ -57,13 +58,13 @@ def make_rows(
 ) -> Manifest | None:
     """Make a row artifact unless it exists already, resuming an unfinished one.
 
-    Returns its manifest if it was made now, None if there was nothing to do. `quiet`: print
-    nothing; the caller prints one line for several artifacts.
+    Returns its manifest if it was made now, None if there was nothing to do or another run had it.
+    `quiet`: print nothing; the caller prints one line for several artifacts.
 
     Raises:
         StaleArtifact: it exists but was made from other inputs or settings.
     """
-    if store.is_current(ref, key):
+    if store.is_current(ref, key) or take(store, ref, key):
         return None
     began = time.monotonic()
     if not quiet:
@@ -109,13 +110,15 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked_run(config: Config) -> Iterator[Store]:
+def locked_run(config: Config, reuse: Sequence[Path] = ()) -> Iterator[Store]:
     """Lock the run's folder and write its resolved configuration there.
+
+    `reuse`: run folders whose artifacts are taken where their keys are the same.
 
     Raises:
         RunLocked: another process is working on it.
     """
-    store = Store(config.folder)
+    store = Store(config.folder, reuse)
     with locked(store.paths.lock):
         text = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
         path = store.paths.config

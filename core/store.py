@@ -114,10 +114,14 @@ _MANIFESTS = TypeAdapter(Manifest)
 
 
 class Store:
-    """The artifacts of one run folder."""
+    """The artifacts of one run folder.
 
-    def __init__(self, root: Path) -> None:
+    `others`: runs from which artifacts with the same key are taken (core/reuse.py).
+    """
+
+    def __init__(self, root: Path, reuse: Sequence[Path] = ()) -> None:
         self.paths = Paths(root)
+        self.others = [Store(run) for run in reuse if run.resolve() != root.resolve()]
 
     def manifest(self, ref: Ref) -> Manifest:
         """Return an artifact's manifest.
@@ -321,6 +325,9 @@ class Store:
         """Return the scratch folder of a model stage, marked with the key it was begun with."""
         work = self.paths.work(ref)
         with disk_errors_named(work):
+            if not work.exists():  # logs that a killed `take` left are another run's too
+                for log in (self.paths.metrics(ref), self.paths.verdicts(ref)):
+                    log.unlink(missing_ok=True)
             work.mkdir(parents=True, exist_ok=True)
             write_atomically(work / "key.json", _header(key))
         return work

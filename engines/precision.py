@@ -15,7 +15,8 @@ from core.stages import Paths
 from engines.models import pick_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import torch
 
@@ -47,16 +48,25 @@ class Products(NamedTuple):
         return self.float32_s / self.bfloat16_s
 
 
-def resolve(config: Config, measure: Callable[[str], bool] | None = None) -> Config:
+def resolve(
+    config: Config,
+    measure: Callable[[str], bool] | None = None,
+    *,
+    reuse: Sequence[Path] = (),
+) -> Config:
     """Return the configuration with "auto" arithmetic replaced; call it before any key is made.
 
     A run that has been begun goes on with what its config.json holds, whatever this machine would
-    choose. `measure`: whether bfloat16 is faster on a device (default `bfloat16_is_faster`).
+    choose; else one whose artifacts are taken from other runs (`reuse`) with what the first holds.
+    `measure`: whether bfloat16 is faster on a device (default `bfloat16_is_faster`).
     """
     for name in _SETTINGS:
         if config.section(name) != AUTO:
             continue
-        value, reason = _recorded(config, name), "as this run began"
+        value, reason = _recorded(config.folder, name), "as this run began"
+        for run in reuse:
+            if value is None:
+                value, reason = _recorded(run, name), f"as {run} began"
         if value is None:
             faster = (measure or bfloat16_is_faster)(pick_device(config.engine.device))
             value, reason = (
@@ -89,9 +99,9 @@ def _named(name: str, *, faster: bool) -> Dtype | Precision:
     return "bf16" if faster else "fp32"
 
 
-def _recorded(config: Config, name: str) -> str | None:
+def _recorded(run: Path, name: str) -> str | None:
     """Return what the run's config.json holds, None if the run has not begun."""
-    path = Paths(config.folder).config
+    path = Paths(run).config
     if not path.is_file():
         return None
     value: Any = jsonl.parse(path.read_bytes(), path)

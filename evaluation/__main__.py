@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from core.command import Version, results, run_command
+from core.command import Reuse, Version, results, run_command, runs_in
 from core.config import load_config
 from core.errors import ConfigError
 from evaluation.human.commands import app as human_eval
@@ -69,6 +69,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and the judge's maximum cost.")
     ] = False,
+    reuse: Reuse = None,
     settings: Settings = None,
 ) -> None:
     """Run every benchmark on every model of a run; completed ones are not repeated."""
@@ -79,7 +80,8 @@ def run(
         chosen.append(f"evaluation.benchmarks={json.dumps(only.split(','))}")
     from engines.precision import resolve, summary
 
-    loaded = resolve(load_config(config, chosen))
+    others = runs_in(reuse)
+    loaded = resolve(load_config(config, chosen), reuse=others)
     if models is not None:
         from evaluation.run import require_made
 
@@ -93,7 +95,7 @@ def run(
     from evaluation.suite import evaluate, raise_failures
     from evaluation.summary import notes, results_tables
 
-    outcomes = evaluate(loaded, redo=redo)
+    outcomes = evaluate(loaded, redo=redo, reuse=others)
     out = results()
     for table in results_tables(outcomes):
         out.print(table)

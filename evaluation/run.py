@@ -234,9 +234,15 @@ def require_made(config: Config) -> None:
 
 @contextmanager
 def open_evaluation(
-    config: Config, benchmarks: Sequence[Benchmark], *, redo_stale: bool = False
+    config: Config,
+    benchmarks: Sequence[Benchmark],
+    *,
+    redo_stale: bool = False,
+    reuse: Sequence[Path] = (),
 ) -> Iterator[EvalRun]:
     """Lock the run's folder and open it for evaluation.
+
+    `reuse`: run folders whose artifacts are taken where their keys are the same.
 
     Raises:
         ConfigError: there is no such run.
@@ -248,5 +254,5 @@ def open_evaluation(
             "or set run and out_dir to where it is"
         )
         raise ConfigError(message)
-    with locked_run(config) as store:
+    with locked_run(config, reuse) as store:
         yield EvalRun(config, store, benchmarks, redo_stale=redo_stale)

@@ -105,17 +105,22 @@ class Outcome:
         return next((score for score in self.scores if score.key == key), None)
 
 
-def evaluate(config: Config, *, redo: str | None = None) -> list[Outcome]:
+def evaluate(
+    config: Config, *, redo: str | None = None, reuse: Sequence[Path] = ()
+) -> list[Outcome]:
     """Run what is missing; return the outcome of each benchmark.
 
-    `redo` rebuilds the artifacts it matches (see `matching`), or all that are stale.
+    `redo` rebuilds the artifacts it matches (see `matching`), or all that are stale. `reuse`: run
+    folders whose artifacts are taken where their keys are the same.
 
     Raises:
         ConfigError: there is no such run, no model of it is wanted, or `redo` matches nothing.
         DataError: a benchmark's file cannot be used (see `check_files`).
         RunLocked: another process is working on the run.
     """
-    with open_evaluation(config, BENCHMARKS, redo_stale=redo == _STALE) as run:
+    if redo not in (None, _STALE):
+        reuse = ()  # what it names is to be made again, here
+    with open_evaluation(config, BENCHMARKS, redo_stale=redo == _STALE, reuse=reuse) as run:
         check_files(run.section)
         if redo is not None and redo != _STALE:
             found = matching(run.store, redo)

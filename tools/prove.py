@@ -1,30 +1,30 @@
 """Show that the loop learns from its judge: a run beside two controls that should not learn.
 
-`make prove` runs M0 → M3 on the packaged task whose truth a program knows (the quickstart), the
-same run with each prompt's scores shuffled among its answers, and once more with chosen and
-rejected exchanged. The three share everything up to the judgments of iteration 2. It prints the
-share of held-out prompts that every model follows, and ends with exit code 1 unless M3 beats M1 in
-the run, does not in the shuffled control, and falls in the swapped one.
+`make prove` runs the sweep configs/sweeps/prove.toml: M0 → M3 on the packaged task whose truth a
+program knows (the quickstart), the same run with each prompt's scores shuffled among its answers,
+and once more with chosen and rejected exchanged. The three share everything up to the judgments of
+iteration 2. It prints the share of held-out prompts that every model follows, and ends with exit
+code 1 unless, with each seed, M3 beats M1 in the run, does not in the shuffled control, and falls
+in the swapped one.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from core.benchmarks import BENCHMARKS
-from core.config import load_config
+from core.command import run_command
 from core.paired import compare
 from core.reader import RunReader
-from core.stages import Stage, stages_of
+from core.sweep import load_sweep
+from training.sweep import raise_failures, run_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from core.paired import Comparison
     from core.records import Score
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+SWEEP = Path("configs/sweeps/prove.toml")
 METRIC = BENCHMARKS["ifeval"].headline
 FIRST = "M1"
-CONTROLS = ("shuffled", "swapped")
+VARIANTS = ("run", "shuffled", "swapped")
 _CERTAIN, _CHANCE = 0.01, 0.05
-_SHARED = 2  # the first iteration in which the controls differ
-_OWN = (Stage.PAIRS, Stage.MODEL)  # what differs there
 
 
 class Outcome(NamedTuple):
@@ -68,34 +69,6 @@ def _difference(run: Outcome) -> tuple[float, float]:
     return (0.0, 1.0) if difference is None or p_value is None else (difference, p_value)
 
 
-def make(path: Path, settings: Sequence[str]) -> None:
-    """Train a run and check its models on the held-out prompts; raises if a command fails."""
-    config = load_config(path, [*settings])
-    given = [word for setting in settings for word in ("--set", setting)]
-    models = ",".join(f"M{k}" for k in range(1, config.iterations + 1))
-    checks = ["run", "--only", "ifeval,truth", "--models", models]
-    for package, extra in (("training", []), ("evaluation", checks)):
-        command = [sys.executable, "-m", package, *extra, "--config", str(path), *given]
-        subprocess.run(command, check=True)  # noqa: S603 - the caller's own words
-
-
-def share(source: Path, target: Path) -> None:
-    """Give a control the artifacts that it shares with the run, without copying their bytes."""
-    own = {stage.value for stage in _OWN}
-    for k in range(_SHARED + 1):
-        for stage in stages_of(k):
-            for path in (source / f"iter{k}").glob(f"{stage.value}*"):
-                name = path.name.split(".")[0]
-                copy = target / f"iter{k}" / path.name
-                if name != stage.value or (k == _SHARED and name in own) or copy.exists():
-                    continue
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                if path.is_dir():
-                    shutil.copytree(path, copy, symlinks=True, copy_function=os.link)
-                else:
-                    os.link(path, copy)
-
-
 def outcome(config: Config) -> Outcome:
     """Read one run's numbers; the test is paired by prompt (exact, two-sided)."""
     results = RunReader(config.folder)
@@ -120,26 +93,29 @@ def show(outcomes: Sequence[Outcome]) -> None:
     Console(width=160).print(table)
 
 
-def main() -> None:
-    """Run all three and judge the outcome."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tools.prove")
-    parser.add_argument("--config", type=Path, default=Path("configs/quickstart.toml"))
-    parser.add_argument("--set", action="append", default=[], metavar="a.b=value", dest="settings")
-    given = parser.parse_args()
-    config = load_config(given.config, given.settings)
-    make(given.config, given.settings)
-    outcomes = [outcome(config)]
-    for control in CONTROLS:
-        name = f"{config.run}-{control}"
-        settings = [*given.settings, f"run={name}", f"pairs.control={control}"]
-        share(config.folder, config.folder.with_name(name))
-        make(given.config, settings)
-        outcomes.append(outcome(load_config(given.config, settings)))
-    show(outcomes)
-    found = failures(*outcomes)
-    for problem in found:
+@app.command()
+def prove(
+    file: Annotated[Path, typer.Option("--sweep", help="The sweep of the three.")] = SWEEP,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override, e.g. --set prompts.count=48.")
+    ] = None,
+) -> None:
+    """Run the sweep and judge the outcome."""
+    sweep = load_sweep(file, settings or ())
+    raise_failures(sweep, run_sweep(sweep))
+    found = {(run.variant, run.seed): outcome(run.config) for run in sweep.runs}
+    show([*found.values()])
+    problems = [
+        f"seed {seed}: {problem}"
+        for seed in dict.fromkeys(run.seed for run in sweep.runs)
+        for problem in failures(*(found[variant, seed] for variant in VARIANTS))
+    ]
+    for problem in problems:
         sys.stderr.write(f"not shown: {problem}\n")
-    sys.exit(1 if found else 0)
+    raise typer.Exit(1 if problems else 0)
+
+
+main = partial(run_command, app)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError, StaleArtifact
 from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import duration, say
+from core.reuse import take
 from core.stages import SFT_BASELINE, SPECS, Ref, Stage, model_ref, stages_of
 from core.store import Built, Key, Store, write_atomically
 from engines.models import pick_device
@@ -38,10 +39,15 @@ EXTERNAL = "external"
 class Run:
     """Makes the artifacts of one run folder. Use inside `with open_run(config)`."""
 
-    def __init__(self, config: Config, *, redo_stale: bool = False) -> None:
-        """`redo_stale`: remove what is stale, and what was made from it, instead of refusing."""
+    def __init__(
+        self, config: Config, *, redo_stale: bool = False, reuse: Sequence[Path] = ()
+    ) -> None:
+        """`redo_stale`: remove what is stale, and what was made from it, instead of refusing.
+
+        `reuse`: run folders whose artifacts are taken where their keys are the same.
+        """
         self.config, self._whole, self._redo_stale = config, config, redo_stale
-        self.store = Store(config.folder)
+        self.store = Store(config.folder, reuse)
         self.engines = EnginePool(config, self.store)
 
     def at(self, k: int) -> Run:
@@ -112,13 +118,14 @@ class Run:
 
     def _is_current(self, ref: Ref, key: Key) -> bool:
         try:
-            return self.store.is_current(ref, key)
+            if self.store.is_current(ref, key):
+                return True
         except StaleArtifact as stale:
             if not self._redo_stale:
                 raise StaleArtifact(f"{stale}, or all stale ones with --redo stale") from None
             say(f"{ref} is stale and made again")
             self._remove(ref)
-            return False
+        return take(self.store, ref, key)
 
     def model_folder(self, ref: Ref) -> Path:
         """Return where a model stage leaves its model, before it is committed."""
@@ -197,7 +204,9 @@ def _title(ref: Ref) -> str:
 
 
 @contextmanager
-def open_run(config: Config, *, redo_stale: bool = False) -> Iterator[Run]:
+def open_run(
+    config: Config, *, redo_stale: bool = False, reuse: Sequence[Path] = ()
+) -> Iterator[Run]:
     """Lock the run's folder and write its configuration there; raises as `locked_run`."""
     with locked_run(config):
-        yield Run(config, redo_stale=redo_stale)
+        yield Run(config, redo_stale=redo_stale, reuse=reuse)

@@ -77,6 +77,18 @@ def test_a_run_goes_on_as_it_began_on_a_machine_that_would_choose_otherwise(
     assert _arithmetic(other) == ["bfloat16", "fp32", "bf16"]
 
 
+def test_a_run_that_takes_from_another_begins_with_its_arithmetic(tmp_path: Path) -> None:
+    with locked_run(resolve(_config(tmp_path), lambda _: True)):
+        pass
+    config = _config(tmp_path).model_copy(update={"run": "two"})
+    reuse = [tmp_path / "none", tmp_path / "one"]
+    assert _arithmetic(resolve(config, _not_measured, reuse=reuse)) == ["bfloat16", "bf16", "bf16"]
+    # Once it has begun its own record counts.
+    with locked_run(resolve(config, lambda _: False)):
+        pass
+    assert _arithmetic(resolve(config, _not_measured, reuse=reuse)) == ["float32", "fp32", "fp32"]
+
+
 def test_a_setting_that_the_run_does_not_record_is_measured(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "config.json").write_text(json.dumps({"engine": {"dtype": "float32"}}))

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from core.config import PairsSection
 from core.paired import compare
-from tools.prove import Outcome, failures, share
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from core.sweep import load_sweep
+from tools.prove import SWEEP, VARIANTS, Outcome, failures
 
 
 def run(name: str, gained: int, lost: int) -> Outcome:
@@ -44,20 +41,9 @@ def test_a_shuffled_control_that_falls_is_no_problem() -> None:
     assert failures(GAIN, run("shuffled", 5, 30), FALL) == []
 
 
-def test_controls_share_all_but_the_pairs_and_the_model_of_iteration_2(tmp_path: Path) -> None:
-    source = tmp_path / "run"
-    for name in (
-        "iter0/base/model.safetensors", "iter0/base.manifest.json", "iter1/model.manifest.json",
-        "iter2/judgments.jsonl", "iter2/judgments.manifest.json", "iter2/pairs.jsonl",
-        "iter2/pairs.manifest.json", "iter2/model/model.safetensors", "iter3/prompts.jsonl",
-    ):  # fmt: skip
-        path = source / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x", encoding="utf-8")
-    share(source, tmp_path / "control")
-    share(source, tmp_path / "control")  # a second time nothing changes
-    control = tmp_path / "control"
-    assert sorted(str(p.relative_to(control)) for p in control.rglob("*") if p.is_file()) == [
-        "iter0/base.manifest.json", "iter0/base/model.safetensors", "iter1/model.manifest.json",
-        "iter2/judgments.jsonl", "iter2/judgments.manifest.json",
-    ]  # fmt: skip
+def test_the_three_runs_differ_in_the_control_alone() -> None:
+    sweep = load_sweep(SWEEP)
+    assert [run.variant for run in sweep.runs] == [*VARIANTS]
+    assert [run.config.pairs.control for run in sweep.runs] == ["none", "shuffled", "swapped"]
+    same = {"run": "x", "pairs": PairsSection()}
+    assert len({repr(run.config.model_copy(update=same)) for run in sweep.runs}) == 1

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from training.plan.plan import PlanRow
     from training.plan.work import Lengths, Work
 
-_NOT_RUN = ("done", "off")
+_NOT_RUN = ("done", "off", "linked")
 _NOT_USED = ("link_gb_per_s",)  # accepted in older files
 _MILLION = 1e6
 
@@ -60,7 +60,7 @@ def lines(
     """Return the work and cost of each stage that is to run and needs a model."""
     found = []
     for row in rows:
-        if row.state in _NOT_RUN:
+        if row.state.startswith(_NOT_RUN):
             continue
         work: list[Work] = []
         try:
@@ -95,7 +95,7 @@ def cost_tables(config: Config, k: int, rows: list[PlanRow]) -> Iterator[Rendera
 def _few_examples(config: Config, rows: list[PlanRow]) -> Iterator[RenderableType]:
     """Yield a warning if EFT by construction is expected to yield fewer examples than asked."""
     wanted = config.eft.selection.max_examples
-    to_make = any(row.ref.stage is Stage.EFT and row.state not in _NOT_RUN for row in rows)
+    to_make = any(row.ref.stage is Stage.EFT and not row.state.startswith(_NOT_RUN) for row in rows)
     if not to_make or wanted is None or config.eft.selection.source != "constructed":
         return
     try:
