@@ -12,7 +12,8 @@ from core.sections import Section
 from core.stages import SPECS, project_root
 from core.store import Key, Store
 
-SHIPPED = sorted((project_root() / "configs").rglob("*.toml"))
+SWEEPS = project_root() / "configs" / "sweeps"
+SHIPPED = sorted(p for p in SWEEPS.parent.rglob("*.toml") if p.parent != SWEEPS)
 
 WriteToml = Callable[[str], Path]
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
+from core.stages import project_root
 from core.sweep import Sweep, load_sweep, variant_of
 
+SHIPPED = sorted((project_root() / "configs" / "sweeps").glob("*.toml"))
 BASE = 'run = "base"\nout_dir = "out"\niterations = 2\n[dpo]\nbeta = 0.1\n'
 
 
@@ -127,6 +129,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, problem: str) -> None
         sweep(tmp_path, text)
     assert str(tmp_path / "sweep.toml") in str(error.value)
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_sweep_loads_and_evaluates_on_the_learning_task(path: Path) -> None:
+    found = load_sweep(path)
+    assert found.folder == Path("runs") / found.folder.name
+    assert {run.config.evaluation.ifeval.data for run in found.runs} == {"verifiable"}
+    assert "ifeval" in found.evaluate
 
 
 def test_a_missing_file_says_what_a_sweep_is(tmp_path: Path) -> None:
