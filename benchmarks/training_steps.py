@@ -84,7 +84,9 @@ def sft_sides(folder: Path, rows: list[TrainingRow], section: SftSection) -> Sid
     from training.trainers.sft import train_sft
 
     encoded, _ = _encoder(folder).encode_all("rows", [(row,) for row in rows], section.max_length)
-    tokens = [{"input_ids": one.input_ids, "labels": one.labels} for (one,) in encoded]
+    tokens = [
+        {"input_ids": one.input_ids, "labels": one.labels} for (one,) in filter(None, encoded)
+    ]
     return Sides(
         "TRL's SFTTrainer, its defaults",
         "rows",

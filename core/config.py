@@ -502,8 +502,25 @@ class EarlyStoppingSection(Section):
         return self
 
 
+AVERAGED = frozenset({"sigmoid_norm", "ipo", "simpo"})
+"""The losses (`dpo.loss`) of mean log-probabilities instead of sums."""
+
+SMOOTHED = frozenset({"sigmoid", "sigmoid_norm"})
+"""The losses that can be mixed with their own value for the pair turned round."""
+
+# Their rewards have another scale than the sums that 0.1 is for; the values are published ones.
+_BETAS = {"sigmoid_norm": 5.0, "sppo_hard": 0.001, "simpo": 2.5}
+
+
 class DpoSection(OptimiserSection):
-    """Direct Preference Optimization from M_{k-1} with reference M_{k-1} (section 3.1.3)."""
+    """Direct Preference Optimization from M_{k-1} with reference M_{k-1} (section 3.1.3).
+
+    Other objectives than the paper's: docs/objectives.md has formulas, sources and combinations.
+    """
+
+    added: ClassVar = frozenset(
+        {"loss", "nll_weight", "ld_alpha", "label_smoothing", "weighting", "simpo_gamma"}
+    )
 
     lr: Rate = 1e-6
     """Peak learning rate (paper: 1e-6)."""
@@ -515,7 +532,59 @@ class DpoSection(OptimiserSection):
     """DPO's beta: strength of the KL penalty towards the reference (paper: 0.1)."""
     reference: Literal["previous", "base", "m1"] = "previous"
     """Reference policy: M_{k-1} (the paper, as far as it says), M0, or M1."""
+    loss: Literal[
+        "sigmoid", "sigmoid_norm", "ipo", "robust", "hinge", "sppo_hard", "apo_zero", "simpo"
+    ] = "sigmoid"
+    """Loss of a pair: "sigmoid" (DPO, the paper), "sigmoid_norm" (log-ratios averaged over tokens:
+    Tülu 3, beta about 5), "ipo" (beta is its τ), "robust" (for noisy labels: set label_smoothing),
+    "hinge" (SLiC), "sppo_hard" (beta 0.001), "apo_zero", "simpo" (no reference; beta 2.5)."""
+    nll_weight: NonNegative = 0.0
+    """Weight of the chosen answer's negative log-likelihood per token, added to the loss (Iterative
+    RPO: 1)."""
+    ld_alpha: Share = 1.0
+    """LD-DPO: weight of the tokens beyond the length of the pair's shorter answer (published: 0.5);
+    1 is DPO. Not for losses that average over tokens."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """Probability that a pair is the wrong way round: conservative DPO with "sigmoid" and
+    "sigmoid_norm", (1 − ε)·L(Δ) + ε·L(−Δ); robust DPO with "robust" (published: 0.1)."""
+    weighting: Literal["none", "wpo"] = "none"
+    """"wpo": each pair's loss times the policy's mean probability of both answers (published with
+    beta 0.01)."""
+    simpo_gamma: NonNegative = 0.0
+    """SimPO's target margin γ, subtracted from beta times the margin (published: 1.375)."""
     early_stopping: EarlyStoppingSection = EarlyStoppingSection()
+
+    @model_validator(mode="after")
+    def _objective_is_whole(self) -> DpoSection:
+        for wrong, message in self._mismatches():
+            if wrong:
+                raise ValueError(message)
+        return self
+
+    def _mismatches(self) -> Iterator[tuple[bool, str]]:
+        """Yield what a combination of settings may not be, and what to set instead."""
+        loss, smoothed = self.loss, bool(self.label_smoothing)
+        yield (
+            loss in _BETAS and "beta" not in self.model_fields_set,
+            f"loss {loss!r} needs a beta of its own scale (published: {_BETAS.get(loss)})",
+        )
+        yield (
+            smoothed and loss not in {*SMOOTHED, "robust"},
+            f"label_smoothing needs loss 'sigmoid', 'sigmoid_norm' or 'robust', not {loss!r}",
+        )
+        yield (
+            loss == "robust" and not smoothed,
+            "loss 'robust' needs label_smoothing (published: 0.1); at 0 it is 'sigmoid'",
+        )
+        yield (
+            self.ld_alpha < 1 and loss in AVERAGED,
+            f"ld_alpha weights sums, but loss {loss!r} averages over tokens: leave it at 1",
+        )
+        yield (
+            loss == "simpo" and self.reference != "previous",
+            "loss 'simpo' has no reference: leave reference at 'previous'",
+        )
+        yield self.simpo_gamma > 0 and loss != "simpo", "simpo_gamma needs loss 'simpo'"
 
 
 class ImprovementSection(Section):

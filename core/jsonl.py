@@ -17,6 +17,7 @@ from pydantic_core import from_json
 
 from core.atomic import replacing
 from core.errors import DataError
+from core.records import ADDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +37,17 @@ _PLAUSIBLE_BYTES = 64 * 10**6
 
 def encode(record: Row) -> str:
     """Return a record as one JSON line without its line break; same record, same bytes."""
-    return json.dumps(asdict(record), ensure_ascii=False)  # type: ignore[call-overload]
+    plain = asdict(record)  # type: ignore[call-overload]
+    for name, default in _added(type(record)):
+        if plain[name] == default:
+            del plain[name]
+    return json.dumps(plain, ensure_ascii=False)
+
+
+@lru_cache(maxsize=32)
+def _added(record_type: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the fields that came after a release, with their defaults."""
+    return tuple((f.name, f.default) for f in fields(record_type) if ADDED in f.metadata)
 
 
 @lru_cache(maxsize=32)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypedDict
+
+ADDED = "added"
+
+
+def added(default: Any) -> Any:
+    """Return a field that came after a release: not written while it has its default.
+
+    So the bytes of rows, and the keys of what is made from them, stay what they were.
+    """
+    return field(default=default, metadata={ADDED: True})
 
 
 class Message(TypedDict):
@@ -189,7 +199,8 @@ class LedgerRow:
 
     `scores` holds each candidate's mean score in draw order (None: no reply could be read);
     `chosen`, `rejected` and their scores are None unless `outcome` is "pair"; `chosen_ended` and
-    `rejected_ended` are False for answers that the token limit cut.
+    `rejected_ended` are False for answers that the token limit cut. `confidence`: the probability
+    that the pair's order is right (`pairs.consistency`), None where training takes it for right.
     """
 
     key: str
@@ -205,6 +216,7 @@ class LedgerRow:
     rejected_score: float | None = None
     chosen_ended: bool = True
     rejected_ended: bool = True
+    confidence: float | None = added(None)
 
 
 @dataclass(frozen=True, slots=True)

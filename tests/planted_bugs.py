@@ -446,12 +446,70 @@ def a_half_written_checkpoint_is_resumed_from(right: Any, work: Path) -> Path | 
 
 
 @plant(
-    "training.trainers.dpo:PairTrainer.compute_loss",
+    "training.trainers.objectives:losses",
     noticed_by="test_the_dpo_loss_with_another_reference_equals_the_one_derived_by_hand",
 )
-def dpo_prefers_the_rejected_answer(right: Any, self: Any, *args: Any, **named: Any) -> Any:
-    self.beta = -abs(self.beta)
-    return right(self, *args, **named)
+def dpo_prefers_the_rejected_answer(right: Any, section: Any, *given: Any) -> Any:
+    return right(_changed(section, beta=-section.beta), *given)
+
+
+@plant(
+    "training.trainers.objectives:Answers.mean",
+    noticed_by="test_the_first_loss_of_every_objective_is_the_one_by_hand[sigmoid_norm]",
+)
+def sums_are_taken_for_means_over_tokens(right: Any, self: Any, total: Any) -> Any:
+    return total
+
+
+@plant(
+    "training.trainers.objectives:losses",
+    noticed_by="test_the_first_loss_of_every_objective_is_the_one_by_hand[iterative_rpo]",
+)
+def the_likelihood_of_the_chosen_answer_is_lowered(right: Any, section: Any, *given: Any) -> Any:
+    return right(_changed(section, nll_weight=-section.nll_weight), *given)
+
+
+@plant(
+    "training.trainers.objectives:losses",
+    noticed_by="test_the_first_loss_of_every_objective_is_the_one_by_hand[conservative]",
+)
+def label_smoothing_is_ignored(right: Any, section: Any, *given: Any) -> Any:
+    return right(_changed(section, label_smoothing=0.0), *given)
+
+
+@plant(
+    "training.trainers.objectives:token_weights",
+    noticed_by="test_the_first_loss_of_every_objective_is_the_one_by_hand[ld_dpo]",
+)
+def the_tail_of_a_longer_answer_weighs_as_much_as_the_rest(
+    right: Any, mask: Any, tail: float
+) -> Any:
+    return right(mask, 1.0)
+
+
+@plant(
+    "training.trainers.dpo:PairTrainer._weights",
+    noticed_by="test_the_first_loss_of_every_objective_is_the_one_by_hand[wpo]",
+)
+def the_weights_of_wpo_are_left_out(right: Any, *given: Any) -> Any:
+    found = right(*given)
+    return None if found is None else found * 0 + 1
+
+
+@plant(
+    "training.trainers.dpo:encode_pairs",
+    noticed_by="test_each_pair_has_its_own_confidence_even_where_another_one_is_dropped",
+)
+def confidences_shift_to_other_pairs_after_a_dropped_one(
+    right: Any, encoder: Any, pairs: Any, *rest: Any
+) -> Any:
+    rows, counts = right(encoder, pairs, *rest)
+    given = [pair.confidence for pair in pairs]
+    shifted = [
+        {**row, "confidence": one} if "confidence" in row else row
+        for row, one in zip(rows, given, strict=False)
+    ]
+    return shifted, counts
 
 
 @plant(

@@ -211,6 +211,44 @@ def test_a_file_that_is_not_utf8_is_not_toml(tmp_path: Path) -> None:
     assert message_of(path).startswith(f"{path}: not valid TOML: ")
 
 
+# ----- objectives
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('loss = "simpo"', "loss 'simpo' needs a beta of its own scale (published: 2.5)"),
+        ('loss = "sigmoid_norm"', "(published: 5.0)"),
+        ('loss = "sppo_hard"', "(published: 0.001)"),
+        ('loss = "ipo"\nlabel_smoothing = 0.1', "label_smoothing needs loss 'sigmoid', "),
+        ('loss = "robust"', "needs label_smoothing (published: 0.1); at 0 it is 'sigmoid'"),
+        ("label_smoothing = 0.5", "less than 0.5"),
+        ('loss = "ipo"\nld_alpha = 0.5', "averages over tokens: leave it at 1"),
+        ('loss = "simpo"\nbeta = 2.5\nreference = "base"', "leave reference at 'previous'"),
+        ("simpo_gamma = 1.0", "simpo_gamma needs loss 'simpo'"),
+        ('loss = "kto"', "Input should be 'sigmoid', "),
+    ],
+)
+def test_an_objective_whose_settings_do_not_fit_each_other_is_refused_with_what_to_set(
+    toml: WriteToml, settings: str, words: str
+) -> None:
+    message = message_of(toml(f"[dpo]\n{settings}\n"))
+    assert ": dpo" in message
+    assert words in message
+
+
+def test_a_beta_on_the_command_line_is_one_that_was_set(toml: WriteToml) -> None:
+    found = with_set(toml(""), "dpo.loss=simpo", "dpo.beta=2.5", "dpo.simpo_gamma=1.375")
+    assert (found.dpo.loss, found.dpo.beta) == ("simpo", 2.5)
+
+
+def test_objectives_at_their_defaults_are_in_no_key(toml: WriteToml) -> None:
+    new = {"loss", "nll_weight", "ld_alpha", "label_smoothing", "weighting", "simpo_gamma"}
+    assert not new & Config().plain("dpo")["dpo"].keys()
+    changed = with_set(toml(""), "dpo.nll_weight=1").plain("dpo")["dpo"]
+    assert new & changed.keys() == {"nll_weight"}
+
+
 # ----- a file that extends another
 
 

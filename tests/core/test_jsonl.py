@@ -2,6 +2,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from core import jsonl
 from core.errors import DataError
-from core.records import Candidate, Example, Judgment, RankedPrompt, Reply
+from core.records import Candidate, Example, Judgment, LedgerRow, RankedPrompt, Reply
 
 WriteBytes = Callable[[bytes], Path]
 
@@ -193,3 +194,14 @@ def test_any_judgment_survives_encoding_with_the_same_bytes(
     again = jsonl.decode(Judgment, json.loads(line), Path("x"), 1)
     assert again == row
     assert jsonl.encode(again) == line
+
+
+def test_a_field_that_came_after_a_release_is_written_only_if_it_is_set() -> None:
+    # The bytes of ledgers, and so the keys of models, stay what they were.
+    row = LedgerRow("p", "Hi", "tie", (1.0, 1.0), (3, 3))
+    assert "confidence" not in jsonl.encode(row)
+    assert json.loads(jsonl.encode(row))["chosen_ended"] is True
+    sure = replace(row, confidence=1.0)
+    assert json.loads(jsonl.encode(sure))["confidence"] == 1.0
+    for one in (row, sure):
+        assert jsonl.decode(LedgerRow, json.loads(jsonl.encode(one)), Path("x"), 1) == one

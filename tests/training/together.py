@@ -1,6 +1,6 @@
 """SFT and DPO as several processes run them together.
 
-`python -m tests.training.together fp32|bf16 BASE OUT`
+`python -m tests.training.together fp32|bf16|objectives BASE OUT`
 
 One process group trains both, because starting one takes longer than training the tiny model.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.config import DpoSection, SftSection
 from core.records import LedgerRow
+from tests.training.objectives import OBJECTIVES
 from training.launch.processes import is_first
 from training.trainers.dpo import train_dpo
 from training.trainers.encoding import Row
@@ -31,6 +33,7 @@ PAIRS = [
     )
     for i, row in enumerate(ROWS)
 ]  # fmt: skip
+UNSURE = [replace(pair, confidence=0.2 + 0.25 * at) for at, pair in enumerate(PAIRS[:3])]
 _SHARED: dict[str, Any] = {
     "batch_size": 4,
     "epochs": 2,
@@ -72,9 +75,31 @@ def train_bf16(base: Path, out: Path) -> None:
     train_dpo(job(base, out / "dpo", dpo=dpo), PAIRS)
 
 
+def one_step(name: str, micro: int) -> DpoSection:
+    """Return the settings of one step of an objective."""
+    fields = _SHARED | OBJECTIVES[name] | {"max_steps": 1}
+    return DpoSection(lr=1e-3, micro_batch_size=micro, **fields)
+
+
+def train_objectives(base: Path, out: Path) -> None:
+    """Train one step of every objective on three pairs, the reference being `out/other`.
+
+    Two processes have four places for the three pairs: one micro-batch holds no pair or, with two
+    places in each, one pair and one empty one.
+    """
+    for name in OBJECTIVES:
+        for micro in (1, 2):
+            # "sigmoid" has the confidences, the others none.
+            pairs = UNSURE if name == "sigmoid" else PAIRS[:3]
+            folder, section = out / f"{name}-{micro}", one_step(name, micro)
+            reference = None if name == "simpo" else out / "other"
+            train_dpo(job(base, folder, dpo=section, reference=reference), pairs)
+
+
 def main() -> None:
     base, out = map(Path, sys.argv[2:])
-    {"fp32": train_both, "bf16": train_bf16}[sys.argv[1]](base, out)
+    modes = {"fp32": train_both, "bf16": train_bf16, "objectives": train_objectives}
+    modes[sys.argv[1]](base, out)
     if is_first():
         (out / "done").touch()
 

@@ -197,7 +197,8 @@ def _improved(config: Config, lengths: Lengths) -> list[Work]:
     section, pairs = config.dpo, config.prompts.count * config.plan.pairs_per_prompt
     pair_tokens = _PAIR * min(lengths.prompt + lengths.answer, section.max_length)
     trained = pair_tokens * _seen(section, pairs)
-    work = [Work(config.model.base, scored=pair_tokens * pairs, trained=trained)]
+    scored = 0.0 if section.loss == "simpo" else pair_tokens * pairs  # SimPO has no reference
+    work = [Work(config.model.base, scored=scored, trained=trained)]
     if section.early_stopping.enabled:
         work += _checkpoints(config, lengths, optimiser_steps(section, pairs))
     return work

@@ -1,4 +1,4 @@
-"""Direct Preference Optimization by TRL, from M_t with reference M_t (paper, section 3.1.3)."""
+"""DPO and other preference objectives by TRL, from M_t with reference M_t (section 3.1.3)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset, load_from_disk
 from trl import DPOConfig, DPOTrainer
 
+from core.config import AVERAGED
 from core.errors import NothingToTrain, disk_errors_named
 from core.hashing import model_files, sha256_file, sha256_json
 from core.store import Built, write_atomically
@@ -26,6 +27,14 @@ from training.launch.processes import (
 from training.trainers import trl_loop, weights
 from training.trainers.encoding import Row
 from training.trainers.log_probs import score_on_cpu
+from training.trainers.objectives import (
+    Answers,
+    Pairs,
+    losses,
+    rewards,
+    token_weights,
+    wpo_weights,
+)
 from training.trainers.packed import pack_rows
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
     from training.trainers.encoding import Encoder
     from training.trainers.job import TrainingJob
 
+_CONFIDENCE = "confidence"  # the column of `Pairs.confidence`, if the pairs have one
 _RESULT = "learnt.json"  # the name in folders of runs that were started by older versions
 # Metrics that TRL averages over the pairs of all processes; an empty pair adds 0 to each.
 _PER_PAIR = (
@@ -50,17 +60,50 @@ _PER_PAIR = (
 )
 
 
+class _Noted:
+    """A model whose last outputs are kept: TRL runs it, the objective reads the same outputs."""
+
+    outputs: Any = None
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(self, **given: Any) -> Any:
+        self.outputs = self._model(**given)
+        return self.outputs
+
+
+class _WithConfidence:
+    """A collator that keeps the column which TRL's does not know."""
+
+    def __init__(self, collate: Any) -> None:
+        self._collate = collate
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        given = torch.tensor([example[_CONFIDENCE] for example in examples])
+        return {**self._collate(examples), _CONFIDENCE: given}
+
+
 class PairTrainer(EvenShards, DPOTrainer):  # type: ignore[misc]
-    """TRL's DPOTrainer over tokenised pairs, logging response lengths as well.
+    """TRL's DPOTrainer over tokenised pairs, with the losses of training/trainers/objectives.py.
 
     TRL would render and tokenise the conversations itself, and include what the chat template puts
-    after the end of turn, which sampling never produces (training/trainers/encoding.py).
+    after the end of turn, which sampling never produces (training/trainers/encoding.py). It still
+    runs the models and logs its metrics; response lengths are logged as well.
 
     Empty pairs, which pad the last batch of an epoch for several processes, change neither the loss
     nor the logged metrics.
     """
 
     _weight = 1.0
+    data_collator: Any
+
+    def __init__(self, section: DpoSection, **given: Any) -> None:
+        """`section`: the objective; `given`: the arguments of TRL's trainer."""
+        self._section = section
+        super().__init__(**given)
+        if _CONFIDENCE in self.train_dataset.column_names:
+            self.data_collator = _WithConfidence(self.data_collator)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
@@ -75,19 +118,72 @@ class PairTrainer(EvenShards, DPOTrainer):  # type: ignore[misc]
         return batches, items
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Return TRL's loss without the empty pairs; log mean response lengths in tokens."""
-        lengths = inputs["completion_mask"].sum(dim=1).float()
-        chosen, rejected = lengths.chunk(2)
-        everyone = self.accelerator.gather(torch.stack([chosen, rejected], dim=1))
-        pairs = everyone[everyone[:, 0] > 0]
-        self._metrics["train"]["lengths/chosen"].append(pairs[:, 0].mean().item())
-        self._metrics["train"]["lengths/rejected"].append(pairs[:, 1].mean().item())
-        loss = super().compute_loss(model, inputs, *args, **kwargs)
-        if processes() == 1:
-            return loss
-        for name in _PER_PAIR:
-            self._metrics["train"][name][-1] *= len(everyone) / len(pairs)
-        return self._weight * _without_empty(loss, int((chosen > 0).sum()), len(chosen))
+        """Return the mean loss of the micro-batch's pairs; 0 if it holds none."""
+        noted, given = _Noted(model), _without_confidence(inputs)
+        super().compute_loss(noted, given, *args, **kwargs)  # metrics; its loss is plain DPO
+        pairs = self._pairs(noted.outputs, inputs)
+        each = losses(self._section, pairs, self._weights(noted.outputs, inputs))
+        real = pairs.chosen.tokens > 0
+        self._log(pairs, real)
+        loss = each[real].mean() if bool(real.any()) else 0.0 * each.sum()
+        if self.aux_loss_enabled:
+            loss = loss + self.router_aux_loss_coef * noted.outputs.aux_loss
+        return self._weight * loss
+
+    def _pairs(self, outputs: Any, inputs: dict[str, Any]) -> Pairs:
+        mask, tail = inputs["completion_mask"][:, 1:], self._section.ld_alpha
+        each = outputs.log_probs[:, -mask.shape[1] :]
+        likelihood = each.sum(dim=1)
+        policy = likelihood if tail == 1 else (each * token_weights(mask, tail)).sum(dim=1)
+        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+        columns = (policy, reference, likelihood, mask.sum(dim=1))
+        chosen, rejected = zip(*(column.chunk(2) for column in columns), strict=True)
+        return Pairs(Answers(*chosen), Answers(*rejected), inputs.get(_CONFIDENCE))
+
+    def _weights(self, outputs: Any, inputs: dict[str, Any]) -> torch.Tensor | None:
+        if self._section.weighting == "none":
+            return None
+        mask = inputs["completion_mask"][:, 1:]
+        aligned = outputs.log_probs.detach() - outputs.log_sum_sq_probs
+        return wpo_weights(aligned[:, -mask.shape[1] :], mask)
+
+    def _log(self, pairs: Pairs, real: torch.Tensor) -> None:
+        """Log mean response lengths in tokens; correct TRL's means, which include empty pairs.
+
+        Where the loss averages over tokens, rewards do so, too.
+        """
+        log, everyone = self._metrics["train"], self.accelerator.gather(real)
+
+        def mean(values: torch.Tensor) -> float:
+            return float(self.accelerator.gather(values.float())[everyone].mean())
+
+        log["lengths/chosen"].append(mean(pairs.chosen.tokens))
+        log["lengths/rejected"].append(mean(pairs.rejected.tokens))
+        if processes() > 1:
+            for name in _PER_PAIR:
+                log[name][-1] *= len(everyone) / int(everyone.sum())
+        if self._section.loss in AVERAGED:
+            for name, values in self._averaged(pairs).items():
+                log[name][-1] = mean(values)
+
+    def _averaged(self, pairs: Pairs) -> dict[str, torch.Tensor]:
+        chosen, rejected = (self._section.beta * r.detach() for r in rewards(self._section, pairs))
+        return {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/accuracies": chosen > rejected,
+            "rewards/margins": chosen - rejected,
+        }
+
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """Return the reference's log-probabilities of chosen and rejected answers."""
+        return super().compute_ref_log_probs(model, _without_confidence(inputs))
+
+    def _precompute_ref_logps(self, dataset: Dataset, *given: Any) -> Dataset:
+        if self._section.loss != "simpo":
+            return super()._precompute_ref_logps(dataset, *given)
+        none = [0.0] * len(dataset)  # SimPO has no reference
+        return dataset.add_column("ref_chosen_logps", none).add_column("ref_rejected_logps", none)
 
     def precompute_reference(self, reference: Any, digest: str) -> None:
         """Compute the reference's log-probabilities of every pair once, then free the reference.
@@ -103,21 +199,18 @@ class PairTrainer(EvenShards, DPOTrainer):  # type: ignore[misc]
         self.ref_model = None
 
 
-def _without_empty(loss: torch.Tensor, pairs: int, size: int) -> torch.Tensor:
-    """Return the mean loss over the `pairs` of a micro-batch of `size`; 0 if it has none.
-
-    An empty pair has no tokens, so its log ratios are 0 and its loss is -log sigmoid(0).
-    """
-    if pairs == 0:
-        return 0.0 * loss
-    empty = -torch.nn.functional.logsigmoid(loss.new_zeros(()))
-    return (size * loss - (size - pairs) * empty) / pairs
+def _without_confidence(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch without what TRL would hand to the model."""
+    return {name: value for name, value in inputs.items() if name != _CONFIDENCE}
 
 
 def encode_pairs(
     encoder: Encoder, pairs: Sequence[LedgerRow], max_length: int
-) -> tuple[list[dict[str, list[int]]], dict[str, int]]:
-    """Return the encoded pairs, and how many were cut or dropped for their length."""
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the encoded pairs, and how many were cut or dropped for their length.
+
+    A pair that has a confidence keeps it.
+    """
     examples = [
         (
             Row(pair.prompt, pair.chosen or "", pair.chosen_ended),
@@ -126,14 +219,17 @@ def encode_pairs(
         for pair in pairs
     ]
     encoded, counts = encoder.encode_all("pairs", examples, max_length)
-    rows = [
-        {
+    rows: list[dict[str, Any]] = []
+    for pair, found in zip(pairs, encoded, strict=True):
+        if found is None:
+            continue
+        chosen, rejected = found
+        row = {
             "prompt_ids": chosen.prompt_ids,
             "chosen_ids": chosen.response_ids,
             "rejected_ids": rejected.response_ids,
         }
-        for chosen, rejected in encoded
-    ]
+        rows.append(row if pair.confidence is None else row | {_CONFIDENCE: pair.confidence})
     return rows, counts
 
 
@@ -188,6 +284,7 @@ def train(
         )
     reference = _reference_model(job, args)
     trainer = PairTrainer(
+        _settings(job),
         model=policy.model,
         ref_model=reference,
         args=args,
@@ -223,6 +320,8 @@ def _arguments(job: TrainingJob, *, judged: bool) -> DPOConfig:
     return DPOConfig(
         **trl_loop.arguments(job, schedule=section.schedule, checkpoint_steps=every),
         beta=section.beta,
+        ld_alpha=section.ld_alpha if section.ld_alpha < 1 else None,
+        use_weighting=section.weighting == "wpo",  # asks for what the weights are made from
         # The paper trains with dropout; TRL would switch it off.
         disable_dropout=False,
         # One pass of the reference before training, without dropout; it needs no memory afterwards.
@@ -243,7 +342,7 @@ def _add_callbacks(trainer: PairTrainer, job: TrainingJob, judge: CheckpointJudg
         trainer.add_callback(trl_loop.Pause(every))
 
 
-def _data_set(rows: list[dict[str, list[int]]], filler: int, work: Path) -> Dataset:
+def _data_set(rows: list[dict[str, Any]], filler: int, work: Path) -> Dataset:
     """Return the pairs as a data set; for several processes on disk, with an empty pair at its end.
 
     TRL's first process writes the reference's log-probabilities beside it, for the others and for
@@ -254,12 +353,12 @@ def _data_set(rows: list[dict[str, list[int]]], filler: int, work: Path) -> Data
     folder = work / "encoded"
     if is_first():
         empty = {"prompt_ids": [filler] * 2, "chosen_ids": [], "rejected_ids": []}
-        _save_rows([*rows, empty], folder)
+        _save_rows([*rows, rows[0] | empty], folder)
     wait_for_all()
     return load_from_disk(folder)
 
 
-def _save_rows(rows: list[dict[str, list[int]]], folder: Path) -> None:
+def _save_rows(rows: list[dict[str, Any]], folder: Path) -> None:
     mark, digest = folder / "rows.sha256", sha256_json(rows)
     if mark.is_file() and mark.read_text() == digest:
         return
@@ -309,9 +408,10 @@ def choose(trained: TrainResult, job: TrainingJob, judge: CheckpointJudge | None
         "steps": steps,
         "kept_step": kept_step,
         "beta": section.beta,
-        "reference": section.reference,
+        "reference": section.reference if section.loss != "simpo" else "none",
         "dropout_requested": section.dropout,
         "dropout_applied_to": trained.dropout,
+        **({"loss": section.loss} if section.loss != "sigmoid" else {}),
         "at_kept_step": trl_loop.metrics_at(job.metrics, kept_step),
     }
     counts = trained.counts | (judge.counts() if judge else {})

@@ -78,20 +78,21 @@ class Encoder:
 
     def encode_all(
         self, name: str, examples: Sequence[tuple[Row, ...]], max_length: int
-    ) -> tuple[list[tuple[Encoded, ...]], dict[str, int]]:
+    ) -> tuple[list[tuple[Encoded, ...] | None], dict[str, int]]:
         """Return the encoded examples, and how many were cut or dropped for their length.
 
-        An example has one row (SFT) or several (a pair); it is dropped if one has no room. `name`
-        is that of the number of examples among the counts.
+        An example has one row (SFT) or several (a pair); it is dropped, and None in its place, if
+        one has no room. `name` is that of the number of examples among the counts.
         """
         counts = {name: len(examples), "cut_response": 0}
         counts |= {"without_end_of_turn": 0, "dropped_prompt_too_long": 0}
-        encoded = []
+        encoded: list[tuple[Encoded, ...] | None] = []
         for rows in examples:
             found = [self.encode(r.prompt, r.response, max_length, ended=r.ended) for r in rows]
             items = tuple(item for item in found if item is not None)
             if len(items) < len(rows):
                 counts["dropped_prompt_too_long"] += 1
+                encoded.append(None)
                 continue
             counts["cut_response"] += sum(item.cut for item in items)
             endings = zip(items, rows, strict=True)

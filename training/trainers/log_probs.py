@@ -24,7 +24,7 @@ class Scored(NamedTuple):
 
     log_probs: torch.Tensor
     entropy: torch.Tensor | None
-    log_sum_sq_probs: None
+    log_sum_sq_probs: torch.Tensor | None
     mean_logits: torch.Tensor | None
     is_top1: torch.Tensor | None
 
@@ -51,6 +51,7 @@ class LabelLogProbs(torch.autograd.Function):
         log_probs = torch.empty(len(labels))
         entropy = torch.empty(len(labels)) if "entropy" in outputs else None
         is_top1 = torch.empty(len(labels), dtype=torch.bool) if "is_top1" in outputs else None
+        sum_sq = torch.empty(len(labels)) if "log_sum_sq_probs" in outputs else None
         mean_logits = logits.mean(dim=-1, dtype=torch.float32) if "mean_logits" in outputs else None
         for start in range(0, len(labels), _ROWS):
             rows = slice(start, start + _ROWS)
@@ -59,6 +60,8 @@ class LabelLogProbs(torch.autograd.Function):
                 is_top1[rows] = logits[rows].argmax(dim=-1) == labels[rows]
             normalised = torch.log_softmax(logits[rows], dim=-1, dtype=torch.float32)
             log_probs[rows] = normalised.gather(1, label)[:, 0]
+            if sum_sq is not None:
+                sum_sq[rows] = (2 * normalised).logsumexp(dim=-1)
             probabilities = normalised.exp()
             if entropy is not None:
                 entropy[rows] = -(probabilities * normalised).sum(dim=-1)
@@ -68,10 +71,10 @@ class LabelLogProbs(torch.autograd.Function):
             logits[rows] = derivative
         ctx.save_for_backward(states, weights, logits)
         ctx.kinds = hidden.dtype, weight.dtype
-        metrics = (entropy, mean_logits, is_top1)
+        metrics = (entropy, sum_sq, mean_logits, is_top1)
         ctx.mark_non_differentiable(*(one for one in metrics if one is not None))
         ctx.set_materialize_grads(False)
-        return Scored(log_probs, entropy, None, mean_logits, is_top1)
+        return Scored(log_probs, entropy, sum_sq, mean_logits, is_top1)
 
     @staticmethod
     def backward(
@@ -108,8 +111,7 @@ class _OnCpu:
         hidden, weight, bias, labels, temperature, _, softcap, scale, outputs = given
         kept = len(labels) * len(weight) * _arithmetic(hidden).itemsize
         plain = bias is None and softcap is None and temperature == 1 and scale == 1
-        known = "log_sum_sq_probs" not in outputs
-        if hidden.device.type == "cpu" and plain and known and kept <= _MOST_KEPT_BYTES:
+        if hidden.device.type == "cpu" and plain and kept <= _MOST_KEPT_BYTES:
             return LabelLogProbs.apply(hidden, weight, labels, outputs)
         return self._own.apply(*given)
 

@@ -63,7 +63,7 @@ def _train(job: TrainingJob, rows: Sequence[Row]) -> Built:
     trl_loop.on_one_gpu(args)
     policy = trl_loop.load_policy(job)
     examples, counts = policy.encoder.encode_all("rows", [(row,) for row in rows], args.max_length)
-    encoded = [item for (item,) in examples]
+    encoded = [example[0] for example in examples if example]
     if not encoded:
         raise NothingToTrain(
             f"{job.title}: none of {len(rows)} rows fits sft.max_length = {section.max_length} "

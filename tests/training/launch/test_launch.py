@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import signal
@@ -29,17 +28,18 @@ from core.config import (
     LaunchSection,
 )
 from core.errors import ConfigError, NothingToTrain, SrlmError
+from engines.embedded import make_tiny
 from engines.models import load_model
 from tests.conftest import ROOT
 from tests.engines.scripted import ScriptedEngine
 from tests.training import together
+from tests.training.objectives import OBJECTIVES, loss_by_hand, tokens_of
 from training.data.seed import ValidationPrompt
 from training.launch import command as launch_command
 from training.launch import launch
 from training.launch.processes import MARK, SameOrder, keep_sums_in_fp32
 from training.launch.worker import Marked
 from training.trainers import dpo, trl_loop
-from training.trainers.dpo import _without_empty
 from training.trainers.early_stopping import CheckpointJudge
 
 SHIPPED = {
@@ -230,20 +230,6 @@ def test_each_step_holds_the_rows_of_one_process_and_only_empty_ones_besides(
     assert [[i for i in batch if i != rows] for batch in many] == one
 
 
-def test_empty_pairs_leave_the_mean_loss_of_the_others() -> None:
-    # Losses 0.2 and 0.6, and two empty pairs of -log sigmoid(0) = log 2 each: the mean of the four
-    # is (0.8 + 2 log 2) / 4, of the two 0.4.
-    mean = torch.tensor((0.8 + 2 * math.log(2)) / 4, requires_grad=True)
-    found = _without_empty(mean, 2, 4)
-    assert found.item() == pytest.approx(0.4, abs=1e-6)
-    # 4 / 2: the two pairs' share of the gradient had been halved by the mean over four.
-    found.backward()
-    assert mean.grad is not None
-    assert mean.grad.item() == pytest.approx(2.0)
-    assert _without_empty(mean, 0, 4).item() == 0.0
-    assert _without_empty(mean, 4, 4).item() == pytest.approx(mean.item())
-
-
 @pytest.fixture(scope="module")
 def alone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process makes of SFT and DPO."""
@@ -265,14 +251,15 @@ def assert_same_training(many: Path, one: Path) -> None:
         assert torch.allclose(weight, b.get_parameter(name), atol=1e-3), name
 
 
-def train_together(name: str, precision: str, base: Path, out: Path) -> None:
+def train_together(name: str, mode: str, base: Path, out: Path) -> None:
     """Run tests/training/together.py as the processes that a launch configuration starts."""
     section = LaunchSection(config=name)
+    precision = "bf16" if mode == "bf16" else "fp32"
     training = together.SFT.model_copy(update={"precision": precision})
     words = launch_command.command(
         section, launch_command.layout(section), job_file(out, sft=training)
     )
-    words = [*words[: words.index("--module") + 1], "tests.training.together", precision]
+    words = [*words[: words.index("--module") + 1], "tests.training.together", mode]
     log = out / "log.txt"
     code = launch_command.run_logged([*words, str(base), str(out)], log)
     assert code == 0, log.read_text()[-3000:]
@@ -295,6 +282,34 @@ def test_two_processes_train_like_one(name: str, tiny: Path, alone: Path, tmp_pa
     shards = list((tmp_path / "dpo" / "work" / "checkpoint-6").rglob("*.distcp"))
     # Two of the weights and two of the optimiser: with FSDP no process holds all of either.
     assert len(shards) == (4 if name == "fsdp-cpu" else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddp-cpu", "fsdp-cpu"])
+def test_empty_pairs_change_no_objective_in_two_processes(
+    name: str, tiny: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    make_tiny(other, ["The quick brown fox jumps over the lazy dog. Score: 4"] * 3, seed=9)
+    train_together(name, "objectives", tiny, tmp_path)
+    tokens = [
+        [tokens_of(tiny, other, row.prompt, text or "") for text in (row.chosen, row.rejected)]
+        for row in together.PAIRS[:3]
+    ]
+    for objective in OBJECTIVES:
+        section = together.one_step(objective, 1)
+        rows = together.UNSURE if objective == "sigmoid" else together.PAIRS[:3]
+        each = [
+            loss_by_hand(section, chosen, rejected, row.confidence)
+            for row, (chosen, rejected) in zip(rows, tokens, strict=True)
+        ]
+        # One pair per pass: the mean of three. Two: the mean of a pass with two and one with one.
+        first, second, third = list(SameOrder(3, seed=0, per_round=4))[:3]
+        halves = ((each[first] + each[second]) / 2 + each[third]) / 2
+        for micro, expected in ((1, sum(each) / 3), (2, halves)):
+            folder = tmp_path / f"{objective}-{micro}"
+            (step,) = together.steps(folder)
+            assert step["loss"] == pytest.approx(expected, rel=1e-3, abs=1e-4), folder.name
 
 
 @pytest.mark.slow
@@ -337,6 +352,7 @@ import sys
 from pathlib import Path
 from core.config import LaunchSection
 from tests.training import together
+from tests.training.objectives import OBJECTIVES, loss_by_hand, tokens_of
 from training.launch import launch
 if __name__ == "__main__":
     base, out = map(Path, sys.argv[1:])

@@ -127,6 +127,18 @@ def test_dpo_reads_both_answers_and_the_reference_does_once() -> None:
     assert work(twice, 2, Stage.MODEL) == [Work("embedded", scored=6600, trained=13_200)]
 
 
+def test_simpo_has_no_reference_whose_pass_would_take_time() -> None:
+    plain, simpo = (
+        work(config(dpo=section), 2, Stage.MODEL)
+        for section in (
+            DpoSection(early_stopping=EarlyStoppingSection(enabled=False)),
+            DpoSection(loss="simpo", beta=2.5, early_stopping=EarlyStoppingSection(enabled=False)),
+        )
+    )
+    assert [one.scored > 0 for one in plain] == [True]
+    assert simpo == [plain[0]._replace(scored=0.0)]
+
+
 def test_a_stated_yield_of_pairs_counts() -> None:
     half = config(PLAN.model_copy(update={"pairs_per_prompt": 0.5}))
     assert work(half, 2, Stage.MODEL)[0].trained == 3300  # 5 pairs of 660 tokens

@@ -10,7 +10,7 @@ from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from training.trainers.log_probs import LabelLogProbs
 
-OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
+OUTPUTS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 
 
 def _given(labels: int = 37, width: int = 16, vocabulary: int = 300) -> tuple[torch.Tensor, ...]:
@@ -35,6 +35,7 @@ def test_two_tokens_by_hand() -> None:
     found = LabelLogProbs.apply(hidden, weight, torch.tensor([1]), OUTPUTS)
     assert found[0].detach().item() == pytest.approx(math.log(3 / 4))
     assert found[1].item() == pytest.approx(0.25 * math.log(4) + 0.75 * math.log(4 / 3))
+    assert found[2].item() == pytest.approx(math.log(1 / 16 + 9 / 16))
     assert found[3].item() == pytest.approx(math.log(3) / 2)
     assert found[4].tolist() == [True]
     of_hidden, of_weight = _gradients_of_sum(found[0], hidden, weight)
@@ -99,5 +100,5 @@ def test_a_sure_label_keeps_its_small_gradient_in_bfloat16() -> None:
 def test_no_labels_give_no_log_probabilities_and_a_gradient_of_zero() -> None:
     hidden, weight, targets = _given()
     found = LabelLogProbs.apply(hidden[:0], weight, targets[:0], OUTPUTS)
-    assert [len(one) for one in found if one is not None] == [0, 0, 0, 0]
+    assert [len(one) for one in found if one is not None] == [0, 0, 0, 0, 0]
     assert float(_gradients_of_sum(found[0], weight)[0].abs().sum()) == 0

@@ -157,7 +157,8 @@ def test_padding_gets_no_loss_where_pad_is_eos(tiny: Path, tmp_path: Path) -> No
 
     tokenizer = load_tokenizer(tiny)
     encoder = Encoder(Prompter(tokenizer), stop_ids(load_model(tiny, torch.float32), tokenizer))
-    encoded = [e for (e,) in encoder.encode_all("rows", [(r,) for r in ROWS[:2]], 256)[0]]
+    examples, _ = encoder.encode_all("rows", [(r,) for r in ROWS[:2]], 256)
+    encoded = [example[0] for example in examples if example]
     collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.eos_token_id)
     batch = collate([{"input_ids": e.input_ids, "labels": e.labels} for e in encoded])
     for at, item in enumerate(encoded):
