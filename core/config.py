@@ -20,6 +20,7 @@ from core.errors import ConfigError
 from core.evaluation_config import EvaluationSection
 from core.sections import (
     HIDDEN,
+    Columns,
     Count,
     Draws,
     Epochs,
@@ -170,15 +171,28 @@ class EngineSection(Section):
 
 
 class IftSection(Section):
-    """Instruction fine-tuning data from Open Assistant (section 3.1.1)."""
+    """Instruction fine-tuning data: Open Assistant (section 3.1.1), or your own conversations."""
+
+    added: ClassVar = frozenset({"split", "subset", "columns"})
 
     source: str = "OpenAssistant/oasst1"
-    """"sample" or "verifiable" (packaged), a local file (message trees, flat messages, or
-    question/answer/rank rows, JSONL, .gz or not), or a hub data set of flat messages."""
+    """"sample" or "verifiable" (packaged), a JSON or JSONL file (.gz or not), the folder of a data
+    set, or one of the hub: "owner/name", perhaps with "@revision". Rows: chat messages, ShareGPT
+    conversations, instruction/input/output, prompt/response, prompt/chosen/rejected, or Open
+    Assistant's (docs/data.md)."""
+    split: str | None = None
+    """Split of a data set (None: "train"); of a file, the rows that say they belong to it (None:
+    all)."""
+    subset: str | None = None
+    """Subset (configuration) of a hub data set, such as GSM8K's "main"."""
+    columns: Columns = {}  # noqa: RUF012 - pydantic copies it
+    """The source's names of the fields that are read: {prompt = "question", response = "answer"}.
+    Its other fields are then ignored."""
     language: str = "en"
-    """Messages in other languages are left out."""
+    """Open Assistant's messages in other languages are left out."""
     max_examples: Count = 3200
-    """Seeded sample of first turns with their rank-0 reply (paper: 3,200)."""
+    """Seeded sample of users' turns with their rank-0 reply (paper: 3,200). A conversation has one
+    for each of its answers, with the turns before it."""
     max_share: Probability = 0.8
     """When IFT and EFT come from one source, at most this share of its usable prompts becomes IFT,
     those without enough ranked replies for EFT first; EFT, which must not overlap it, gets the
@@ -186,12 +200,20 @@ class IftSection(Section):
 
 
 class EftSourceSection(Section):
-    """Human-ranked replies from Open Assistant, from which EFT examples are made."""
+    """Human-ranked replies, from which EFT examples are made: Open Assistant's, or your own."""
+
+    added: ClassVar = frozenset({"split", "subset", "columns"})
 
     path: str = "OpenAssistant/oasst1"
-    """As `ift.source`."""
+    """As `ift.source`. Of prompt/chosen/rejected rows the chosen reply ranks first."""
+    split: str | None = None
+    """As `ift.split`."""
+    subset: str | None = None
+    """As `ift.subset`."""
+    columns: Columns = {}  # noqa: RUF012 - pydantic copies it
+    """As `ift.columns`."""
     language: str = "en"
-    """Messages in other languages are left out."""
+    """Open Assistant's messages in other languages are left out."""
     min_replies: Annotated[int, Field(ge=2)] = 2
     """Prompts with fewer ranked replies are left out."""
     max_prompts: Count | None = None
@@ -352,13 +374,19 @@ class M1Section(Section):
 class PromptsSection(Section):
     """Self-instruction creation of new prompts (section 3.1.3), or prompts from a file."""
 
-    added: ClassVar = frozenset({"source"})
+    added: ClassVar = frozenset({"source", "split", "subset", "columns"})
 
     source: str = "self"
     """"self": self-instruction by `generator` (paper). Otherwise the prompts are taken from a
-    source as of `ift.source`, or a JSONL file of objects with "prompt": a seeded sample, no prompt
-    twice in a run; only `count` applies then. "verifiable" is the packaged learning task."""
-
+    source as of `ift.source`, or from objects with "prompt" alone: a seeded sample, no prompt twice
+    in a run; only `count` applies then. "verifiable" is the packaged learning task."""
+    split: str | None = None
+    """As `ift.split`; None also leaves out rows of a file that belong to another split than
+    "train"."""
+    subset: str | None = None
+    """As `ift.subset`."""
+    columns: Columns = {}  # noqa: RUF012 - pydantic copies it
+    """As `ift.columns`."""
     generator: str = "base"
     """The model that writes them: "base" (M0, in place of the paper's fixed chat model), "self"
     (M_{k-1}), or a local model folder."""
@@ -491,7 +519,8 @@ class EarlyStoppingSection(Section):
     max_prompts: Count = 253
     """Validation prompts used (paper: 253)."""
     validation: str = "sample"
-    """"sample" (packaged), or a JSONL file of prompts."""
+    """"sample" (packaged), or a source of prompts as of `prompts.source`: rows of the split
+    "validation" or of none."""
     max_new_tokens: Tokens = 512
     """Tokens of one validation answer; temperature 0."""
 

@@ -91,8 +91,8 @@ class HeadToHeadSection(Section):
     """Win / tie / lose of two models on the test prompts (paper, Figure 3: 256 prompts)."""
 
     prompts: str = "sample"
-    """"sample" (packaged), or a JSONL file of prompts (message trees, or objects with "prompt" or
-    "instruction")."""
+    """"sample" (packaged), or a source of prompts as of `prompts.source`: rows of the split "test"
+    or of none."""
     limit: Count | None = 256
     """Prompts used, None for all."""
     matchups: tuple[tuple[str, str], ...] = (
@@ -109,7 +109,8 @@ class AlpacaEvalSection(Section):
     """AlpacaEval 2.0 through the alpaca-eval package."""
 
     prompts: str = "hub"
-    """"hub" (the 805 prompts), "sample" (packaged), or a JSON file in the hub's schema."""
+    """"hub" (the 805 prompts), "sample" (packaged), or a JSON file in the hub's schema, or of
+    objects with "prompt"."""
     reference: str = "hub"
     """"hub" (GPT-4 Turbo's outputs), a JSON file of outputs, or a model of this run (M0, sft)."""
     limit: Count | None = None

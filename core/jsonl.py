@@ -37,11 +37,16 @@ _PLAUSIBLE_BYTES = 64 * 10**6
 
 def encode(record: Row) -> str:
     """Return a record as one JSON line without its line break; same record, same bytes."""
-    plain = asdict(record)  # type: ignore[call-overload]
-    for name, default in _added(type(record)):
-        if plain[name] == default:
-            del plain[name]
-    return json.dumps(plain, ensure_ascii=False)
+    return json.dumps(values_of(record), ensure_ascii=False)
+
+
+def values_of(record: Any) -> dict[str, Any]:
+    """Return a record's fields; those that came later (`core.records.ADDED`) unless at default."""
+    values: dict[str, Any] = asdict(record)
+    for name, default in _added(type(record)):  # type: ignore[arg-type]
+        if values[name] == default:
+            del values[name]
+    return values
 
 
 @lru_cache(maxsize=32)

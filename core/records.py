@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from typing_extensions import TypedDict  # pydantic wants it until Python 3.12
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ADDED = "added"
 
@@ -37,17 +42,37 @@ def user(text: str) -> list[Message]:
     return [{"role": "user", "content": text}]
 
 
+def transcript(before: Sequence[Message], prompt: str) -> str:
+    """Return a prompt as one text for a judge: with the turns before it, each by its role."""
+    if not before:
+        return prompt
+    return "\n\n".join(f"{m['role'].title()}: {m['content']}" for m in [*before, *user(prompt)])
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One instruction fine-tuning (IFT) example: a first turn and its best human reply.
+    """One instruction fine-tuning (IFT) example: a user's turn and its best human reply.
 
     `ended` is False for a sampled response cut by the token limit; no end token is trained then.
+    `before`: the system turn and the earlier turns of the conversation.
     """
 
     key: str
     prompt: str
     response: str
     ended: bool = True
+    before: tuple[Message, ...] = added(())
+
+    @property
+    def text(self) -> str:
+        """The prompt as one text, with the turns before it."""
+        return transcript(self.before, self.prompt)
+
+    @property
+    def first_turn(self) -> str:
+        """The first thing that the user says in the conversation."""
+        asked = (m["content"] for m in self.before if m["role"] == "user")
+        return next(asked, self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +88,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class RankedPrompt:
-    """A prompt with two or more human-ranked replies, and the split it belongs to."""
+    """A prompt with two or more human-ranked replies, and the split it belongs to.
+
+    `prompt` is what a judge is shown: of a conversation, the transcript up to the replies.
+    """
 
     key: str
     prompt: str
@@ -106,13 +134,27 @@ class PromptCall:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A self-instructed prompt; `rejected` says why it was not kept, None if it was."""
+    """A prompt, self-instructed or of a file; `rejected` says why it was not kept, None if it was.
+
+    `before`: the system turn and the earlier turns of a conversation that it continues.
+    """
 
     key: str
     text: str
     rejected: str | None
     call: int
     similar_to: str | None = None
+    before: tuple[Message, ...] = added(())
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation that a candidate answers."""
+        return [*self.before, *user(self.text)]
+
+    @property
+    def transcript(self) -> str:
+        """The prompt as one text, with the turns before it: what a judge is shown."""
+        return transcript(self.before, self.text)
 
     @property
     def kept(self) -> bool:
@@ -201,6 +243,7 @@ class LedgerRow:
     `chosen`, `rejected` and their scores are None unless `outcome` is "pair"; `chosen_ended` and
     `rejected_ended` are False for answers that the token limit cut. `confidence`: the probability
     that the pair's order is right (`pairs.consistency`), None where training takes it for right.
+    `before`: as of the prompt.
     """
 
     key: str
@@ -217,6 +260,7 @@ class LedgerRow:
     chosen_ended: bool = True
     rejected_ended: bool = True
     confidence: float | None = added(None)
+    before: tuple[Message, ...] = added(())
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,17 @@ def _template_variables(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return given
 
 
+def _columns(given: dict[str, str]) -> dict[str, str]:
+    for name in given:
+        if name not in _FIELDS:
+            raise ValueError(f"{name!r} is no field that is read; there are {', '.join(_FIELDS)}")
+    return given
+
+
+_FIELDS = (
+    "messages", "conversations", "system", "instruction", "input", "output", "prompt", "response",
+    "completion", "chosen", "rejected", "question", "answer", "rank", "key", "split",
+)  # fmt: skip
 _TEMPLATES_OWN = frozenset({"messages", "add_generation_prompt", "tokenize", "return_dict"})
 Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -52,6 +63,7 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Reading = Literal["words", "expected"]
 TemplateVariables = Annotated[dict[str, JsonValue], AfterValidator(_template_variables)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
+Columns = Annotated[dict[str, str], AfterValidator(_columns)]
 KeyVariable = Annotated[str, AfterValidator(_variable)]
 
 

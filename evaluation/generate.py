@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from core.benchmarks import Subject
-from core.errors import ConfigError, DataError
-from core.hashing import sha256_text, short
-from core.jsonl import read_objects
+from core.errors import DataError
 from core.progress import track
 from core.records import ANSWERED, Generation, user
-from core.stages import Stage, project_root
+from core.sources.reader import read_prompts
+from core.sources.source import Source, packaged
+from core.sources.thread import Thread
+from core.stages import Stage
 from core.store import Built
 from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from core.evaluation_config import GenerationSection
+    from core.records import Message
     from core.stages import Ref
     from core.store import Partial
     from engines.engine import Engine
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 ANSWERS = {"answers": "0.2"}
 """Part of the key of answers: an earlier release's held thoughts. The cache gives them again."""
-SAMPLE_PROMPTS = project_root() / "data" / "sample" / "prompts.trees.jsonl"
 
 
 class Keyed(Protocol):
@@ -56,7 +56,7 @@ def answer(
     """Write one answer per prompt, without the thought before it; empty if there is none."""
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
     by_key = {prompt.key: prompt for prompt in prompts}
-    requests = [Request(p.key, user(p.text)) for p in prompts if p.key not in out.rows]
+    requests = [Request(p.key, _messages(p)) for p in prompts if p.key not in out.rows]
     with track(title, len(prompts), resumed=len(out.rows)) as advance:
         for s in sample_answers(engine, requests, decoding):
             text = by_key[s.key].text
@@ -68,6 +68,10 @@ def answer(
         facts={"mean_characters": mean_characters(out.rows.values())},
         engine=engine.fingerprint,
     )
+
+
+def _messages(prompt: Keyed) -> list[Message]:
+    return prompt.messages if isinstance(prompt, Thread) else user(prompt.text)
 
 
 def answers_to(
@@ -101,57 +105,29 @@ def mean_characters(answers: Iterable[Generation]) -> float | None:
     return sum(lengths) / len(lengths) if lengths else None
 
 
-class HeldOutPrompt(NamedTuple):
-    """A prompt that every model answers."""
+def prompts_source(setting: str) -> Source:
+    """Return the source that `evaluation.head_to_head.prompts` names.
 
-    key: str
-    text: str
-
-
-def prompts_file(setting: str) -> Path:
-    """Return the file a setting names.
-
-    Raises:
-        ConfigError: there is no such file.
+    Of a packaged set its held-out prompts.
     """
-    path = SAMPLE_PROMPTS if setting == "sample" else Path(setting).expanduser()
-    if not path.is_file():
-        message = (
-            f"evaluation.head_to_head.prompts = {setting!r}: no such file; give a JSONL file of "
-            "prompts or 'sample'"
-        )
-        raise ConfigError(message)
-    return path
+    role = "held_out" if packaged(setting, "held_out") else "prompts"
+    return Source(setting, role, setting="evaluation.head_to_head.prompts")
 
 
-def load_prompts(setting: str, limit: int | None) -> list[HeldOutPrompt]:
-    """Return the first `limit` prompts of a file, in its order.
+def load_prompts(setting: str, limit: int | None) -> list[Thread]:
+    """Return the first `limit` prompts of a source, in its order.
 
-    A row is a message tree, or an object with "prompt" or "instruction" (text). Rows of a
-    split other than "test" are left out. Keys are the rows' own ("key", "id", "message_tree_id") or
-    a hash of the text.
+    Rows have any of the shapes of core/sources; of a split other than "test" they are left out.
 
     Raises:
+        ConfigError: there is no such source.
         DataError: a row has no prompt, or two rows the same key.
     """
-    path = prompts_file(setting)
-    found: dict[str, HeldOutPrompt] = {}
-    for line, row in read_objects(path):
-        if row.get("split") not in (None, "test"):
-            continue
-        prompt = _prompt(row, path, line)
-        if prompt.key in found:
-            raise DataError(path, line, f"the key {prompt.key!r} is used twice")
-        found[prompt.key] = prompt
+    source = prompts_source(setting)
+    found = read_prompts(source, "test", language=None)
     if not found:
-        raise DataError(path, None, "no prompts for testing (split 'test' or none)")
-    return list(found.values())[:limit]
-
-
-def _prompt(row: dict[str, Any], path: Path, line: int) -> HeldOutPrompt:
-    value = row.get("prompt", row.get("instruction"))
-    text = value.get("text") if isinstance(value, dict) else value
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(path, line, 'no text in "prompt" or "instruction"')
-    names = (row[name] for name in ("key", "id", "message_tree_id") if row.get(name) is not None)
-    return HeldOutPrompt(str(next(names, short(sha256_text(text)))), text)
+        raise DataError(source.origin, None, "no prompts for testing (split 'test' or none)")
+    for key, count in Counter(prompt.key for prompt in found).items():
+        if count > 1:
+            raise DataError(source.origin, None, f"the key {key!r} is used twice")
+    return found[:limit]

@@ -14,7 +14,6 @@ from judges import health
 from judges.pointwise import judge_ranked, of_split
 from training import models
 from training.data import candidates, eft, pairs, prompts, seed
-from training.data.open_assistant import EFT_SAMPLE, IFT_SAMPLE, PROMPTS_SAMPLE, source_hash
 from training.preflight import check_settings
 
 if TYPE_CHECKING:
@@ -40,13 +39,13 @@ def make_seed(run: Run) -> None:
         ift,
         [],
         lambda out: seed.select_ift(config, out),
-        sources=source_hash(config.ift.source, IFT_SAMPLE) | seed.ift_order(config),
+        sources=seed.ift_source(config).content() | seed.ift_order(config),
     )
     run.rows(
         ranked,
         [ift],
         lambda out: seed.select_ranked(config, run.read(ift), out),
-        sources=source_hash(config.eft.source.path, EFT_SAMPLE),
+        sources=seed.eft_source(config).content(),
     )
     if not run.store.exists(Ref(1, Stage.EFT)):
         eft.require_written(of_split(run.read(ranked), "train"), config)
@@ -138,15 +137,14 @@ def write_prompts(run: Run, k: int) -> Ref:
     earlier = [Ref(i, Stage.PROMPTS) for i in range(2, k)]
 
     def earlier_prompts() -> list[str]:
-        return [prompt.text for ref in earlier for prompt in kept(run, ref)]
+        return [prompt.transcript for ref in earlier for prompt in kept(run, ref)]
 
-    source = config.prompts.source
-    if source != prompts.SELF_INSTRUCTION:
+    if config.prompts.source != prompts.SELF_INSTRUCTION:
         return run.rows(
             new,
             [ift, *earlier],
             lambda out: prompts.take(run.read(ift), earlier_prompts(), config, k=k, out=out),
-            sources=source_hash(source, PROMPTS_SAMPLE),
+            sources=prompts.prompts_source(config).content(),
         )
     writer, calls = models.prompt_writer(run, k), Ref(k, Stage.PROMPT_CALLS)
     run.rows(

@@ -22,8 +22,7 @@ from judges.backends.opening import JUDGED_BY, open_judge
 from judges.backends.recorded import Recorded
 from judges.replies import PARSING
 from judges.rubrics import load_rubric
-from training.data.open_assistant import PROMPTS_SAMPLE, source_hash
-from training.data.seed import validation_prompts
+from training.data.seed import validation_prompts, validation_source
 from training.disk import check_room
 from training.launch import launch
 from training.launch.command import NONE, launch_of
@@ -285,7 +284,7 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
     source = checkpoint_judge(run, k) if stopping.enabled else None
     if source:
         inputs = list(dict.fromkeys([*inputs, *source.inputs]))
-        sources = source.sources | source_hash(stopping.validation, PROMPTS_SAMPLE)
+        sources = source.sources | validation_source(run.config).content()
 
     stopping_by = JUDGED_BY if source and stopping.judge == EXTERNAL else ()
     sections = (
@@ -372,9 +371,15 @@ def perfect(run: Run, k: int) -> list[Example]:
     """Return iteration k's candidates whose mean score is the rubric's highest."""
     best = load_rubric(run.at(k).config.judge.rubric).high
     means = mean_scores(run.read(Ref(k, Stage.JUDGMENTS)))
-    texts = {p.key: p.text for p in run.read(Ref(k, Stage.PROMPTS))}
+    asked = {p.key: p for p in run.read(Ref(k, Stage.PROMPTS))}
     return [
-        Example(c.key, texts[c.prompt_key], c.text, c.finish == "stop")
+        Example(
+            c.key,
+            asked[c.prompt_key].text,
+            c.text,
+            c.finish == "stop",
+            asked[c.prompt_key].before,
+        )
         for c in run.read(Ref(k, Stage.CANDIDATES))
         if c.key in means and means[c.key].mean == best
     ]

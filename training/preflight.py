@@ -12,9 +12,8 @@ from core.stages import model_ref
 from core.store import Store
 from engines.embedded import base_folder
 from engines.opening import check_installed
-from training.data.open_assistant import EFT_SAMPLE, IFT_SAMPLE, PROMPTS_SAMPLE, resolve
-from training.data.prompts import SELF_INSTRUCTION
-from training.data.seed import validation_prompts
+from training.data.prompts import SELF_INSTRUCTION, prompts_source
+from training.data.seed import eft_source, ift_source, validation_prompts
 from training.launch.command import check_launch
 from training.models import named_folder
 from training.run import EXTERNAL
@@ -31,8 +30,8 @@ def check_files(config: Config, k: int) -> None:
         ConfigError: a file or folder does not exist.
         DataError: a data file is empty, or the validation prompts cannot be read.
     """
-    resolve(config.ift.source, IFT_SAMPLE)
-    resolve(config.eft.source.path, EFT_SAMPLE)
+    for source in (ift_source(config), eft_source(config)):
+        source.check()
     template = config.model.chat_template
     if template and not Path(template).is_file():
         raise ConfigError(f"model.chat_template = {template}: no such file")
@@ -44,7 +43,7 @@ def check_files(config: Config, k: int) -> None:
         if own.prompts.source == SELF_INSTRUCTION:
             named_folder(f"{iteration}prompts.generator", own.prompts.generator)
         else:
-            resolve(own.prompts.source, PROMPTS_SAMPLE)
+            prompts_source(own).check()
         stopping = own.dpo.early_stopping
         if stopping.enabled and own.improvement.method == "dpo":
             _check_checkpoint_judge(f"{iteration}dpo.early_stopping", own)

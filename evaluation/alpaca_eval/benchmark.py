@@ -16,7 +16,7 @@ from evaluation.alpaca_eval.annotator import PackageAnnotator, annotate
 from evaluation.alpaca_eval.length_control import length_control_source
 from evaluation.alpaca_eval.scores import scores
 from evaluation.benchmark import Benchmark, EvaluationItem
-from evaluation.generate import SAMPLE_PROMPTS, answers_to
+from evaluation.generate import answers_to, prompts_source
 from judges.backends.opening import JUDGED_BY
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound, total
 
@@ -118,7 +118,7 @@ def _file_source(field: Literal["prompts", "reference"], setting: str) -> dict[s
     """
     if setting == "hub":
         return {f"hub:alpaca_eval {field}": sha256_text(field)}
-    path = SAMPLE_PROMPTS if setting == "sample" else Path(setting).expanduser()
+    path = (setting == "sample" and prompts_source(setting).path) or Path(setting).expanduser()
     if not path.is_file():
         message = f"evaluation.alpaca_eval.{field} = {setting!r}: no such file"
         raise ConfigError(message)

@@ -64,7 +64,7 @@ def load_prompts(setting: str, limit: int | None) -> list[AlpacaPrompt]:
 
     Args:
         setting: "hub" (downloaded), "sample" (the packaged test prompts), or a JSON or JSONL file
-            in the hub's schema: objects with "instruction" and, optionally, "dataset".
+            in the hub's schema: objects with "instruction" (or "prompt") and perhaps "dataset".
         limit: how many, None for all.
 
     Raises:
@@ -231,9 +231,9 @@ def _preference(path: Path, number: int, raw: dict[str, Any]) -> float | None:
 def _by_instruction(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     seen: dict[str, int] = {}
     for number, row in read_rows(path, "annotations"):
-        text = row.get("instruction")
+        text = row.get("instruction", row.get("prompt"))
         if not isinstance(text, str) or not text.strip():
-            raise DataError(path, number, "no instruction: expected an object with that text")
+            raise DataError(path, number, "no instruction: expected that text, or a prompt")
         if text in seen:
             what = f"duplicate of row {seen[text]}: {text[:60]!r}"
             raise DataError(path, number, what)

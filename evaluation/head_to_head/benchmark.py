@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import BENCHMARKS
-from core.hashing import sha256_file
 from core.intervals import share_score
 from core.paired import net_interval, sign_test
 from core.progress import track
@@ -20,7 +19,7 @@ from core.reductions import combine_all
 from core.stages import Stage
 from core.store import Built
 from evaluation.benchmark import Benchmark, EvaluationItem
-from evaluation.generate import answers_to, load_prompts, mean_characters, prompts_file
+from evaluation.generate import answers_to, load_prompts, mean_characters, prompts_source
 from evaluation.judge import reply_facts
 from judges.asking import settle_failures
 from judges.backends.opening import JUDGED_BY
@@ -95,7 +94,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
 def _answers(run: EvalRun, model: str) -> Ref:
     section = run.section.head_to_head
     load = partial(load_prompts, section.prompts, section.limit)
-    sources = {"prompts": sha256_file(prompts_file(section.prompts))}
+    sources = {"prompts": prompts_source(section.prompts).sha256()}
     return answers_to(run, model, "head_to_head", load, sources)
 
 

@@ -128,11 +128,9 @@ def _candidates(store: Store, iteration: int) -> _StudyInputs:
         if row.finish in ANSWERED and row.text.strip():
             texts[row.prompt_key].setdefault(row.text, row.key)
     items = [
-        StudyItem(
-            prompt.key, prompt.text, tuple(texts[prompt.key]), tuple(texts[prompt.key].values())
-        )
+        StudyItem(prompt.key, prompt.transcript, tuple(found), tuple(found.values()))
         for prompt in sorted(prompts, key=lambda prompt: prompt.key)
-        if prompt.kept and len(texts[prompt.key]) > 1
+        if prompt.kept and len(found := texts[prompt.key]) > 1
     ]
     kept = sum(prompt.kept for prompt in prompts)
     left_out = Counter({"fewer_than_two_different_candidates": kept - len(items)})

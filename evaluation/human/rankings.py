@@ -8,7 +8,7 @@ One JSON line per candidate, best first:
 `rank` 0 is the best, equal ranks are ties; it follows from `mean_rank`, the mean over annotators of
 the rank each gave, ties averaged (1, 1, 3 as 1.5, 1.5, 3). `score` is the mean score of the run's
 own judge, null without one. The file can be used for `eft.source.path` and
-`ift.source` (training/data/open_assistant.py) and for `srlm-eval agreement --ranked`, which then
+`ift.source` (core/sources/open_assistant.py) and for `srlm-eval agreement --ranked`, which then
 measures how well the run's own judge agrees with the annotators.
 """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_file, sha256_text
-from core.stages import project_root
+from core.sources.source import packaged
 from evaluation.files.json_rows import read_rows
 from evaluation.ifeval.checker import check
 
@@ -18,10 +18,7 @@ T = TypeVar("T")
 
 HUB = "google/IFEval"
 FILE = "input_data.jsonl"  # its name in google-research's repository
-_PACKAGED = {
-    "sample": Path(__file__).with_name("sample.jsonl"),
-    "verifiable": project_root() / "data" / "verifiable" / "held_out.jsonl",
-}
+_SAMPLE = Path(__file__).with_name("sample.jsonl")
 _UNUSABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -42,7 +39,7 @@ def data_file(data: str) -> Path | None:
     """
     if data == "hub":
         return None
-    path = _PACKAGED.get(data, Path(data).expanduser())
+    path = _SAMPLE if data == "sample" else packaged(data, "held_out") or Path(data).expanduser()
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         message = (

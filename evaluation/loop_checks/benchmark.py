@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from core.benchmarks import BENCHMARKS
 from core.hashing import sha256_file, sha256_json
 from core.jsonl import read_objects
-from core.stages import HOW_JUDGED, Ref, Stage, project_root
+from core.records import Example
+from core.sources.source import packaged
+from core.stages import HOW_JUDGED, Ref, Stage
 from evaluation.benchmark import Benchmark
 from evaluation.ifeval.data import load_prompts
 from evaluation.loop_checks import contamination, self_judge, truth
@@ -76,8 +78,7 @@ def check_truth(run: EvalRun, subject: Subject) -> list[Score]:
 
 def resolve_prompts(source: str) -> Path | None:
     """Return the file of prompts in IFEval's schema that `prompts.source` names, else None."""
-    packaged = project_root() / "data" / source / "prompts.jsonl"
-    file = packaged if packaged.is_file() else Path(source).expanduser()
+    file = packaged(source, "prompts") or Path(source).expanduser()
     if not file.is_file():
         return None
     first = next(read_objects(file), None)
@@ -99,9 +100,10 @@ def check_contamination(run: EvalRun, subject: Subject) -> list[Score]:
     def prompts() -> list[tuple[str, str]]:
         rows = [row for ref in sources for row in run.read(ref)]
         if k > 1:
-            return [(row.key, row.text) for row in rows if row.kept]
+            return [(row.key, row.transcript) for row in rows if row.kept]
+        texts = {row.text if isinstance(row, Example) else row.prompt: row.key for row in rows}
         # A prompt whose replies are several EFT examples counts once.
-        return [(key, text) for text, key in {row.prompt: row.key for row in rows}.items()]
+        return [(key, text) for text, key in texts.items()]
 
     flags = run.rows(
         subject.ref(Stage.FLAGS),

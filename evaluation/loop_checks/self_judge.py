@@ -55,7 +55,7 @@ def subjects(
     All answers of a prompt are taken, since order is compared within a prompt: as many prompts as
     have at most `limit` answers together, but at least one (None: all).
     """
-    texts = {prompt.key: prompt.text for prompt in prompts}
+    texts = {prompt.key: prompt.transcript for prompt in prompts}
     answers: dict[str, list[JudgedAnswer]] = {}
     for c in sorted(candidates, key=lambda c: c.key):
         if c.finish in ANSWERED:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from core.benchmarks import BENCHMARKS
 from core.hashing import sha256_file, sha256_text
-from core.stages import Ref, Stage, evaluation_ref, model_ref, project_root
+from core.sources.source import packaged
+from core.stages import Ref, Stage, evaluation_ref, model_ref
 from reports.published.published import PAPER, SIZES
 
 if TYPE_CHECKING:
@@ -153,8 +154,8 @@ def _of_sample(manifest: Manifest) -> bool:
     inputs = manifest.key.inputs
     if manifest.facts.get("data") == _SAMPLE or _SAMPLE_PROMPTS in inputs:
         return True
-    prompts = project_root() / "data" / "sample" / "prompts.trees.jsonl"
-    return "prompts" in inputs and prompts.is_file() and inputs["prompts"] == sha256_file(prompts)
+    prompts = packaged("sample", "prompts")
+    return prompts is not None and inputs.get("prompts") == sha256_file(prompts)
 
 
 def head_to_head_prompts(results: RunReader, config: Config | None) -> Iterator[str]:

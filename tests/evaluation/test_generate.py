@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from core.errors import ConfigError, DataError
 from core.evaluation_config import GenerationSection
-from core.records import Generation
+from core.records import Generation, Message
+from core.sources.thread import Thread
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Partial
-from evaluation.generate import HeldOutPrompt, answer, load_prompts, mean_characters
+from evaluation.generate import answer, load_prompts, mean_characters
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import interrupted, made
 
 REF = evaluation_ref("M1/head_to_head", Stage.ANSWERS)
-PROMPTS = [HeldOutPrompt(f"p{n}", f"say {n}") for n in range(3)]
+PROMPTS = [Thread(f"p{n}", f"say {n}", (), None) for n in range(3)]
 
 
 def answers(folder: Path, engine: ScriptedEngine) -> list[Generation]:
@@ -63,20 +65,52 @@ def test_the_sample_is_its_40_test_prompts() -> None:
     assert load_prompts("sample", 5) == prompts[:5]
 
 
-def test_prompt_and_instruction_rows_are_read_and_keyed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "one"},
+        {"instruction": "one"},
+        {"prompt": {"text": "one"}},
+        {"messages": [{"role": "user", "content": "one"}]},
+    ],
+)
+def test_prompts_of_every_shape_are_read_and_keyed(tmp_path: Path, row: dict[str, object]) -> None:
     file = tmp_path / "p.jsonl"
-    rows = [{"prompt": "one"}, {"instruction": "two", "id": 7}, {"prompt": {"text": "three"}}]
-    file.write_text("\n".join(map(json.dumps, rows)))
-    found = load_prompts(str(file), None)
-    assert [p.text for p in found] == ["one", "two", "three"]
-    assert found[1].key == "7"
-    assert found[0].key != found[2].key
+    file.write_text(json.dumps(row | {"key": "7", "message_tree_id": "7"}))
+    (found,) = load_prompts(str(file), None)
+    assert (found.key, found.text) == ("7", "one")
+    file.write_text(f"{json.dumps(row)}\n" * 2)
+    with pytest.raises(DataError, match=r"the key '\w+' is used twice"):
+        load_prompts(str(file), None)
+
+
+def test_a_prompt_with_earlier_turns_is_answered_after_them(tmp_path: Path) -> None:
+    before = [{"role": "user", "content": "say 1"}, {"role": "assistant", "content": "1"}]
+    file = tmp_path / "p.jsonl"
+    file.write_text(
+        json.dumps({"key": "p", "messages": [*before, {"role": "user", "content": "2"}]})
+    )
+    seen = []
+
+    def reply(messages: Sequence[Message], draw: int) -> str:
+        seen.append([m["content"] for m in messages])
+        return "ok"
+
+    def make(out: Partial) -> Built:
+        prompts = load_prompts(str(file), None)
+        section = GenerationSection()
+        return answer(ScriptedEngine(reply), prompts, section, seed=0, title="M1", out=out)
+
+    rows = made(tmp_path, REF, make).rows
+    assert seen == [["say 1"], ["say 1", "1", "2"]]
+    # What the external judge compares answers to.
+    assert rows[1].prompt == "User: say 1\n\nAssistant: 1\n\nUser: 2"
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"prompt": "one"}, {"prompt": "  "}], r":2: no text"),
+        ([{"prompt": "one"}, {"prompt": "  "}], r":2: prompt is"),
         ([{"prompt": "one", "id": "a"}, {"prompt": "two", "id": "a"}], r":2: the key 'a'"),
         ([{"prompt": "one", "split": "validation"}], r"no prompts for testing"),
     ],

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from core.sources.reader import read_threads
+from core.sources.source import Source
 from core.version import code_version
 from tests import loop
-from training.data.open_assistant import read_threads
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -112,7 +113,7 @@ def test_written_examples_without_scores_are_refused_before_anything_is_trained(
 def test_open_assistants_published_gzip_is_read(shared: Path, tmp_path: Path) -> None:
     source = shared / "cases" / "sample.trees.jsonl.gz"
     config = loop.evaluation_in(tmp_path, f"ift.source={source}")
-    assert len(read_threads(config.ift.source, "", language="en")) > 100
+    assert len(read_threads(Source(config.ift.source, "ift"), language="en")) > 100
 
 
 def test_nested_toml_is_one_line(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 
 from core.config import DpoSection, EarlyStoppingSection, JudgeSection, LoraSection
 from core.hashing import model_files
+from core.sources.thread import Thread
 from core.stages import Ref, Stage
 from engines.models import load_model
 from tests.engines.scripted import ScriptedEngine
 from tests.training import together
 from tests.training.test_models import run_of
 from training import models
-from training.data.seed import ValidationPrompt
 from training.trainers import trl_loop
 from training.trainers.dpo import train_dpo
 from training.trainers.early_stopping import CheckpointJudge
@@ -122,7 +122,7 @@ def test_judged_checkpoints_of_adapters_are_whole_models(tiny: Path, tmp_path: P
     judge = CheckpointJudge(
         section.early_stopping,
         JudgeSection(draws=1),
-        [ValidationPrompt("v", "Question?")],
+        [Thread("v", "Question?", (), None)],
         seed=0,
         log=tmp_path / "log.jsonl",
         work=job.work,

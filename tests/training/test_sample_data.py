@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING
 
 from core import jsonl
 from core.config import Config, EftSection, EftSourceSection, IftSection
+from core.sources.reader import read_threads
+from core.sources.source import Source
+from core.sources.thread import Thread, ranked_replies
 from core.stages import Ref, Stage, project_root
 from judges.replies import parse_score
 from tests.training.making import made
-from training.data.open_assistant import (
-    EFT_SAMPLE,
-    IFT_SAMPLE,
-    PROMPTS_SAMPLE,
-    Thread,
-    ranked_replies,
-    read_threads,
-)
 from training.data.seed import select_ift, select_ranked
 
 if TYPE_CHECKING:
@@ -27,7 +22,7 @@ FOLDER = project_root() / "data" / "sample"
 
 
 def threads_of(name: str) -> list[Thread]:
-    return read_threads("sample", name, language="en")
+    return read_threads(Source("sample", name), language="en")
 
 
 def normal(text: str) -> str:
@@ -35,20 +30,20 @@ def normal(text: str) -> str:
 
 
 def test_every_line_of_the_sample_is_a_usable_thread() -> None:
-    for name in (IFT_SAMPLE, EFT_SAMPLE, PROMPTS_SAMPLE):
-        lines = list(jsonl.read_objects(FOLDER / name))
+    for name in ("ift", "eft", "prompts"):
+        lines = list(jsonl.read_objects(FOLDER / f"{name}.trees.jsonl"))
         assert len(threads_of(name)) == len(lines)
         assert len({thread.key for thread in threads_of(name)}) == len(lines)
 
 
 def test_there_are_at_least_120_ift_examples_each_with_its_best_reply() -> None:
-    threads = threads_of(IFT_SAMPLE)
+    threads = threads_of("ift")
     assert len(threads) >= 120
     assert all([reply.rank for reply in thread.replies] == [0] for thread in threads)
 
 
 def test_there_are_at_least_60_eft_prompts_whose_scores_fall_with_rank() -> None:
-    threads = threads_of(EFT_SAMPLE)
+    threads = threads_of("eft")
     assert len(threads) >= 60
     for thread in threads:
         replies = ranked_replies(thread)
@@ -61,43 +56,43 @@ def test_there_are_at_least_60_eft_prompts_whose_scores_fall_with_rank() -> None
 
 
 def test_no_score_is_rare_in_the_eft_replies() -> None:
-    scores = Counter(r.score for t in threads_of(EFT_SAMPLE) for r in ranked_replies(t))
+    scores = Counter(r.score for t in threads_of("eft") for r in ranked_replies(t))
     assert set(scores) == {0, 1, 2, 3, 4, 5}
     assert min(scores.values()) >= 30  # 245 replies, six scores: 41 each on average
 
 
 def test_justifications_leave_the_score_to_the_last_line() -> None:
     # The target is "justification, Score: x": a score inside would be said twice.
-    for thread in threads_of(EFT_SAMPLE):
+    for thread in threads_of("eft"):
         for reply in thread.replies:
             assert parse_score(reply.justification or "", low=0, high=5).unparsed == "no_score"
 
 
 def test_both_splits_are_there() -> None:
-    eft = Counter(thread.split for thread in threads_of(EFT_SAMPLE))
-    prompts = Counter(thread.split for thread in threads_of(PROMPTS_SAMPLE))
+    eft = Counter(thread.split for thread in threads_of("eft"))
+    prompts = Counter(thread.split for thread in threads_of("prompts"))
     assert set(eft) == {"train", "eval"}
     assert eft["train"] > eft["eval"] >= 15
     assert set(prompts) == {"test", "validation"}
     assert prompts["test"] >= 32
     assert prompts["validation"] >= 16
-    assert all(not thread.replies for thread in threads_of(PROMPTS_SAMPLE))
+    assert all(not thread.replies for thread in threads_of("prompts"))
 
 
 def test_no_text_is_in_two_parts_of_the_sample() -> None:
     parts = {
-        "ift": [t.prompt for t in threads_of(IFT_SAMPLE)],
-        "eft train": [t.prompt for t in threads_of(EFT_SAMPLE) if t.split == "train"],
-        "eft eval": [t.prompt for t in threads_of(EFT_SAMPLE) if t.split == "eval"],
-        "test": [t.prompt for t in threads_of(PROMPTS_SAMPLE) if t.split == "test"],
-        "validation": [t.prompt for t in threads_of(PROMPTS_SAMPLE) if t.split == "validation"],
+        "ift": [t.prompt for t in threads_of("ift")],
+        "eft train": [t.prompt for t in threads_of("eft") if t.split == "train"],
+        "eft eval": [t.prompt for t in threads_of("eft") if t.split == "eval"],
+        "test": [t.prompt for t in threads_of("prompts") if t.split == "test"],
+        "validation": [t.prompt for t in threads_of("prompts") if t.split == "validation"],
     }
     where: dict[str, str] = {}
     for part, texts in parts.items():
         for text in texts:
             assert normal(text) not in where, f"{text!r} is in {where[normal(text)]} and {part}"
             where[normal(text)] = part
-    replies = [r.text for n in (IFT_SAMPLE, EFT_SAMPLE) for t in threads_of(n) for r in t.replies]
+    replies = [r.text for n in ("ift", "eft") for t in threads_of(n) for r in t.replies]
     assert len({normal(text) for text in replies}) == len(replies)
 
 
@@ -107,15 +102,15 @@ def test_the_default_sample_configuration_uses_all_of_it(tmp_path: Path) -> None
     )
     ift = made(tmp_path, Ref(1, Stage.IFT), lambda out: select_ift(config, out))
     ranked = made(tmp_path, Ref(1, Stage.RANKED), lambda out: select_ranked(config, ift.rows, out))
-    assert len(ift.rows) == len(threads_of(IFT_SAMPLE))
-    assert len(ranked.rows) == len(threads_of(EFT_SAMPLE))
-    named = Counter(thread.split for thread in threads_of(EFT_SAMPLE))
+    assert len(ift.rows) == len(threads_of("ift"))
+    assert len(ranked.rows) == len(threads_of("eft"))
+    named = Counter(thread.split for thread in threads_of("eft"))
     assert Counter(row.split for row in ranked.rows) == named
 
 
 def test_the_readme_says_what_the_sample_is_and_counts_right() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for name in (IFT_SAMPLE, EFT_SAMPLE, PROMPTS_SAMPLE):
-        assert f"`{name}` | {len(threads_of(name))}" in text
+    for name in ("ift", "eft", "prompts"):
+        assert f"`{name}.trees.jsonl` | {len(threads_of(name))}" in text
     assert "Apache-2.0" in text
     assert "not Open Assistant data" in text

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from core.progress import track
-from core.records import ANSWERED, Candidate, user
+from core.records import ANSWERED, Candidate
 from core.store import Built
 from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
@@ -31,7 +31,7 @@ def sample_candidates(
     for prompt in prompts:
         missing = tuple(d for d in range(section.n) if candidate_key(prompt.key, d) not in out.rows)
         if missing:
-            requests.append(Request(prompt.key, user(prompt.text), missing))
+            requests.append(Request(prompt.key, prompt.messages, missing))
     with track("candidates", len(prompts) * section.n, resumed=len(out.rows)) as advance:
         for s in sample_answers(engine, requests, decoding):
             key = candidate_key(s.key, s.draw)
@@ -60,7 +60,7 @@ def judge_candidates(
 ) -> Built:
     """Judge each candidate `judge.draws` times, except those without an answer."""
     section, seed = config.judge, config.seed
-    texts = {prompt.key: prompt.text for prompt in prompts}
+    texts = {prompt.key: prompt.transcript for prompt in prompts}
     subjects = [
         JudgedAnswer(c.key, c.prompt_key, texts[c.prompt_key], c.text)
         for c in candidates

@@ -87,7 +87,7 @@ def ledger_row(
     scores, parsed = tuple(m.mean for m in found), tuple(m.parsed for m in found)
     scored = [ScoredCandidate(c, s) for c, s in zip(ordered, scores, strict=True) if s is not None]
     outcome = _scored_outcome(ordered, scored)
-    row = LedgerRow(prompt.key, prompt.text, outcome, scores, parsed)
+    row = LedgerRow(prompt.key, prompt.text, outcome, scores, parsed, before=prompt.before)
     if outcome != "pair":
         return row
     pair = choose(scored, section)

@@ -17,10 +17,11 @@ from core.errors import DataError
 from core.progress import track
 from core.records import Prompt, PromptCall, user
 from core.rouge_l import Pool
+from core.sources.reader import read_threads
+from core.sources.source import Source
 from core.store import Built
 from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
-from training.data.open_assistant import PROMPTS_SAMPLE, read_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,6 +59,12 @@ class NewTask(NamedTuple):
     complete: bool
 
 
+def prompts_source(config: Config) -> Source:
+    """Return where prompts are taken from; only for a `prompts.source` that is one."""
+    s = config.prompts
+    return Source(s.source, "prompts", s.split, s.subset, s.columns, "prompts.source")
+
+
 def few_shot(
     seeds: Sequence[str], generated: Sequence[str], section: PromptsSection, *, call: int, seed: int
 ) -> list[str]:
@@ -72,6 +79,11 @@ def few_shot(
     shown = draw.sample(list(seeds), min(wanted, len(seeds))) + own
     draw.shuffle(shown)
     return shown
+
+
+def seed_prompts(seeds: Iterable[Example]) -> list[str]:
+    """Return the tasks of the seed data: of a conversation its first turn, each text once."""
+    return list(dict.fromkeys(example.first_turn for example in seeds))
 
 
 def task_messages(examples: Sequence[str]) -> list[Message]:
@@ -220,7 +232,7 @@ def ask(
     """
     section, seed = config.prompts, config.seed + k
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
-    texts = [example.prompt for example in seeds]
+    texts = seed_prompts(seeds)
     chosen = PromptFilter(texts, earlier, section)
     asked = 0
     with track("prompts", section.count) as advance:
@@ -259,20 +271,18 @@ def take(
         DataError: none is left.
     """
     section, counts = config.prompts, Counter[str]()
-    threads = read_threads(
-        section.source, PROMPTS_SAMPLE, language=config.ift.language, skipped=counts
-    )
-    seen = {text.strip() for text in (*(example.prompt for example in seeds), *earlier)}
+    threads = read_threads(prompts_source(config), language=config.ift.language, skipped=counts)
+    seen = {text.strip() for text in (*(example.text for example in seeds), *earlier)}
     fresh: dict[str, Prompt] = {}
     for place, thread in enumerate(threads):
-        text = thread.prompt.strip()
+        text = thread.text.strip()
         if thread.split not in (None, "train"):
             counts["skipped_other_split"] += 1
         elif text in seen:
             counts["skipped_seen_before"] += 1
         else:
             seen.add(text)
-            fresh[thread.key] = Prompt(thread.key, thread.prompt, None, place)
+            fresh[thread.key] = Prompt(thread.key, thread.prompt, None, place, before=thread.before)
     if not fresh:
         what = f"no prompt is left for iteration {k} ({counts or 'the source has none'})"
         raise DataError(section.source, None, what)
@@ -291,7 +301,7 @@ def filter_prompts(
     out: Partial,
 ) -> Built:
     """Write every task found, kept or rejected with a reason; counts add up to the rows."""
-    chosen = PromptFilter([example.prompt for example in seeds], earlier, config.prompts)
+    chosen = PromptFilter(seed_prompts(seeds), earlier, config.prompts)
     for call in sorted(calls, key=lambda c: c.call):
         out.add_missing(chosen.read(call))
     counts = Counter("kept" if p.kept else f"rejected_{p.rejected}" for p in out.rows.values())

@@ -213,8 +213,8 @@ def encode_pairs(
     """
     examples = [
         (
-            Row(pair.prompt, pair.chosen or "", pair.chosen_ended),
-            Row(pair.prompt, pair.rejected or "", pair.rejected_ended),
+            Row(pair.prompt, pair.chosen or "", pair.chosen_ended, pair.before),
+            Row(pair.prompt, pair.rejected or "", pair.rejected_ended, pair.before),
         )
         for pair in pairs
     ]

@@ -24,7 +24,7 @@ from transformers import TrainerCallback
 from core import hashing, jsonl
 from core.append_log import AppendLog
 from core.progress import say, track
-from core.records import ANSWERED, Judgment, Verdict, user
+from core.records import ANSWERED, Judgment, Verdict
 from core.reductions import combine, mean_scores
 from core.store import write_atomically
 from engines.engine import Decoding, Request, sample_answers
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
     from core.config import EarlyStoppingSection, JudgeSection
     from core.records import Row
+    from core.sources.thread import Thread
     from engines.engine import Engine
     from judges.asking import Judge, Reply
-    from training.data.seed import ValidationPrompt
 
 _Kept = TypeVar("_Kept")
 
@@ -128,7 +128,7 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
         self,
         section: EarlyStoppingSection,
         judge: JudgeSection,
-        prompts: Sequence[ValidationPrompt],
+        prompts: Sequence[Thread],
         *,
         seed: int,
         log: Path,
@@ -279,7 +279,7 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
         if missing:
             engine = self._open_policy(folder)
             decoding = Decoding(0.0, 1.0, self._section.max_new_tokens, self._seed)
-            requests = [Request(p.key, user(p.text)) for p in missing]
+            requests = [Request(p.key, p.messages) for p in missing]
             with track(f"validation answers, step {step}", len(self._prompts)) as advance:
                 for sampled in sample_answers(engine, requests, decoding):
                     text = sampled.text if sampled.finish in ANSWERED else None

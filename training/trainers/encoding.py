@@ -17,17 +17,22 @@ from engines.turns import assistant_turn
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from core.records import Message
     from engines.prompting import Prompter
 
 IGNORED = -100
 
 
 class Row(NamedTuple):
-    """A training example: `prompt` answered with `response`, which ended its turn or was cut."""
+    """A training example: `prompt` answered with `response`, which ended its turn or was cut.
+
+    `before`: the system turn and the earlier turns of the conversation.
+    """
 
     prompt: str
     response: str
     ended: bool = True
+    before: tuple[Message, ...] = ()
 
 
 class Encoded(NamedTuple):
@@ -58,14 +63,21 @@ class Encoder:
         self._opening, self.end_of_turn = turn.opening, turn.end
 
     def encode(
-        self, prompt: str, response: str, max_length: int, *, ended: bool = True
+        self,
+        prompt: str,
+        response: str,
+        max_length: int,
+        *,
+        ended: bool = True,
+        before: Sequence[Message] = (),
     ) -> Encoded | None:
         """Return the tokens, at most `max_length`; None if there is no room for any response token.
 
+        The turns `before` the prompt are part of the prompt: no loss is computed on them.
         A response cut here, or by the token limit when it was sampled (not `ended`), has no
         end-of-turn token: the model must not learn to stop there.
         """
-        prompt_ids = self._prompter.render(user(prompt))
+        prompt_ids = self._prompter.render([*before, *user(prompt)])
         response_ids = self._prompter.response(response)
         if not answer_of(response).thought:
             response_ids = self._opening + response_ids
@@ -88,7 +100,10 @@ class Encoder:
         counts |= {"without_end_of_turn": 0, "dropped_prompt_too_long": 0}
         encoded: list[tuple[Encoded, ...] | None] = []
         for rows in examples:
-            found = [self.encode(r.prompt, r.response, max_length, ended=r.ended) for r in rows]
+            found = [
+                self.encode(r.prompt, r.response, max_length, ended=r.ended, before=r.before)
+                for r in rows
+            ]
             items = tuple(item for item in found if item is not None)
             if len(items) < len(rows):
                 counts["dropped_prompt_too_long"] += 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def ift_rows(examples: Iterable[Example]) -> list[Row]:
     """Return instruction-following rows."""
-    return [Row(e.prompt, e.response, e.ended) for e in examples]
+    return [Row(e.prompt, e.response, e.ended, e.before) for e in examples]
 
 
 def eft_rows(examples: Iterable[JudgeExample], rubric_name: str) -> list[Row]:

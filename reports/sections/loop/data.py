@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.paired import Comparison, compare
-from core.records import ANSWERED
+from core.records import ANSWERED, transcript
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
 from reports.sections.cells import counted_rows, of_point, seed_of, words
@@ -172,7 +172,7 @@ def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
 def _judgments(results: RunReader, k: int, most: int) -> RowGroup | None:
     ref = Ref(k, Stage.JUDGMENTS)
     judged = judged_by_subject(results.rows(ref))
-    texts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
+    texts = {row.key: row.transcript for row in results.rows(Ref(k, Stage.PROMPTS))}
     pairs: dict[str, LedgerRow] = {r.key: r for r in results.rows(Ref(k, Stage.PAIRS))}
 
     def item(row: Candidate) -> Item:
@@ -228,7 +228,7 @@ def _pairs(results: RunReader, k: int, most: int) -> RowGroup | None:
 
 
 def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
-    parts: list[Part] = [("Prompt", row.prompt)]
+    parts: list[Part] = [("Prompt", transcript(row.before, row.prompt))]
     if row.chosen is not None and row.rejected is not None:
         parts += [
             (f"Chosen (score {points(row.chosen_score)})", text_or_note(row.chosen)),

@@ -282,7 +282,7 @@ def self_judge_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
     external = judged_by_subject(results.rows(ref))
     own = judged_by_subject(results.rows(Ref(k, Stage.JUDGMENTS)))
     answers: dict[str, Candidate] = {r.key: r for r in results.rows(Ref(k, Stage.CANDIDATES))}
-    prompts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
+    prompts = {row.key: row.transcript for row in results.rows(Ref(k, Stage.PROMPTS))}
     name, twice = own_judge(results, k), same_judge(results, k)
 
     def item(both: _Both) -> Item:

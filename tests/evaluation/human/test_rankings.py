@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
+from core.sources.reader import read_threads
+from core.sources.source import Source
+from core.sources.thread import ranked_replies
 from evaluation.files.ranked_files import report
 from evaluation.human.prepare import StudySize, prepare_ranking
 from evaluation.human.rankings import export_rankings, middle_ranks, read_rankings
 from evaluation.human.study import StudyFolder
 from evaluation.human.vote_store import Submission, VoteStore
 from tests.evaluation.human.studies import comparison, ranked_run
-from training.data.open_assistant import ranked_replies, read_threads
 
 WHEN = "2026-11-24T15:00:00Z"
 
@@ -68,7 +70,7 @@ def test_the_best_comes_first_and_unranked_items_are_not_there(tmp_path: Path) -
 
 def test_the_file_is_a_source_of_eft_data(tmp_path: Path) -> None:
     path = export_rankings(ranked(tmp_path, "3,1,2"))
-    (thread,) = read_threads(str(path), "", language="en")
+    (thread,) = read_threads(Source(str(path), "eft"), language="en")
     assert thread.prompt == "Task p0"
     assert [(reply.text, reply.rank) for reply in ranked_replies(thread)] == [
         ("y", 0),

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from core.config import Config, EftConstructionSection, EftSection, EftSelectionSection
 from core.records import JudgeExample, Judgment, RankedPrompt, Reply
+from core.sources.reader import read_threads
+from core.sources.source import Source
+from core.sources.thread import ranked_replies
 from core.stages import Ref, Stage
 from judges.replies import parse_score
 from tests.training.making import Made, interrupted, judgment, made
@@ -23,7 +26,6 @@ from training.data.eft import (
     without_excess,
     written,
 )
-from training.data.open_assistant import ranked_replies, read_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -354,7 +356,7 @@ def test_written_examples_end_with_their_score_and_parse_back_to_it(tmp_path: Pa
 
 
 def test_every_packaged_justification_becomes_an_example_that_parses_back(tmp_path: Path) -> None:
-    threads = read_threads("sample", "eft.trees.jsonl", language="en")
+    threads = read_threads(Source("sample", "eft"), language="en")
     prompts = [RankedPrompt(t.key, t.prompt, ranked_replies(t)) for t in threads]
     selection = EftSelectionSection(balance_scores=False, max_examples=None)
     config = Config(eft=EftSection(selection=selection))

@@ -28,13 +28,13 @@ from core.config import (
     LaunchSection,
 )
 from core.errors import ConfigError, NothingToTrain, SrlmError
+from core.sources.thread import Thread
 from engines.embedded import make_tiny
 from engines.models import load_model
 from tests.conftest import ROOT
 from tests.engines.scripted import ScriptedEngine
 from tests.training import together
 from tests.training.objectives import OBJECTIVES, loss_by_hand, tokens_of
-from training.data.seed import ValidationPrompt
 from training.launch import command as launch_command
 from training.launch import launch
 from training.launch.processes import MARK, SameOrder, keep_sums_in_fp32
@@ -482,7 +482,7 @@ def test_training_pauses_for_the_judge_and_stops_where_it_says(tiny: Path, tmp_p
     judge = CheckpointJudge(
         section.early_stopping,
         JudgeSection(draws=1),
-        [ValidationPrompt("v", "Question?")],
+        [Thread("v", "Question?", (), None)],
         seed=0,
         log=tmp_path / "checkpoints.jsonl",
         work=job.work,

@@ -16,10 +16,10 @@ from core.append_log import AppendLog
 from core.config import Config, EarlyStoppingSection, JudgeSection
 from core.errors import BudgetSpent, JudgeFailed
 from core.records import Verdict
+from core.sources.thread import Thread
 from tests.engines.scripted import ScriptedEngine
 from tests.servers import BROKEN, FakeOpenAI
 from tests.training.making import Killed, dying_after
-from training.data.seed import ValidationPrompt
 from training.models import _external_judge
 from training.run import Run
 from training.trainers.early_stopping import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from engines.engine import Engine
     from tests.engines.scripted import Reply
 
-PROMPTS = [ValidationPrompt(f"v{i}", f"Question {i}?") for i in range(3)]
+PROMPTS = [Thread(f"v{i}", f"Question {i}?", (), None) for i in range(3)]
 WORTH = re.compile(r"<response>.*worth (\d)", re.DOTALL)
 RANKING = "[{{'model': 'model_1', 'rank': {}}}, {{'model': 'model_2', 'rank': {}}}]"
 

@@ -8,10 +8,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from core.errors import ModelError
-from core.records import user
+from core.records import Message, user
 from engines.models import load_model, load_tokenizer, stop_ids
 from engines.prompting import Prompter
-from training.trainers.encoding import IGNORED, Encoder
+from training.trainers.encoding import IGNORED, Encoder, Row
 
 
 def encoder_of(folder: Path) -> tuple[Encoder, PreTrainedTokenizerBase]:
@@ -137,3 +137,26 @@ def test_a_response_that_spells_the_end_of_turn_does_not_end_there(tiny: Path) -
     assert item.input_ids.count(encoder.end_of_turn) == 2
     assert item.response_ids.index(encoder.end_of_turn) == len(item.response_ids) - 1
     assert tokenizer.decode(item.response_ids) == f"{forged}<|end|>"
+
+
+def test_earlier_turns_and_the_system_turn_are_part_of_the_prompt_and_get_no_loss(
+    tiny: Path,
+) -> None:
+    encoder, tokenizer = encoder_of(tiny)
+    before: tuple[Message, ...] = (
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Ho"},
+    )
+    (example,), counts = encoder.encode_all("rows", [(Row("And?", "ok", before=before),)], 200)
+    assert example is not None
+    (item,) = example
+    # Rendered by hand from the tiny model's template.
+    head = (
+        "<|system|>\nBe brief.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHo<|end|>\n"
+        "<|user|>\nAnd?<|end|>\n<|assistant|>\n"
+    )
+    assert tokenizer.decode(item.input_ids) == f"{head}ok<|end|>"
+    ids = tokenizer(head, add_special_tokens=False).input_ids
+    assert item.labels == [IGNORED] * len(ids) + item.response_ids
+    assert counts["rows"] == 1

@@ -36,7 +36,7 @@ def facts_of(row: Any) -> Facts:  # noqa: C901, PLR0911, PLR0912 - a case per ki
     match row:
         case records.Example():
             ended = "ended" if row.ended else "cut"
-            return _facts(row, row.response, given=(row.prompt,), outcome=ended)
+            return _facts(row, row.response, given=(row.text,), outcome=ended)
         case records.RankedPrompt():
             texts = (row.prompt, *(reply.text for reply in row.replies))
             return _facts(row, *texts, outcome=row.split)
@@ -46,7 +46,7 @@ def facts_of(row: Any) -> Facts:  # noqa: C901, PLR0911, PLR0912 - a case per ki
         case records.PromptCall():
             return _facts(row, row.text, prompt=str(row.call), outcome=row.finish)
         case records.Prompt():
-            return _facts(row, row.text, outcome=row.rejected or KEPT)
+            return _facts(row, row.transcript, outcome=row.rejected or KEPT)
         case records.Candidate():
             return _facts(row, row.text, prompt=row.prompt_key, outcome=row.finish)
         case records.Judgment():

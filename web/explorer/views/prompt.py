@@ -25,7 +25,7 @@ def prompt(source: Source, query: ui.Query) -> ui.Detail:
         raise no_such(f"prompt {key!r}", f"all are at {every}")
     outcome = "kept" if row.kept else f"rejected: {ui.spaced(str(row.rejected))}"
     similar = (ui.Text("Too similar to", row.similar_to),) if row.similar_to is not None else ()
-    own = ui.Card("", (), (ui.Text("", row.text), *similar))
+    own = ui.Card("", (), (ui.Text("", row.transcript), *similar))
     return ui.Detail(
         title=f"Iteration {k}: prompt {key}",
         crumbs=(*crumbs(k), ui.Link("Prompts", every)),

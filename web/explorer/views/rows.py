@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.hashing import short
+from core.jsonl import values_of
 from core.stages import SPECS, Ref, is_model
 from web.explorer import pages as ui
 from web.explorer.index.search import words_of
@@ -51,7 +52,7 @@ def artifact(source: Source, query: ui.Query) -> ui.Listing | ui.Detail:
 
 def longest_text(row: Any) -> str:
     """Return the longest text of a row except its key; its values if it has no text."""
-    values = asdict(row)
+    values = values_of(row)
     values.pop("key", None)
     longest = max((v for v in values.values() if isinstance(v, str)), key=len, default="")
     return longest or ", ".join(f"{name} {value}" for name, value in values.items())
@@ -76,7 +77,7 @@ def row(source: Source, query: ui.Query) -> ui.Detail:
         raise no_such(f"row {key!r} in {address!r}", f"its rows are at {every}")
     texts = tuple(
         ui.Text(ui.spaced(name), ui.field_text(value), fixed=True)
-        for name, value in asdict(found).items()
+        for name, value in values_of(found).items()
     )
     return ui.Detail(
         title=f"{ref}: row {ui.excerpt(key)}",

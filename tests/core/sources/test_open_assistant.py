@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.errors import ConfigError, DataError
+from core.sources.reader import read_threads
+from core.sources.source import Source
+from core.sources.thread import RankedReply, Thread, ranked_replies
 from core.stages import project_root
 from tests.training.making import shared_data, tree, write_jsonl
-from training.data.open_assistant import (
-    RankedReply,
-    Thread,
-    ranked_replies,
-    read_threads,
-    resolve,
-    source_hash,
-)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +63,7 @@ THREADS = [
 
 def read(folder: Path, rows: list[Any]) -> list[Thread]:
     path = write_jsonl(folder / "data.jsonl", rows)
-    return read_threads(str(path), "unused", language="en")
+    return read_threads(Source(str(path), "eft"), language="en")
 
 
 def content(threads: list[Thread]) -> list[tuple[str, tuple[RankedReply, ...]]]:
@@ -134,7 +129,7 @@ def test_another_language_is_read_when_it_is_the_one_asked_for(tmp_path: Path) -
     german = tree("t3", "Warum?", [("Darum.", 0)])
     german["prompt"]["lang"] = german["prompt"]["replies"][0]["lang"] = "de"
     path = write_jsonl(tmp_path / "data.jsonl", [*TREES, german])
-    threads = read_threads(str(path), "unused", language="de")
+    threads = read_threads(Source(str(path), "eft"), language="de")
     assert content(threads) == [("Warum?", (RankedReply("Darum.", 0),))]
 
 
@@ -225,16 +220,16 @@ def test_a_line_that_is_no_json_object_is_named(tmp_path: Path, line: str, said:
     path = write_jsonl(tmp_path / "data.jsonl", TREES)
     path.write_text(path.read_text() + "\n" + line + "\n")  # an empty line counts as a line
     with pytest.raises(DataError, match=rf"data\.jsonl:4: {said}"):
-        read_threads(str(path), "unused", language="en")
+        read_threads(Source(str(path), "eft"), language="en")
 
 
 def test_an_unknown_format_says_what_was_found_and_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        read(tmp_path, [{"instruction": "Why?", "output": "Because."}])
+        read(tmp_path, [{"ask": "Why?", "say": "Because.", "rank": None}])
     message = str(error.value)
-    assert message.startswith(f"{tmp_path / 'data.jsonl'}:1: not an Open Assistant row")
+    assert message.startswith(f"{tmp_path / 'data.jsonl'}:1: expected prompt/chosen/rejected, ")
     assert "question/answer/rank" in message
-    assert message.endswith("found ['instruction', 'output']")
+    assert message.endswith("found ['ask', 'say']")
 
 
 def test_an_empty_file_says_so(tmp_path: Path) -> None:
@@ -245,24 +240,24 @@ def test_an_empty_file_says_so(tmp_path: Path) -> None:
 def test_a_missing_file_says_what_could_be_given_instead(tmp_path: Path) -> None:
     missing = str(tmp_path / "nothing.jsonl")
     with pytest.raises(ConfigError, match=r"nothing\.jsonl: no such file.*hub name"):
-        read_threads(missing, "unused", language="en")
+        read_threads(Source(missing, "eft"), language="en")
     with pytest.raises(ConfigError, match="no such file"):
-        resolve("./nothing.jsonl", "unused")
+        Source("./nothing.jsonl", "eft").check()
 
 
 def test_the_word_sample_names_the_packaged_file() -> None:
     expected = project_root() / "data" / "sample" / "eft.trees.jsonl"
-    assert resolve("sample", "eft.trees.jsonl") == expected
+    assert Source("sample", "eft").path == expected
 
 
 def test_owner_slash_name_is_a_hub_data_set_unless_it_is_a_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert resolve("OpenAssistant/oasst1", "unused") is None
+    assert Source("OpenAssistant/oasst1", "eft").path is None
     monkeypatch.chdir(tmp_path)
     (tmp_path / "OpenAssistant").mkdir()
     local = write_jsonl(tmp_path / "OpenAssistant" / "oasst1", FLAT)
-    found = resolve("OpenAssistant/oasst1", "unused")
+    found = Source("OpenAssistant/oasst1", "eft").path
     assert found is not None
     assert found.resolve() == local
 
@@ -272,15 +267,18 @@ def test_the_source_hash_follows_the_bytes(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     inside = write_jsonl(folder / "messages.jsonl", FLAT)
-    file_before, folder_before = source_hash(str(path), ""), source_hash(str(folder), "")
+    file_before, folder_before = (
+        Source(str(path), "eft").content(),
+        Source(str(folder), "eft").content(),
+    )
     assert list(file_before) == ["file:data.jsonl"]
-    assert source_hash(str(path), "") == file_before
+    assert Source(str(path), "eft").content() == file_before
 
     write_jsonl(path, FLAT[:4])
     write_jsonl(inside, FLAT[:4])
-    assert source_hash(str(path), "") != file_before
-    assert source_hash(str(folder), "") != folder_before
-    assert list(source_hash("OpenAssistant/oasst1", "")) == ["hub:OpenAssistant/oasst1"]
+    assert Source(str(path), "eft").content() != file_before
+    assert Source(str(folder), "eft").content() != folder_before
+    assert list(Source("OpenAssistant/oasst1", "eft").content()) == ["hub:OpenAssistant/oasst1"]
 
 
 def test_a_data_set_of_flat_messages_is_read_as_the_hubs_are(
@@ -291,7 +289,7 @@ def test_a_data_set_of_flat_messages_is_read_as_the_hubs_are(
     folder.mkdir()
     # Arrow fills in what a row lacks: every row gets a rank, a language and so on, null or not.
     write_jsonl(folder / "train.jsonl", FLAT)
-    threads = read_threads(str(folder), "unused", language="en")
+    threads = read_threads(Source(str(folder), "eft"), language="en")
     assert content(threads) == THREADS
     assert [thread.key for thread in threads] == ["t1", "t2"]
 
@@ -303,7 +301,7 @@ def test_a_data_set_that_cannot_be_loaded_is_named(
     folder = tmp_path / "empty"
     folder.mkdir()
     with pytest.raises(DataError, match=r"empty: cannot load the data set \(.+\)"):
-        read_threads(str(folder), "unused", language="en")
+        read_threads(Source(str(folder), "eft"), language="en")
 
 
 def test_ranked_replies_are_best_first_and_keep_the_place_they_were_read_from() -> None:
@@ -326,7 +324,7 @@ def test_ranked_replies_are_best_first_and_keep_the_place_they_were_read_from() 
 def test_the_real_tree_file_gives_its_49_ranked_prompts() -> None:
     path = shared_data("oasst/oasst2_english.trees.jsonl")
     assert len(path.read_text(encoding="utf-8").splitlines()) == 208
-    threads = read_threads(str(path), "unused", language="en")
+    threads = read_threads(Source(str(path), "eft"), language="en")
     # 208 trees; the first turn of one ("music_hyper_set_analysis()") was deleted.
     assert len(threads) == 207
     assert sum(len(ranked_replies(thread)) >= 2 for thread in threads) == 49
@@ -336,7 +334,7 @@ def test_the_real_tree_file_gives_its_49_ranked_prompts() -> None:
 
 def test_the_real_answer_file_gives_2293_prompts_with_548_ranked_ones() -> None:
     path = shared_data("oasst/oasst2_ranked_first_turns.jsonl")
-    threads = read_threads(str(path), "unused", language="en")
+    threads = read_threads(Source(str(path), "eft"), language="en")
     assert len(threads) == 2293
     assert sum(len(ranked_replies(thread)) >= 2 for thread in threads) == 548
     assert sum(len(thread.replies) for thread in threads) == 3032
@@ -354,7 +352,7 @@ def test_skipped_messages_are_counted_by_reason(tmp_path: Path) -> None:
     path = tmp_path / "flat.jsonl"
     path.write_text("".join(json.dumps(m) + "\n" for m in messages))
     skipped: Counter[str] = Counter()
-    (thread,) = read_threads(str(path), "", language="en", skipped=skipped)
+    (thread,) = read_threads(Source(str(path), "eft"), language="en", skipped=skipped)
     assert thread.replies == ()
     # b was deleted; c and d are German.
     assert skipped == {"skipped_deleted_messages": 1, "skipped_messages_in_other_languages": 2}

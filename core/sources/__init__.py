@@ -1,0 +1,1 @@
+"""Sources of rows: packaged sets, files, folders and hub data sets, all read as conversations."""
