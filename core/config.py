@@ -20,15 +20,18 @@ from core.errors import ConfigError
 from core.evaluation_config import EvaluationSection
 from core.sections import (
     HIDDEN,
+    CheckpointPromptName,
     Columns,
     Count,
     Draws,
     Epochs,
     KeyVariable,
+    MetaPromptName,
     NonNegative,
     Probability,
     Rate,
     Reading,
+    RubricName,
     Section,
     ServerUrl,
     Share,
@@ -432,9 +435,10 @@ class JudgeSection(Section):
 
     added: ClassVar = frozenset({"reading"})
 
-    rubric: Literal["additive", "li", "verifiable"] = "additive"
+    rubric: RubricName = "additive"
     """"additive": the paper's 5-point prompt (0..5); "li": the prompt of Figure 7 (1..5);
-    "verifiable": whether an instruction was followed exactly (1..5), for data/verifiable."""
+    "verifiable": whether an instruction was followed exactly (1..5), for data/verifiable; or the
+    path of your own Markdown file (docs/judges.md). Used wherever a single answer is judged."""
     reading: Reading = "words"
     """"words": the score that the reply ends with (paper); "expected": the mean over the
     probabilities of all scores behind the judge's own words, for judges so small that they often
@@ -500,6 +504,20 @@ class PairsSection(Section):
         return self
 
 
+class JudgePairsSection(Section):
+    """Training the judge, too: pairs of its own judgments, chosen by itself (Meta-Rewarding)."""
+
+    enabled: bool = False
+    """Compare the judgments of the answer that each prompt's judge disagrees about most, and train
+    on the best against the worst, together with the pairs of answers. For single iterations:
+    [iteration.2.judge_pairs]. Needs several `judge.draws` by M_{k-1} itself (docs/judges.md)."""
+    prompt: MetaPromptName = "meta"
+    """What the meta-judge is asked: "meta" (Meta-Rewarding's Figure 2) or your own file (.md)."""
+    max_characters: Count | None = None
+    """A pair whose chosen judgment is longer is dropped (Meta-Rewarding: 1,100, then 1,000), None
+    for no limit."""
+
+
 class EarlyStoppingSection(Section):
     """Judged early stopping: each checkpoint's answers against the previous checkpoint's."""
 
@@ -509,9 +527,10 @@ class EarlyStoppingSection(Section):
     """The judge: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), a model folder, or
     "external": the server that `evaluation.judge` names, with its budget and recordings (paper: an
     external model)."""
-    prompt: Literal["alpaca_eval", "pointwise"] = "alpaca_eval"
+    prompt: CheckpointPromptName = "alpaca_eval"
     """"alpaca_eval": the AlpacaEval ranking prompt in both orders (paper); "pointwise": the higher
-    mean score under `judge.rubric` wins, for judges too small to follow a ranking prompt."""
+    mean score under `judge.rubric` wins, for judges too small to follow a ranking prompt; or the
+    path of your own rubric for pairs (docs/judges.md)."""
     every_steps: Count = 200
     """Steps between compared checkpoints (paper: 200)."""
     patience: Count = 1
@@ -526,8 +545,8 @@ class EarlyStoppingSection(Section):
 
     @model_validator(mode="after")
     def _external_judges_rank(self) -> EarlyStoppingSection:
-        if self.judge == "external" and self.prompt != "alpaca_eval":
-            raise ValueError("judge 'external' needs prompt 'alpaca_eval'")
+        if self.judge == "external" and self.prompt == "pointwise":
+            raise ValueError("judge 'external' needs prompt 'alpaca_eval' or a rubric for pairs")
         return self
 
 
@@ -619,8 +638,11 @@ class DpoSection(OptimiserSection):
 class ImprovementSection(Section):
     """How the next model is trained from AI feedback."""
 
-    judge: Literal["self", "sft"] = "self"
-    """The judge of candidates: M_{k-1} itself, or the SFT baseline (trained on IFT only)."""
+    judge: Annotated[str, Field(min_length=1)] = "self"
+    """The judge of candidates (docs/judges.md): "self" (M_{k-1}), a model of the run ("sft",
+    "base", "m1", "M2", ...) or the folder of another model, which follow `judge.rubric`; the folder
+    of a reward model (a sequence classifier); "external": the server that `evaluation.judge` names,
+    with its budget and recordings; "verifier": a program, where `prompts.source` has answers."""
     method: Literal["dpo", "positive_only"] = "dpo"
     """"dpo": preference pairs; "positive_only": the paper's ablation, M_k = SFT of M0 on the seed
     data plus every candidate with a perfect mean score."""
@@ -686,6 +708,7 @@ class IterationSection(Section):
     judge: Changes = {}  # noqa: RUF012
     health: Changes = {}  # noqa: RUF012
     pairs: Changes = {}  # noqa: RUF012
+    judge_pairs: Changes = {}  # noqa: RUF012
     improvement: Changes = {}  # noqa: RUF012
     dpo: Changes = {}  # noqa: RUF012
     lora: Changes = {}  # noqa: RUF012
@@ -716,6 +739,7 @@ class Config(Section):
     probe: ProbeSection = ProbeSection()
     health: HealthSection = HealthSection()
     pairs: PairsSection = PairsSection()
+    judge_pairs: JudgePairsSection = JudgePairsSection()
     improvement: ImprovementSection = ImprovementSection()
     dpo: DpoSection = DpoSection()
     evaluation: EvaluationSection = EvaluationSection()
@@ -723,8 +747,8 @@ class Config(Section):
     iteration: dict[Annotated[int, Field(ge=2, le=1000)], IterationSection] = {}  # noqa: RUF012
     """Settings of single iterations, from 2, in place of those above: `[iteration.3.prompts]` and
     `count = 6942` (or `--set iteration.3.prompts.count=6942`). Sections that may be changed:
-    prompts, candidates, judge, health, pairs, improvement, dpo, lora. Artifacts of other iterations
-    stay current. `judge` is that of the iteration's candidates and checkpoints."""
+    prompts, candidates, judge, health, pairs, judge_pairs, improvement, dpo, lora. Artifacts of
+    other iterations stay current. `judge` is that of the iteration's candidates and checkpoints."""
 
     def at(self, k: int) -> Config:
         """Return the settings of iteration k: the run's, with `iteration`'s in their place.

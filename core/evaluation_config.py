@@ -11,6 +11,7 @@ from core.sections import (
     Draws,
     KeyVariable,
     NonNegative,
+    PairRubricName,
     Probability,
     Rate,
     Reading,
@@ -99,10 +100,10 @@ class HeadToHeadSection(Section):
         ("M1", "sft"), ("M2", "sft"), ("M3", "sft"), ("M2", "M1"), ("M3", "M2"), ("M3", "M1"),
     )  # fmt: skip
     """Pairs of models (paper: these six)."""
-    prompt: Literal["alpaca_eval", "mt_bench", "first_token"] = "alpaca_eval"
+    prompt: PairRubricName = "alpaca_eval"
     """"alpaca_eval": the ranking prompt (paper); "mt_bench": FastChat's pair prompt;
     "first_token": the more probable of "m" and "M" under AlpacaEval 2's prompt, for judges too
-    small to write a ranking."""
+    small to write a ranking; or the path of your own rubric for pairs (docs/judges.md)."""
 
 
 class AlpacaEvalSection(Section):

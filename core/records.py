@@ -264,6 +264,47 @@ class LedgerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgePair:
+    """The outcome of one prompt's judgments: two of them as a pair, or the reason for none.
+
+    `prompt` is what the judge was asked, to which all of them reply; `subject_key` the answer that
+    they are about. `judgments` are the keys of those that were compared, `scores` what they say,
+    `battles` the weighted wins of each (row) against each (column), `strengths` their Bradley-Terry
+    strengths. `chosen` and `rejected` are None unless `outcome` is "pair".
+    """
+
+    key: str
+    prompt: str
+    outcome: str
+    subject_key: str | None = None
+    judgments: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    battles: tuple[tuple[float, ...], ...] = ()
+    strengths: tuple[float, ...] = ()
+    chosen_key: str | None = None
+    rejected_key: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+
+    def for_training(self) -> LedgerRow:
+        """Return a pair in the form that DPO is trained on; its scores are the strengths."""
+        strength = dict(zip(self.judgments, self.strengths, strict=True))
+        return LedgerRow(
+            f"{self.key}/judge",
+            self.prompt,
+            self.outcome,
+            self.scores,
+            (1,) * len(self.scores),
+            self.chosen_key,
+            self.rejected_key,
+            self.chosen,
+            self.rejected,
+            strength.get(self.chosen_key or ""),
+            strength.get(self.rejected_key or ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One named number and its count `n`; `value` is None when there is nothing to measure."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -50,6 +51,15 @@ _FIELDS = (
     "messages", "conversations", "system", "instruction", "input", "output", "prompt", "response",
     "completion", "chosen", "rejected", "question", "answer", "rank", "key", "split",
 )  # fmt: skip
+
+
+def _named_or_file(names: tuple[str, ...], given: str) -> str:
+    if given not in names and not given.endswith(".md"):
+        listed = ", ".join(f"'{name}'" for name in names)
+        raise ValueError(f"expected {listed} or the path of a Markdown file (.md)")
+    return given
+
+
 _TEMPLATES_OWN = frozenset({"messages", "add_generation_prompt", "tokenize", "return_dict"})
 Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -61,6 +71,15 @@ Epochs = Annotated[float, Field(gt=0.0, le=10_000)]
 Rate = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Reading = Literal["words", "expected"]
+PACKAGED_RUBRICS = ("additive", "li", "verifiable")
+RubricName = Annotated[str, AfterValidator(partial(_named_or_file, PACKAGED_RUBRICS))]
+PairRubricName = Annotated[
+    str, AfterValidator(partial(_named_or_file, ("alpaca_eval", "mt_bench", "first_token")))
+]
+CheckpointPromptName = Annotated[
+    str, AfterValidator(partial(_named_or_file, ("alpaca_eval", "pointwise")))
+]
+MetaPromptName = Annotated[str, AfterValidator(partial(_named_or_file, ("meta",)))]
 TemplateVariables = Annotated[dict[str, JsonValue], AfterValidator(_template_variables)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Columns = Annotated[dict[str, str], AfterValidator(_columns)]

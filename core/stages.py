@@ -9,6 +9,7 @@ iter1   ift  ranked                              seed data
         probe                                    how M1 judges
 iter2+  prompt_calls  prompts                    self-instruction
         candidates  judgments  health  pairs     AI feedback by M_{k-1}
+        meta_verdicts  judge_pairs               its judgments compared (Meta-Rewarding)
         model                                    M_k
 
 eval/<address>/                                  evaluation: `address` is a path like M2/ifeval,
@@ -46,6 +47,8 @@ class Stage(StrEnum):
     JUDGMENTS = "judgments"
     HEALTH = "health"
     PAIRS = "pairs"
+    META_VERDICTS = "meta_verdicts"
+    JUDGE_PAIRS = "judge_pairs"
     # Evaluation. What each holds depends on the benchmark, which is part of `Ref.address`.
     ANSWERS = "answers"
     ANNOTATIONS = "annotations"
@@ -137,6 +140,11 @@ SPECS: dict[Stage, Spec] = {
         (*HOW_JUDGED, "judge.draws", "improvement.judge", "engine.dtype")),
     Stage.HEALTH: Spec("judge health", records.Measurement, ()),
     Stage.PAIRS: Spec("preference pairs", records.LedgerRow, ("pairs",)),
+    Stage.META_VERDICTS: Spec(
+        "meta-judgments", records.Verdict, ("judge_pairs.prompt", *_JUDGED)),
+    Stage.JUDGE_PAIRS: Spec(
+        "preference pairs of judgments", records.JudgePair,
+        ("judge_pairs.max_characters", "judge.rubric")),
     # Which settings an evaluation artifact depends on is said by its benchmark (evaluation/).
     Stage.ANSWERS: Spec("answers", records.Generation, ()),
     Stage.ANNOTATIONS: Spec("AlpacaEval annotations", records.Annotation, ()),
@@ -157,7 +165,7 @@ def _between(first: Stage, last: Stage) -> tuple[Stage, ...]:
 
 
 _SEED_STAGES = _between(Stage.IFT, Stage.PROBE)
-_FEEDBACK_STAGES = (*_between(Stage.PROMPT_CALLS, Stage.PAIRS), Stage.MODEL)
+_FEEDBACK_STAGES = (*_between(Stage.PROMPT_CALLS, Stage.JUDGE_PAIRS), Stage.MODEL)
 EVALUATION_STAGES = _between(Stage.ANSWERS, Stage.SCORES)
 _AFTER_TRAINING = 1_000_000
 

@@ -232,18 +232,18 @@ def compare(
 def parse_judgments(
     file: Annotated[Path, typer.Option(help="JSONL; `response` holds a judge's reply.")],
     form: Annotated[
-        str, typer.Option(help="Reply format: additive, li, rating, ranking, pair or arena.")
+        str,
+        typer.Option(help="Reply format: additive, li, rating, ranking, pair, arena or a rubric."),
     ] = "additive",
     as_json: AsJson = False,
 ) -> None:
     """Parse every judge reply of a file: the score, or why it has none."""
     from evaluation.files.reply_files import FORMS, report
 
-    known = next((f for f in FORMS if f == form), None)
-    if known is None:
-        message = f"--form {form!r}: expected one of {', '.join(FORMS)}"
-        raise ConfigError(message)
-    _print(report(file, known), as_json=as_json)
+    if form not in FORMS and not form.endswith(".md"):
+        listed = ", ".join(FORMS)
+        raise ConfigError(f"--form {form!r}: expected one of {listed} or a rubric's path (.md)")
+    _print(report(file, form), as_json=as_json)
 
 
 @app.command()
@@ -298,7 +298,7 @@ def llmbar(
         str | None, typer.Option(help="OpenAI-compatible server (or 'openai'); none: local.")
     ] = None,
     prompt: Annotated[
-        str, typer.Option(help="alpaca_eval, mt_bench or first_token (judges/pairwise.py).")
+        str, typer.Option(help="alpaca_eval, mt_bench, first_token or a rubric for pairs (.md).")
     ] = "first_token",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.")] = None,
     cassette: Annotated[
@@ -313,8 +313,9 @@ def llmbar(
     from evaluation.files.llmbar import report
     from judges.pairwise import NAMES
 
-    if prompt not in NAMES:
-        message = f"--prompt {prompt!r}: expected one of {', '.join(NAMES)}"
+    if prompt not in NAMES and not prompt.endswith(".md"):
+        listed = ", ".join(NAMES)
+        message = f"--prompt {prompt!r}: expected one of {listed} or a rubric's path (.md)"
         raise ConfigError(message)
     try:
         section = JudgeBackendSection(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
 from core.progress import track
 from judges.asking import settle_failures
-from judges.backends.recorded import Recorded, Replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,30 +15,6 @@ if TYPE_CHECKING:
     from core.records import Row
     from core.store import Partial
     from judges.asking import Ask, Judge, Reply
-
-
-def reply_facts(judge: Judge, asks: Sequence[Ask]) -> dict[str, Any]:
-    """Return what an artifact's manifest says of the replies behind it, from their recordings.
-
-    judge: its name. answered_by: how many replies came from each model that the server named (a
-        snapshot, where the name asked for is an alias). adapted: what was changed in requests
-        because the server refuses it. said_nothing: replies cut before their first word.
-
-    `asks` are all requests of the artifact, those that an earlier, killed run sent included. Of a
-    judge without recordings only the name is known.
-    """
-    models: Counter[str] = Counter()
-    adapted: dict[str, str | int] = {}
-    said_nothing = 0
-    if isinstance(judge, Recorded | Replayed):
-        for ask in asks:
-            if (found := judge.cassette.get(ask.identity(judge.identity))) is not None:
-                models.update([found.reply.model] if found.reply.model else [])
-                adapted |= found.reply.adapted
-                said_nothing += found.reply.says_nothing
-    facts = {"answered_by": dict(sorted(models.items())), "adapted": adapted}
-    counted = {"said_nothing": said_nothing} if said_nothing else {}
-    return {"judge": judge.name} | {name: fact for name, fact in facts.items() if fact} | counted
 
 
 def judge_folder(name: str) -> Path:

@@ -10,10 +10,9 @@ from core.errors import ConfigError
 from core.making import locked
 from core.records import user
 from core.store import Store
-from evaluation.judge import reply_facts
 from evaluation.run import EvalRun
 from judges.asking import Ask
-from judges.backends.recorded import Recorded
+from judges.backends.recorded import Recorded, reply_facts
 from judges.distribution import LEAST_MASS
 from judges.pairwise import (
     AnswerPair,
@@ -101,8 +100,14 @@ def _gradings(run: EvalRun, config: Config) -> _Checked:
     ]
     replies = _ask(run, asks)
     scores = {
-        key: parse_score(r.text, low=rubric.low, high=rubric.high, cut=r.finish == "length").value
-        for key, r in replies.items()
+        key: parse_score(
+            reply.text,
+            low=rubric.low,
+            high=rubric.high,
+            cut=reply.finish == "length",
+            form=rubric.form,
+        ).value
+        for key, reply in replies.items()
     }
     right, wrong = (scores.get(ask.key) for ask in asks)
     read = {key for key, score in scores.items() if score is not None}

@@ -19,9 +19,10 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.completions import token_probabilities
+from core.errors import ConfigError
 from core.thinking import after_thought
 from engines.engine import Continuation
-from judges.replies import HIGHEST_RATING, LOWEST_RATING, Parsed
+from judges.replies import HIGHEST_RATING, LOWEST_RATING, SCORE, Parsed, ScoreForm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,8 @@ TOP_LOGPROBS = 20  # the most that OpenAI's API returns for each place
 WEIGHED_AT_ONCE = 64  # replies scored by one call: enough to fill a batch, few to lose on a kill
 
 
-_SCORE = re.compile(r"(?<![^\W_])score[*_`]{0,3}\s?:[*_`]{0,3}\s{0,2}(?=[0-9]|\Z)", re.IGNORECASE)
+_PLACE = r"(?<![^\W_]){label}[*_`]{{0,3}}\s?:[*_`]{{0,3}}\s{{0,2}}{opening}(?=[0-9]|\Z)"
+_TWO_DIGITS = 10
 
 
 class Form(NamedTuple):
@@ -76,10 +78,23 @@ class Form(NamedTuple):
         return found[-1] if behind else None
 
 
-def points(low: float, high: float) -> Form:
-    """Return the form of a rubric's whole scores: "Score: 4"."""
+def points(low: float, high: float, form: ScoreForm = SCORE) -> Form:
+    """Return the form of a rubric's whole scores: "Score: 4".
+
+    Raises:
+        ConfigError: scores of two digits without brackets: "1" would stand for "10", too.
+    """
+    if high >= _TWO_DIGITS and not form.brackets:
+        message = (
+            f"reading = 'expected' cannot tell a 1 from a 10 behind '{form.lead}'; let the "
+            f"rubric's header say 'Form: {form.label}: [[<score>]]' and its text ask for that"
+        )
+        raise ConfigError(message)
     verdicts = {f"{value}": float(value) for value in range(math.ceil(low), math.floor(high) + 1)}
-    return Form(f"points {low:g} to {high:g}", "Score: ", _SCORE, verdicts)
+    opening = r"\[\[" if form.brackets else ""
+    place = _PLACE.format(label=re.escape(form.label), opening=opening)
+    name = f"points {low:g} to {high:g}" + ("" if form == SCORE else f" behind {form.lead}")
+    return Form(name, form.lead, re.compile(place, re.IGNORECASE), verdicts, form.close)
 
 
 RATING = Form(

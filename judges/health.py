@@ -25,17 +25,23 @@ _MIN_FOR_CORRELATION = 10
 _CONFIDENCE = 0.95
 
 
-def write(judgments: Sequence[Judgment], texts: Mapping[str, str], out: Partial) -> Built:
+def write(
+    judgments: Sequence[Judgment], texts: Mapping[str, str], out: Partial, *, pointed: bool = True
+) -> Built:
     """Write the measurements of a set of judgments; see `measure` and `signal`.
 
-    `texts` maps each subject to its answer.
+    `texts` maps each subject to its answer. `pointed`: scores are points of a rubric; those of a
+    reward model or a verifier have no entropy.
     """
-    out.add_missing(measure(judgments, {key: len(text) for key, text in texts.items()}))
+    lengths = {key: len(text) for key, text in texts.items()}
+    out.add_missing(measure(judgments, lengths, pointed=pointed))
     out.add_missing(signal(judgments, texts))
     return Built(counts={"judgments": len(judgments)})
 
 
-def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[Measurement]:
+def measure(
+    judgments: Sequence[Judgment], lengths: Mapping[str, int], *, pointed: bool = True
+) -> list[Measurement]:
     """Describe a set of judgments; `lengths` maps each subject to its answer's characters.
 
     Returns, each with the number of items behind it (value None when there are none):
@@ -47,7 +53,8 @@ def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[M
         length_correlation: Spearman's rho of mean score and length; in [-1, 1].
     """
     scores = [j.score for j in judgments if j.score is not None]
-    histogram = Counter(math.floor(score + 0.5) for score in scores)
+    whole = [math.floor(score + 0.5) for score in scores] if pointed else []
+    histogram = Counter(whole)
     means = {k: m.mean for k, m in mean_scores(judgments).items() if m.mean is not None}
     by_prompt = defaultdict(list)
     prompt_of = {j.subject_key: j.prompt_key for j in judgments}
@@ -59,8 +66,8 @@ def measure(judgments: Sequence[Judgment], lengths: Mapping[str, int]) -> list[M
         _mean("score_mean", scores),
         Measurement(
             "score_entropy_bits",
-            entropy_bits(list(histogram.values())) if scores else None,
-            len(scores),
+            entropy_bits(list(histogram.values())) if whole else None,
+            len(whole),
             {str(point): float(histogram[point]) for point in sorted(histogram)},
         ),
         _mean("tie_rate", [float(max(found) == min(found)) for found in comparable]),
@@ -247,6 +254,30 @@ def measure_comparisons(
         _mean("first_shown_rate", _first_shown(pairs)),
         _mean("tie_rate", [float(v.winner == "tie") for v in joint]),
         _mean("longer_wins", [_sign(v, lengths) for v in joint if v.winner != "tie"]),
+    ]
+
+
+def measure_meta_judge(
+    verdicts: Sequence[Verdict], scores: Mapping[str, float]
+) -> list[Measurement]:
+    """Describe meta-judgments (judges/meta), one verdict per order; `scores` by judgment's key.
+
+    Returns, each with the number of verdicts behind it (value None when there are none):
+        parse_rate: share with a readable winner; detail counts the reasons why not.
+        first_shown_rate: share of winners that were shown first; 0.5 without position bias.
+        higher_score_rate: share of winners that gave the higher score, of verdicts about different
+            scores; 0.5 without score bias. A meta-judge that only prefers high scores has 1.
+        flip_rate: share of comparisons, decided in both orders, that name different winners.
+    """
+    decided = [v for v in verdicts if v.winner in ("A", "B")]
+    first = [float((v.winner == "A") == v.key.endswith("/ab")) for v in decided]
+    gaps = [(scores[v.a] - scores[v.b]) * (1 if v.winner == "A" else -1) for v in decided]
+    flips = [float(p.ab.winner != p.ba.winner) for p in _both_orders(decided)]
+    return [
+        _parse_rate([v.unparsed for v in verdicts]),
+        _mean("first_shown_rate", first),
+        _mean("higher_score_rate", [float(gap > 0) for gap in gaps if gap]),
+        _mean("flip_rate", flips),
     ]
 
 

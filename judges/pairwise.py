@@ -10,18 +10,19 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.completions import token_probabilities
 from core.errors import ConfigError
-from core.records import Message, Verdict
+from core.records import Message, Verdict, user
 from core.reductions import winner_of
 from judges.asking import Ask, Judge, Reply
 from judges.distribution import LEAST_MASS, WINNER, Form, read_distribution
 from judges.fastchat_prompts import pair_messages
 from judges.replies import Parsed, Winner, parse_pair, parse_ranking
+from judges.rubrics.pair_rubrics import PairRubric, load_pair_rubric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -153,11 +154,16 @@ NAMES = ("alpaca_eval", "mt_bench", "first_token")
 
 
 def pair_prompt(name: str, reading: str = "words") -> PairPrompt:
-    """Return a pair prompt by its setting, one of `NAMES`, read as `evaluation.judge.reading` says.
+    """Return a pair prompt by its setting, read as `evaluation.judge.reading` says.
+
+    `name` is one of `NAMES` or the path of one's own rubric (judges/rubrics/pair_rubrics.py).
 
     Raises:
         ConfigError: a ranking has no place where one token decides.
+        DataError: the rubric's file cannot be used.
     """
+    if name.endswith(".md"):
+        return _own_prompt(load_pair_rubric(name), reading)
     prompts = {
         "alpaca_eval": PairPrompt("alpaca_eval", ranking_messages, _read_ranking, _RANKING_TOKENS),
         "first_token": PairPrompt("first_token", token_messages, read_token, 1, _TOKENS),
@@ -173,7 +179,29 @@ def pair_prompt(name: str, reading: str = "words") -> PairPrompt:
         raise ConfigError(message)
     if name == "first_token":
         return prompts[name]._replace(chance=_token_chance, lead=VERDICT_LEAD)
-    return prompts[name]._replace(chance=_winner_chance, form=WINNER)
+    return prompts[name]._replace(chance=partial(_chance, WINNER), form=WINNER)
+
+
+def _own_prompt(rubric: PairRubric, reading: str) -> PairPrompt:
+    def messages(item: AnswerPair) -> list[Message]:
+        return user(rubric.render(item.prompt, item.answer_a, item.answer_b))
+
+    return rubric_prompt(rubric, messages, reading)
+
+
+def rubric_prompt(
+    rubric: PairRubric, messages: Callable[[AnswerPair], list[Message]], reading: str
+) -> PairPrompt:
+    """Return a pair prompt whose verdicts are those of a rubric."""
+
+    def read(reply: Reply) -> Parsed[Winner]:
+        return rubric.read(reply.text, cut=reply.finish == "length")
+
+    prompt = PairPrompt(rubric.name, messages, read, _PAIR_TOKENS)
+    if reading == "words":
+        return prompt
+    form = rubric.form
+    return prompt._replace(chance=partial(_chance, form), form=form)
 
 
 def ranking_messages(item: AnswerPair) -> list[Message]:
@@ -217,8 +245,8 @@ def _token_chance(reply: Reply) -> Parsed[float]:
     return Parsed(first / (first + second), None)
 
 
-def _winner_chance(reply: Reply) -> Parsed[float]:
-    read = read_distribution(reply, WINNER)
+def _chance(form: Form, reply: Reply) -> Parsed[float]:
+    read = read_distribution(reply, form)
     return Parsed(None if read.value is None else read.value.mean, read.unparsed)
 
 

@@ -26,17 +26,35 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from core.config import JudgeSection
+    from core.records import Candidate, Message, Prompt
 
 _DIGITS = 6  # of recorded probabilities
 
 
 class JudgedAnswer(NamedTuple):
-    """An answer to be judged, and its instruction."""
+    """An answer to be judged, and its instruction.
+
+    `before`: the turns before the instruction, which `prompt` holds as one text, too.
+    """
 
     key: str
     prompt_key: str
     prompt: str
     response: str
+    before: tuple[Message, ...] = ()
+    last: str = ""
+
+    @classmethod
+    def of(cls, prompt: Prompt, candidate: Candidate) -> JudgedAnswer:
+        """Return a candidate as the answer to its prompt."""
+        names = (candidate.key, prompt.key, prompt.transcript, candidate.text)
+        return cls(*names, prompt.before, prompt.text)
+
+    @property
+    def conversation(self) -> list[Message]:
+        """The whole conversation: earlier turns, instruction and answer."""
+        asked = user(self.last or self.prompt)
+        return [*self.before, *asked, {"role": "assistant", "content": self.response}]
 
 
 def judge_answers(
@@ -63,7 +81,7 @@ def judge_answers(
         for sampled in engine.sample(requests, decoding):
             yield read_judgment(sampled, by_key[sampled.key], rubric)
         return
-    form, spoken = points(rubric.low, rubric.high), list[Sampled]()
+    form, spoken = points(rubric.low, rubric.high, rubric.form), list[Sampled]()
     for sampled in engine.sample(requests, decoding):
         if sampled.finish == "too_long":
             yield read_judgment(sampled, by_key[sampled.key], rubric)
@@ -114,7 +132,8 @@ def read_judgment(sampled: Sampled, subject: JudgedAnswer, rubric: Rubric) -> Ju
         score = Parsed[float](None, "prompt_too_long")
     else:
         cut = sampled.finish == "length"
-        score = parse_score(sampled.text, low=rubric.low, high=rubric.high, cut=cut)
+        low, high, form = rubric.low, rubric.high, rubric.form
+        score = parse_score(sampled.text, low=low, high=high, cut=cut, form=form)
     return Judgment(
         key=judgment_key(subject.key, sampled.draw),
         subject_key=subject.key,

@@ -19,6 +19,7 @@ prompt's own example of the format, repeated in a reply, is ignored.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from core.thinking import after_thought
@@ -28,7 +29,7 @@ T = TypeVar("T")
 Winner = Literal["A", "B", "tie"]
 Reason = Literal[
     "empty", "no_score", "out_of_range", "wrong_scale", "ambiguous", "cut_off", "prompt_too_long",
-    "refused", "no_logprobs", "no_verdict_token",
+    "refused", "no_logprobs", "no_verdict_token", "not_finite", "not_checkable",
 ]  # fmt: skip
 
 LOWEST_RATING, HIGHEST_RATING = 1.0, 10.0
@@ -36,13 +37,37 @@ PARSING = {"parsing": "0.2"}
 """Part of the key of what the external judge decided: verdicts parsed by an earlier release's rules
 are stale, and are parsed again from the cassette without asking anew."""
 
+
+class ScoreForm(NamedTuple):
+    """How a reply states its score: "Score: 4", or with `brackets` "Rating: [[4]]"."""
+
+    label: str
+    brackets: bool = False
+
+    @property
+    def lead(self) -> str:
+        """What stands before the number."""
+        return f"{self.label}: [[" if self.brackets else f"{self.label}: "
+
+    @property
+    def close(self) -> str:
+        """What stands behind it."""
+        return "]]" if self.brackets else ""
+
+    def write(self, score: float) -> str:
+        """Return a score as a reply states it."""
+        return f"{self.lead}{score:g}{self.close}"
+
+
+SCORE = ScoreForm("Score")
+
 # Read: "Score: 4", "**Score:** 4/5", "score : **3.5** out of 5". Recognised so that they count as
 # the last score, then refused: "Score: 3-4", "Score: 1+1+1", "Score: four", "Score: <points>",
 # "Score:" at the end. A colon followed by other words ("the score: a fair one") is prose.
-_SCORE = re.compile(
-    r"""(?<![^\W_])(?<![^\W_]_)score[*_`\s]*:       # the word and its colon, Markdown marks around
+_LABELLED = r"""(?<![^\W_])(?<![^\W_]_)LABEL[*_`\s]*:  # the label, a colon, Markdown marks around
         (?:[*_`]|[^\S\n])*+                         # ... on one line with the number, or above it,
         (?:\n[*_`\s]*+(?![0-9]+[.)][^\S\n]))?+      # ... but not above a list: "1. Relevant"
+        OPEN
         (?:
             (?P<value>[-+]?[0-9]+(?:\.[0-9]+)?)     # the number
             (?![^\W_]|[.,_][0-9])                   # ... whole: not the start of something longer
@@ -50,9 +75,17 @@ _SCORE = re.compile(
             (?P<more>[*_`]*[^\S\n]*(?:[-–—~+=]|to\b|or\b)[^\S\n]*[*_`]*[0-9])?  # "-4", "or 4"
           |(?=[^\w\n]{0,3}[0-9]|<|(?:zero|one|two|three|four|five)\b|\Z)         # not a number
         )
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    """
+
+
+@lru_cache(maxsize=16)
+def _stated(form: ScoreForm) -> re.Pattern[str]:
+    """Return the expression that finds a form's scores."""
+    opening = r"(?:\[\[[^\S\n]*+)?+" if form.brackets else ""
+    text = _LABELLED.replace("LABEL", re.escape(form.label)).replace("OPEN", opening)
+    return re.compile(text, re.IGNORECASE | re.VERBOSE)
+
+
 _RANK = re.compile(
     r"""['"]model['"]\s*:\s*['"](?P<name>[^'"]+)['"]\s*,\s*['"]rank['"]\s*:\s*['"]?(?P<rank>[0-9]+)"""
 )
@@ -81,9 +114,9 @@ class Parsed(NamedTuple, Generic[T]):
 
 
 def parse_score(  # noqa: PLR0911 - one return per reason
-    reply: str, *, low: float, high: float, cut: bool = False
+    reply: str, *, low: float, high: float, cut: bool = False, form: ScoreForm = SCORE
 ) -> Parsed[float]:
-    """Read the last "Score: x" of a judge's reply.
+    """Read the last "Score: x" of a judge's reply, or the last score of another `form`.
 
     The last one counts even if it is unusable: falling back to an earlier one could return a quoted
     score. A reply `cut` off by the token limit right behind a number is refused, because the
@@ -94,11 +127,12 @@ def parse_score(  # noqa: PLR0911 - one return per reason
         low: least valid score.
         high: greatest valid score; also the only scale accepted in "4/5".
         cut: whether the reply was cut off by the token limit.
+        form: how the reply states its score.
     """
     text = after_thought(reply).text
     if not text.strip():
         return Parsed(None, "cut_off" if cut else "empty")
-    found = list(_SCORE.finditer(text))
+    found = list(_stated(form).finditer(text))
     if not found or found[-1]["value"] is None:
         return Parsed(None, "cut_off" if cut else "no_score")
     last = found[-1]

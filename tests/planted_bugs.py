@@ -935,3 +935,47 @@ def a_judge_compared_with_itself_confirms_itself(*_: Any) -> bool:
 )
 def published_values_stand_beside_another_base_model(right: Any, *args: Any) -> Iterator[str]:
     return iter(())
+
+
+# Judges of candidates
+
+
+@plant(
+    "engines.reward_model:RewardModel._forward",
+    noticed_by="test_a_batch_has_the_scores_of_single_conversations",
+)
+def rewards_of_a_batch_are_read_at_its_last_column(
+    right: Any, self: Any, rows: Any, longer: int = 0
+) -> Any:
+    """Padding on the left as for sampling, or the score taken where only the longest row ends."""
+    width = max(map(len, rows))
+    return right(self, [[*row, *[row[-1]] * (width - len(row))] for row in rows], longer)
+
+
+@plant(
+    "judges.verifiers.final_answer:check_final",
+    noticed_by="test_the_final_answer_counts_and_numbers_by_value",
+)
+def an_answer_is_right_if_the_wanted_one_occurs_anywhere(
+    right: Any, response: str, wanted: str
+) -> Any:
+    return _changed(right(response, wanted), right=wanted in response)
+
+
+@plant(
+    "judges.meta.battles:position_weights",
+    noticed_by="test_the_position_weights_of_the_example",
+)
+def wins_of_the_favoured_position_count_more(right: Any, verdicts: Any) -> Any:
+    found = right(verdicts)
+    return found and _changed(found, first=found.second, second=found.first)
+
+
+@plant(
+    "judges.meta.battles:won_first",
+    noticed_by="test_the_battle_matrix_of_the_example",
+)
+def the_winner_of_the_second_order_is_taken_from_the_side_that_was_shown(
+    _right: Any, verdict: Any
+) -> Any:
+    return verdict.winner == "A" if verdict.winner in ("A", "B") else None

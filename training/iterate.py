@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 from core.progress import say
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges import health
+from judges.backends.local_judge import LocalJudge
+from judges.meta.comparing import meta_prompt_source
 from judges.pointwise import judge_ranked, of_split
 from training import models
-from training.data import candidates, eft, pairs, prompts, seed
+from training.candidate_judge import JudgeSource, candidate_judge
+from training.data import candidates, eft, judge_pairs, pairs, prompts, seed
 from training.preflight import check_settings
 
 if TYPE_CHECKING:
     from core.records import Prompt, RankedPrompt
+    from core.store import Built, Partial
+    from judges.meta.comparing import Disputed
     from training.run import Run
 
 
@@ -97,7 +102,6 @@ def self_reward(run: Run, k: int) -> None:
     """Run one iteration: M_{k-1} writes, answers and judges; DPO makes M_k (section 2.4)."""
     config = run.config
     model = model_ref(k - 1)
-    judge = run.named_model(config.improvement.judge, k)
     new, answers, judged = write_prompts(run, k), Ref(k, Stage.CANDIDATES), Ref(k, Stage.JUDGMENTS)
     measured, chosen = Ref(k, Stage.HEALTH), Ref(k, Stage.PAIRS)
     run.rows(
@@ -107,17 +111,16 @@ def self_reward(run: Run, k: int) -> None:
             run.engines.model(model, answers), kept(run, new), config, out
         ),
     )
-    run.rows(
-        judged,
-        [new, answers, judge],
-        lambda out: candidates.judge_candidates(
-            run.engines.model(judge, judged), kept(run, new), run.read(answers), config, out
-        ),
-    )
+    judge = judge_answers(run, k, new, answers)
     run.rows(
         measured,
         [answers, judged],
-        lambda out: health.write(run.read(judged), {c.key: c.text for c in run.read(answers)}, out),
+        lambda out: health.write(
+            run.read(judged),
+            {c.key: c.text for c in run.read(answers)},
+            out,
+            pointed=judge.pointed,
+        ),
     )
     for problem in health.enforce(run.read(measured), config.health, str(measured)):
         say(f"  warning: {problem}")
@@ -128,7 +131,50 @@ def self_reward(run: Run, k: int) -> None:
             kept(run, new), run.read(answers), run.read(judged), config, out
         ),
     )
-    models.improve(run, k, chosen)
+    models.improve(run, k, chosen, meta_judge(run, k, new, answers))
+
+
+def judge_answers(run: Run, k: int, new: Ref, answers: Ref) -> JudgeSource:
+    """Let the judge of iteration k (`improvement.judge`) score the candidates; return the judge."""
+    judge, ref = candidate_judge(run, k), Ref(k, Stage.JUDGMENTS)
+
+    def make(out: Partial) -> Built:
+        with judge.open(ref) as opened:
+            return candidates.judge_candidates(opened, kept(run, new), run.read(answers), out)
+
+    inputs = [new, answers, *judge.inputs]
+    run.rows(ref, inputs, make, sources=judge.sources, sections=judge.sections)
+    return judge
+
+
+def meta_judge(run: Run, k: int, new: Ref, answers: Ref) -> Ref | None:
+    """Let M_{k-1} compare its own judgments; return their pairs, None if it is not to be trained.
+
+    Source: Wu et al. 2024, Meta-Rewarding (arXiv 2407.19594), section 2.2.
+    """
+    config, model = run.config, model_ref(k - 1)
+    if not config.judge_pairs.enabled:
+        return None
+    judged, verdicts, ref = (
+        Ref(k, stage) for stage in (Stage.JUDGMENTS, Stage.META_VERDICTS, Stage.JUDGE_PAIRS)
+    )
+
+    def disputed() -> dict[str, Disputed]:
+        return judge_pairs.disputed_answers(kept(run, new), run.read(answers), run.read(judged))
+
+    def compare(out: Partial) -> Built:
+        judge = LocalJudge(run.engines.model(model, verdicts), f"M{k - 1}", seed=config.seed)
+        return judge_pairs.compare_judgments(judge, disputed(), config, out)
+
+    inputs, prompt = [new, answers, judged], config.judge_pairs.prompt
+    run.rows(verdicts, [*inputs, model], compare, sources=meta_prompt_source(prompt))
+    return run.rows(
+        ref,
+        [*inputs, verdicts],
+        lambda out: judge_pairs.select_judge_pairs(
+            kept(run, new), disputed(), run.read(verdicts), config, out
+        ),
+    )
 
 
 def write_prompts(run: Run, k: int) -> Ref:

@@ -20,13 +20,15 @@ from engines.embedded import link
 from judges.backends.openai_judge import identity_of
 from judges.backends.opening import JUDGED_BY, open_judge
 from judges.backends.recorded import Recorded
+from judges.candidate_judges import RIGHT_OR_WRONG
 from judges.replies import PARSING
 from judges.rubrics import load_rubric
+from judges.rubrics.pair_rubrics import pair_rubric_source
 from training.data.seed import validation_prompts, validation_source
 from training.disk import check_room
 from training.launch import launch
 from training.launch.command import NONE, launch_of
-from training.run import EXTERNAL, MODEL_NAMES
+from training.run import EXTERNAL, MODEL_NAMES, VERIFIER, is_run_model
 from training.trainers import sft
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _base_of(run: Run) -> tuple[Config, dict[str, str]]:
     if it is not there any more, M0 is what the run has.
     """
     config, section = run.config, run.config.model
-    sources = _local_model(run, section.base)
+    sources = local_model(run, section.base)
     if section.chat_template:
         template = Path(section.chat_template)
         sources[f"template:{template.name}"] = sha256_file(template)
@@ -128,7 +130,7 @@ def _check_window(config: Config, window: int | None) -> None:
             )
 
 
-def _local_model(run: Run, base: str) -> dict[str, str]:
+def local_model(run: Run, base: str) -> dict[str, str]:
     """Return a model folder's name and content hash for a key, {} if it is not a folder."""
     folder = Path(base).expanduser()
     if not folder.is_dir():
@@ -203,11 +205,11 @@ def named_folder(setting: str, name: str) -> Path | None:
         ConfigError: it is neither.
     """
     folder = Path(name).expanduser()
-    if name not in MODEL_NAMES and not folder.is_dir():
+    if not is_run_model(name) and not folder.is_dir():
         raise ConfigError(
             f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
         )
-    return None if name in MODEL_NAMES else folder
+    return None if is_run_model(name) else folder
 
 
 def named_source(run: Run, setting: str, name: str, k: int) -> Source:
@@ -220,7 +222,7 @@ def named_source(run: Run, setting: str, name: str, k: int) -> Source:
     if folder is None:
         ref = run.named_model(name, k)
         return Source([ref], {}, lambda stage: run.engines.model(ref, stage))
-    sources = _local_model(run, name)
+    sources = local_model(run, name)
     (digest,) = sources.values()
     return Source(
         [], sources, lambda stage: run.engines.folder(folder, stage, weights_sha256=digest)
@@ -250,41 +252,46 @@ def _external_judge(run: Run) -> ExternalJudge:
     """Return the evaluation's judge, with its cassette and budget, as the judge of checkpoints."""
     from training.trainers.early_stopping import ExternalJudge
 
+    allowed = run.config.evaluation.judge.allowed_failures
+    return ExternalJudge(partial(opened_external, run), allowed)
+
+
+@contextmanager
+def opened_external(run: Run) -> Iterator[Judge]:
+    """Open the evaluation's judge with its cassette and budget; say in the end what it cost."""
     section, paths = run.config.evaluation.judge, run.store.paths
     file = Path(section.cassette).expanduser() if section.cassette else paths.cassette
 
     def no_model() -> Engine:
         raise RuntimeError("evaluation.judge.backend is 'openai'")
 
-    @contextmanager
-    def opened() -> Iterator[Judge]:
-        judge = open_judge(section, file, no_model, seed=run.config.seed)
-        with closing(judge.cassette):
-            yield judge
-            if isinstance(judge, Recorded) and (line := judge.summary()):
-                say(f"  {line}")
-
-    return ExternalJudge(opened, section.allowed_failures)
+    judge = open_judge(section, file, no_model, seed=run.config.seed)
+    with closing(judge.cassette):
+        yield judge
+        if isinstance(judge, Recorded) and (line := judge.summary()):
+            say(f"  {line}")
 
 
-def improve(run: Run, k: int, pairs: Ref) -> None:
+def improve(run: Run, k: int, pairs: Ref, judge_pairs: Ref | None = None) -> None:
     """Make M_k from iteration k's AI feedback, by DPO or by the positive-only ablation."""
     if run.config.improvement.method == "positive_only":
         _positive_only(run, k)
     else:
-        _dpo(run, k, pairs)
+        _dpo(run, k, pairs, judge_pairs)
 
 
-def _dpo(run: Run, k: int, pairs: Ref) -> None:
+def _dpo(run: Run, k: int, pairs: Ref, judge_pairs: Ref | None) -> None:
     ref, previous, section = model_ref(k), model_ref(k - 1), run.config.dpo
     reference = run.named_model(section.reference, k)
     stopping = section.early_stopping
-    inputs = list(dict.fromkeys([pairs, previous, reference]))
+    data = [pairs, judge_pairs] if judge_pairs else [pairs]
+    inputs = list(dict.fromkeys([*data, previous, reference]))
     sources: dict[str, str] = {}
     source = checkpoint_judge(run, k) if stopping.enabled else None
     if source:
         inputs = list(dict.fromkeys([*inputs, *source.inputs]))
         sources = source.sources | validation_source(run.config).content()
+        sources |= pair_rubric_source(stopping.prompt)
 
     stopping_by = JUDGED_BY if source and stopping.judge == EXTERNAL else ()
     sections = (
@@ -298,6 +305,9 @@ def _dpo(run: Run, k: int, pairs: Ref) -> None:
         other = None if reference == previous else reference
         job = run.job(ref, previous, reference=other, dpo=section)
         chosen = [row for row in run.read(pairs) if row.outcome == "pair"]
+        if judge_pairs:
+            judged = (row for row in run.read(judge_pairs) if row.outcome == "pair")
+            chosen += [row.for_training() for row in judged]
         made_with = sha256_json(asdict(run.key(ref, inputs, sections, sources)))
         judge = _checkpoint_judge(run, job, ref, source, made_with) if source else None
         where = launch_of(run.config)
@@ -368,8 +378,10 @@ def _positive_only(run: Run, k: int) -> None:
 
 
 def perfect(run: Run, k: int) -> list[Example]:
-    """Return iteration k's candidates whose mean score is the rubric's highest."""
-    best = load_rubric(run.at(k).config.judge.rubric).high
+    """Return iteration k's candidates whose mean score is the highest there is."""
+    config = run.at(k).config
+    verified = config.improvement.judge == VERIFIER
+    best = RIGHT_OR_WRONG[1] if verified else load_rubric(config.judge.rubric).high
     means = mean_scores(run.read(Ref(k, Stage.JUDGMENTS)))
     asked = {p.key: p for p in run.read(Ref(k, Stage.PROMPTS))}
     return [

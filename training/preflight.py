@@ -12,6 +12,11 @@ from core.stages import model_ref
 from core.store import Store
 from engines.embedded import base_folder
 from engines.opening import check_installed
+from judges.distribution import points
+from judges.meta.comparing import check_meta_prompt
+from judges.rubrics import load_rubric
+from judges.rubrics.pair_rubrics import load_pair_rubric
+from training.candidate_judge import check_candidate_judge
 from training.data.prompts import SELF_INSTRUCTION, prompts_source
 from training.data.seed import eft_source, ift_source, validation_prompts
 from training.launch.command import check_launch
@@ -28,10 +33,13 @@ def check_files(config: Config, k: int) -> None:
 
     Raises:
         ConfigError: a file or folder does not exist.
-        DataError: a data file is empty, or the validation prompts cannot be read.
+        DataError: a data file is empty, the validation prompts cannot be read, or a rubric does not
+            say what it should.
     """
     for source in (ift_source(config), eft_source(config)):
         source.check()
+    for _, own in config.own_settings(k):
+        _check_rubrics(own)
     template = config.model.chat_template
     if template and not Path(template).is_file():
         raise ConfigError(f"model.chat_template = {template}: no such file")
@@ -44,9 +52,39 @@ def check_files(config: Config, k: int) -> None:
             named_folder(f"{iteration}prompts.generator", own.prompts.generator)
         else:
             prompts_source(own).check()
+        check_candidate_judge(iteration, own)
+        _check_judge_pairs(iteration, own)
         stopping = own.dpo.early_stopping
         if stopping.enabled and own.improvement.method == "dpo":
             _check_checkpoint_judge(f"{iteration}dpo.early_stopping", own)
+
+
+def _check_rubrics(config: Config) -> None:
+    rubric, stopping = load_rubric(config.judge.rubric), config.dpo.early_stopping
+    if config.judge.reading == "expected":
+        points(rubric.low, rubric.high, rubric.form)
+    if stopping.enabled and stopping.prompt.endswith(".md"):
+        load_pair_rubric(stopping.prompt)
+
+
+def _check_judge_pairs(setting: str, config: Config) -> None:
+    section, judge = config.judge_pairs, config.improvement.judge
+    if not section.enabled:
+        return
+    check_meta_prompt(section.prompt, config.judge.reading)
+    needed = {
+        f"improvement.judge = 'self', not {judge!r}": judge in ("self", "previous"),
+        "improvement.method = 'dpo'": config.improvement.method == "dpo",
+        "judge.draws of 2 or more": config.judge.draws > 1,
+        "judge.temperature above 0": config.judge.temperature > 0,
+    }
+    for what, given in needed.items():
+        if not given:
+            message = (
+                f"{setting}judge_pairs.enabled trains M_k on different judgments of one answer by "
+                f"M_{{k-1}}: it needs {what}"
+            )
+            raise ConfigError(message)
 
 
 def _check_checkpoint_judge(setting: str, config: Config) -> None:

@@ -13,7 +13,16 @@ from core.errors import ConfigError, StaleArtifact
 from core.making import artifact_key, by_key, locked_run, make_rows
 from core.progress import duration, say
 from core.reuse import take
-from core.stages import SFT_BASELINE, SPECS, Ref, Stage, model_ref, stages_of
+from core.stages import (
+    SFT_BASELINE,
+    SPECS,
+    Ref,
+    Stage,
+    is_model_name,
+    model_ref,
+    named_model,
+    stages_of,
+)
 from core.store import Built, Key, Store, write_atomically
 from engines.models import pick_device
 from engines.pool import EnginePool
@@ -33,7 +42,14 @@ MODEL_NAMES = ("self", "previous", "base", "sft", "m1")
 
 
 EXTERNAL = "external"
-"""The name of the evaluation's judge as the judge of checkpoints."""
+"""The name of the evaluation's judge as the judge of checkpoints or candidates."""
+VERIFIER = "verifier"
+"""The name of the program that knows the right answers, as the judge of candidates."""
+
+
+def is_run_model(name: str) -> bool:
+    """Whether a setting names a model of the run: "self", "sft", "M1", ..."""
+    return name in MODEL_NAMES or is_model_name(name)
 
 
 class Run:
@@ -63,9 +79,14 @@ class Run:
         sections: Sequence[str],
         sources: dict[str, str],
         config: Config | None = None,
+        *,
+        only: Sequence[str] | None = None,
     ) -> Key:
-        """Return what the artifact depends on: contents of its inputs, settings, seed."""
-        read = (*SPECS[ref.stage].sections, *sections)
+        """Return what the artifact depends on: contents of its inputs, settings, seed.
+
+        `sections` come on top of the stage's own; `only` are in their place.
+        """
+        read = (*(SPECS[ref.stage].sections if only is None else only), *sections)
         if "judge.rubric" in read:
             sources = sources | rubric_source(self.config.judge.rubric)
         return artifact_key(self.store, config or self.config, inputs, read, sources)
@@ -77,10 +98,14 @@ class Run:
         make: Callable[[Partial], Built],
         *,
         sources: dict[str, str] | None = None,
+        sections: Sequence[str] | None = None,
         order: Callable[[Any], Any] = by_key,
     ) -> Ref:
-        """Make a row artifact unless it exists, resuming an unfinished one; raises as `model`."""
-        key = self.key(ref, inputs, (), sources or {})
+        """Make a row artifact unless it exists, resuming an unfinished one; raises as `model`.
+
+        `sections`: the settings for its key, instead of the stage's own (core/stages.py).
+        """
+        key = self.key(ref, inputs, (), sources or {}, only=sections)
         if not self._is_current(ref, key):
             make_rows(self.store, ref, key, make, order=order)
         return ref
@@ -193,8 +218,13 @@ class Run:
         Raises:
             ConfigError: there is no such name.
         """
-        if name not in MODEL_NAMES:
+        if not is_run_model(name):
             raise ConfigError(f"unknown model {name!r}; expected one of {', '.join(MODEL_NAMES)}")
+        if is_model_name(name):
+            ref = named_model(name)
+            if ref.iteration >= k and ref != SFT_BASELINE:
+                raise ConfigError(f"{name} is not there yet when M{k} is made; name an earlier one")
+            return ref
         fixed = {"base": model_ref(0), "sft": SFT_BASELINE, "m1": model_ref(1)}
         return fixed.get(name, model_ref(k - 1))
 

@@ -6,6 +6,7 @@ question/answer/rank rows all become threads: a first-turn prompt with its direc
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Rows = Iterable[tuple[int, dict[str, Any]]]
-
-_MAX_SCORE = 5.0
 
 
 def trees(
@@ -87,12 +86,9 @@ def _reply(message: dict[str, Any], path: Path | str, line: int) -> RankedReply:
     if rank is not None and (isinstance(rank, bool) or not _is_whole(rank) or rank < 0):
         raise DataError(path, line, f"rank {rank!r} is not a whole number from 0 (0 is the best)")
     score = message.get("score")
-    if score is not None and not (
-        isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= _MAX_SCORE
-    ):
-        raise DataError(
-            path, line, f"score {score!r} is not in 0..5; see judges/rubrics/additive.md"
-        )
+    number = isinstance(score, int | float) and not isinstance(score, bool)
+    if score is not None and not (number and math.isfinite(score)):
+        raise DataError(path, line, f"score {score!r} is not a number")
     return RankedReply(
         checked_text(message.get("text"), path, line),
         None if rank is None else int(rank),

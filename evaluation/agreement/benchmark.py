@@ -22,6 +22,7 @@ from core.stages import HOW_JUDGED, Ref, Stage
 from evaluation.agreement.order_metrics import PERFECT, Metric, ScoredReplies, measure
 from evaluation.benchmark import Benchmark, EvaluationItem
 from judges.pointwise import judge_ranked, of_split
+from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,12 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     return run.scores(
         subject,
         [judgments, _RANKED],
-        lambda: scores(prompts(), run.read(judgments), seed=run.config.seed),
+        lambda: scores(
+            prompts(),
+            run.read(judgments),
+            seed=run.config.seed,
+            perfect=load_rubric(run.config.judge.rubric).high,
+        ),
     )
 
 
@@ -107,7 +113,11 @@ def baselines(
 
 
 def scores(
-    ranked: Sequence[RankedPrompt], judgments: Sequence[Judgment], *, seed: int
+    ranked: Sequence[RankedPrompt],
+    judgments: Sequence[Judgment],
+    *,
+    seed: int,
+    perfect: float = PERFECT,
 ) -> list[Score]:
     """Return Table 4 for one judge: the five metrics, tie rate, parse rate, and the judge's noise.
 
@@ -117,11 +127,11 @@ def scores(
     """
     prompts = _scored(ranked, judgments)
     lengths = {prompt.key: [len(reply.text) for reply in prompt.replies] for prompt in ranked}
-    found = measure(prompts)
-    chance = baselines(prompts, lengths, seed=seed)
+    found = measure(prompts, perfect=perfect)
+    chance = baselines(prompts, lengths, seed=seed, perfect=perfect)
     if any(judgment.chances is not None for judgment in judgments):
         words = [replace(judgment, score=judgment.said) for judgment in judgments]
-        chance[IN_WORDS] = _values(_scored(ranked, words), PERFECT)
+        chance[IN_WORDS] = _values(_scored(ranked, words), perfect)
     gaps = [sum(s is None for _, s in prompt.replies) for prompt in prompts if prompt.comparable]
     unscored, incomplete = sum(gaps), sum(gap > 0 for gap in gaps)
     out = []

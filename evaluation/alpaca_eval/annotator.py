@@ -20,8 +20,9 @@ from core.errors import ConfigError
 from core.records import ANSWERED, DRAW, Annotation, zero_is_a_draw
 from core.store import Built
 from core.thinking import after_thought
-from evaluation.judge import record_replies, reply_facts
+from evaluation.judge import record_replies
 from judges.asking import Ask
+from judges.backends.recorded import reply_facts
 from judges.distribution import LEAST_MASS
 from judges.pairwise import VERDICT_LEAD, verdict_mass
 

@@ -15,8 +15,9 @@ import judges.rubrics
 from core.records import Tag, user
 from core.store import Built
 from core.thinking import after_thought
-from evaluation.judge import record_replies, reply_facts
+from evaluation.judge import record_replies
 from judges.asking import Ask
+from judges.backends.recorded import reply_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

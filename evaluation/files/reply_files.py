@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from core.errors import DataError
 from evaluation.files.json_rows import read_rows
@@ -12,21 +12,20 @@ from judges.rubrics import load_rubric
 if TYPE_CHECKING:
     from pathlib import Path
 
-Form = Literal["additive", "li", "rating", "ranking", "pair", "arena"]
-FORMS: tuple[Form, ...] = ("additive", "li", "rating", "ranking", "pair", "arena")
+FORMS = ("additive", "li", "rating", "ranking", "pair", "arena")
 
 
-def report(path: Path, form: Form) -> list[dict[str, Any]]:
+def report(path: Path, form: str) -> list[dict[str, Any]]:
     """Return {"line", "score", "reason"} for each row's `response`; one of the two is None.
 
-    `form` is the reply format: "additive" and "li", "Score: x" in the rubric's range; "rating",
-    MT-Bench's "[[x]]"; "ranking", AlpacaEval's (score 1 or 2: the preferred output); "pair",
-    "[[A]]", "[[B]]" or "[[C]]" (score "A", "B" or "tie"); "arena", Arena-Hard's "[[A>>B]]" to
-    "[[B>>A]]". A reply that was cut by the token limit is marked with `"cut": true` or
-    `"finish": "length"`.
+    `form` is the reply format: "additive" and "li", "Score: x" in the rubric's range; the path of a
+    rubric (.md), its form and range; "rating", MT-Bench's "[[x]]"; "ranking", AlpacaEval's (score 1
+    or 2: the preferred output); "pair", "[[A]]", "[[B]]" or "[[C]]" (score "A", "B" or "tie");
+    "arena", Arena-Hard's "[[A>>B]]" to "[[B>>A]]". A reply that was cut by the token limit is
+    marked with `"cut": true` or `"finish": "length"`.
 
     Raises:
-        DataError: a row has no `response`, or it is not text.
+        DataError: a row has no `response`, or it is not text; the rubric cannot be used.
     """
     found = []
     for line, row in read_rows(path):
@@ -39,7 +38,7 @@ def report(path: Path, form: Form) -> list[dict[str, Any]]:
     return found
 
 
-def _read(text: str, form: Form, *, cut: bool) -> tuple[float | str | None, str | None]:
+def _read(text: str, form: str, *, cut: bool) -> tuple[float | str | None, str | None]:
     """Return what was read and why nothing was: every parser's reply is that pair."""
     match form:
         case "rating":
@@ -51,4 +50,4 @@ def _read(text: str, form: Form, *, cut: bool) -> tuple[float | str | None, str 
         case "arena":
             return parse_arena(text, cut=cut)
     rubric = load_rubric(form)
-    return parse_score(text, low=rubric.low, high=rubric.high, cut=cut)
+    return parse_score(text, low=rubric.low, high=rubric.high, cut=cut, form=rubric.form)

@@ -20,17 +20,19 @@ from core.stages import Stage
 from core.store import Built
 from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import answers_to, load_prompts, mean_characters, prompts_source
-from evaluation.judge import reply_facts
 from judges.asking import settle_failures
 from judges.backends.opening import JUDGED_BY
+from judges.backends.recorded import reply_facts
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 from judges.health import measure_comparisons
 from judges.pairwise import AnswerPair, judge_orders, order_asks, pair_prompt
+from judges.rubrics.pair_rubrics import pair_rubric_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.benchmarks import Subject
+    from core.evaluation_config import EvaluationSection
     from core.records import Generation
     from core.stages import Ref
     from core.store import Partial
@@ -76,7 +78,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
             out=out,
         ),
         sections=(*JUDGED_BY, "evaluation.head_to_head.prompt"),
-        sources=run.judge_sources(),
+        sources=run.judge_sources() | pair_rubric_source(section.head_to_head.prompt),
     )
 
     def measure() -> list[Score]:
@@ -216,6 +218,11 @@ def _bound(run: EvalRun, subject: Subject) -> JudgeBound:
     return benchmark_bound(run.config, "head_to_head", PromptCount.of(texts))
 
 
+def _check(section: EvaluationSection) -> None:
+    load_prompts(section.head_to_head.prompts, 1)
+    pair_prompt(section.head_to_head.prompt, section.judge.reading)
+
+
 def _columns(subject: Subject) -> tuple[str, ...]:
     one_model = len(subject.models) == 1
     return ("mean_characters",) if one_model else ("win", "tie", "lose", "sign_test")
@@ -226,6 +233,6 @@ BENCHMARK = Benchmark(
     evaluate,
     texts=_texts,
     bound=_bound,
-    check=lambda section: load_prompts(section.head_to_head.prompts, 1),
+    check=_check,
     columns=_columns,
 )

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, DataError
 from core.hashing import sha256_file, sha256_text
 from core.sources.source import packaged
 from evaluation.files.json_rows import read_rows
-from evaluation.ifeval.checker import check
+from judges.verifiers.ifeval import IfevalPrompt, read_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-T = TypeVar("T")
-
 HUB = "google/IFEval"
 FILE = "input_data.jsonl"  # its name in google-research's repository
 _SAMPLE = Path(__file__).with_name("sample.jsonl")
-_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError)
-
-
-class IfevalPrompt(NamedTuple):
-    """A prompt with the instructions that a response to it must follow."""
-
-    key: str
-    text: str
-    instructions: tuple[str, ...]
-    arguments: tuple[dict[str, Any], ...]
 
 
 def data_file(data: str) -> Path | None:
@@ -68,7 +56,7 @@ def load_prompts(data: str, limit: int | None) -> list[IfevalPrompt]:
     origin = path or HUB
     found: dict[str, IfevalPrompt] = {}
     for line, row in rows:
-        prompt = _read(origin, line, row)
+        prompt = read_prompt(origin, line, row)
         if prompt.key in found:
             raise DataError(origin, line, f"the key {prompt.key!r} was used before")
         found[prompt.key] = prompt
@@ -89,24 +77,3 @@ def _hub_rows() -> Iterable[tuple[int, dict[str, Any]]]:
             "evaluation.ifeval.data to a JSONL file in the hub's schema or to 'sample'"
         )
         raise DataError(HUB, None, message) from error
-
-
-def _read(origin: Path | str, line: int, row: dict[str, Any]) -> IfevalPrompt:
-    key, text = row.get("key"), row.get("prompt")
-    names, given = row.get("instruction_id_list"), row.get("kwargs")
-    if not isinstance(key, int | str) or not isinstance(text, str) or not text.strip():
-        raise DataError(origin, line, 'expected "key" (a number) and "prompt" (text)')
-    if not (_are(names, str) and _are(given, dict) and len(names) == len(given)):
-        what = 'expected "instruction_id_list" and "kwargs", two lists of the same length'
-        raise DataError(origin, line, what)
-    arguments = tuple({k: v for k, v in one.items() if v is not None} for one in given)
-    try:
-        check(text, names, arguments, "")
-    except _UNUSABLE as error:
-        what = f"instructions {', '.join(names)} cannot be checked with these kwargs: {error}"
-        raise DataError(origin, line, what) from None
-    return IfevalPrompt(str(key), text, tuple(names), arguments)
-
-
-def _are(values: Any, kind: type[T]) -> TypeGuard[list[T]]:
-    return isinstance(values, list) and bool(values) and all(isinstance(v, kind) for v in values)

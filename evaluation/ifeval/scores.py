@@ -16,14 +16,14 @@ from core.intervals import clustered_stderr, mean_interval
 from core.progress import say
 from core.records import ItemScore, Score
 from evaluation.files.json_rows import read_rows
-from evaluation.ifeval.checker import check
 from evaluation.ifeval.data import FILE, load_prompts
+from judges.verifiers.ifeval import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from evaluation.ifeval.data import IfevalPrompt
+    from judges.verifiers.ifeval import IfevalPrompt
 
     _Row = tuple[int, dict[str, Any]]
 

@@ -18,6 +18,7 @@ from evaluation.ifeval.data import load_prompts
 from evaluation.loop_checks import contamination, self_judge, truth
 from judges.backends.opening import JUDGED_BY
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
+from judges.candidate_judges import ExternalRubricJudge, write_judgments
 from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
@@ -34,12 +35,16 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
     external = run.rows(
         subject.ref(Stage.EXTERNAL_JUDGMENTS),
         [prompts, answers, *run.judge_inputs()],
-        lambda out: self_judge.judge_again(
-            run.judge,
+        lambda out: write_judgments(
+            ExternalRubricJudge(
+                run.judge,
+                config.judge,
+                reading=run.section.judge.reading,
+                allowed_failures=run.section.judge.allowed_failures,
+                draws=1,
+            ),
             self_judge.subjects(run.read(prompts), run.read(answers), section.limit, seed=seed),
-            config.judge,
-            reading=run.section.judge.reading,
-            allowed_failures=run.section.judge.allowed_failures,
+            title="external judgments",
             out=out,
         ),
         sections=(*JUDGED_BY, *HOW_JUDGED, "evaluation.self_judge"),
@@ -51,7 +56,8 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
     same = bool(run.store.manifest(own).models & run.store.manifest(external).models)
 
     def measure() -> list[Score]:
-        scale = (rubric.low, rubric.high)
+        own_scale = run.store.manifest(own).facts.get("scale", list(rubric.scale))
+        scale = rubric.scale if own_scale == list(rubric.scale) else None
         found = self_judge.scores(*map(run.read, inputs), scale=scale, seed=seed)
         if not same:
             return found

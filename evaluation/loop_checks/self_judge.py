@@ -13,30 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.intervals import correlation_interval, mean_interval, ratio_interval, share_score
 from core.paired import compare
-from core.records import ANSWERED, Judgment, Score, user
+from core.records import ANSWERED, Judgment, Score
 from core.reductions import draws_of, judge_noise, mean_scores
-from core.store import Built
-from engines.engine import Sampled
 from evaluation.agreement.order_metrics import spearman
-from evaluation.judge import record_replies, reply_facts
-from judges.asking import Ask
-from judges.distribution import Form, points
-from judges.pointwise import (
-    JudgedAnswer,
-    expected,
-    judgment_key,
-    read_judgment,
-    reading_counts,
-)
-from judges.rubrics import Rubric, load_rubric
+from judges.pointwise import JudgedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.config import JudgeSection
     from core.records import Candidate, LedgerRow, Prompt
-    from core.store import Partial
-    from judges.asking import Judge, Reply
+
+
+_OTHER_SCALE = "the two judges' scores have different scales"
 
 
 class ScoredByBoth(NamedTuple):
@@ -72,76 +60,12 @@ def subjects(
     return sorted(chosen)
 
 
-def judge_again(
-    judge: Judge,
-    answers: Sequence[JudgedAnswer],
-    section: JudgeSection,
-    *,
-    draws: int = 1,
-    reading: str = "words",
-    allowed_failures: float,
-    out: Partial,
-) -> Built:
-    """Write `draws` judgments of each answer by an external judge with the same rubric.
-
-    `reading`: as `evaluation.judge.reading`.
-
-    Refusals ("refused") and permanently failed requests ("failed", at most a share
-    `allowed_failures`) are judgments without a score. Raises as `record_replies`.
-    """
-    rubric = load_rubric(section.rubric)
-    form = None if reading == "words" else points(rubric.low, rubric.high)
-    asked: dict[str, tuple[JudgedAnswer, int]] = {
-        judgment_key(subject.key, draw): (subject, draw)
-        for subject in answers
-        for draw in range(draws)
-    }
-    asks = [
-        Ask(
-            key,
-            tuple(user(rubric.render(subject.prompt, subject.response))),
-            section.max_new_tokens,
-            section.temperature,
-            section.top_p,
-            draw,
-            form=form,
-        )
-        for key, (subject, draw) in asked.items()
-    ]
-    record_replies(
-        judge,
-        [ask for ask in asks if ask.key not in out.rows],
-        lambda reply: _judgment(reply, *asked[reply.key], rubric, form),
-        out,
-        title="external judgments",
-        total=len(asked),
-        allowed_failures=allowed_failures,
-    )
-    return Built(
-        counts=reading_counts(out.rows.values()),
-        facts=reply_facts(judge, asks),
-        engine=judge.identity,
-    )
-
-
-def _judgment(
-    reply: Reply, subject: JudgedAnswer, draw: int, rubric: Rubric, form: Form | None
-) -> Judgment:
-    finish = reply.finish
-    if finish == "refused" or finish == "failed":  # noqa: PLR1714 - mypy narrows this one only
-        names = (reply.key, subject.key, subject.prompt_key, draw)
-        return Judgment(*names, reply.text, None, finish, reply.tokens_out)
-    sampled = Sampled(subject.key, draw, reply.text, reply.tokens_out, finish)
-    read = read_judgment(sampled, subject, rubric)
-    return read if form is None or finish == "too_long" else expected(read, reply, form)
-
-
 def scores(
     own: Sequence[Judgment],
     external: Sequence[Judgment],
     ledger: Sequence[LedgerRow] = (),
     *,
-    scale: tuple[float, float],
+    scale: tuple[float, float] | None,
     seed: int,
 ) -> list[Score]:
     """Compare the two judges on the answers that both scored; draws are averaged.
@@ -158,7 +82,8 @@ def scores(
     Answers to one prompt are one cluster of the intervals. The detail of mean_difference has the
     two-sided `p_value` of a sign-flip test over `prompts`. Missing are answers (or pairs) the
     external judge was asked about that lack a score by either judge; other answers are not part of
-    the sample. `scale`: the rubric's range. `seed`: of sampled sign flips.
+    the sample. `scale`: the rubric's range; None: the own judge has another one (a reward model, a
+    verifier), so that means cannot be compared. `seed`: of sampled sign flips.
     """
     own_means = {k: m.mean for k, m in mean_scores(own).items() if m.mean is not None}
     external_means = {k: m.mean for k, m in mean_scores(external).items()}
@@ -180,11 +105,11 @@ def scores(
 
 
 def _means(
-    both: Sequence[ScoredByBoth], missing: int, scale: tuple[float, float], seed: int
+    both: Sequence[ScoredByBoth], missing: int, scale: tuple[float, float] | None, seed: int
 ) -> list[Score]:
     names = ("mean_own", "mean_external", "mean_difference")
-    if not both:
-        reason = "no answer was scored by both judges"
+    if not both or scale is None:
+        reason = "no answer was scored by both judges" if not both else _OTHER_SCALE
         return [Score(name, None, 0, missing, reason=reason) for name in names]
     labels = {str(at): answer.prompt_key for at, answer in enumerate(both)}
     own = {key: answer.own for key, answer in zip(labels, both, strict=True)}

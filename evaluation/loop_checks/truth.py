@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from core.records import Candidate, Judgment, LedgerRow, Prompt
     from core.store import Partial
-    from evaluation.ifeval.data import IfevalPrompt
+    from judges.verifiers.ifeval import IfevalPrompt
 
 METRIC = BENCHMARKS["ifeval"].headline
 _PERCENT = (0.0, 100.0)

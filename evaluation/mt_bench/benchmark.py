@@ -21,12 +21,13 @@ from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
 from evaluation.benchmark import Benchmark, EvaluationItem
 from evaluation.generate import ANSWERS, mean_characters
-from evaluation.judge import record_replies, reply_facts
+from evaluation.judge import record_replies
 from evaluation.mt_bench.fastchat_files import export
 from evaluation.mt_bench.questions import load_questions, question_sources
 from evaluation.mt_bench.scores import scores
 from judges.asking import Ask
 from judges.backends.opening import JUDGED_BY
+from judges.backends.recorded import reply_facts
 from judges.bounds import JudgeBound, PromptCount, benchmark_bound
 from judges.distribution import RATING, Form, read_distribution
 from judges.fastchat_prompts import TEMPERATURES, TURNS, grading_prompt

@@ -21,6 +21,7 @@ from reports.sections import (
     settings,
     summary,
     training_data,
+    variants,
 )
 from reports.sections.section import plain_section
 
@@ -51,6 +52,7 @@ SECTIONS = (
     lengths.SECTION,
     training_data.SECTION,
     loop.SECTION,
+    variants.SECTION,
     settings.SECTION,
     paper.SECTION,
 )
@@ -61,8 +63,8 @@ def groups(results: RunReader, *, most: int = 1000) -> dict[str, RowGroup]:
 
     Keys: "<model>/alpaca_eval", "<model>/mt_bench", "<model>/nlp/<task>", "<model>/agreement",
     "head_to_head/<A>-<B>", "human/<A>-<B>"; of an iteration "prompts/iter<k>",
-    "judgments/iter<k>", "pairs/iter<k>", "truth/iter<k>", "self_judge/iter<k>",
-    "contamination/iter<k>"; "probe/M0", "probe/M1" and "eft_judgments".
+    "judgments/iter<k>", "pairs/iter<k>", "judge_pairs/iter<k>", "truth/iter<k>",
+    "self_judge/iter<k>", "contamination/iter<k>"; "probe/M0", "probe/M1" and "eft_judgments".
     """
     found = (group for section in SECTIONS for group in section.rows(results, most))
     return {group.key: group for group in found if group is not None}

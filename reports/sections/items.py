@@ -104,5 +104,7 @@ def words_of(judged: Judged | None, who: str = "The judge") -> list[Part]:
         draw = f", reply {reply.draw + 1}" if many else ""
         read = reply.score is not None
         score = f"score {points(reply.score)}" if read else f"no score: {reply.unparsed}"
-        parts.append((f"{who}'s reply{draw} ({score})", text_or_note(reply.reply)))
+        said = reply.reply or not read
+        shown = text_or_note(reply.reply) if said else "(a score without words)"
+        parts.append((f"{who}'s reply{draw} ({score})", shown))
     return parts

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
+from core.errors import DataError
 from core.stages import Ref, Stage
 from judges.rubrics import load_rubric
 from reports.document import Cell, Figure, Published, Table, TableRow
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.reader import RunReader
+    from core.records import JudgeExample
 
 _SAMPLE = "sample"
 _SIZES = (
@@ -215,11 +217,10 @@ def _start(reduced: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
 
 def _text_sets(results: RunReader) -> list[Group]:
     """Return every set with a text, as its training sees it: for EFT the judge's whole input."""
-    rubric = load_rubric(results.setting("judge.rubric", Ref(1, Stage.EFT)) or "additive")
     examples = results.rows(Ref(1, Stage.EFT))
     texts = {
         "IFT": [row.prompt for row in results.rows(Ref(1, Stage.IFT))],
-        "EFT": [rubric.render(row.prompt, row.response) for row in examples],
+        "EFT": _judge_inputs(results, examples),
     }
     for k in results.feedback_iterations:
         rows = results.rows(Ref(k, Stage.PROMPTS))
@@ -230,6 +231,15 @@ def _text_sets(results: RunReader) -> list[Group]:
         chosen = sorted(drawn.sample(range(size), min(size, MOST_TEXTS)))
         sets.append(Group(name, [found[at] for at in chosen], size))
     return sets
+
+
+def _judge_inputs(results: RunReader, examples: list[JudgeExample]) -> list[str]:
+    """Return what the judge is shown; without the rubric where its file is not there any more."""
+    try:
+        rubric = load_rubric(results.setting("judge.rubric", Ref(1, Stage.EFT)) or "additive")
+    except DataError:
+        return [f"{row.prompt}\n\n{row.response}" for row in examples]
+    return [rubric.render(row.prompt, row.response) for row in examples]
 
 
 def _draw(axes: Axes, groups: list[Group], places: list[tuple[float, float]]) -> None:

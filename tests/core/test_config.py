@@ -172,7 +172,11 @@ def test_an_unknown_section_is_named_with_the_known_sections_and_a_second_error_
         ),
         ("prompts.top_p=1.1", "prompts.top_p = 1.1: Input should be less than or equal to 1"),
         ("sft.dropout=1.0", "sft.dropout = 1.0: Input should be less than 1"),
-        ("judge.rubric=seven", 'judge.rubric = "seven": Input should be'),
+        (
+            "judge.rubric=seven",
+            "judge.rubric = \"seven\": Value error, expected 'additive', 'li', 'verifiable' or the "
+            "path of a Markdown file (.md)",
+        ),
         ("seed=-1", "seed = -1: Input should be greater than or equal to 0"),
         ("run=../elsewhere", 'run = "../elsewhere": String should match pattern'),
         ("sft.lr=fast", 'sft.lr = "fast": Input should be a valid number'),
@@ -441,8 +445,21 @@ def test_where_and_how_far_a_run_goes_is_no_part_of_any_artifacts_key(
 @pytest.mark.parametrize(
     ("override", "readers"),
     [
-        ("judge.rubric=li", {"eft_judgments", "eft_constructed", "eft", "probe", "judgments"}),
-        ("judge.temperature=0", {"eft_judgments", "probe", "judgments"}),
+        (
+            "judge.rubric=li",
+            {
+                "eft_judgments",
+                "eft_constructed",
+                "eft",
+                "probe",
+                "judgments",
+                "meta_verdicts",
+                "judge_pairs",
+            },
+        ),
+        ("judge.temperature=0", {"eft_judgments", "probe", "judgments", "meta_verdicts"}),
+        ("judge_pairs.prompt=mine.md", {"meta_verdicts"}),
+        ("judge_pairs.max_characters=1100", {"judge_pairs"}),
         ("judge.draws=5", {"judgments"}),  # the other two have draws of their own
         ("improvement.judge=sft", {"judgments"}),
         ("probe.draws=2", {"probe"}),
@@ -526,7 +543,7 @@ def test_the_settings_of_iterations_survive_config_json(toml: WriteToml) -> None
         (
             "iteration.3.sft.lr=1",
             "unknown key 'iteration.3.sft'; known there: candidates, dpo, health, improvement, "
-            "judge, lora, pairs, prompts",
+            "judge, judge_pairs, lora, pairs, prompts",
         ),
         ("iteration.1.prompts.count=3", 'iteration.1 = "1": Input should be greater than or equal'),
         ("iteration.x.prompts.count=3", 'iteration.x = "x": Input should be a valid integer'),

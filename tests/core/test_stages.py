@@ -72,6 +72,8 @@ def test_a_run_goes_from_m0_over_seed_data_and_m1_to_feedback_and_m2() -> None:
         "iter2/judgments",
         "iter2/health",
         "iter2/pairs",
+        "iter2/meta_verdicts",
+        "iter2/judge_pairs",
         "iter2/model",
     ]
 
@@ -116,7 +118,7 @@ def test_a_stage_of_another_iteration_is_refused_with_those_it_has() -> None:
     # `eft` belongs to iteration 1; iteration 2 has feedback stages.
     message = message_of("eft", 2)
     assert message.startswith("--redo 'eft': iteration 2 has no such stage; it has prompt_calls,")
-    assert "judgments, health, pairs, model" in message
+    assert "health, pairs, meta_verdicts, judge_pairs, model" in message
     assert "it has base, probe" in message_of("iter0/model", 2)
     assert "'eft '" in message_of("eft ", 1)
 

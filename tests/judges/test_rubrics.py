@@ -3,16 +3,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.config import JudgeSection
+from core.sections import PACKAGED_RUBRICS
 from judges.rubrics import load_rubric
 
-NAMES: tuple[str, ...] = get_args(JudgeSection.model_fields["rubric"].annotation)
+NAMES = PACKAGED_RUBRICS
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from evaluation.files.reply_files import Form
-
 
 def score(reply: str, *, cut: bool = False) -> Parsed[float]:
     return parse_score(reply, low=0.0, high=5.0, cut=cut)
@@ -112,7 +110,7 @@ def test_a_cut_reply_that_says_one_thing_twice_is_read(
     ],
 )
 def test_replies_that_were_once_misread(
-    file: str, form: Form, found: list[tuple[object, str | None]], shared: Path
+    file: str, form: str, found: list[tuple[object, str | None]], shared: Path
 ) -> None:
     rows = report(shared / "cases" / f"{file}.jsonl", form)
     assert [(row["score"], row["reason"]) for row in rows] == found

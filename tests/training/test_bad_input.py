@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from core.config import load_config
 from core.sources.reader import read_threads
 from core.sources.source import Source
+from core.stages import Ref, Stage
+from core.store import Store
 from core.version import code_version
 from tests import loop
+from training.data.eft import require_written
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -150,16 +154,33 @@ def test_bad_json_is_named_by_line(tmp_path: Path) -> None:
     assert finished(tmp_path) == set()
 
 
-def test_a_score_out_of_range_is_named_by_line_with_the_rubric(tmp_path: Path) -> None:
+def test_a_score_out_of_range_is_named_with_the_rubric(tmp_path: Path) -> None:
     replies = [
         {"text": "a", "rank": 0, "score": 5, "justification": "x"},
         {"text": "b", "rank": 1, "score": 6, "justification": "x"},
     ]
-    tree = {"prompt": {"text": "Why?", "replies": replies}}
-    source = rows(tmp_path / "eft.jsonl", tree)
+    tree = {"message_tree_id": "t", "prompt": {"text": "Why?", "replies": replies}}
+    source = rows(tmp_path / "eft.jsonl", {**tree, "split": "train"})
+    settings = ("--set", f"eft.source.path={source}")
+    done = loop.run(tmp_path, *settings)
+    refused(done, f"{source}: reply t/r1: score 6 is not in 0..5, the range of judge.rubric")
+    assert finished(tmp_path) == {"iter1/ift", "iter1/ranked"}
+    # A rubric of one's own has another range.
+    ten = tmp_path / "ten.md"
+    ten.write_text(
+        "<!--\nScores: 1 to 10\n-->\nSay Score: 1 to 10.\n<INSTRUCTION_HERE>\n<RESPONSE_HERE>\n"
+    )
+    planned = loop.run(tmp_path, *settings, "--set", f"judge.rubric={ten}", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    config = load_config(loop.SMOKE, [f"out_dir={tmp_path}", f"judge.rubric={ten}"])
+    require_written(Store(tmp_path / "smoke").read(Ref(1, Stage.RANKED)), config)
+
+
+def test_a_score_that_is_no_number_is_named_by_line(tmp_path: Path) -> None:
+    replies = [{"text": "a", "rank": 0, "score": "six", "justification": "x"}]
+    source = rows(tmp_path / "eft.jsonl", {"prompt": {"text": "Why?", "replies": replies}})
     done = loop.run(tmp_path, "--set", f"eft.source.path={source}")
-    refused(done, f"{source}:1: score 6 is not in 0..5", "judges/rubrics/additive.md")
-    assert finished(tmp_path) == {"iter1/ift"}
+    refused(done, f"{source}:1: score 'six' is not a number")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_a_run_killed_at_least_twenty_times_ends_like_an_uninterrupted_one(
     whole = loop.manifests(smoke_run)
     killed_in: list[str] = []
     in_flight: set[loop.Call] = set()
-    for ref in stages_in_order():
+    for ref in (ref for ref in stages_in_order() if str(ref) in whole):
         # Anywhere between the stage's first moment and, for long ones, most of its time.
         seconds = whole[str(ref)]["seconds"]
         if kill_inside(tmp_path, ref, draw.uniform(0, 0.8 * seconds)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.progress import track
@@ -10,7 +11,8 @@ from core.records import ANSWERED, Candidate
 from core.store import Built
 from core.thinking import removed
 from engines.engine import Decoding, Request, sample_answers
-from judges.pointwise import JudgedAnswer, judge_answers, reading_counts
+from judges.candidate_judges import write_judgments
+from judges.pointwise import JudgedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from core.records import Prompt
     from core.store import Partial
     from engines.engine import Engine
+    from judges.candidate_judges import CandidateJudge
 
 
 def sample_candidates(
@@ -52,24 +55,14 @@ def candidate_key(prompt_key: str, draw: int) -> str:
 
 
 def judge_candidates(
-    engine: Engine,
+    judge: CandidateJudge,
     prompts: Sequence[Prompt],
     candidates: Sequence[Candidate],
-    config: Config,
     out: Partial,
 ) -> Built:
-    """Judge each candidate `judge.draws` times, except those without an answer."""
-    section, seed = config.judge, config.seed
-    texts = {prompt.key: prompt.transcript for prompt in prompts}
-    subjects = [
-        JudgedAnswer(c.key, c.prompt_key, texts[c.prompt_key], c.text)
-        for c in candidates
-        if c.finish in ANSWERED
-    ]
-    with track("judgments", len(subjects) * section.draws, resumed=len(out.rows)) as advance:
-        for judgment in judge_answers(engine, subjects, section, seed=seed, done=out.rows):
-            out.add(judgment)
-            advance(tokens=judgment.tokens)
+    """Judge each candidate, except those without an answer."""
+    asked = {prompt.key: prompt for prompt in prompts}
+    subjects = [JudgedAnswer.of(asked[c.prompt_key], c) for c in candidates if c.finish in ANSWERED]
+    built = write_judgments(judge, subjects, title="judgments", out=out)
     not_judged = len(candidates) - len(subjects)
-    counts = {"candidates_not_judged": not_judged} | reading_counts(out.rows.values())
-    return Built(counts=counts, engine=engine.fingerprint)
+    return replace(built, counts={"candidates_not_judged": not_judged} | built.counts)

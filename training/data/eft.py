@@ -18,6 +18,7 @@ from core.records import JudgeExample
 from core.store import Built
 from core.thinking import after_thought
 from judges.pointwise import judgment_key
+from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,12 +148,13 @@ def written(prompts: Sequence[RankedPrompt], config: Config, out: Partial) -> Bu
     """Write the examples that have a justification and a score in the source file."""
     counts: Counter[str] = Counter(replies=sum(len(p.replies) for p in prompts))
     examples = []
+    form = load_rubric(config.judge.rubric).form
     for prompt in prompts:
         for reply in prompt.replies:
             if reply.score is None or not reply.justification:
                 counts["dropped_no_written_score"] += 1
                 continue
-            target = f"{reply.justification.strip()}\n\nScore: {reply.score:g}"
+            target = f"{reply.justification.strip()}\n\n{form.write(reply.score)}"
             key = f"{reply.key}/written"
             examples.append(
                 JudgeExample(key, prompt.prompt, reply.text, target, reply.score, "written")
@@ -164,7 +166,8 @@ def require_written(prompts: Sequence[RankedPrompt], config: Config) -> None:
     """Check, before anything is trained, that M1 will have EFT examples if they are to be written.
 
     Raises:
-        DataError: no reply of the training prompts has a justification and a score.
+        DataError: no reply of the training prompts has a justification and a score, or a score is
+            outside the rubric's range.
     """
     wanted = config.eft.selection.source == "written" and config.m1.use_eft
     replies = (reply for prompt in prompts for reply in prompt.replies)
@@ -175,6 +178,20 @@ def require_written(prompts: Sequence[RankedPrompt], config: Config) -> None:
             "(m1.use_eft = false)"
         )
         raise DataError(config.eft.source.path, None, what)
+    if wanted:
+        _require_range(prompts, config)
+
+
+def _require_range(prompts: Sequence[RankedPrompt], config: Config) -> None:
+    low, high = load_rubric(config.judge.rubric).scale
+    for prompt in prompts:
+        for reply in prompt.replies:
+            if reply.score is not None and not low <= reply.score <= high:
+                what = (
+                    f"reply {reply.key}: score {reply.score:g} is not in {low:g}..{high:g}, the "
+                    f"range of judge.rubric = {config.judge.rubric!r}; see docs/judges.md"
+                )
+                raise DataError(config.eft.source.path, None, what)
 
 
 def adopt(examples: Sequence[JudgeExample], out: Partial) -> Built:

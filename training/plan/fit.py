@@ -19,7 +19,7 @@ from training.plan.memory import (
 )
 from training.plan.shapes import Unknown, shape_of
 from training.plan.work import few_shot_tokens, longest, rubric_tokens
-from training.run import EXTERNAL, MODEL_NAMES
+from training.run import EXTERNAL, VERIFIER, is_run_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,10 +206,13 @@ def _sampled(config: Config, k: int) -> dict[str, list[str]]:
     for i in range(FIRST_FEEDBACK_ITERATION, k + 1):
         own = config.at(i)
         others = [("prompt writer", own.prompts.generator)]
+        others.append(("judge of candidates", own.improvement.judge))
         if own.improvement.method == "dpo" and own.dpo.early_stopping.enabled:
             others.append(("checkpoint judge", own.dpo.early_stopping.judge))
         for role, model in others:
-            if model not in (*MODEL_NAMES, EXTERNAL) and role not in roles.setdefault(model, []):
+            if is_run_model(model) or model in (EXTERNAL, VERIFIER):
+                continue
+            if role not in roles.setdefault(model, []):
                 roles[model].append(role)
     return roles
 

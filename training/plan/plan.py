@@ -15,10 +15,14 @@ from rich.table import Table
 from core.errors import StaleArtifact
 from core.stages import SPECS, Paths, Ref, Stage, model_ref, order_of, stages_of
 from core.store import Store
+from training.candidate_judge import judge_kind
 from training.data.prompts import SELF_INSTRUCTION
 
 if TYPE_CHECKING:
     from core.config import Config
+
+# Stages of published variants: no part of a plan that does not want them.
+_OF_VARIANTS = (Stage.META_VERDICTS, Stage.JUDGE_PAIRS)
 
 
 class PlanRow(NamedTuple):
@@ -44,6 +48,7 @@ def plan(
     refs = [Ref(i, stage) for i in range(k + 1) for stage in stages_of(i)]
     again = store.dependents(redo, refs) if redo else []
     rows = [_row(config, store, ref, again) for ref in sorted(refs, key=order_of)]
+    rows = [row for row in rows if row.ref.stage not in _OF_VARIANTS or row.state != "off"]
     if not redo_stale:
         return rows
     stale = [row.ref for row in rows if row.state.startswith(("stale", "altered"))]
@@ -90,6 +95,8 @@ def _unfinished(paths: Paths, ref: Ref) -> str:
 def _is_off(config: Config, ref: Ref) -> bool:
     if ref.stage is Stage.PROMPT_CALLS:
         return config.prompts.source != SELF_INSTRUCTION
+    if ref.stage in _OF_VARIANTS:
+        return not config.judge_pairs.enabled
     if ref.stage in (Stage.EFT_JUDGMENTS, Stage.EFT_CONSTRUCTED):
         return not config.eft.construction.enabled
     return ref.stage is Stage.PROBE and not config.probe.enabled
@@ -106,15 +113,32 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
         # By self-instruction rejected ones are rows too.
         Stage.PROMPTS: (None if prompts.source == SELF_INSTRUCTION else prompts.count, 0),
         Stage.CANDIDATES: (prompts.count * n, config.candidates.max_new_tokens),
-        Stage.JUDGMENTS: (prompts.count * n * judge.draws, judge.max_new_tokens),
+        Stage.JUDGMENTS: _judgments(config),
         Stage.PAIRS: (prompts.count, 0),
+        # Every two judgments of an answer, in both orders.
+        Stage.META_VERDICTS: (
+            prompts.count * judge.draws * (judge.draws - 1),
+            judge.max_new_tokens,
+        ),
+        Stage.JUDGE_PAIRS: (prompts.count, 0),
         Stage.HEALTH: (9, 0),
     }
     if ref.stage is Stage.MODEL and ref.iteration > 1 and config.improvement.method == "dpo":
-        return prompts.count, None
+        kinds = 1 + config.judge_pairs.enabled
+        return prompts.count * kinds, None
     if ref == model_ref(1):
         return _m1_rows(config), None
     return known.get(ref.stage, (None, None))
+
+
+def _judgments(config: Config) -> tuple[int, int]:
+    answers, judge = config.prompts.count * config.candidates.n, config.judge
+    match judge_kind(config):
+        case "model":
+            return answers * judge.draws, judge.max_new_tokens
+        case "external":
+            return answers * judge.draws, 0  # none here
+    return answers, 0
 
 
 def _m1_rows(config: Config) -> int | None:

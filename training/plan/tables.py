@@ -14,6 +14,7 @@ from judges.backends.budget import CHARACTERS_PER_TOKEN
 from judges.backends.budget import FREE as NO_MONEY
 from judges.bounds import TEMPLATE_TOKENS, JudgeBound, expected_bounds, judge_price
 from judges.bounds import total as total_bound
+from training.candidate_judge import judge_kind
 from training.disk import BYTES, Disk, training_disk
 from training.launch.command import NONE
 from training.plan.costs import Cost, cost_of, total
@@ -22,6 +23,7 @@ from training.plan.memory import Memory
 from training.plan.shapes import Unknown, shape_of
 from training.plan.work import (
     constructed_examples,
+    external_candidates,
     external_checkpoints,
     longest,
     mean_lengths,
@@ -245,7 +247,9 @@ def _judge_table(config: Config, k: int, price: Price | None) -> Iterator[Render
     bounds, unknown = expected_bounds(config, k)
     own = [config.at(i) for i in range(FIRST_FEEDBACK_ITERATION, k + 1)]
     checkpoints = [external_checkpoints(one) for one in own if _externally_stopped(one)]
+    candidates = [external_candidates(one) for one in own if judge_kind(one) == "external"]
     bounds += [total_bound(checkpoints, "checkpoints")] if checkpoints else []
+    bounds += [total_bound(candidates, "candidates")] if candidates else []
     for bound in bounds:
         table.add_row(bound.benchmark, *_bound_cells(bound, price))
     table.add_section()

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.stages import Stage
 from judges.backends.budget import CHARACTERS_PER_TOKEN
-from judges.bounds import TEMPLATE_TOKENS, JudgeBound
+from judges.bounds import TEMPLATE_TOKENS, JudgeBound, PromptCount, benchmark_bound
 from judges.pairwise import pair_prompt
 from judges.rubrics import load_rubric
+from training.candidate_judge import judge_kind
 from training.data.prompts import task_messages
 from training.plan.shapes import Unknown
-from training.run import EXTERNAL, MODEL_NAMES
+from training.run import EXTERNAL, is_run_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,8 @@ def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work]:
         Stage.PROBE: lambda: _ranked(config, lengths, held_out=True),
         Stage.PROMPT_CALLS: lambda: [_prompt_calls(config, lengths)],
         Stage.CANDIDATES: lambda: [Work(base, count * lengths.prompt, count * n * answer)],
-        Stage.JUDGMENTS: lambda: [_judged(config, lengths, count * n, answer, config.judge.draws)],
+        Stage.JUDGMENTS: lambda: _candidates_judged(config, lengths, count * n),
+        Stage.META_VERDICTS: lambda: _meta_judged(config, lengths),
         Stage.MODEL: lambda: (
             _improved(config, lengths)
             if ref.iteration > 1
@@ -154,6 +156,35 @@ def _judged(config: Config, lengths: Lengths, answers: float, answer: float, dra
     return Work(config.model.base, read, answers * draws * lengths.judgment)
 
 
+def _candidates_judged(config: Config, lengths: Lengths, answers: float) -> list[Work]:
+    """Return the work of the judge of candidates; one behind an API and a program ask nothing."""
+    name, kind = config.improvement.judge, judge_kind(config)
+    if kind == "reward":
+        return [Work(name, scored=answers * (lengths.prompt + lengths.answer))]
+    if kind != "model":
+        return []
+    work = _judged(config, lengths, answers, lengths.answer, config.judge.draws)
+    return [work if is_run_model(name) else work._replace(model=name)]
+
+
+def _meta_judged(config: Config, lengths: Lengths) -> list[Work]:
+    """Return the work of comparing every two judgments of one answer per prompt, in both orders."""
+    if not config.judge_pairs.enabled:
+        return []
+    asked = config.prompts.count * config.judge.draws * (config.judge.draws - 1)
+    shown = lengths.prompt + lengths.answer + _PAIR * lengths.judgment
+    read = asked * (TEMPLATE_TOKENS + rubric_tokens(config) + shown)
+    return [Work(config.model.base, read, asked * lengths.judgment)]
+
+
+def external_candidates(config: Config) -> JudgeBound:
+    """Return what an external judge of one iteration's candidates is asked at most."""
+    made = config.prompts.count * config.candidates.n
+    count = PromptCount(made, config.plan.prompt_tokens)
+    bound = benchmark_bound(config, "self_judge", count, subjects=config.judge.draws)
+    return bound._replace(benchmark="candidates")
+
+
 def _ranked(config: Config, lengths: Lengths, *, held_out: bool) -> list[Work]:
     section = config.probe if held_out else config.eft.construction
     replies = _ranked_prompts(config, held_out=held_out) * config.plan.replies_per_prompt
@@ -185,7 +216,7 @@ def _ranked_prompts(config: Config, *, held_out: bool) -> float:
 
 def _prompt_calls(config: Config, lengths: Lengths) -> Work:
     writer = config.prompts.generator
-    model = config.model.base if writer in MODEL_NAMES else writer
+    model = config.model.base if is_run_model(writer) else writer
     read = lengths.calls * few_shot_tokens(config, lengths)
     return Work(model, read, lengths.calls * lengths.call)
 
@@ -196,6 +227,10 @@ def _improved(config: Config, lengths: Lengths) -> list[Work]:
         raise Unknown("how many candidates get a perfect score is not known beforehand")
     section, pairs = config.dpo, config.prompts.count * config.plan.pairs_per_prompt
     pair_tokens = _PAIR * min(lengths.prompt + lengths.answer, section.max_length)
+    if config.judge_pairs.enabled:
+        asked = rubric_tokens(config) + lengths.prompt + lengths.answer
+        judging = _PAIR * min(asked + lengths.judgment, section.max_length)
+        pair_tokens, pairs = (pair_tokens + judging) / 2, 2 * pairs
     trained = pair_tokens * _seen(section, pairs)
     scored = 0.0 if section.loss == "simpo" else pair_tokens * pairs  # SimPO has no reference
     work = [Work(config.model.base, scored=scored, trained=trained)]
@@ -213,12 +248,12 @@ def _checkpoints(config: Config, lengths: Lengths, steps: int) -> list[Work]:
     work = [Work(config.model.base, answers * lengths.prompt, answers * answer)]
     if stopping.prompt == "pointwise":
         return [*work, _judged(config, lengths, answers, answer, config.judge.draws)]
-    own = stopping.judge in MODEL_NAMES
+    own = is_run_model(stopping.judge)
     if stopping.judge == EXTERNAL:
         return work  # no GPU: `external_checkpoints`
     asked = compared * stopping.max_prompts * _PAIR
     read = asked * (TEMPLATE_TOKENS + lengths.prompt + _PAIR * answer)
-    written = asked * pair_prompt("alpaca_eval").max_new_tokens
+    written = asked * pair_prompt(stopping.prompt).max_new_tokens
     return [*work, Work(config.model.base if own else stopping.judge, read, written)]
 
 
@@ -233,6 +268,6 @@ def external_checkpoints(config: Config) -> JudgeBound:
         "checkpoints",
         requests,
         round(requests * (around + _PAIR * stopping.max_new_tokens)),
-        requests * max(pair_prompt("alpaca_eval").max_new_tokens, least),
+        requests * max(pair_prompt(stopping.prompt).max_new_tokens, least),
         round(requests * (around + _PAIR * mean)),
     )

@@ -329,12 +329,12 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
             if item.answer_a == item.answer_b:
                 yield Verdict(item.key, item.prompt_key, item.a, item.b, "tie")
         items = [item for item in items if item.answer_a != item.answer_b]
-        if items and self._section.prompt == "alpaca_eval":
-            yield from self._compare_by_ranking(items, before, this)
-        elif items:
+        if items and self._section.prompt == "pointwise":
             yield from self._compare_by_score(items, before, this)
+        elif items:
+            yield from self._compare_in_pairs(items, before, this)
 
-    def _compare_by_ranking(
+    def _compare_in_pairs(
         self, items: Sequence[AnswerPair], before: Link, this: Link
     ) -> Iterator[Verdict]:
         """Show both answers in both orders; each order's verdict is logged at once.
@@ -344,7 +344,7 @@ class CheckpointJudge(TrainerCallback):  # type: ignore[misc]
         """
         orders = {v.key: v for v in self._kept("order", Verdict, self._id(before, this))}
         failures: list[Reply] = []
-        prompt = pair_prompt("alpaca_eval")
+        prompt = pair_prompt(self._section.prompt)
         with self._ranker() as judge:
             for verdict in judge_orders(judge, items, prompt, done=orders, failures=failures):
                 self._keep("order", verdict, before, this)

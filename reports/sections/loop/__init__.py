@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.stages import Ref, Stage, model_ref
 from reports.document import RowGroup, Section, Table
 from reports.sections.cells import facts_of
-from reports.sections.loop import data, judging, seed, signs, training
+from reports.sections.loop import data, judging, meta, seed, signs, training
 from reports.sections.section import ReportSection
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def rows(results: RunReader, most: int) -> Iterator[RowGroup | None]:
     yield judging.contamination_rows(results, 1, most)
     for k in results.feedback_iterations:
         yield from data.rows(results, k, most)
+        yield meta.rows(results, k, most)
         yield judging.truth_rows(results, k, most)
         yield judging.self_judge_rows(results, k, most)
         yield judging.contamination_rows(results, k, most)
@@ -66,6 +67,7 @@ def _tables(results: RunReader, k: int) -> list[Table]:
     if results.exists(Ref(k, Stage.PAIRS)):
         found += [data.ledger(results, k), data.lengths(results, k)]
     found += [
+        *meta.tables(results, k),
         training.early_stopping(results, k),
         judging.truth(results, k),
         judging.self_judge(results, k),
@@ -88,8 +90,11 @@ def _summary(results: RunReader, k: int) -> str:
         wording.append(f"M{k - 1} answered them with {len(answers)} candidates.")
     if judged := results.rows(Ref(k, Stage.JUDGMENTS)):
         read = sum(row.said is not None for row in judged)
+        judge, replies = data.own_judge(results, k), any(row.reply for row in judged)
         wording.append(
-            f"{data.own_judge(results, k)} judged them in {len(judged)} replies, {read} readable."
+            f"{judge} judged them in {len(judged)} replies, {read} readable."
+            if replies
+            else f"{judge} scored them: {read} of {len(judged)} answers have a score."
         )
     if results.exists(Ref(k, Stage.PAIRS)):
         ledger = results.rows(Ref(k, Stage.PAIRS))

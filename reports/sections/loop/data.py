@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.paired import Comparison, compare
 from core.records import ANSWERED, transcript
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
-from reports.sections.cells import counted_rows, of_point, seed_of, words
+from reports.sections.cells import counted_rows, facts_of, of_point, seed_of, words
 from reports.sections.drawing import point_between, point_of_lengths
 from reports.sections.items import (
     Judged,
@@ -38,12 +39,23 @@ _OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_c
 
 def names(k: int) -> dict[str, str]:
     """Return what sentences call the models that settings of iteration k name."""
-    return {"self": f"M{k - 1}", "base": "M0", "sft": "The SFT baseline"}
+    return {
+        "self": f"M{k - 1}",
+        "previous": f"M{k - 1}",
+        "base": "M0",
+        "m1": "M1",
+        "sft": "The SFT baseline",
+        "verifier": "A program that knows what is right",
+    }
 
 
 def own_judge(results: RunReader, k: int) -> str:
-    """Return the name of the model that judged the candidates of iteration k."""
-    return names(k)[results.setting("improvement.judge", Ref(k, Stage.JUDGMENTS)) or "self"]
+    """Return the name of who judged the candidates of iteration k."""
+    ref = Ref(k, Stage.JUDGMENTS)
+    name = results.setting("improvement.judge", ref) or "self"
+    if name == "external":
+        return str(facts_of(results, ref).get("judge", "The external judge"))
+    return names(k).get(name) or Path(name).name
 
 
 def prompts(results: RunReader, k: int) -> Table:

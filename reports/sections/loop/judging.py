@@ -126,7 +126,7 @@ def health(results: RunReader, k: int) -> Table:
         tuple(rows),
         notes=(
             *((f"Unreadable replies by reason: {reasons}.",) if reasons else ()),
-            noise_note(judge_noise("", draws.values()), f"M{k - 1}'s"),
+            noise_note(judge_noise("", draws.values()), f"{own_judge(results, k)}'s"),
         ),
     )
 
@@ -161,7 +161,7 @@ def self_judge(results: RunReader, k: int) -> Table | None:
             *(_RELIABILITY if twice else ()),
             "Answers to one prompt are one observation of the intervals; answers that either "
             "judge gave no score are missing.",
-            noise_note(results.scores(address).get("noise_own"), f"M{k - 1}'s"),
+            noise_note(results.scores(address).get("noise_own"), f"{own_judge(results, k)}'s"),
             noise_note(results.scores(address).get("noise_external"), "The external judge's"),
             *judge_notes([results.manifest(judged)] if results.exists(judged) else []),
         ),

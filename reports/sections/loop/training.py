@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.errors import DataError
 from core.jsonl import read_objects
 from core.paired import sign_test
 from core.reductions import mean_scores
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _MOST_POINTS = 400  # of a curve; more would be drawn on the same pixels
 _BLUE, _ORANGE = COLOURS[3], COLOURS[4]
 _HALVES = 2  # bins per point of the rubric
+_WIDEST_BY_HALVES = 10  # ranges of more points, and unbounded scores, have equal steps
+_STEPS = 12
 _FEW_STEPS = 40  # up to which every step has a dot
 
 
@@ -203,8 +206,7 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
     scored = {key: found.mean for key, found in means.items() if found.mean is not None}
     if not scored:
         return None
-    rubric = load_rubric(results.setting("judge.rubric", Ref(k, Stage.JUDGMENTS)) or "additive")
-    bins = [rubric.low + at / _HALVES for at in range(int(rubric.high - rubric.low) * _HALVES + 1)]
+    bins, rounded = _bins(scale_of(results, k), [*scored.values()])
     counted = {role: [0] * len(bins) for role in ("chosen", "other", "rejected")}
     for key, mean in scored.items():
         place = min(range(len(bins)), key=lambda at: (abs(bins[at] - mean), -at))
@@ -213,7 +215,7 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
     wording = ", ".join(f"{number(bins[at], 1)}: {n}" for at, n in sorted(whole.items()) if n)
     average = sum(scored.values()) / len(scored)
     description = (
-        f"Candidates by mean score, to the nearest half point: {wording}. "
+        f"Candidates by mean score, to the nearest {rounded}: {wording}. "
         f"Mean {number(average)} (n = {len(scored)}, {len(means) - len(scored)} without a score)."
     )
     return drawn_figure(
@@ -223,6 +225,34 @@ def of_scores(results: RunReader, k: int) -> Figure | None:
         description,
         height=2.3,
     )
+
+
+def scale_of(results: RunReader, k: int) -> tuple[float, float] | None:
+    """Return the least and greatest score that an iteration's judge can give.
+
+    None where they have no bounds (a reward model) or the rubric's file is not there any more.
+    """
+    ref = Ref(k, Stage.JUDGMENTS)
+    facts = facts_of(results, ref)
+    if "scale" in facts:
+        scale = facts["scale"]
+        return None if scale is None else (scale[0], scale[1])
+    try:
+        return load_rubric(results.setting("judge.rubric", ref) or "additive").scale
+    except DataError:
+        return None
+
+
+def _bins(scale: tuple[float, float] | None, scores: Sequence[float]) -> tuple[list[float], str]:
+    """Return the middles of a histogram's bins, and what scores are rounded to."""
+    if scale is not None and scale[1] - scale[0] <= _WIDEST_BY_HALVES:
+        low, high = scale
+        return [low + at / _HALVES for at in range(int(high - low) * _HALVES + 1)], "half point"
+    low, high = scale or (min(scores), max(scores))
+    step = (high - low) / _STEPS
+    if not step:
+        return [low], "value"
+    return [low + at * step for at in range(_STEPS + 1)], f"{_STEPS}th of the range"
 
 
 def _described(found: Mapping[str, Curve], panels: Sequence[_Panel]) -> str:
@@ -272,10 +302,13 @@ def _draw_panels(
 
 def _draw_scores(axes: Axes, bins: Sequence[float], counted: Mapping[str, Sequence[int]]) -> None:
     base = [0] * len(bins)
+    width = 0.84 * (bins[1] - bins[0]) if len(bins) > 1 else 0.42
     for (role, heights), colour in zip(counted.items(), (WIN, TIE, LOSE), strict=True):
-        axes.bar(bins, heights, bottom=base, width=0.42, color=colour, label=role)
+        axes.bar(bins, heights, bottom=base, width=width, color=colour, label=role)
         base = [low + high for low, high in zip(base, heights, strict=True)]
-    axes.set_xticks([at for at in bins if at == int(at)])
+    whole = [at for at in bins if at == int(at)]
+    if len(whole) > 1:
+        axes.set_xticks(whole)
     axes.grid(visible=False, axis="x")
     axes.locator_params(axis="y", nbins=5, integer=True)
     axes.set_xlabel("mean score of a candidate")

@@ -51,6 +51,16 @@ def test_a_judge_that_agrees_with_the_humans_has_all_of_table_4() -> None:
     assert (beside["always_4"], beside["length"]) == (None, 25.0)
 
 
+def test_what_is_perfect_is_the_highest_score_of_the_rubric() -> None:
+    # On a scale of 10, 5 is not perfect: only b has a reply with 10, and it is the humans' best.
+    judgments = [
+        *judged("a/0", 5.0), *judged("a/1", 2.0),
+        *judged("b/0", 10.0), *judged("b/1", 5.0), *judged("b/2", 1.0),
+    ]  # fmt: skip
+    best = by_name(scores(TWO, judgments, seed=0, perfect=10.0))["five_best"]
+    assert (best.value, best.n) == (100.0, 1)
+
+
 def test_a_tie_is_not_the_humans_order() -> None:
     # a is in order, b has its first two replies tied: without b it would be 100 %.
     judgments = [

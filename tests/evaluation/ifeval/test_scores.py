@@ -6,8 +6,8 @@ import pytest
 
 from core.benchmarks import BENCHMARKS
 from core.records import ItemScore, Score
-from evaluation.ifeval.data import IfevalPrompt
 from evaluation.ifeval.scores import Response, item, scores
+from judges.verifiers.ifeval import IfevalPrompt
 
 TWO = IfevalPrompt(
     "7",

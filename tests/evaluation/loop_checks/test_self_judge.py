@@ -10,8 +10,9 @@ from core.errors import JudgeFailed
 from core.records import Candidate, Judgment, LedgerRow, Prompt, Score
 from core.stages import Stage, evaluation_ref
 from core.store import Built, Key, Store
-from evaluation.loop_checks.self_judge import judge_again, scores, subjects
+from evaluation.loop_checks.self_judge import scores, subjects
 from judges.asking import Ask, Reply
+from judges.candidate_judges import ExternalRubricJudge, write_judgments
 from judges.pointwise import JudgedAnswer
 from judges.rubrics import load_rubric
 
@@ -136,7 +137,10 @@ ANSWERS = [JudgedAnswer(f"p{n}/a0", f"p{n}", f"Question {n}", f"Answer {n}") for
 
 def run(judge: ScriptedJudge, store: Store, *, draws: int = 1, allowed: float = 0.0) -> Built:
     with store.begin(REF, Key({}, {}, 0)) as out:
-        built = judge_again(judge, ANSWERS, SECTION, draws=draws, allowed_failures=allowed, out=out)
+        external = ExternalRubricJudge(
+            judge, SECTION, reading="words", allowed_failures=allowed, draws=draws
+        )
+        built = write_judgments(external, ANSWERS, title="external", out=out)
         out.commit(lambda row: row.key, built)
     return built
 

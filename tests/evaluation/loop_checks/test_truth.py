@@ -6,9 +6,9 @@ import pytest
 
 from core.records import Candidate, ItemScore, Judgment, LedgerRow, Prompt
 from core.stages import Ref, Stage, evaluation_ref
-from evaluation.ifeval.data import IfevalPrompt
 from evaluation.loop_checks.benchmark import resolve_prompts
 from evaluation.loop_checks.truth import METRIC, check_candidates, scores
+from judges.verifiers.ifeval import IfevalPrompt
 from tests.training.making import made
 
 if TYPE_CHECKING:

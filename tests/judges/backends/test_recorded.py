@@ -14,12 +14,11 @@ import pytest
 from core.errors import BudgetSpent, NotRecorded
 from core.evaluation_config import JudgeBackendSection
 from core.records import user
-from evaluation.judge import reply_facts
 from judges.asking import Ask, Judge, Reply
 from judges.backends.budget import ESTIMATE, FREE, Budget, Price, TokenCounter
 from judges.backends.cassette import Cassette
 from judges.backends.openai_judge import OpenAIJudge
-from judges.backends.recorded import Recorded, Replayed
+from judges.backends.recorded import Recorded, Replayed, reply_facts
 from tests.conftest import ROOT
 from tests.judges.scripted import ScriptedJudge
 from tests.servers import FakeOpenAI, Fault

@@ -188,6 +188,47 @@ def test_the_histogram_counts_candidates_and_not_replies(tmp_path: Path) -> None
     )
 
 
+def test_scores_without_bounds_and_of_a_lost_rubric_have_a_histogram_of_their_own_range(
+    tmp_path: Path,
+) -> None:
+    rows = [*judged("p/a0", -3.0), *judged("p/a1", 9.0), *judged("p/a2", 8.9)]
+    ref, pairs = Ref(2, Stage.JUDGMENTS), Ref(2, Stage.PAIRS)
+    ways: tuple[tuple[dict[str, object], dict[str, object]], ...] = (
+        ({"scale": None}, {}),  # a reward model
+        ({}, {"judge.rubric": "/nowhere/mine.md"}),  # made before its file went
+    )
+    for name, (facts, config) in zip("ab", ways, strict=True):
+        built = RunBuilder(tmp_path / name)
+        built.rows(ref, rows, config=dict(config), built=Built(facts=dict(facts)))
+        found = curves.of_scores(built.rows(pairs, [ledger("p", "pair")]).open(), 2)
+        assert found is not None
+        # Steps of (9 + 3) / 12 = 1 from the lowest: 8.9 is nearest to 9.
+        assert found.description == (
+            "Candidates by mean score, to the nearest 12th of the range: -3.0: 1, 9.0: 2. "
+            "Mean 4.97 (n = 3, 0 without a score)."
+        )
+    own = RunBuilder(tmp_path / "c").rows(ref, rows[1:], built=Built(facts={"scale": [1, 10]}))
+    found = curves.of_scores(own.rows(pairs, [ledger("p", "pair")]).open(), 2)
+    assert found is not None and "nearest half point: 9.0: 2" in found.description
+
+
+def test_who_judged_is_named_as_people_know_them(tmp_path: Path) -> None:
+    ref = Ref(2, Stage.JUDGMENTS)
+    for at, (name, shown) in enumerate(
+        (
+            ("self", "M1"),
+            ("M0", "M0"),
+            ("/models/Skywork-Reward", "Skywork-Reward"),
+            ("verifier", "A program that knows what is right"),
+            ("external", "gpt-4"),
+        )
+    ):
+        built = Built(facts={"judge": "gpt-4"} if name == "external" else {})
+        run = RunBuilder(tmp_path / str(at))
+        run.rows(ref, judged("p/a0", 1.0), config={"improvement.judge": name}, built=built)
+        assert data_tables.own_judge(run.open(), 2) == shown
+
+
 def test_imported_results_have_no_training_story(tmp_path: Path) -> None:
     assert sections(RunBuilder(tmp_path).scores("M1/alpaca_eval").open()) == []
 

@@ -6,6 +6,7 @@ import pytest
 
 from core.config import CandidatesSection, Config, JudgeSection
 from core.stages import Ref, Stage
+from judges.candidate_judges import RubricJudge
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import (
     Killed,
@@ -50,7 +51,9 @@ def judge(folder: Path, engine: Engine, candidates: Sequence[Candidate], draws: 
     return made(
         folder,
         JUDGMENTS,
-        lambda out: judge_candidates(engine, PROMPTS, candidates, Config(judge=section), out),
+        lambda out: judge_candidates(
+            RubricJudge(engine, section, seed=0), PROMPTS, candidates, out
+        ),
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.config import Config
-from core.records import Example, Message, Prompt, RankedPrompt
+from core.records import Candidate, Example, Message, Prompt, RankedPrompt
 from core.stages import Ref, Stage
+from judges.candidate_judges import RubricJudge
+from judges.pointwise import JudgedAnswer
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import made, write_jsonl
 from training.data.candidates import judge_candidates, sample_candidates
@@ -94,7 +96,9 @@ def test_a_prompt_is_answered_judged_and_trained_with_the_turns_before_it(tmp_pa
     judged = made(
         tmp_path,
         Ref(2, Stage.JUDGMENTS),
-        lambda out: judge_candidates(engine, prompts, answers, config, out),
+        lambda out: judge_candidates(
+            RubricJudge(engine, config.judge, seed=0), prompts, answers, out
+        ),
     ).rows
     assert all(SEEN in messages[-1]["content"] for messages in asked[2:])
     (row,) = made(
@@ -103,6 +107,16 @@ def test_a_prompt_is_answered_judged_and_trained_with_the_turns_before_it(tmp_pa
         lambda out: select_pairs(prompts, answers, judged, config, out),
     ).rows
     assert (row.prompt, row.before, row.chosen) == ("And at dusk?", BEFORE, "It is red 0")
+
+
+def test_a_reward_model_is_shown_the_turns_themselves() -> None:
+    prompt = Prompt("p/t1", "And at dusk?", None, 1, before=BEFORE)
+    answer = JudgedAnswer.of(prompt, Candidate("p/t1/a0", "p/t1", 0, "Red.", 1, "stop"))
+    assert answer.prompt == SEEN
+    assert answer.conversation == answered("Red.")
+    assert JudgedAnswer("k", "p", "Hi?", "Ho.").conversation == [
+        {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Ho."}
+    ]  # fmt: skip
 
 
 def test_rows_of_single_turns_have_the_bytes_they_had(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_the_packaged_files_are_what_their_script_writes() -> None:
 
 
 def test_every_packaged_score_follows_from_the_checkers_decision() -> None:
-    from evaluation.ifeval.checker import check
+    from judges.verifiers.ifeval import check
 
     rows = [row for name, found in verifiable.files().items() for row in found if "ift" not in name]
     trees = [row for row in rows if isinstance(row["prompt"], dict)]

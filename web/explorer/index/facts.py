@@ -66,6 +66,10 @@ def facts_of(row: Any) -> Facts:  # noqa: C901, PLR0911, PLR0912 - a case per ki
                 gap = row.chosen_score - row.rejected_score
             sides = (row.chosen or "", row.rejected or "")
             return _facts(row, *sides, given=(row.prompt,), outcome=row.outcome, value=gap)
+        case records.JudgePair():
+            sides = (row.chosen or "", row.rejected or "")
+            found = _facts(row, *sides, given=(row.prompt,), outcome=row.outcome)
+            return found._replace(prompt=row.key, subject=row.subject_key or "")
         case records.Generation():
             found = _facts(row, row.text, given=(row.prompt,), outcome=row.finish, value=row.turn)
             return found._replace(prompt=row.prompt_key)

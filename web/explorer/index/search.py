@@ -23,7 +23,8 @@ _MOST_WORDS = 20
 _MOST_TRIGRAMS = 50  # the rows they leave are compared letter by letter anyway
 _BATCH = 200
 _WORDS = re.compile(r'"([^"]+)"|(\S+)')
-_UNSEARCHED = (Stage.PAIRS, Stage.SCORES, Stage.HEALTH)  # other artifacts hold the same texts
+# Other artifacts hold the same texts.
+_UNSEARCHED = (Stage.PAIRS, Stage.JUDGE_PAIRS, Stage.SCORES, Stage.HEALTH)
 _TABLE = (
     "CREATE VIRTUAL TABLE trigrams USING fts5"
     "(text, content='', detail=none, columnsize=0, tokenize='trigram case_sensitive 1')"

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from evaluation.ifeval.checker import Followed, check
+from judges.verifiers.ifeval import Followed, check
 
 
 def followed(instruction: str, response: str, **arguments: object) -> Followed:

@@ -1,4 +1,4 @@
-"""IFEval's checker: which instructions of a prompt does a response follow?
+"""IFEval's prompts and checker: which instructions of a prompt does a response follow?
 
 lm-eval's own functions decide. Some of them draw random numbers: language detection, and
 instructions whose arguments they cannot use (the letter "!" is replaced by a random letter). Both
@@ -14,13 +14,16 @@ import random
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+T = TypeVar("T")
+
+_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError)
 _PUNKT = "tokenizers/punkt_tab/english/"  # nltk's English sentence splitter
 _SEED = 0
 
@@ -34,6 +37,15 @@ class Followed(NamedTuple):
 
     strict: tuple[bool, ...]
     loose: tuple[bool, ...]
+
+
+class IfevalPrompt(NamedTuple):
+    """A prompt with the instructions that a response to it must follow."""
+
+    key: str
+    text: str
+    instructions: tuple[str, ...]
+    arguments: tuple[dict[str, Any], ...]
 
 
 def check(
@@ -116,3 +128,29 @@ def _find_sentence_splitter() -> None:
                 "downloaded; run `make setup`, or `python -m nltk.downloader punkt_tab` online"
             )
             raise ConfigError(message) from None
+
+
+def read_prompt(origin: Path | str, line: int, row: dict[str, Any]) -> IfevalPrompt:
+    """Read one row in the schema of google/IFEval.
+
+    Raises:
+        DataError: a field is missing, or an instruction cannot be checked with its arguments.
+    """
+    key, text = row.get("key"), row.get("prompt")
+    names, given = row.get("instruction_id_list"), row.get("kwargs")
+    if not isinstance(key, int | str) or not isinstance(text, str) or not text.strip():
+        raise DataError(origin, line, 'expected "key" (a number) and "prompt" (text)')
+    if not (_are(names, str) and _are(given, dict) and len(names) == len(given)):
+        what = 'expected "instruction_id_list" and "kwargs", two lists of the same length'
+        raise DataError(origin, line, what)
+    arguments = tuple({k: v for k, v in one.items() if v is not None} for one in given)
+    try:
+        check(text, names, arguments, "")
+    except _UNUSABLE as error:
+        what = f"instructions {', '.join(names)} cannot be checked with these kwargs: {error}"
+        raise DataError(origin, line, what) from None
+    return IfevalPrompt(str(key), text, tuple(names), arguments)
+
+
+def _are(values: Any, kind: type[T]) -> TypeGuard[list[T]]:
+    return isinstance(values, list) and bool(values) and all(isinstance(v, kind) for v in values)
