@@ -14,6 +14,7 @@ import argparse
 import math
 from functools import lru_cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from core.intervals import (
     wilson,
 )
 from core.paired import difference_interval, net_interval, tango
+from core.seeds import over_seeds, paired_seeds
 from evaluation.agreement.order_metrics import spearman
 from evaluation.human.krippendorff import krippendorff_alpha
 
@@ -237,6 +239,33 @@ def _average(shares: np.ndarray, sizes: np.ndarray, truth: float) -> Draw:
     return Draw(average_interval(shares.tolist(), sizes.tolist(), stderr), truth)
 
 
+def _runs(rng: np.random.Generator, n: int, rate: float) -> Draw:
+    """N runs whose accuracy on the same 160 items varies by `rate` points."""
+    values = np.round(1.6 * rng.normal(60.0, rate, n)) / 1.6
+    return Draw(over_seeds(values.tolist(), (0.0, 100.0)).interval, 60.0)
+
+
+def _paired_runs(rng: np.random.Generator, n: int, rate: float) -> Draw:
+    """N seeds of two settings on the same 60 items.
+
+    An item is right where skill, its ease (for both settings and for each), the seed's luck, which
+    deviates by `rate`, and chance together are above 0; the second setting's skill is higher.
+    """
+    ease, skill, own = rng.standard_normal(60), 0.3, 0.3
+    a, b = (
+        100.0
+        * (ease + shift + own * rng.standard_normal(60) + rate * rng.standard_normal((n, 1))
+           + rng.standard_normal((n, 60)) > 0)
+        for shift in (0.0, skill)
+    )  # fmt: skip
+    names = [str(at) for at in range(60)]
+    firsts, others = ([dict(zip(names, row, strict=True)) for row in x.tolist()] for x in (a, b))
+    found = paired_seeds(others, firsts)
+    deviation = math.sqrt(2 + own * own + rate * rate)
+    truth = 100 * (NormalDist().cdf(skill / deviation) - 0.5)
+    return Draw(found.interval if found is not None else None, truth)
+
+
 _SPREADS = (0.3, 0.6, 1.0)
 KINDS = {
     "share": Kind("win, tie, lose; NLP accuracy; IFEval by prompt; exact match; pairs confirmed; "
@@ -260,6 +289,10 @@ KINDS = {
     "lengths, paired": Kind("chosen minus rejected, M_k minus M_{k−1}", _paired_lengths, _SPREADS),
     "pooled correlation": Kind("Spearman over all answers", _correlation, (0.1, 0.3, 1.0, 3.0),
                                SIZES[1:-1], costly=True),
+    "over seeds": Kind("a variant's mean (n: seeds; rate: their deviation in points)", _runs,
+                       (1.0, 3.0, 10.0), SIZES[:3]),
+    "over seeds, paired": Kind("difference of two variants (n: seeds; rate: what a seed is worth, "
+                               "beside 1 for chance)", _paired_runs, (0.0, 0.1, 0.3), SIZES[:3]),
 }  # fmt: skip
 
 

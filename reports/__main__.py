@@ -65,24 +65,54 @@ def build(
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders or scores.json files; the first is the baseline."),
+        typer.Argument(
+            help="Run folders or scores.json files; the first is the baseline. With --group: run "
+            "folders, or a sweep's TOML file."
+        ),
     ],
+    group: Annotated[
+        bool,
+        typer.Option("--group", help="Runs named VARIANT-seedN are seeds of one variant."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Also write HTML, Markdown, CSV and LaTeX there.")
     ] = None,
 ) -> None:
-    """Compare two or more runs, with paired differences by item."""
+    """Compare two or more runs, or variants over their seeds, with differences paired by item."""
     from reports.build import write
     from reports.formats import markdown
     from reports.gate.compare import compare_runs
+    from reports.gate.groups import compare_groups
+    from reports.gate.members import members
 
-    if len(runs) < 2:  # noqa: PLR2004 - two make a comparison
-        message = "compare: give two or more run folders or scores.json files"
-        raise ConfigError(message)
-    report = compare_runs([_scores(path) for path in runs])
+    if group:
+        report = compare_groups(members(_of_a_sweep(runs)))
+    else:
+        if len(runs) < 2:  # noqa: PLR2004 - two make a comparison
+            message = "compare: give two or more run folders or scores.json files"
+            raise ConfigError(message)
+        report = compare_runs([_scores(path) for path in runs])
     sys.stdout.write(markdown.render(report))
     if out is not None:
         say(f"Report: {write(report, out)[0]}")
+
+
+def _of_a_sweep(paths: list[Path]) -> list[Path]:
+    """Return run folders, those of a sweep in place of its file; says which it has not made."""
+    from core.sweep import load_sweep
+
+    found = []
+    for path in paths:
+        if path.suffix != ".toml":
+            found.append(path)
+            continue
+        sweep = load_sweep(path)
+        for run in sorted(sweep.runs, key=lambda run: sweep.variants.index(run.variant)):
+            if (run.config.folder / "config.json").is_file():
+                found.append(run.config.folder)
+            else:
+                say(f"{run.name}: not there yet ({run.config.folder})")
+    return found
 
 
 @app.command()

@@ -101,6 +101,7 @@ def sweep_(
     ended = run_sweep(sweep, redo_stale=redo == _STALE, fail_fast=fail_fast)
     results().print(table(ended))
     raise_failures(sweep, ended)
+    say(f"Compare them: srlm-report compare --group {file}")
 
 
 def _print_sweep(sweep: Sweep, *, redo_stale: bool) -> None:

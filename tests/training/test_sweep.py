@@ -62,17 +62,22 @@ def test_other_seeds_share_nothing() -> None:
     assert shared(smoke(), smoke("seed=2"), REFS) == set()
 
 
-def test_a_plan_links_what_is_made_elsewhere_or_will_be(smoke_run: Path, tmp_path: Path) -> None:
+def test_a_plan_links_what_is_made_elsewhere_or_will_be(tmp_path: Path) -> None:
     config = smoke(f"out_dir={tmp_path}", "dpo.beta=0.2")
-    made = Other(smoke_run, smoke())
+    made = Other(tmp_path / "made", smoke())
+    for ref in up_to(Ref(2, Stage.JUDGMENTS)):
+        manifest = Paths(made.folder).manifest(ref)
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        manifest.touch()
     rows = with_links(config, plan(config, 3), [made])
-    linked = [row.ref for row in rows if row.state == f"linked: {smoke_run}"]
-    assert set(linked) == up_to(Ref(2, Stage.PAIRS))
+    linked = {row.ref for row in rows if row.state == f"linked: {made.folder}"}
+    assert linked == up_to(Ref(2, Stage.JUDGMENTS))
     # A run that has made nothing yet links nothing, unless the sweep makes it first.
     later = Other(tmp_path / "later", smoke())
     assert not [r for r in with_links(config, plan(config, 3), [later]) if "linked" in r.state]
     rows = with_links(config, plan(config, 3), [later._replace(wanted=True), made])
-    assert {r.state for r in rows if "linked" in r.state} == {f"linked: {tmp_path / 'later'}"}
+    linked = {row.ref for row in rows if row.state == f"linked: {later.folder}"}
+    assert linked == up_to(Ref(2, Stage.PAIRS))
 
 
 TEXT = """
@@ -177,6 +182,7 @@ evaluate = ["ifeval", "truth"]
 out_dir = "{out}"
 iterations = 2
 sft.epochs = 2
+judge = {{ reading = "expected", draws = 1 }}
 prompts = {{ source = "verifiable", count = 8 }}
 candidates.n = 2
 dpo.early_stopping.enabled = false
