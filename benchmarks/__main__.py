@@ -75,7 +75,14 @@ def wanted(only: str) -> list[str]:
 
 
 def _row(name: str, machine: Machine, repeats: int) -> Row:
-    row = measure_of(BY_NAME[name])(machine, repeats)
+    from benchmarks.comparison import missing
+    from engines.precision import bfloat16_is_faster
+
+    workload = BY_NAME[name]
+    if workload.bfloat16 and not bfloat16_is_faster("cpu"):
+        row = missing("", "bfloat16 products are not faster on this machine")
+    else:
+        row = measure_of(workload)(machine, repeats)
     if "missing" in row:
         say(f"  missing: {row['missing']}")
     else:

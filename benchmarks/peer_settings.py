@@ -19,6 +19,7 @@ from benchmarks import sampling, scoring
 from benchmarks.endless import endless_folder
 from benchmarks.generate_peer import GeneratePeer
 from benchmarks.vllm_process import VllmPeer
+from benchmarks.workloads import Dtype
 from engines.models import load_tokenizer
 from engines.prompting import Prompter
 
@@ -53,7 +54,7 @@ def try_generate() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = endless_folder(Path(temporary) / "model")
             prompts = _rendered(folder, load)
-            for dtype in get_args(sampling.Dtype):
+            for dtype in get_args(Dtype):
                 for count in _PROMPTS:
                     tried = load._replace(peer_prompts=count, peer_dtype=dtype)
                     peer = GeneratePeer(folder, tried)
@@ -67,7 +68,7 @@ def try_vllm() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = endless_folder(Path(temporary) / "model")
             prompts = _rendered(folder, load)
-            for dtype in get_args(sampling.Dtype):
+            for dtype in get_args(Dtype):
                 with VllmPeer(folder, load, prompts, dtype=dtype) as peer:
                     _say(name, dtype, peer.sample)
 

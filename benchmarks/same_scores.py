@@ -13,6 +13,33 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4  # natural log, float32
 
 
+# In bfloat16 both sides round differently: ours may be this much further from float32.
+_FURTHER = 1.25
+
+
+class Rounding(NamedTuple):
+    """Mean absolute difference of both sides' log-probabilities to those in float32."""
+
+    ours: float
+    theirs: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether ours is about as close as the peer's."""
+        return self.ours <= _FURTHER * self.theirs
+
+
+def compare_rounding(
+    ours: Sequence[Logprob],
+    theirs: Sequence[tuple[float, bool]],
+    exact: Sequence[tuple[float, bool]],
+) -> Rounding:
+    """Compare both sides' scores in bfloat16 with the peer's in float32, in order."""
+    own = [abs(a.total - b[0]) for a, b in zip(ours, exact, strict=True)]
+    other = [abs(a[0] - b[0]) for a, b in zip(theirs, exact, strict=True)]
+    return Rounding(sum(own) / len(own), sum(other) / len(other))
+
+
 class Agreement(NamedTuple):
     """How far apart two lists of scores are.
 
@@ -29,6 +56,14 @@ class Agreement(NamedTuple):
     def equal(self) -> bool:
         """Whether the differences are rounding and nothing follows from them."""
         return self.largest <= TOLERANCE and self.choices and self.greedy
+
+    def facts(self) -> dict[str, float | bool]:
+        """Return the row's values."""
+        return {
+            "max_difference": self.largest,
+            "same_choices": self.choices,
+            "same_greedy": self.greedy,
+        }
 
 
 def compare_scores(

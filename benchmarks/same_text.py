@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A logit is off by some 1e-5 in float32: two tokens this close may come out either way.
-TIE = 1e-3
+    from benchmarks.workloads import Dtype
+
+# A logit is off by some 1e-5 in float32, and rounded to 0.125 in bfloat16 at its usual size (16 to
+# 32): two tokens this close may come out either way.
+TIES = {"float32": 1e-3, "bfloat16": 0.5}
 
 
 class Peer(Protocol):
@@ -41,16 +44,21 @@ class Differences(NamedTuple):
 
 
 def compare_texts(
-    peer: Peer, prompts: Sequence[list[int]], ours: Sequence[str], theirs: Sequence[list[int]]
+    peer: Peer,
+    prompts: Sequence[list[int]],
+    ours: Sequence[str],
+    theirs: Sequence[list[int]],
+    *,
+    dtype: Dtype = "float32",
 ) -> Differences:
-    """Compare our texts with the peer's tokens, row by row."""
+    """Compare our texts with the peer's tokens, row by row; both sides' arithmetic is `dtype`."""
     equal, gaps = 0, []
     for prompt, text, ids in zip(prompts, ours, theirs, strict=True):
         if text == peer.decode(ids):
             equal += 1
         else:
             gaps.append(peer.gap(prompt, ids[: _parting(peer, text, ids)]))
-    tied = sum(gap < TIE for gap in gaps)
+    tied = sum(gap < TIES[dtype] for gap in gaps)
     return Differences(equal, tied, len(gaps) - tied, max(gaps, default=0.0))
 
 

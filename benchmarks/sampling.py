@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers import AutoConfig
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison import Row
     from benchmarks.machine import Machine
+    from benchmarks.workloads import Dtype
     from core.records import Message
 
 _WARM_TOKENS = 4
-Dtype = Literal["float32", "bfloat16"]
 
 
 class Load(NamedTuple):
@@ -70,11 +70,11 @@ def answer_load() -> Load:
 
 
 class Ours:
-    """The transformers engine with its default batch, in float32."""
+    """The transformers engine with its default batch."""
 
-    def __init__(self, folder: Path, load: Load) -> None:
+    def __init__(self, folder: Path, load: Load, dtype: Dtype = "float32") -> None:
         """Load the model."""
-        self._section = EngineSection(device="cpu", dtype="float32")
+        self._section = EngineSection(device="cpu", dtype=dtype)
         self._engine, self._load = HFEngine(folder, self._section), load
         self._shape = Shape.of(AutoConfig.from_pretrained(folder, local_files_only=True))
         self._seed = 0
@@ -111,19 +111,19 @@ class Ours:
         return [texts[request.key] for request in asked]
 
 
-def judge_k3(machine: Machine, repeats: int) -> Row:
+def judge_k3(machine: Machine, repeats: int, dtype: Dtype = "float32") -> Row:
     """Compare judging with transformers' generate."""
-    return _against_generate(judge_load, machine, repeats)
+    return _against_generate(judge_load, machine, repeats, dtype)
 
 
-def candidates_n4(machine: Machine, repeats: int) -> Row:
+def candidates_n4(machine: Machine, repeats: int, dtype: Dtype = "float32") -> Row:
     """Compare candidate sampling with transformers' generate."""
-    return _against_generate(candidates_load, machine, repeats)
+    return _against_generate(candidates_load, machine, repeats, dtype)
 
 
-def answer_n1(machine: Machine, repeats: int) -> Row:
+def answer_n1(machine: Machine, repeats: int, dtype: Dtype = "float32") -> Row:
     """Compare one answer at a time with transformers' generate."""
-    return _against_generate(answer_load, machine, repeats)
+    return _against_generate(answer_load, machine, repeats, dtype)
 
 
 def judge_k3_vllm(machine: Machine, repeats: int) -> Row:
@@ -136,21 +136,26 @@ def candidates_n4_vllm(machine: Machine, repeats: int) -> Row:
     return _against_vllm(candidates_load, machine, repeats)
 
 
-def _against_generate(make: Callable[[], Load], machine: Machine, repeats: int) -> Row:
+def _against_generate(
+    make: Callable[[], Load], machine: Machine, repeats: int, dtype: Dtype
+) -> Row:
     name = "transformers generate"
     try:
         load = make()
     except NotHere as absent:
         return missing(name, str(absent))
+    if dtype == "bfloat16":
+        load = load._replace(peer_dtype=dtype)
     with tempfile.TemporaryDirectory() as temporary:
         folder = endless_folder(Path(temporary) / "model")
-        ours, theirs = Ours(folder, load), GeneratePeer(folder, load)
-        exact = GeneratePeer(folder, load._replace(peer_dtype="float32"))
+        ours, theirs = Ours(folder, load, dtype), GeneratePeer(folder, load)
+        same_dtype = GeneratePeer(folder, load._replace(peer_dtype=dtype))
         prompts = ours.render()
         ours.sample(_WARM_TOKENS)
         theirs.sample(prompts, _WARM_TOKENS)
         timings = alternate(ours.sample, lambda: theirs.sample(prompts), repeats)
-        same = compare_texts(exact, prompts, ours.greedy(), exact.greedy(prompts))
+        texts = ours.greedy(), same_dtype.greedy(prompts)
+        same = compare_texts(same_dtype, prompts, *texts, dtype=dtype)
     cost = ours.cost(prompts)
     return compared(
         timings,
@@ -160,7 +165,7 @@ def _against_generate(make: Callable[[], Load], machine: Machine, repeats: int) 
         equal=same.equal,
         amount=load.tokens,
         unit="tokens",
-        **_facts(load, prompts),
+        **_facts(load, prompts, dtype),
         **_greedy_facts(same),
         **cost.shares(min(timings.ours), machine),
     )
@@ -187,13 +192,13 @@ def _against_vllm(make: Callable[[], Load], machine: Machine, repeats: int) -> R
         equal=None,
         amount=load.tokens,
         unit="tokens",
-        **_facts(load, prompts),
+        **_facts(load, prompts, "float32"),
         **cost.shares(min(timings.ours), machine),
         note="its draws have other random numbers; both sides make the same number of tokens",
     )
 
 
-def _facts(load: Load, prompts: list[list[int]]) -> dict[str, Any]:
+def _facts(load: Load, prompts: list[list[int]], dtype: Dtype) -> dict[str, Any]:
     return {
         "n": len(prompts),
         "draws": load.draws,
@@ -201,7 +206,7 @@ def _facts(load: Load, prompts: list[list[int]]) -> dict[str, Any]:
         "mean_prompt_tokens": sum(map(len, prompts)) / len(prompts),
         "temperature": load.temperature,
         "top_p": load.top_p,
-        "dtype": "float32",
+        "dtype": dtype,
     }
 
 

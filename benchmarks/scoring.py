@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks.comparison import alternate, compared, missing
 from benchmarks.data_files import NotHere, shared_file
 from benchmarks.model_cost import Shape, scoring_cost
-from benchmarks.same_scores import compare_scores
+from benchmarks.same_scores import compare_rounding, compare_scores
 from core.config import EngineSection
 from engines.embedded import embedded_folder
 from engines.engine import Continuation
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison import Row
     from benchmarks.machine import Machine
+    from benchmarks.workloads import Dtype
 
 _WARM_ITEMS = 1
 
@@ -81,9 +82,9 @@ def hellaswag0(machine: Machine, repeats: int) -> Row:
     return _against_hflm(HELLASWAG, machine, repeats)
 
 
-def arc0(machine: Machine, repeats: int) -> Row:
+def arc0(machine: Machine, repeats: int, dtype: Dtype = "float32") -> Row:
     """Compare ARC-Challenge without examples."""
-    return _against_hflm(ARC, machine, repeats)
+    return _against_hflm(ARC, machine, repeats, dtype)
 
 
 def mmlu5(machine: Machine, repeats: int) -> Row:
@@ -101,14 +102,14 @@ def arc25_drawn(machine: Machine, repeats: int) -> Row:
     return _against_hflm(ARC_25_DRAWN, machine, repeats)
 
 
-def hflm(batch: int) -> Any:
-    """Return lm-eval's HFLM over the embedded model, in float32 on the CPU."""
+def hflm(batch: int, dtype: Dtype = "float32") -> Any:
+    """Return lm-eval's HFLM over the embedded model, on the CPU."""
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=str(embedded_folder()), device="cpu", dtype="float32", batch_size=batch)
+    return HFLM(pretrained=str(embedded_folder()), device="cpu", dtype=dtype, batch_size=batch)
 
 
-def _against_hflm(load: Load, machine: Machine, repeats: int) -> Row:
+def _against_hflm(load: Load, machine: Machine, repeats: int, dtype: Dtype = "float32") -> Row:
     peer = f"lm-eval HFLM, batch size {load.peer_batch}"
     try:
         items = load.instances()
@@ -116,8 +117,8 @@ def _against_hflm(load: Load, machine: Machine, repeats: int) -> Row:
         return missing(peer, str(absent))
     asked = [instance for item in items for instance in item]
     requests = [Continuation(*instance.args) for instance in asked]
-    engine = HFEngine(embedded_folder(), EngineSection(device="cpu", dtype="float32"))
-    theirs = hflm(load.peer_batch)
+    engine = HFEngine(embedded_folder(), EngineSection(device="cpu", dtype=dtype))
+    theirs = hflm(load.peer_batch, dtype)
     few = len([instance for item in items[:_WARM_ITEMS] for instance in item])
     engine.score(requests[:few])
     theirs.loglikelihood(asked[:few], disable_tqdm=True)
@@ -130,21 +131,26 @@ def _against_hflm(load: Load, machine: Machine, repeats: int) -> Row:
         found["theirs"] = theirs.loglikelihood(asked, disable_tqdm=True)
 
     timings = alternate(score, score_by_hflm, repeats)
-    same = compare_scores(found["ours"], found["theirs"], [len(item) for item in items])
+    facts: dict[str, Any]
+    if dtype == "bfloat16":
+        exact = hflm(load.peer_batch).loglikelihood(asked, disable_tqdm=True)
+        rounding = compare_rounding(found["ours"], found["theirs"], exact)
+        equal, facts = rounding.equal, {"mean_difference_to_float32": list(rounding)}
+    else:
+        same = compare_scores(found["ours"], found["theirs"], [len(item) for item in items])
+        equal, facts = same.equal, same.facts()
     pairs = Prompter(load_tokenizer(embedded_folder())).pairs(requests)
     cost = scoring_cost(Shape.of(theirs.model.config), pairs)
     return compared(
         timings,
         peer=peer,
-        equal=same.equal,
+        equal=equal,
         amount=len(items),
         unit="items",
         n=len(items),
         requests=len(requests),
         tokens=sum(len(pair.context) + len(pair.target) for pair in pairs),
-        dtype="float32",
-        max_difference=same.largest,
-        same_choices=same.choices,
-        same_greedy=same.greedy,
+        dtype=dtype,
+        **facts,
         **cost.shares(min(timings.ours), machine),
     )

@@ -13,13 +13,13 @@ from core.config import DpoSection, SftSection
 from core.records import JudgeExample, LedgerRow
 from core.stages import project_root
 from engines.embedded import embedded_folder
-from engines.precision import bfloat16_is_faster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.comparison import Row
     from benchmarks.machine import Machine
+    from benchmarks.workloads import Dtype
     from training.trainers.encoding import Encoder
     from training.trainers.encoding import Row as TrainingRow
     from training.trainers.job import TrainingJob
@@ -31,7 +31,7 @@ _BATCH = 8  # TRL's default
 _QUESTION_CHARACTERS, _ANSWER_CHARACTERS = 200, 400
 _MAX_LENGTH = 1024
 # Accepted differences of the losses of each step: dropout is off and the data are in one order.
-_TOLERANCE = {True: 0.02, False: 1e-4}
+_TOLERANCE = {"bfloat16": 0.02, "float32": 1e-4}
 
 Losses = list[float]
 
@@ -45,25 +45,25 @@ class Sides(NamedTuple):
     theirs: Callable[[int], Losses]
 
 
-def dpo_step(machine: Machine, repeats: int) -> Row:
+def dpo_step(machine: Machine, repeats: int, dtype: Dtype = "float32") -> Row:
     """Compare DPO steps on OpenAssistant's questions with their best and worst answer."""
     del machine
     try:
         pairs = _pairs(_STEPS * _BATCH)
     except NotHere as absent:
         return missing(_DPO_PEER, str(absent))
-    section = DpoSection(lr_min=0.0, schedule="linear", **_settings())
-    return _measured(dpo_sides(embedded_folder(), pairs, section), repeats)
+    section = DpoSection(lr_min=0.0, schedule="linear", **_settings(dtype))
+    return _measured(dpo_sides(embedded_folder(), pairs, section), repeats, dtype)
 
 
-def sft_step(machine: Machine, repeats: int) -> Row:
+def sft_step(machine: Machine, repeats: int, dtype: Dtype = "float32") -> Row:
     """Compare SFT steps on the packaged judging examples."""
     del machine
     from training.trainers.sft import eft_rows
 
     rows = eft_rows(_judged(_STEPS * _BATCH), "additive")
-    section = SftSection(lr_min=0.0, **_settings())
-    return _measured(sft_sides(embedded_folder(), rows, section), repeats)
+    section = SftSection(lr_min=0.0, **_settings(dtype))
+    return _measured(sft_sides(embedded_folder(), rows, section), repeats, dtype)
 
 
 def dpo_sides(folder: Path, pairs: list[LedgerRow], section: DpoSection) -> Sides:
@@ -95,19 +95,19 @@ def sft_sides(folder: Path, rows: list[TrainingRow], section: SftSection) -> Sid
     )
 
 
-def _settings() -> dict[str, Any]:
+def _settings(dtype: Dtype) -> dict[str, Any]:
     """Return what the sections of both trainers share."""
     return {
         "batch_size": _BATCH,
         "micro_batch_size": _BATCH,
         "dropout": 0.0,
         "max_length": _MAX_LENGTH,
-        "precision": "bf16" if bfloat16_is_faster("cpu") else "fp32",
+        "precision": "bf16" if dtype == "bfloat16" else "fp32",
     }
 
 
-def _measured(sides: Sides, repeats: int) -> Row:
-    rows, bf16 = _STEPS * _BATCH, bfloat16_is_faster("cpu")
+def _measured(sides: Sides, repeats: int, dtype: Dtype) -> Row:
+    rows = _STEPS * _BATCH
     losses: dict[str, Losses] = {}
     for warm_up in (sides.ours, sides.theirs):
         warm_up(1)
@@ -117,11 +117,10 @@ def _measured(sides: Sides, repeats: int) -> Row:
         repeats,
     )
     pairs = list(zip(losses["ours"], losses["theirs"], strict=True))
-    arithmetic = "bfloat16" if bf16 else "float32"
     return compared(
         timings,
         peer=sides.peer,
-        equal=all(abs(ours - theirs) <= _TOLERANCE[bf16] for ours, theirs in pairs),
+        equal=all(abs(ours - theirs) <= _TOLERANCE[dtype] for ours, theirs in pairs),
         amount=rows,
         unit=sides.unit,
         n=rows,
@@ -129,7 +128,7 @@ def _measured(sides: Sides, repeats: int) -> Row:
         losses=losses,
         note=(
             f"{_STEPS} steps of {_BATCH} {sides.unit} from the model's folder to the saved model, "
-            f"in {arithmetic} on both sides, the faster one here"
+            f"in {dtype} on both sides"
         ),
     )
 

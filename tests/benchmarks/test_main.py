@@ -36,12 +36,12 @@ def test_the_issues_targets_are_asked() -> None:
     assert asked == {
         "hellaswag0": 1.7, "arc0": 2.5, "mmlu5": 4.0, "arc25": 12.0, "judge_k3": 3.0,
         "judge_k3_vllm": 1.0, "candidates_n4": 2.5, "rouge_dedup": 30.0,
-        "dpo_step": 1.5, "sft_step": 1.5,
+        "dpo_step": 1.5, "dpo_step_bf16": 1.5, "sft_step": 1.5, "sft_step_bf16": 1.5,
     }  # fmt: skip
 
 
 # The rows of sft_step are packaged.
-OUTSIDE = [workload for workload in WORKLOADS if workload.name != "sft_step"]
+OUTSIDE = [workload for workload in WORKLOADS if not workload.name.startswith("sft_step")]
 
 
 @pytest.mark.parametrize("workload", OUTSIDE, ids=[workload.name for workload in OUTSIDE])

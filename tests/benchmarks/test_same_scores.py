@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks.same_scores import Agreement, compare_scores
+from benchmarks.same_scores import Agreement, compare_rounding, compare_scores
 from engines.engine import Logprob
 
 
@@ -53,3 +53,13 @@ def test_a_score_that_is_no_number_is_not_equal(place: int) -> None:
 def test_a_side_that_lacks_scores_is_refused() -> None:
     with pytest.raises(ValueError, match="1 and 2 scores for 2 requests"):
         compare_scores(ours(-1.0), theirs(-1.0, -2.0), [2])
+
+
+def test_bfloat16_is_equal_while_it_is_about_as_far_from_float32_as_the_peers() -> None:
+    # Ours are 0.1 and 0.3 off, the peer's 0.2 and 0.2: 0.2 on average both.
+    exact = theirs(-1.0, -2.0)
+    found = compare_rounding(ours(-1.1, -2.3), theirs(-0.8, -2.2), exact)
+    assert found == pytest.approx((0.2, 0.2))
+    assert found.equal
+    # 0.26 against 0.2 is more than a quarter further.
+    assert not compare_rounding(ours(-1.26, -2.26), theirs(-0.8, -2.2), exact).equal
