@@ -26,6 +26,7 @@ from training.launch.processes import (
 )
 from training.trainers.encoding import Encoder
 from training.trainers.log_probs import score_on_cpu
+from training.trainers.memory import keep_freed_memory
 from training.trainers.packed import pack_rows
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def load_policy(job: TrainingJob) -> Policy:
         stop_ids(model, tokenizer),
     )
     dropout = prepare(model, dropout=job.section.dropout)
+    if job.device == "cpu":
+        keep_freed_memory()
     if job.device == "cpu" and not shards_weights():
         pack_rows(model)
     return Policy(model, tokenizer, encoder, dropout)

@@ -1,0 +1,27 @@
+"""Memory of training on a CPU: what is freed stays with the process.
+
+Every step frees gradients and casts of all weights and asks for them again. glibc gives large
+blocks back to the system at once, which then has to find, clear and map their pages anew: 600 MB a
+step for the embedded model, a third of the step's time on a virtual machine
+(docs/decisions/041-training-steps-on-a-cpu.md).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+# Parameters of glibc's mallopt(3).
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_NEVER = -1
+_GROWTH_BYTES = 256 << 20
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees until it ends; return whether its C library can."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):  # not glibc
+        return False
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _GROWTH_BYTES))
+    return all(library.mallopt(*setting) == 1 for setting in settings)
