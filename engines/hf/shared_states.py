@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _GROWTH = 64  # tokens by which the room for new tokens grows
-_MIN_SHARED_TOKENS = 64  # a shorter prefix is not worth a forward pass of its own
+_MIN_SHARED_TOKENS = 32  # a shorter prefix is not worth a forward pass of its own
 
 
 def group_by_prefix(
