@@ -34,10 +34,14 @@ def take(store: Store, ref: Ref, key: Key) -> bool:
         manifest = _manifest(other, ref)
         if manifest is None or manifest.key.difference(key) or not _is_inside(manifest, ref):
             continue
+        try:
+            other.verify(ref, manifest)
+        except StaleArtifact:
+            continue
         store.remove([ref])
         try:
             _link(other, store, ref, manifest)
-        except (StaleArtifact, FileNotFoundError):
+        except (StaleArtifact, FileNotFoundError):  # removed there at this very moment
             store.remove([ref])
             continue
         say(f"{ref}: as in {other.paths.root}, linked")
@@ -54,8 +58,8 @@ def _manifest(other: Store, ref: Ref) -> Manifest | None:
 
 def _is_inside(manifest: Manifest, ref: Ref) -> bool:
     """Whether the files that a manifest names are its artifact's: the run may be a stranger's."""
-    paths = [PurePosixPath(name) for name in manifest.files]
-    return all(p.parts[0].startswith(ref.stage.value) and ".." not in p.parts for p in paths)
+    paths = [PurePosixPath(name).parts for name in manifest.files]
+    return all(p and p[0].split(".")[0] == ref.stage.value and ".." not in p for p in paths)
 
 
 def _link(other: Store, store: Store, ref: Ref, manifest: Manifest) -> None:

@@ -94,13 +94,26 @@ def test_a_run_that_altered_its_artifact_is_passed_over_for_the_next(
     assert store.paths.artifact(ROWS).samefile(third.paths.artifact(ROWS))
 
 
+def test_unfinished_rows_are_kept_if_the_other_run_turns_out_to_be_altered(
+    store: Store, other: Store
+) -> None:
+    with store.begin(ROWS, KEY) as out:
+        judge(out)
+    other.paths.artifact(ROWS).write_text("{}\n")
+    assert not take(store, ROWS, KEY)
+    with store.begin(ROWS, KEY) as out:
+        assert list(out.rows) == ["c0/j0"]
+
+
 def test_a_damaged_manifest_and_a_missing_run_are_passed_over(tmp_path: Path, other: Store) -> None:
     other.paths.manifest(ROWS).write_text("{")
     store = Store(tmp_path / "run", [tmp_path / "nowhere", other.paths.root])
     assert not take(store, ROWS, KEY)
 
 
-@pytest.mark.parametrize("name", ["../../outside", "pairs.jsonl", "/tmp/outside"])
+@pytest.mark.parametrize(
+    "name", ["../../outside", "pairs.jsonl", "judgments_2.jsonl", "/tmp/outside", ""]
+)
 def test_files_outside_the_artifact_are_not_touched(store: Store, other: Store, name: str) -> None:
     path = other.paths.manifest(ROWS)
     manifest = json.loads(path.read_text())
