@@ -58,7 +58,7 @@ def plan(
 
 def _row(config: Config, store: Store, ref: Ref, again: list[Ref]) -> PlanRow:
     config = config.at(ref.iteration)
-    if _is_off(config, ref):
+    if is_off(config, ref):
         return PlanRow(ref, "off", None, None)
     if ref in again and store.exists(ref):
         rows, per_row = _bounds(config, ref)
@@ -92,7 +92,8 @@ def _unfinished(paths: Paths, ref: Ref) -> str:
     return "runs"
 
 
-def _is_off(config: Config, ref: Ref) -> bool:
+def is_off(config: Config, ref: Ref) -> bool:
+    """Whether a run with these settings makes no such artifact."""
     if ref.stage is Stage.PROMPT_CALLS:
         return config.prompts.source != SELF_INSTRUCTION
     if ref.stage in _OF_VARIANTS:

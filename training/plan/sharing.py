@@ -19,7 +19,7 @@ from core.errors import DataError
 from core.making import HOW_PROMPTED
 from core.stages import HOW_JUDGED, SPECS, Paths, Ref, Stage, order_of
 from core.store import Store
-from training.plan.plan import plan
+from training.plan.plan import is_off, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,8 @@ LINKED = "linked"
 _MEASUREMENTS = (Stage.PROBE, Stage.HEALTH)
 _TRAINED_ON_SEED = ("sft", "lora", "m1", "judge.rubric")
 _TRAINED_ON_FEEDBACK = (
-    *_TRAINED_ON_SEED, "dpo", "improvement", "engine.dtype", "evaluation.judge", *HOW_JUDGED
+    *_TRAINED_ON_SEED, "judge_pairs", "dpo", "improvement", "engine.dtype", "evaluation.judge",
+    *HOW_JUDGED,
 )  # fmt: skip
 
 
@@ -123,6 +124,8 @@ def _settings(config: Config, ref: Ref) -> dict[str, object]:
     own, sections = config.at(ref.iteration), SPECS[ref.stage].sections
     if ref.stage is Stage.SFT:
         sections += ("lora",)
+    if ref.stage is Stage.JUDGMENTS:
+        sections += ("evaluation.judge",)
     if ref.stage is Stage.MODEL:
         sections += _TRAINED_ON_FEEDBACK if ref.iteration > 1 else _TRAINED_ON_SEED
-    return own.plain(*sections, *HOW_PROMPTED)
+    return own.plain(*sections, *HOW_PROMPTED) | {"off": is_off(own, ref)}
