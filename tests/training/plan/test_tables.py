@@ -160,3 +160,16 @@ def test_a_dry_run_loads_no_model_library(tmp_path: Path) -> None:
     assert "loaded: []" in done.stdout
     assert "GPU memory" in done.stdout
     assert not list(tmp_path.iterdir())  # and writes nothing
+
+
+def test_an_external_judge_of_candidates_is_paid_for_in_the_judges_table(tmp_path: Path) -> None:
+    # M2 and M3: 2 · 10 prompts · 4 answers · 3 draws = 240 requests of 400 + 36 + 388 tokens (at
+    # most 400 + 36 + 1,024), 256 out: 0.198 (0.350) and 0.061 million, at 10 and 30 USD.
+    config = Config.model_validate({
+        "out_dir": str(tmp_path),
+        "prompts": {"source": "verifiable", "count": 10},
+        "improvement": {"judge": "external"},
+        "dpo": {"early_stopping": {"enabled": False}},
+        "evaluation": {"benchmarks": [], "judge": {"model": "gpt-x", "price_usd": [10, 30]}},
+    })  # fmt: skip
+    assert row(printed(config), "candidates") == ["240", "0.20", "0.35", "0.06", "4", "5"]
