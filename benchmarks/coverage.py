@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from core.correlations import spearman
 from core.intervals import (
     Interval,
     average_interval,
@@ -30,7 +31,6 @@ from core.intervals import (
 )
 from core.paired import difference_interval, net_interval, tango
 from core.seeds import over_seeds, paired_seeds
-from evaluation.agreement.order_metrics import spearman
 from evaluation.human.krippendorff import krippendorff_alpha
 
 if TYPE_CHECKING:

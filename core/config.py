@@ -478,12 +478,15 @@ class HealthSection(Section):
     """Share of prompts, of those with two or more scored candidates, whose scores are all tied."""
     max_length_correlation: Share = 0.8
     """Absolute Spearman correlation of mean score with answer length."""
+    consistency: bool = False
+    """Let M_{k-2} judge the candidates of iteration k, too, and report how far both judges agree on
+    the order of a prompt's answers (CREAM); it costs as much again as judging."""
 
 
 class PairsSection(Section):
     """Choosing preference pairs (section 2.3)."""
 
-    added: ClassVar = frozenset({"control"})
+    added: ClassVar = frozenset({"control", "consistency", "filter"})
 
     choice: Literal["best_worst", "length_controlled"] = "best_worst"
     """"best_worst": highest against lowest score (paper); "length_controlled": Meta-Rewarding's
@@ -496,6 +499,14 @@ class PairsSection(Section):
     control: Literal["none", "shuffled", "swapped"] = "none"
     """A run that should not learn, to show that another one does: "shuffled" deals each prompt's
     scores out at random among its answers, "swapped" exchanges chosen and rejected."""
+
+    consistency: Literal["off", "mean", "prompt"] = "off"
+    """CREAM: take a pair's order for right with probability C = (τ + 1)/2 only, τ being Kendall's
+    tau of M_{k-1}'s and M_{k-2}'s scores of a prompt's answers: L becomes C·L(Δ) + (1 − C)·L(−Δ).
+    "mean": one C, the mean over prompts (the published one); "prompt": each prompt's own."""
+    filter: Literal["none", "implicit_reward"] = "none"
+    """"implicit_reward" (SCIR): keep a pair only if M_{k-1} has learned to prefer the chosen one,
+    that is if log M_{k-1}/M_{k-2} of it is higher than that of the rejected one."""
 
     @model_validator(mode="after")
     def _rho_is_used(self) -> PairsSection:
@@ -749,6 +760,11 @@ class Config(Section):
     `count = 6942` (or `--set iteration.3.prompts.count=6942`). Sections that may be changed:
     prompts, candidates, judge, health, pairs, judge_pairs, improvement, dpo, lora. Artifacts of
     other iterations stay current. `judge` is that of the iteration's candidates and checkpoints."""
+
+    @property
+    def compares_judges(self) -> bool:
+        """Whether M_{k-2} judges the candidates of iteration k as well as M_{k-1}."""
+        return self.health.consistency or self.pairs.consistency != "off"
 
     def at(self, k: int) -> Config:
         """Return the settings of iteration k: the run's, with `iteration`'s in their place.

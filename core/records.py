@@ -305,6 +305,38 @@ class JudgePair:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderAgreement:
+    """How far two judges put one prompt's answers in the same order.
+
+    `tau` is Kendall's tau-b over the `answers` that both scored, None where either judge puts them
+    in no order: fewer than two, or all of them equal.
+    """
+
+    key: str
+    tau: float | None
+    answers: int
+
+    @property
+    def consistency(self) -> float | None:
+        """Return (tau + 1)/2: 1 the same order, 0 the reverse, ½ chance."""
+        return None if self.tau is None else (self.tau + 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLogProb:
+    """The log-probability of one answer under one model: the one that gave it, or the one before.
+
+    `length` counts its tokens, of which the end of turn is none.
+    """
+
+    key: str
+    candidate_key: str
+    model: Literal["current", "previous"]
+    total: float
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One named number and its count `n`; `value` is None when there is nothing to measure."""
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from core.records import Judgment, Score, Verdict
+from core.records import Judgment, OrderAgreement, Score, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,6 +83,12 @@ def mean_scores(judgments: Iterable[Judgment]) -> dict[str, MeanScore]:
         found = scores.get(key, [])
         means[key] = MeanScore(math.fsum(found) / len(found) if found else None, len(found), count)
     return means
+
+
+def mean_consistency(agreements: Iterable[OrderAgreement]) -> float | None:
+    """Return CREAM's C, the mean over prompts of (tau + 1)/2; None if no prompt has a tau."""
+    found = [c for row in agreements if (c := row.consistency) is not None]
+    return math.fsum(found) / len(found) if found else None
 
 
 def judge_noise(key: str, judged: Iterable[Sequence[float]]) -> Score:

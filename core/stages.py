@@ -8,7 +8,10 @@ iter1   ift  ranked                              seed data
         model                                    M1
         probe                                    how M1 judges
 iter2+  prompt_calls  prompts                    self-instruction
-        candidates  judgments  health  pairs     AI feedback by M_{k-1}
+        candidates  judgments  health            AI feedback by M_{k-1}
+        previous_judgments  consistency          M_{k-2}'s judgments of them, if wanted
+        implicit_rewards                         what M_{k-1} learned to prefer, if wanted
+        pairs
         meta_verdicts  judge_pairs               its judgments compared (Meta-Rewarding)
         model                                    M_k
 
@@ -46,6 +49,9 @@ class Stage(StrEnum):
     CANDIDATES = "candidates"
     JUDGMENTS = "judgments"
     HEALTH = "health"
+    PREVIOUS_JUDGMENTS = "previous_judgments"
+    CONSISTENCY = "consistency"
+    IMPLICIT_REWARDS = "implicit_rewards"
     PAIRS = "pairs"
     META_VERDICTS = "meta_verdicts"
     JUDGE_PAIRS = "judge_pairs"
@@ -139,6 +145,12 @@ SPECS: dict[Stage, Spec] = {
         "self-judgments", records.Judgment,
         (*HOW_JUDGED, "judge.draws", "improvement.judge", "engine.dtype")),
     Stage.HEALTH: Spec("judge health", records.Measurement, ()),
+    Stage.PREVIOUS_JUDGMENTS: Spec(
+        "judgments by the model before", records.Judgment,
+        (*HOW_JUDGED, "judge.draws", "engine.dtype")),
+    Stage.CONSISTENCY: Spec("consistency of two judges", records.OrderAgreement, ()),
+    Stage.IMPLICIT_REWARDS: Spec(
+        "log-probabilities of the answers", records.AnswerLogProb, ("engine.dtype",)),
     Stage.PAIRS: Spec("preference pairs", records.LedgerRow, ("pairs",)),
     Stage.META_VERDICTS: Spec(
         "meta-judgments", records.Verdict, ("judge_pairs.prompt", *_JUDGED)),

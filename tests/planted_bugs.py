@@ -547,6 +547,38 @@ def log_probabilities_include_the_prompt(
 
 
 @plant(
+    "training.data.consistency:confidences",
+    noticed_by="test_confidences_are_one_mean_or_each_prompts_own",
+)
+def consistencies_shift_to_other_prompts_after_a_skipped_one(
+    right: Any, agreements: Any, kind: str
+) -> Any:
+    found = [row.consistency for row in agreements if row.tau is not None]
+    shifted = dict(zip((row.key for row in agreements), found, strict=False))
+    return right(agreements, kind) | (shifted if kind == "prompt" else {})
+
+
+@plant("core.correlations:kendall_tau", noticed_by="test_tau_with_ties_by_hand")
+def ties_count_as_pairs_in_no_order_at_all(right: Any, x: Any, y: Any) -> Any:
+    found = right(x, y)
+    if found is None:
+        return None
+    pairs = [(i, j) for i in range(len(x)) for j in range(i)]
+    untied = [sum(values[i] != values[j] for i, j in pairs) for values in (x, y)]
+    return found * math.sqrt(untied[0] * untied[1]) / len(pairs)
+
+
+@plant(
+    "training.data.pairs:_outcome",
+    noticed_by="test_pairs_that_the_implicit_reward_orders_otherwise_are_left_out",
+)
+def pairs_that_the_implicit_reward_contradicts_are_kept(
+    right: Any, pair: Any, section: Any, learned: Any
+) -> Any:
+    return right(pair, section, None)
+
+
+@plant(
     "training.trainers.trl_loop:prepare",
     noticed_by="test_dropout_stays_on_for_dpo_but_not_for_the_reference",
 )

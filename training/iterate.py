@@ -6,17 +6,28 @@ Source: Yuan et al., "Self-Rewarding Language Models", section 2 and figure 1.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.progress import say
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from judges import health
 from judges.backends.local_judge import LocalJudge
+from judges.candidate_judges import RubricJudge
 from judges.meta.comparing import meta_prompt_source
 from judges.pointwise import judge_ranked, of_split
 from training import models
 from training.candidate_judge import JudgeSource, candidate_judge
-from training.data import candidates, eft, judge_pairs, pairs, prompts, seed
+from training.data import (
+    candidates,
+    consistency,
+    eft,
+    implicit_rewards,
+    judge_pairs,
+    pairs,
+    prompts,
+    seed,
+)
 from training.preflight import check_settings
 
 if TYPE_CHECKING:
@@ -124,11 +135,18 @@ def self_reward(run: Run, k: int) -> None:
     )
     for problem in health.enforce(run.read(measured), config.health, str(measured)):
         say(f"  warning: {problem}")
+    orders, preferred = compare_judges(run, k), learned_preferences(run, k)
     run.rows(
         chosen,
-        [new, answers, judged],
+        [new, answers, judged, *orders, *preferred],
         lambda out: pairs.select_pairs(
-            kept(run, new), run.read(answers), run.read(judged), config, out
+            kept(run, new),
+            run.read(answers),
+            run.read(judged),
+            config,
+            out,
+            agreements=[row for ref in orders for row in run.read(ref)],
+            log_probs=[row for ref in preferred for row in run.read(ref)],
         ),
     )
     models.improve(run, k, chosen, meta_judge(run, k, new, answers))
@@ -175,6 +193,54 @@ def meta_judge(run: Run, k: int, new: Ref, answers: Ref) -> Ref | None:
             kept(run, new), disputed(), run.read(verdicts), config, out
         ),
     )
+
+
+def compare_judges(run: Run, k: int) -> list[Ref]:
+    """Let M_{k-2} judge iteration k's answers, too; return the agreement, if pairs depend on it."""
+    config, previous = run.config, model_ref(k - 2)
+    if not config.compares_judges:
+        return []
+    new, answers, judged = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES), Ref(k, Stage.JUDGMENTS)
+    again, agreement = Ref(k, Stage.PREVIOUS_JUDGMENTS), Ref(k, Stage.CONSISTENCY)
+    run.rows(
+        again,
+        [new, answers, previous],
+        lambda out: candidates.judge_candidates(
+            RubricJudge(run.engines.model(previous, again), config.judge, seed=config.seed),
+            kept(run, new),
+            run.read(answers),
+            out,
+        ),
+    )
+    run.rows(
+        agreement,
+        [new, judged, again],
+        lambda out: consistency.compare(kept(run, new), run.read(judged), run.read(again), out),
+    )
+    return [agreement] if config.pairs.consistency != "off" else []
+
+
+def learned_preferences(run: Run, k: int) -> list[Ref]:
+    """Score iteration k's answers under M_{k-1} and M_{k-2}, if pairs depend on it (SCIR)."""
+    if run.config.pairs.filter == "none":
+        return []
+    new, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
+    scored = Ref(k, Stage.IMPLICIT_REWARDS)
+    current, previous = model_ref(k - 1), model_ref(k - 2)
+    run.rows(
+        scored,
+        [new, answers, current, previous],
+        lambda out: implicit_rewards.score_answers(
+            {
+                "current": partial(run.engines.model, current, scored),
+                "previous": partial(run.engines.model, previous, scored),
+            },
+            kept(run, new),
+            run.read(answers),
+            out,
+        ),
+    )
+    return [scored]
 
 
 def write_prompts(run: Run, k: int) -> Ref:

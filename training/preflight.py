@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
+from core.config import SMOOTHED
 from core.errors import ConfigError
 from core.progress import say
 from core.stages import model_ref
@@ -54,6 +55,7 @@ def check_files(config: Config, k: int) -> None:
             prompts_source(own).check()
         check_candidate_judge(iteration, own)
         _check_judge_pairs(iteration, own)
+        _check_consistency(iteration, own)
         stopping = own.dpo.early_stopping
         if stopping.enabled and own.improvement.method == "dpo":
             _check_checkpoint_judge(f"{iteration}dpo.early_stopping", own)
@@ -85,6 +87,25 @@ def _check_judge_pairs(setting: str, config: Config) -> None:
                 f"M_{{k-1}}: it needs {what}"
             )
             raise ConfigError(message)
+
+
+def _check_consistency(iteration: str, config: Config) -> None:
+    """Check that judges of one kind are compared, and that the loss knows what to do with it."""
+    dpo, judge = config.dpo, config.improvement.judge
+    if config.compares_judges and judge not in ("self", "previous"):
+        raise ConfigError(
+            f"{iteration}health.consistency and pairs.consistency compare M_{{k-1}} with M_{{k-2}} "
+            f"as judges, but {iteration}improvement.judge is {judge!r}: set it to 'self'"
+        )
+    if config.pairs.consistency == "off":
+        return
+    if dpo.loss not in SMOOTHED or dpo.label_smoothing:
+        losses = " or ".join(map(repr, sorted(SMOOTHED)))
+        raise ConfigError(
+            f"{iteration}pairs.consistency takes a pair for wrong with its own probability: it "
+            f"needs {iteration}dpo.loss {losses} (not {dpo.loss!r}) and dpo.label_smoothing 0 "
+            f"(not {dpo.label_smoothing:g})"
+        )
 
 
 def _check_checkpoint_judge(setting: str, config: Config) -> None:

@@ -11,11 +11,11 @@ from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.correlations import spearman
 from core.intervals import correlation_interval, mean_interval, ratio_interval, share_score
 from core.paired import compare
 from core.records import ANSWERED, Judgment, Score
 from core.reductions import draws_of, judge_noise, mean_scores
-from evaluation.agreement.order_metrics import spearman
 from judges.pointwise import JudgedAnswer
 
 if TYPE_CHECKING:

@@ -63,8 +63,9 @@ def groups(results: RunReader, *, most: int = 1000) -> dict[str, RowGroup]:
 
     Keys: "<model>/alpaca_eval", "<model>/mt_bench", "<model>/nlp/<task>", "<model>/agreement",
     "head_to_head/<A>-<B>", "human/<A>-<B>"; of an iteration "prompts/iter<k>",
-    "judgments/iter<k>", "pairs/iter<k>", "judge_pairs/iter<k>", "truth/iter<k>",
-    "self_judge/iter<k>", "contamination/iter<k>"; "probe/M0", "probe/M1" and "eft_judgments".
+    "judgments/iter<k>", "consistency/iter<k>", "pairs/iter<k>", "judge_pairs/iter<k>",
+    "truth/iter<k>", "self_judge/iter<k>", "contamination/iter<k>"; "probe/M0", "probe/M1" and
+    "eft_judgments".
     """
     found = (group for section in SECTIONS for group in section.rows(results, most))
     return {group.key: group for group in found if group is not None}

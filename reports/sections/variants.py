@@ -28,6 +28,10 @@ _ABOUT = (
 )
 _USED: Mapping[str, Callable[[Config], bool]] = {
     "meta_rewarding": lambda config: config.judge_pairs.enabled,
+    "iterative_rpo": lambda config: config.dpo.nll_weight > 0,
+    "tulu3_dpo": lambda config: config.dpo.loss == "sigmoid_norm",
+    "cream": lambda config: config.pairs.consistency != "off",
+    "scir": lambda config: config.pairs.filter == "implicit_reward",
 }
 """By the key of a variant: whether an iteration's settings make it one."""
 
@@ -60,7 +64,7 @@ def sections(results: RunReader) -> Iterable[Section]:
         f"{', '.join(map(str, where))}: {known[key]['what']}"
         for key, where in used.items()
     ]
-    tables = tuple(_table(known[key]) for key in used)
+    tables = tuple(_table(known[key]) for key in used if known[key]["rows"])
     return [Section("variants", "Variants of the loop", (_ABOUT, *said), tables=tables)]
 
 

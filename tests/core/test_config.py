@@ -253,6 +253,13 @@ def test_objectives_at_their_defaults_are_in_no_key(toml: WriteToml) -> None:
     assert new & changed.keys() == {"nll_weight"}
 
 
+def test_the_evidence_of_pairs_is_in_no_key_where_there_is_none() -> None:
+    assert Config().plain("pairs")["pairs"].keys() == {"choice", "rho", "min_margin"}
+    # Measuring consistency changes nothing.
+    read = {section.partition(".")[0] for spec in SPECS.values() for section in spec.sections}
+    assert "health" not in read
+
+
 # ----- a file that extends another
 
 

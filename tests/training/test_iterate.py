@@ -16,6 +16,7 @@ from core.store import Store
 from tests import loop
 from tests.conftest import ROOT
 from training.iterate import iterate
+from training.plan.plan import plan
 from training.run import open_run
 
 
@@ -255,3 +256,58 @@ def test_the_positive_only_ablation_trains_from_m0_on_seed_data_and_perfect_answ
     manifest = store.manifest(model_ref(2))
     assert manifest.counts["rows"] == 16 + 64 + positives
     assert manifest.key.inputs["iter0/base"] == store.manifest(model_ref(0)).sha256
+
+
+PREVIOUS = (
+    "iteration.3.pairs.consistency=prompt",
+    "iteration.3.pairs.filter=implicit_reward",
+)
+
+
+def test_pairs_depend_on_the_model_before_only_where_a_setting_says_so(copy: Path) -> None:
+    planned = plan(load_config(loop.SMOKE, [f"out_dir={copy}", *PREVIOUS]), 3)
+    states = {str(row.ref): row.state for row in planned}
+    for stage in ("previous_judgments", "consistency", "implicit_rewards"):
+        assert f"iter2/{stage}" not in states
+        assert states[f"iter3/{stage}"] == "runs"
+    assert states["iter2/pairs"] == "done"
+    assert states["iter3/pairs"].startswith("stale: ")
+    settings = [word for setting in PREVIOUS for word in ("--set", setting)]
+    assert loop.run(copy, *settings).returncode == 2  # stale
+    done = loop.run(copy, *settings, "--redo", "stale")
+    assert done.returncode == 0, done.stderr
+    store = Store(copy / "smoke")
+    # M2 answered and judged; M1 judges the same answers again.
+    again, judged = Ref(3, Stage.PREVIOUS_JUDGMENTS), Ref(3, Stage.JUDGMENTS)
+    assert store.manifest(model_ref(1)).sha256 in (store.manifest(again).engine or "")
+    assert {j.key for j in store.read(again)} == {j.key for j in store.read(judged)}
+    rewards = Ref(3, Stage.IMPLICIT_REWARDS)
+    assert {f"iter{k}/model" for k in (1, 2)} <= store.manifest(rewards).key.inputs.keys()
+    ledger = store.read(Ref(3, Stage.PAIRS))
+    own = {row.key: row.consistency for row in store.read(Ref(3, Stage.CONSISTENCY))}
+    pairs = [row for row in ledger if row.outcome == "pair"]
+    assert pairs
+    assert all(own[row.key] in (row.confidence, None) for row in pairs)
+    # Iteration 2 has none of it, and nothing was asked twice.
+    assert not store.exists(Ref(2, Stage.PREVIOUS_JUDGMENTS))
+    calls = [call for call in loop.calls(copy / "smoke") if "previous" in call[0]]
+    assert calls
+    assert len(calls) == len(set(calls))
+
+
+def test_measuring_consistency_leaves_every_artifact_current(copy: Path) -> None:
+    before = loop.manifests(copy / "smoke")
+    done = loop.run(copy, "--set", "health.consistency=true")
+    assert done.returncode == 0, done.stderr
+    after = loop.manifests(copy / "smoke")
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {
+        f"iter{k}/{name}" for k in (2, 3) for name in ("previous_judgments", "consistency")
+    }
+
+
+def test_judges_without_an_order_end_the_run_with_what_to_set(copy: Path) -> None:
+    # M0, iteration 2's earlier judge, writes no score at all.
+    ended = loop.run(copy, "--set", "pairs.consistency=mean", "--redo", "stale")
+    assert ended.returncode == 1
+    assert "pairs.consistency: there is no prompt" in ended.stderr

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from core.stages import Paths, Ref, is_model, order_of, stages_of
+from core.stages import Paths, Ref, Stage, is_model, order_of, stages_of
 from tests import loop
 
 pytestmark = pytest.mark.slow
@@ -65,3 +66,36 @@ def test_a_run_killed_at_least_twenty_times_ends_like_an_uninterrupted_one(
     assert len(calls) - len(set(calls)) <= 1  # a window of microseconds; seen: none
     asked = {call[:3] for call in loop.calls(smoke_run)}
     assert {call[:3] for call in calls} == asked
+
+
+def test_the_stages_that_ask_the_model_before_go_on_after_a_kill(
+    smoke_run: Path, tmp_path: Path
+) -> None:
+    settings = [
+        "--redo", "stale",
+        "--set", "iteration.3.pairs.consistency=prompt",
+        "--set", "iteration.3.pairs.filter=implicit_reward",
+    ]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        shutil.copytree(smoke_run, folder / "smoke", copy_function=shutil.copy2)
+    paths = Paths(killed / "smoke")
+    stopped = [
+        loop.killed_once(
+            loop.command(killed, *settings),
+            lambda ref=ref: has_begun(paths, ref),  # type: ignore[misc]
+            killed / "log",
+            0.05,
+        )
+        for ref in (
+            Ref(3, Stage.PREVIOUS_JUDGMENTS),
+            Ref(3, Stage.IMPLICIT_REWARDS),
+        )
+    ]
+    assert any(stopped)
+    for folder in (whole, killed):
+        last = loop.run_apart(folder, *settings)
+        assert last.returncode == 0, last.stderr
+    found = loop.manifests(killed / "smoke")
+    for name, manifest in loop.manifests(whole / "smoke").items():
+        assert found[name]["sha256"] == manifest["sha256"], name

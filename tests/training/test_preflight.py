@@ -33,13 +33,16 @@ def test_the_shipped_settings_pass(tmp_path: Path) -> None:
         ("prompts.generator=nobody", "prompts.generator = 'nobody': no such folder"),
         ("dpo.early_stopping.judge=nobody", "dpo.early_stopping.judge = 'nobody'"),
         ("dpo.early_stopping.validation=./nowhere.jsonl", "nowhere.jsonl: no such file"),
+        ("iteration.3.pairs.consistency=mean iteration.3.dpo.loss=ipo", "_norm' .not 'ipo'"),
+        ("pairs.consistency=prompt dpo.label_smoothing=0.1", "dpo.label_smoothing 0 .not 0.1."),
+        ("health.consistency=true improvement.judge=sft", "improvement.judge is 'sft': set it to"),
     ],
 )
 def test_settings_of_late_stages_are_checked_before_the_first_stage(
     tmp_path: Path, setting: str, words: str
 ) -> None:
     with pytest.raises(SrlmError, match=words):
-        check(tmp_path, setting)
+        check(tmp_path, *setting.split())
 
 
 def test_validation_prompts_in_no_language_of_the_run_are_an_error_not_an_empty_comparison(

@@ -1,6 +1,6 @@
 """SFT and DPO as several processes run them together.
 
-`python -m tests.training.together fp32|bf16|objectives BASE OUT`
+`python -m tests.training.together fp32|bf16|ddp-cpu|fsdp-cpu BASE OUT`
 
 One process group trains both, because starting one takes longer than training the tiny model.
 """
@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.config import DpoSection, SftSection
 from core.records import LedgerRow
@@ -21,6 +22,9 @@ from training.trainers.dpo import train_dpo
 from training.trainers.encoding import Row
 from training.trainers.job import TrainingJob
 from training.trainers.sft import train_sft
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
 # Eleven rows of different lengths, four per step: three steps per epoch, the last with three rows,
@@ -34,6 +38,12 @@ PAIRS = [
     for i, row in enumerate(ROWS)
 ]  # fmt: skip
 UNSURE = [replace(pair, confidence=0.2 + 0.25 * at) for at, pair in enumerate(PAIRS[:3])]
+# Objectives and pairs per pass, by how the weights are held: starting each takes seconds.
+CASES: dict[str, list[tuple[str, int]]] = {
+    "ddp-cpu": [(name, 1) for name in OBJECTIVES]
+    + [(name, 2) for name in ("sigmoid", "ipo", "ld_nll", "wpo")],
+    "fsdp-cpu": [(name, 1) for name in ("sigmoid", "ipo", "ld_nll", "wpo", "simpo")],
+}
 _SHARED: dict[str, Any] = {
     "batch_size": 4,
     "epochs": 2,
@@ -81,24 +91,23 @@ def one_step(name: str, micro: int) -> DpoSection:
     return DpoSection(lr=1e-3, micro_batch_size=micro, **fields)
 
 
-def train_objectives(base: Path, out: Path) -> None:
-    """Train one step of every objective on three pairs, the reference being `out/other`.
+def train_objectives(base: Path, out: Path, cases: Sequence[tuple[str, int]]) -> None:
+    """Train one step of objectives on three pairs, the reference being `out/other`.
 
     Two processes have four places for the three pairs: one micro-batch holds no pair or, with two
     places in each, one pair and one empty one.
     """
-    for name in OBJECTIVES:
-        for micro in (1, 2):
-            # "sigmoid" has the confidences, the others none.
-            pairs = UNSURE if name == "sigmoid" else PAIRS[:3]
-            folder, section = out / f"{name}-{micro}", one_step(name, micro)
-            reference = None if name == "simpo" else out / "other"
-            train_dpo(job(base, folder, dpo=section, reference=reference), pairs)
+    for name, micro in cases:
+        pairs = UNSURE if name == "sigmoid" else PAIRS[:3]
+        folder, section = out / f"{name}-{micro}", one_step(name, micro)
+        reference = None if name == "simpo" else out / "other"
+        train_dpo(job(base, folder, dpo=section, reference=reference), pairs)
 
 
 def main() -> None:
     base, out = map(Path, sys.argv[2:])
-    modes = {"fp32": train_both, "bf16": train_bf16, "objectives": train_objectives}
+    modes = {"fp32": train_both, "bf16": train_bf16}
+    modes |= {name: partial(train_objectives, cases=cases) for name, cases in CASES.items()}
     modes[sys.argv[1]](base, out)
     if is_first():
         (out / "done").touch()

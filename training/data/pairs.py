@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.records import ANSWERED, LedgerRow
 from core.reductions import MeanScore, mean_scores
 from core.store import Built
+from training.data.consistency import confidences
+from training.data.implicit_rewards import rewards
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from core.config import Config, PairsSection
-    from core.records import Candidate, Judgment, Prompt
+    from core.records import AnswerLogProb, Candidate, Judgment, OrderAgreement, Prompt
     from core.store import Partial
 
 _NO_SCORE = MeanScore(None, 0, 0)
@@ -42,8 +44,17 @@ def select_pairs(
     judgments: Iterable[Judgment],
     config: Config,
     out: Partial,
+    *,
+    agreements: Sequence[OrderAgreement] = (),
+    log_probs: Sequence[AnswerLogProb] = (),
 ) -> Built:
-    """Write one ledger row per prompt; the outcomes' counts add up to the number of prompts."""
+    """Write one ledger row per prompt; the outcomes' counts add up to the number of prompts.
+
+    `agreements` of two judges are the confidences of the pairs (`pairs.consistency`); `log_probs`
+    of the candidates leave out pairs that they order otherwise (`pairs.filter`).
+    """
+    chances = confidences(agreements, config.pairs.consistency) if agreements else {}
+    learned = None if config.pairs.filter == "none" else rewards(log_probs)
     means = mean_scores(judgments)
     by_prompt = defaultdict(list)
     for candidate in candidates:
@@ -52,7 +63,9 @@ def select_pairs(
         means = shuffled(means, by_prompt, seed=config.seed)
     for prompt in prompts:
         if prompt.key not in out.rows:
-            out.add(ledger_row(prompt, by_prompt[prompt.key], means, config.pairs))
+            row = ledger_row(prompt, by_prompt[prompt.key], means, config.pairs, learned)
+            sure = chances.get(prompt.key) if row.outcome == "pair" else None
+            out.add(replace(row, confidence=sure))
     return Built(counts=dict(Counter(row.outcome for row in out.rows.values())))
 
 
@@ -74,13 +87,15 @@ def ledger_row(
     candidates: Sequence[Candidate],
     means: dict[str, MeanScore],
     section: PairsSection,
+    learned: Mapping[str, float] | None = None,
 ) -> LedgerRow:
-    """Return the ledger row of one prompt.
+    """Return the ledger row of one prompt; `learned`: implicit rewards that must agree, by answer.
 
     Outcomes: "pair"; "no_candidates" (no answer: too long a prompt or thought); "unscored" and
     "one_scored" (fewer than two candidates have a score); "identical_answers" (best and worst are
-    the same text); "tie" (all scores equal, or within `section.min_margin`). As a control the two
-    are exchanged (`section.control`).
+    the same text); "tie" (all scores equal, or within `section.min_margin`); "reward_disagrees"
+    (the implicit reward of the chosen answer is not the higher one). As a control the two are
+    exchanged (`section.control`).
     """
     ordered = sorted(candidates, key=lambda c: c.draw)
     found = [means.get(c.key, _NO_SCORE) for c in ordered]
@@ -91,7 +106,7 @@ def ledger_row(
     if outcome != "pair":
         return row
     pair = choose(scored, section)
-    outcome = _outcome(pair, section)
+    outcome = _outcome(pair, section, learned)
     if outcome != "pair":
         return replace(row, outcome=outcome)
     if section.control == "swapped":
@@ -118,12 +133,14 @@ def _scored_outcome(candidates: Sequence[Candidate], scored: Sequence[ScoredCand
     return "one_scored" if len(scored) == 1 else "pair"
 
 
-def _outcome(pair: Pair, section: PairsSection) -> str:
+def _outcome(pair: Pair, section: PairsSection, learned: Mapping[str, float] | None) -> str:
     chosen, rejected = pair
     if chosen.score - rejected.score <= section.min_margin + _ROUNDING:
         return "tie"
     if chosen.candidate.text.strip() == rejected.candidate.text.strip():
         return "identical_answers"
+    if learned is not None and learned[chosen.candidate.key] <= learned[rejected.candidate.key]:
+        return "reward_disagrees"
     return "pair"
 
 

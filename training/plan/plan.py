@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from core.config import Config
 
 # Stages of published variants: no part of a plan that does not want them.
-_OF_VARIANTS = (Stage.META_VERDICTS, Stage.JUDGE_PAIRS)
+_OF_VARIANTS = (
+    Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY, Stage.IMPLICIT_REWARDS,
+    Stage.META_VERDICTS, Stage.JUDGE_PAIRS,
+)  # fmt: skip
 
 
 class PlanRow(NamedTuple):
@@ -96,8 +99,12 @@ def is_off(config: Config, ref: Ref) -> bool:
     """Whether a run with these settings makes no such artifact."""
     if ref.stage is Stage.PROMPT_CALLS:
         return config.prompts.source != SELF_INSTRUCTION
-    if ref.stage in _OF_VARIANTS:
+    if ref.stage in (Stage.META_VERDICTS, Stage.JUDGE_PAIRS):
         return not config.judge_pairs.enabled
+    if ref.stage in (Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY):
+        return not config.compares_judges
+    if ref.stage is Stage.IMPLICIT_REWARDS:
+        return config.pairs.filter == "none"
     if ref.stage in (Stage.EFT_JUDGMENTS, Stage.EFT_CONSTRUCTED):
         return not config.eft.construction.enabled
     return ref.stage is Stage.PROBE and not config.probe.enabled
@@ -115,6 +122,9 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
         Stage.PROMPTS: (None if prompts.source == SELF_INSTRUCTION else prompts.count, 0),
         Stage.CANDIDATES: (prompts.count * n, config.candidates.max_new_tokens),
         Stage.JUDGMENTS: _judgments(config),
+        Stage.PREVIOUS_JUDGMENTS: _judgments(config),
+        Stage.CONSISTENCY: (prompts.count, 0),
+        Stage.IMPLICIT_REWARDS: (prompts.count * n * 2, 0),
         Stage.PAIRS: (prompts.count, 0),
         # Every two judgments of an answer, in both orders.
         Stage.META_VERDICTS: (

@@ -97,6 +97,8 @@ def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work]:
         Stage.PROMPT_CALLS: lambda: [_prompt_calls(config, lengths)],
         Stage.CANDIDATES: lambda: [Work(base, count * lengths.prompt, count * n * answer)],
         Stage.JUDGMENTS: lambda: _candidates_judged(config, lengths, count * n),
+        Stage.PREVIOUS_JUDGMENTS: lambda: _candidates_judged(config, lengths, count * n),
+        Stage.IMPLICIT_REWARDS: lambda: [Work(base, 2 * count * n * (lengths.prompt + answer))],
         Stage.META_VERDICTS: lambda: _meta_judged(config, lengths),
         Stage.MODEL: lambda: (
             _improved(config, lengths)

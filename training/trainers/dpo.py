@@ -209,7 +209,7 @@ def encode_pairs(
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return the encoded pairs, and how many were cut or dropped for their length.
 
-    A pair that has a confidence keeps it.
+    If any pair has a confidence, all have: 1 where it is not said.
     """
     examples = [
         (
@@ -219,6 +219,7 @@ def encode_pairs(
         for pair in pairs
     ]
     encoded, counts = encoder.encode_all("pairs", examples, max_length)
+    unsure = any(pair.confidence is not None for pair in pairs)
     rows: list[dict[str, Any]] = []
     for pair, found in zip(pairs, encoded, strict=True):
         if found is None:
@@ -229,7 +230,8 @@ def encode_pairs(
             "chosen_ids": chosen.response_ids,
             "rejected_ids": rejected.response_ids,
         }
-        rows.append(row if pair.confidence is None else row | {_CONFIDENCE: pair.confidence})
+        sure = 1.0 if pair.confidence is None else pair.confidence
+        rows.append(row | {_CONFIDENCE: sure} if unsure else row)
     return rows, counts
 
 

@@ -33,6 +33,7 @@ def rows(results: RunReader, most: int) -> Iterator[RowGroup | None]:
     yield judging.contamination_rows(results, 1, most)
     for k in results.feedback_iterations:
         yield from data.rows(results, k, most)
+        yield judging.consistency_rows(results, k, most)
         yield meta.rows(results, k, most)
         yield judging.truth_rows(results, k, most)
         yield judging.self_judge_rows(results, k, most)

@@ -34,7 +34,10 @@ _NOT_WHOLE = {
     "too_long": " (none: the prompt is too long)",
     "cut_off": " (none: the token limit cut the thought before it)",
 }
-_OUTCOMES = ("pair", "tie", "identical_answers", "one_scored", "unscored", "no_candidates")
+_OUTCOMES = (
+    "pair", "reward_disagrees", "tie", "identical_answers", "one_scored", "unscored",
+    "no_candidates",
+)  # fmt: skip
 
 
 def names(k: int) -> dict[str, str]:
@@ -80,6 +83,12 @@ def ledger(results: RunReader, k: int) -> Table:
     ordered = [*_OUTCOMES, *sorted(found.keys() - {*_OUTCOMES})]
     named = {words(name): found[name] for name in ordered if found[name]}
     kept = sum(row.kept for row in results.rows(Ref(k, Stage.PROMPTS)))
+    by_score = found["pair"] + found["reward_disagrees"]
+    share = f"{found['pair']} of {by_score} pairs by score, {found['pair'] / max(1, by_score):.0%}"
+    filtered = (
+        f"The implicit reward, log M{k - 1}/M{k - 2}, orders {share}, as the judge does; the "
+        "others were left out.",
+    )
     agrees = "add up to" if found.total() == kept else f"are {found.total()}, not"
     return Table(
         f"iteration_{k}_pairs",
@@ -87,8 +96,15 @@ def ledger(results: RunReader, k: int) -> Table:
         "outcome",
         ("prompts", "% of all"),
         counted_rows(named, "prompts in all", f"pairs/iter{k}"),
-        notes=(f"The outcomes {agrees} the {kept} kept prompts.",),
+        notes=(
+            f"The outcomes {agrees} the {kept} kept prompts.",
+            *(filtered if _filters(results, k) else ()),
+        ),
     )
+
+
+def _filters(results: RunReader, k: int) -> bool:
+    return results.exists(Ref(k, Stage.IMPLICIT_REWARDS))
 
 
 def chosen_minus_rejected(results: RunReader, k: int) -> Comparison:
@@ -246,6 +262,8 @@ def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
             (f"Chosen (score {points(row.chosen_score)})", text_or_note(row.chosen)),
             (f"Rejected (score {points(row.rejected_score)})", text_or_note(row.rejected)),
         ]
+    if row.confidence is not None:
+        parts.append(("Probability that this order is right", points(row.confidence)))
     links = [Link("The prompt and its generation call", f"prompts/iter{k}", row.key)]
     for candidate in candidates:
         role = _role(candidate.key, row)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import BENCHMARKS
 from core.intervals import mean_interval
-from core.reductions import draws_of, judge_noise
+from core.reductions import draws_of, judge_noise, mean_consistency, mean_scores
 from core.stages import Ref, Stage, evaluation_ref
 from judges.health import problems
-from reports.document import Cell, Item, RowGroup, Table, TableRow
+from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
 from reports.published.comparable import judge_notes
 from reports.sections.agreement import rows_of_ranked
 from reports.sections.cells import Column, cell_of, noise_note, why_unknown, words
@@ -20,6 +21,7 @@ from reports.sections.items import (
     excerpt,
     group,
     judged_by_subject,
+    key_order,
     points,
     text_or_note,
     words_of,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.reader import RunReader
-    from core.records import Candidate, Flag, ItemScore, Judgment, Measurement
+    from core.records import Candidate, Flag, ItemScore, Judgment, Measurement, OrderAgreement
 
 _MOST_FLAGS = 20
 _RELIABILITY = (
@@ -115,6 +117,7 @@ def health(results: RunReader, k: int) -> Table:
             reason = "nothing to measure" if value is None else None
             cell = Cell(value, digits=digits, n=n, reason=reason, rows=f"judgments/iter{k}")
             rows.append(TableRow(name, (cell, Cell(text=limits.get(key, "")))))
+    rows += [row for row in [consistency(results, k)] if row is not None]
     detail = (measured["parse_rate"].detail if "parse_rate" in measured else None) or {}
     reasons = ", ".join(f"{words(name)} {n:.0f}" for name, n in detail.items())
     draws = draws_of(results.rows(Ref(k, Stage.JUDGMENTS)))
@@ -128,6 +131,61 @@ def health(results: RunReader, k: int) -> Table:
             *((f"Unreadable replies by reason: {reasons}.",) if reasons else ()),
             noise_note(judge_noise("", draws.values()), f"{own_judge(results, k)}'s"),
         ),
+    )
+
+
+def consistency(results: RunReader, k: int) -> TableRow | None:
+    """Return how far the judge and the model before it agree; None if that was not measured."""
+    ref = Ref(k, Stage.CONSISTENCY)
+    if not results.exists(ref):
+        return None
+    agreements: list[OrderAgreement] = results.rows(ref)
+    found = [c for row in agreements if (c := row.consistency) is not None]
+    low, high = mean_interval(found, scale=(0.0, 1.0)) or (None, None)
+    cell = Cell(
+        mean_consistency(agreements),
+        digits=3,
+        low=low,
+        high=high,
+        n=len(found),
+        missing=len(agreements) - len(found),
+        reason=None if found else "both judges put no prompt's answers in an order",
+        rows=f"consistency/iter{k}",
+    )
+    name = f"consistency with M{k - 2}'s order of the same answers, (τ + 1)/2"
+    return TableRow(name, (cell, Cell()))
+
+
+def consistency_rows(results: RunReader, k: int, most: int) -> RowGroup | None:
+    """Return each prompt's agreement of the two judges; None if that was not measured."""
+    prompts = {row.key: row.text for row in results.rows(Ref(k, Stage.PROMPTS))}
+    now, before = (
+        mean_scores(results.rows(Ref(k, stage)))
+        for stage in (Stage.JUDGMENTS, Stage.PREVIOUS_JUDGMENTS)
+    )
+    answers: dict[str, list[str]] = defaultdict(list)
+    for row in results.rows(Ref(k, Stage.CANDIDATES)):
+        answers[row.prompt_key].append(row.key)
+
+    def item(row: OrderAgreement) -> Item:
+        keys = sorted(answers[row.key], key=key_order)
+        scores = [
+            ", ".join(points(means[key].mean) if key in means else NONE for key in keys)
+            for means in (now, before)
+        ]
+        prompt = prompts.get(row.key, row.key)
+        cells = (excerpt(prompt), points(row.tau), *scores)
+        link = Link("Its outcome", f"pairs/iter{k}", row.key)
+        return Item(row.key, cells, (("Prompt", text_or_note(prompt)),), (link,))
+
+    return group(
+        results,
+        Ref(k, Stage.CONSISTENCY),
+        f"Iteration {k}: the orders of {own_judge(results, k)} and of M{k - 2} as judges",
+        ("prompt", "Kendall's tau", f"scores by {own_judge(results, k)}", f"scores by M{k - 2}"),
+        item,
+        most=most,
+        key=f"consistency/iter{k}",
     )
 
 

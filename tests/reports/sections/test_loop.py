@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from core.reader import RunReader
-from core.records import Candidate, Flag, JudgeExample, Judgment, Measurement, Prompt
+from core.records import (
+    AnswerLogProb,
+    Candidate,
+    Flag,
+    JudgeExample,
+    Judgment,
+    Measurement,
+    OrderAgreement,
+    Prompt,
+)
 from core.stages import Ref, Stage, evaluation_ref, model_ref
 from core.store import Built
 from reports.sections.loop import data as data_tables
@@ -125,6 +135,81 @@ def test_health_stands_beside_its_limits_and_a_broken_one_is_said(tmp_path: Path
     (said,) = judge_tables.broken_limits(results, 2)
     assert said.startswith(
         "M1 as a judge breaks a limit: readable judge replies: 25.0% (limit 50%)"
+    )
+
+
+def agreeing(built: RunBuilder) -> RunReader:
+    """Three prompts: the same order, the reverse, none by one of the judges."""
+    texts = [Prompt(key, f"text {key}", None, 0) for key in "pqr"]
+    answers = [
+        Candidate(f"{key}/a{draw}", key, draw, f"{key}{draw}", 1, "stop")
+        for key in "pqr"
+        for draw in (0, 1)
+    ]
+    scores = {
+        Stage.JUDGMENTS: {"p": (1, 2), "q": (1, 2), "r": (1, 2)},
+        Stage.PREVIOUS_JUDGMENTS: {"p": (3, 4), "q": (4, 3), "r": (5, 5)},
+    }
+    for stage, each in scores.items():
+        rows = [
+            Judgment(f"{key}/a{draw}/j0", f"{key}/a{draw}", key, 0, "", float(score), None, 1)
+            for key, both in each.items()
+            for draw, score in enumerate(both)
+        ]
+        built.rows(Ref(2, stage), rows)
+    found = [("p", 1.0), ("q", -1.0), ("r", None)]
+    built.rows(Ref(2, Stage.CONSISTENCY), [OrderAgreement(key, tau, 2) for key, tau in found])
+    built.rows(Ref(2, Stage.HEALTH), [Measurement("parse_rate", 1.0, 6)])
+    return built.rows(Ref(2, Stage.PROMPTS), texts).rows(Ref(2, Stage.CANDIDATES), answers).open()
+
+
+def test_consistency_with_the_model_before_stands_with_the_judges_health(tmp_path: Path) -> None:
+    results = agreeing(RunBuilder(tmp_path))
+    name = "consistency with M0's order of the same answers, (τ + 1)/2"
+    table = judge_tables.health(results, 2)
+    # C of the two prompts that both put in an order: (1 + 0)/2; the third is missing, not 0.
+    (row,) = (row for row in table.rows if row.label == name)
+    cell = row.cells[0]
+    assert (cell.value, cell.n, cell.missing) == (0.5, 2, 1)
+    assert cell.low is not None
+    assert cell.high is not None
+    assert cell.low < 0.5 < cell.high
+    shown = judge_tables.consistency_rows(results, 2, 10)
+    assert shown is not None
+    assert shown.key == cell.rows
+    assert [item.cells for item in shown.items] == [
+        ("text p", "1.00", "1.00, 2.00", "3.00, 4.00"),
+        ("text q", "−1.00", "1.00, 2.00", "4.00, 3.00"),
+        ("text r", "–", "1.00, 2.00", "5.00, 5.00"),
+    ]
+
+
+def test_a_run_that_did_not_compare_judges_shows_no_consistency(tmp_path: Path) -> None:
+    results = RunBuilder(tmp_path).rows(Ref(2, Stage.HEALTH), [Measurement("x", 1.0, 1)]).open()
+    assert judge_tables.consistency(results, 2) is None
+    assert judge_tables.consistency_rows(results, 2, 10) is None
+
+
+def test_the_confidence_of_a_pair_is_shown_with_it(tmp_path: Path) -> None:
+    sure = replace(ledger("a", "pair", "x", "y"), confidence=0.75)
+    results = RunBuilder(tmp_path).rows(Ref(2, Stage.PAIRS), [sure, ledger("b", "pair")]).open()
+    (found,) = data_tables.rows(results, 2, 10)
+    parts = [dict(item.parts) for item in found.items]
+    assert [part.get("Probability that this order is right") for part in parts] == ["0.75", None]
+
+
+def test_the_share_of_pairs_that_the_implicit_reward_confirms_is_said(tmp_path: Path) -> None:
+    built = RunBuilder(tmp_path).rows(Ref(2, Stage.PROMPTS), prompts(*[None] * 4))
+    rows = [ledger("a", "pair", "x", "y"), ledger("b", "reward_disagrees"), ledger("c", "tie")]
+    built.rows(Ref(2, Stage.PAIRS), [*rows, ledger("d", "reward_disagrees")])
+    (note,) = data_tables.ledger(built.open(), 2).notes
+    assert "implicit" not in note  # the filter was off
+    built.rows(Ref(2, Stage.IMPLICIT_REWARDS), [AnswerLogProb("k", "k", "current", -1.0, 1)])
+    table = data_tables.ledger(built.open(), 2)
+    assert cells(table, "reward disagrees")[0] == 2
+    assert table.notes[1] == (
+        "The implicit reward, log M1/M0, orders 1 of 3 pairs by score, 33%, as the judge does; the "
+        "others were left out."
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.config import Config, PairsSection
+from core.records import AnswerLogProb, OrderAgreement
 from core.reductions import MeanScore
 from core.stages import Ref, Stage
 from tests.training.making import Made, candidate, interrupted, judgment, made, prompt
@@ -269,3 +270,50 @@ def test_swapped_pairs_reject_the_best_answer() -> None:
     row = ledger_row(prompt("p"), answers, means, PairsSection(control="swapped"))
     assert (row.chosen, row.rejected) == ("bad", "good")
     assert (row.chosen_score, row.rejected_score) == (1.0, 5.0)
+
+
+# --- What another model says about the pairs
+
+
+def selected(tmp_path: Path, settings: dict[str, Any], **evidence: Any) -> Made:
+    """Return the ledger of prompts p and q: a1 is chosen and a0 rejected in both, r is a tie."""
+    answers = [candidate(key, draw, f"{key}{draw}") for key in "pqr" for draw in (0, 1)]
+    scores = [judgment(c.key, 0, 2.0 if c.prompt_key == "r" else 1.0 + c.draw) for c in answers]
+    config = Config(pairs=PairsSection(**settings))
+    return made(
+        tmp_path,
+        PAIRS,
+        lambda out: select_pairs(
+            [prompt("p"), prompt("q"), prompt("r")], answers, scores, config, out, **evidence
+        ),
+    )
+
+
+def test_a_pair_is_as_sure_as_the_two_judges_agree_on_its_prompt(tmp_path: Path) -> None:
+    agreements = [OrderAgreement("p", 1.0, 2), OrderAgreement("q", -0.5, 2)]
+    agreements.append(OrderAgreement("r", None, 2))
+    found = selected(tmp_path / "own", {"consistency": "prompt"}, agreements=agreements)
+    assert [row.confidence for row in found.rows] == [1.0, 0.25, None]  # r has no pair
+    found = selected(tmp_path / "mean", {"consistency": "mean"}, agreements=agreements)
+    assert [row.confidence for row in found.rows] == [0.625, 0.625, None]
+
+
+def test_a_ledger_without_consistency_has_the_bytes_it_always_had(tmp_path: Path) -> None:
+    assert b"confidence" not in selected(tmp_path, {}).content
+
+
+def log_probs(rewards: dict[str, float]) -> list[AnswerLogProb]:
+    now = [AnswerLogProb(f"{key}/c", key, "current", r - 7, 1) for key, r in rewards.items()]
+    return [*now, *(AnswerLogProb(f"{key}/p", key, "previous", -7.0, 1) for key in rewards)]
+
+
+def test_pairs_that_the_implicit_reward_orders_otherwise_are_left_out(tmp_path: Path) -> None:
+    learned = {"p/a0": -1.0, "p/a1": 0.5, "q/a0": 0.5, "q/a1": -1.0, "r/a0": 0.0, "r/a1": 1.0}
+    found = selected(tmp_path, {"filter": "implicit_reward"}, log_probs=log_probs(learned))
+    assert [row.outcome for row in found.rows] == ["pair", "reward_disagrees", "tie"]
+    assert found.counts == {"pair": 1, "reward_disagrees": 1, "tie": 1}
+    assert found.rows[1].chosen is None
+    # Equal rewards are no preference.
+    learned["p/a0"] = 0.5
+    again = selected(tmp_path / "2", {"filter": "implicit_reward"}, log_probs=log_probs(learned))
+    assert again.counts == {"reward_disagrees": 2, "tie": 1}

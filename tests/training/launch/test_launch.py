@@ -34,7 +34,7 @@ from engines.models import load_model
 from tests.conftest import ROOT
 from tests.engines.scripted import ScriptedEngine
 from tests.training import together
-from tests.training.objectives import OBJECTIVES, loss_by_hand, tokens_of
+from tests.training.objectives import loss_by_hand, tokens_of
 from training.launch import command as launch_command
 from training.launch import launch
 from training.launch.processes import MARK, SameOrder, keep_sums_in_fp32
@@ -291,13 +291,13 @@ def test_empty_pairs_change_no_objective_in_two_processes(
 ) -> None:
     other = tmp_path / "other"
     make_tiny(other, ["The quick brown fox jumps over the lazy dog. Score: 4"] * 3, seed=9)
-    train_together(name, "objectives", tiny, tmp_path)
+    train_together(name, name, tiny, tmp_path)
     tokens = [
         [tokens_of(tiny, other, row.prompt, text or "") for text in (row.chosen, row.rejected)]
         for row in together.PAIRS[:3]
     ]
-    for objective in OBJECTIVES:
-        section = together.one_step(objective, 1)
+    for objective, micro in together.CASES[name]:
+        section = together.one_step(objective, micro)
         rows = together.UNSURE if objective == "sigmoid" else together.PAIRS[:3]
         each = [
             loss_by_hand(section, chosen, rejected, row.confidence)
@@ -306,10 +306,9 @@ def test_empty_pairs_change_no_objective_in_two_processes(
         # One pair per pass: the mean of three. Two: the mean of a pass with two and one with one.
         first, second, third = list(SameOrder(3, seed=0, per_round=4))[:3]
         halves = ((each[first] + each[second]) / 2 + each[third]) / 2
-        for micro, expected in ((1, sum(each) / 3), (2, halves)):
-            folder = tmp_path / f"{objective}-{micro}"
-            (step,) = together.steps(folder)
-            assert step["loss"] == pytest.approx(expected, rel=1e-3, abs=1e-4), folder.name
+        (step,) = together.steps(tmp_path / f"{objective}-{micro}")
+        expected = halves if micro > 1 else sum(each) / 3
+        assert step["loss"] == pytest.approx(expected, rel=1e-3, abs=1e-4), (objective, micro)
 
 
 @pytest.mark.slow
@@ -352,7 +351,7 @@ import sys
 from pathlib import Path
 from core.config import LaunchSection
 from tests.training import together
-from tests.training.objectives import OBJECTIVES, loss_by_hand, tokens_of
+from tests.training.objectives import loss_by_hand, tokens_of
 from training.launch import launch
 if __name__ == "__main__":
     base, out = map(Path, sys.argv[1:])

@@ -119,6 +119,13 @@ def test_draws_of_one_prompt_share_its_reading() -> None:
     assert work(config(), 2, Stage.JUDGMENTS) == [Work("embedded", 40 * 767, 40 * 3 * 80)]
 
 
+def test_the_model_before_judges_as_much_and_both_models_read_each_answer_once() -> None:
+    judged = work(config(), 2, Stage.JUDGMENTS)
+    assert work(config(), 2, Stage.PREVIOUS_JUDGMENTS) == judged
+    # 40 answers of 300 tokens behind 30, by two models.
+    assert work(config(), 2, Stage.IMPLICIT_REWARDS) == [Work("embedded", 2 * 40 * 330)]
+
+
 def test_dpo_reads_both_answers_and_the_reference_does_once() -> None:
     # 10 pairs of 2 x (30 + 300) tokens, two epochs; the reference reads them once.
     twice = config(

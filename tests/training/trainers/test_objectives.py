@@ -213,7 +213,7 @@ def test_simpo_runs_no_reference(
     assert first["rewards/chosen"] == pytest.approx(sum(means) / 2, rel=1e-4)
 
 
-def test_a_pair_without_a_confidence_has_no_such_column(tiny: Path) -> None:
+def test_confidences_are_a_column_only_where_one_is_said(tiny: Path) -> None:
     from engines.models import load_model, load_tokenizer, stop_ids
     from engines.prompting import Prompter
     from training.trainers.encoding import Encoder
@@ -222,3 +222,6 @@ def test_a_pair_without_a_confidence_has_no_such_column(tiny: Path) -> None:
     encoder = Encoder(Prompter(tokenizer), stop_ids(load_model(tiny, torch.float32), tokenizer))
     (row,), _ = encode_pairs(encoder, PAIRS[:1], 128)
     assert set(row) == {"prompt_ids", "chosen_ids", "rejected_ids"}
+    # Pairs of judgments (Meta-Rewarding) have none beside those of answers that have one.
+    rows, _ = encode_pairs(encoder, [replace(PAIRS[0], confidence=0.25), PAIRS[1]], 128)
+    assert [row["confidence"] for row in rows] == [0.25, 1.0]
