@@ -347,6 +347,38 @@ def judge_accuracy(
     _print(report(verdicts, labels), as_json=as_json)
 
 
+@app.command("arena-hard")
+def arena_hard(
+    judgments: Annotated[
+        list[Path] | None, typer.Option(help="Recorded judgments of Arena-Hard; may be repeated.")
+    ] = None,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(help="Answers of the models and of the baseline: rates at equal style too."),
+    ] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(help="Ratings of many models: their separability instead.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Model that the others are compared with.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Arena-Hard's win rates from recorded judgments or ratings; style counts of answers."""
+    from evaluation.arena_hard import files
+
+    if (ratings is None) == (not judgments and not answers):
+        message = "arena-hard: give --judgments (with --answers), --answers alone, or --ratings"
+        raise ConfigError(message)
+    if ratings is not None:
+        found = files.report_ratings(ratings, baseline)
+    elif judgments:
+        found = files.report_judgments(judgments, answers or (), baseline=baseline)
+    else:
+        found = files.report_styles(answers or ())
+    _print(found, as_json=as_json)
+
+
 @app.command()
 def cassette(
     file: Annotated[Path, typer.Option(help="The cassette (SQLite), e.g. of a run's eval/.")],

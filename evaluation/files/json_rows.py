@@ -48,13 +48,13 @@ _KINDS = {
     ),
     "answers": Kind(
         frozenset({"question_id", "model_id", "choices"}),
-        "FastChat's model answers, not judged yet",
-        "its own gen_judgment.py reads them",
+        "model answers of FastChat or Arena-Hard, not judged yet",
+        "srlm-eval arena-hard --answers counts their style",
     ),
     "arena judgments": Kind(
         frozenset({"model", "judge", "games"}),
         "Arena-Hard's judgments",
-        "its own show_result.py reads them",
+        "srlm-eval arena-hard reads them",
     ),
 }
 
