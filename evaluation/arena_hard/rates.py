@@ -2,7 +2,7 @@
 
 Every question is one cluster: its two games share question, answers and judge, and a verdict of
 "much better" is one verdict with weight 3. (Upstream's show_result.py writes it three times and
-draws rows, not questions, and prints 5 to 95 %; docs/decisions/048-arena-hard-intervals.md.)
+draws rows, not questions, and prints 5 to 95 %; docs/decisions/049-arena-hard-intervals.md.)
 """
 
 from __future__ import annotations
