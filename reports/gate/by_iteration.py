@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION
+from core.reductions import mean_consistency
 from core.seeds import OverSeeds, over_seeds
 from core.stages import Ref, Stage
 from reports.document import Cell, Section, Table, TableRow
@@ -69,6 +70,12 @@ def _pair_gap(run: Member, k: int) -> float | None:
     return fmean(gaps) if gaps else None
 
 
+def _consistency(run: Member, k: int) -> float | None:
+    """Return how far M_{k-1} and M_{k-2} put the same answers in one order: CREAM's C."""
+    ref = Ref(k, Stage.CONSISTENCY)
+    return mean_consistency(run.results.rows(ref)) if run.results.exists(ref) else None
+
+
 _PERCENT = (0.0, 100.0)
 _COLUMNS = (
     _Column(
@@ -93,6 +100,7 @@ _COLUMNS = (
     _Column("rejected right, %", _metric_value("truth/iter{k}/rejected_right"), bounds=_PERCENT),
     _Column("gap of best and worst score", _health("score_gap"), 2),
     _Column("gap of chosen and rejected score", _pair_gap, 2),
+    _Column("consistency with the judge before", _consistency, 3, (0.0, 1.0)),
 )
 
 

@@ -38,9 +38,9 @@ def up_to(last: Ref) -> set[Ref]:
 @pytest.mark.parametrize(
     ("setting", "last"),
     [
-        ("pairs.control=swapped", Ref(2, Stage.HEALTH)),
-        ("iteration.3.pairs.control=swapped", Ref(3, Stage.HEALTH)),
-        ("dpo.beta=0.2", Ref(2, Stage.PAIRS)),
+        ("pairs.control=swapped", Ref(2, Stage.IMPLICIT_REWARDS)),
+        ("iteration.3.pairs.control=swapped", Ref(3, Stage.IMPLICIT_REWARDS)),
+        ("dpo.beta=0.2", Ref(2, Stage.JUDGE_PAIRS)),
         ("candidates.n=5", Ref(2, Stage.PROMPTS)),
         ("iteration.3.judge_pairs.enabled=true", Ref(3, Stage.PAIRS)),
         ("m1.use_eft=false", Ref(1, Stage.EFT)),
@@ -58,6 +58,13 @@ def test_runs_share_all_before_the_first_stage_that_reads_another_setting(
 def test_a_measurement_that_nothing_is_made_from_parts_no_runs() -> None:
     probes = {Ref(0, Stage.PROBE), Ref(1, Stage.PROBE)}
     assert shared(smoke(), smoke("probe.max_prompts=1"), REFS) == set(REFS) - probes
+
+
+def test_variants_that_measure_consistency_share_what_they_are_made_from() -> None:
+    measured = {
+        Ref(k, stage) for k in (2, 3) for stage in (Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY)
+    }
+    assert shared(smoke(), smoke("health.consistency=true"), REFS) == set(REFS) - measured
 
 
 def test_other_seeds_share_nothing() -> None:
@@ -79,7 +86,7 @@ def test_a_plan_links_what_is_made_elsewhere_or_will_be(tmp_path: Path) -> None:
     assert not [r for r in with_links(config, plan(config, 3), [later]) if "linked" in r.state]
     rows = with_links(config, plan(config, 3), [later._replace(wanted=True), made])
     linked = {row.ref for row in rows if row.state == f"linked: {later.folder}"}
-    assert linked == up_to(Ref(2, Stage.PAIRS))
+    assert linked == up_to(Ref(2, Stage.PAIRS)) & {row.ref for row in rows}
 
 
 TEXT = """

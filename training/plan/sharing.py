@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from training.plan.plan import PlanRow
 
 LINKED = "linked"
-_MEASUREMENTS = (Stage.PROBE, Stage.HEALTH)
+# Of those that pairs may be made from, `pairs` says so, which is a setting of its own stage.
+_MEASUREMENTS = (
+    Stage.PROBE, Stage.HEALTH, Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY, Stage.IMPLICIT_REWARDS
+)  # fmt: skip
 _TRAINED_ON_SEED = ("sft", "lora", "m1", "judge.rubric")
 _TRAINED_ON_FEEDBACK = (
     *_TRAINED_ON_SEED, "judge_pairs", "dpo", "improvement", "engine.dtype", "evaluation.judge",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError
-from core.records import ItemScore, LedgerRow, Measurement, Score
+from core.records import ItemScore, LedgerRow, Measurement, OrderAgreement, Score
 from core.stages import Ref, Stage, evaluation_ref
 from reports.document import Cell, Report, Table
 from reports.formats.markdown import render
@@ -54,6 +54,8 @@ def made(
         )
         run.rows(Ref(2, Stage.PAIRS), [pair])
         run.rows(Ref(2, Stage.HEALTH), [Measurement("score_gap", 2 * gap, 1)])
+        orders = [OrderAgreement("p", gap - 2, 4), OrderAgreement("q", None, 1)]
+        run.rows(Ref(2, Stage.CONSISTENCY), orders)
     return run.folder
 
 
@@ -144,12 +146,15 @@ def test_by_iteration_has_the_gap_of_scores_over_seeds(tmp_path: Path) -> None:
         "M_k: prompts followed, %",
         "gap of best and worst score",
         "gap of chosen and rejected score",
+        "consistency with the judge before",
     )
-    followed, gap, of_pairs = row(table, "plain: iteration 2")
+    followed, gap, of_pairs, consistency = row(table, "plain: iteration 2")
     assert followed.value == 50.0
     # 2 and 4; 1 and 2: means 3 and 1.5, deviations √2 and √½; 12.7062·1 and 12.7062/2 to each side.
     assert (gap.value, gap.n, of_pairs.value) == (3.0, 2, 1.5)
     assert gap.high == pytest.approx(3 + 12.7062, abs=1e-3)
+    # tau is −1 and 0, so C is 0 and ½; prompts without an order have none.
+    assert consistency.value == 0.25
     assert of_pairs.low == pytest.approx(1.5 - 12.7062 / 2, abs=1e-3)
 
 
