@@ -347,6 +347,20 @@ def judge_accuracy(
     _print(report(verdicts, labels), as_json=as_json)
 
 
+@app.command("judge-rate")
+def judge_rate(
+    verdicts: Annotated[Path, typer.Option(help="Recorded verdicts, as judge-accuracy reads.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="People's labels of a random part of the pairs.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Correct a judge's win rate by people's labels of some of its pairs."""
+    from evaluation.files.judge_rate import report
+
+    _print(report(verdicts, labels), as_json=as_json)
+
+
 @app.command("arena-hard")
 def arena_hard(
     judgments: Annotated[

@@ -62,7 +62,7 @@ def report(files: Sequence[Path], labels: Path | None = None) -> dict[str, Any]:
         DataError: a file is in none of the forms, a label is not known, or several files are not
             about the same pairs.
     """
-    known = None if labels is None else _labels(labels)
+    known = None if labels is None else read_labels(labels)
     judges = [read_verdicts(path, known) for path in files]
     found = [{"file": str(p), **score(items)} for p, items in zip(files, judges, strict=True)]
     if len(files) == 1:
@@ -220,7 +220,8 @@ def _label(row: Mapping[str, Any]) -> Winner | None:
     return most if 2 * count > len(people) else None
 
 
-def _labels(path: Path) -> dict[str, Winner | None]:
+def read_labels(path: Path) -> dict[str, Winner | None]:
+    """Read people's labels by pair, None where they have no majority; raises `DataError`."""
     found: dict[str, Winner | None] = {}
     for number, row in read_rows(path):
         if (key := _key(row, number)) in found:
