@@ -40,7 +40,7 @@ class Labels(NamedTuple):
 
 
 class Corrected(NamedTuple):
-    """The corrected rate in [0, 1] and its 95 % interval; None, with the reason, if there is none."""
+    """The corrected rate in [0, 1] and its 95 % interval; None, with a reason, if there is none."""
 
     value: float | None
     interval: Interval | None

@@ -361,6 +361,26 @@ def judge_rate(
     _print(report(verdicts, labels), as_json=as_json)
 
 
+@app.command()
+def wildbench(
+    scores: Annotated[
+        Path | None, typer.Option(help="A model's answers with a judge's scores: WB-Score.")
+    ] = None,
+    rewards: Annotated[
+        Path | None, typer.Option(help="Counts of comparisons by model: WB-Reward.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """WildBench's WB-Score or WB-Reward from its recorded files."""
+    from evaluation.files.wildbench import report_rewards, report_scores
+
+    if (scores is None) == (rewards is None):
+        message = "wildbench: give exactly one of --scores FILE and --rewards FILE"
+        raise ConfigError(message)
+    found = report_scores(scores) if scores else report_rewards(rewards) if rewards else {}
+    _print(found, as_json=as_json)
+
+
 @app.command("arena-hard")
 def arena_hard(
     judgments: Annotated[

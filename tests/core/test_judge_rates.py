@@ -12,7 +12,7 @@ def test_the_rate_by_hand() -> None:
     assert found.value == pytest.approx(0.6)
     assert found.interval is not None
     # By the linear approximation: p(1−p)/1000 + 0.36·q₁(1−q₁)/50 + 0.16·q₀(1−q₀)/50, over 0.5:
-    # 0.00024 + 0.001152 + 0.000672 = 0.002064; ±1.96·0.0454/0.5 = ±0.178; an inverted test is close.
+    # 0.00024 + 0.001152 + 0.000672 = 0.002064; ±1.96·0.0454/0.5 = ±0.178. The test is close.
     assert found.interval.high - found.interval.low == pytest.approx(0.356, abs=0.04)
     # A perfect judge needs no correction, and one that calls everything a win has no losses right.
     assert corrected_rate(3, 10, Labels(9, 9, 9, 9)).value == pytest.approx(0.3)
