@@ -12,6 +12,7 @@ from core.config import DATE, EngineSection
 from core.errors import ModelError, first_line
 from core.hashing import model_digest
 from core.records import user
+from engines.memory import give_back_freed_memory
 from engines.prompting import Prompter
 from engines.turns import assistant_turn
 
@@ -339,7 +340,7 @@ def pick_device(name: str) -> str:
 
 
 def release_memory() -> None:
-    """Free models that nothing uses any more, and give their memory on GPUs to other processes.
+    """Free models that nothing uses any more, and give their memory to other processes.
 
     A trainer and its model refer to each other, so that only the garbage collector finds them; and
     torch keeps a GPU's memory for its own process until it is told not to.
@@ -347,6 +348,7 @@ def release_memory() -> None:
     import torch
 
     gc.collect()
+    give_back_freed_memory()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 

@@ -13,6 +13,7 @@ from transformers import PrinterCallback, TrainerCallback
 from core.errors import Diverged, disk_errors_named
 from core.progress import Advance, say, track
 from core.store import write_atomically
+from engines.memory import keep_freed_memory
 from engines.models import load_model, load_tokenizer, not_finite, saveable, stop_ids
 from engines.prompting import Prompter
 from training.launch.processes import (
@@ -26,7 +27,6 @@ from training.launch.processes import (
 )
 from training.trainers.encoding import Encoder
 from training.trainers.log_probs import score_on_cpu
-from training.trainers.memory import keep_freed_memory
 from training.trainers.packed import pack_rows
 
 if TYPE_CHECKING:
