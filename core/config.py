@@ -368,21 +368,39 @@ class SftSection(OptimiserSection):
 
 
 class M1Section(Section):
-    """The training data of M1."""
+    """M1: trained on the seed data, or given."""
+
+    added: ClassVar = frozenset({"model", "also_make"})
 
     use_eft: bool = True
     """False is the paper's ablation (M' series): M1 is trained on IFT alone and still judges."""
+    model: str | None = None
+    """A finished M1, instead of training one: a folder, or a hub name ("owner/name", perhaps with
+    "@revision"), of a model with a chat template; or "embedded". M0, seed data and SFT baseline are
+    then made only where a setting names them, or `also_make` asks for them."""
+    also_make: tuple[Literal["base", "ift", "ranked", "sft"], ...] = ()
+    """With `model`: what to make all the same. "base": M0; "ift": IFT examples; "ranked": ranked
+    replies, for the probe and the benchmark "agreement"; "sft": the SFT baseline."""
+
+    @model_validator(mode="after")
+    def _made_beside_a_given_model(self) -> M1Section:
+        if self.also_make and self.model is None:
+            raise ValueError("also_make is for a given model; without one everything is made")
+        return self
 
 
 class PromptsSection(Section):
     """Self-instruction creation of new prompts (section 3.1.3), or prompts from a file."""
 
-    added: ClassVar = frozenset({"source", "split", "subset", "columns"})
+    added: ClassVar = frozenset({"source", "source_share", "split", "subset", "columns"})
 
     source: str = "self"
     """"self": self-instruction by `generator` (paper). Otherwise the prompts are taken from a
     source as of `ift.source`, or from objects with "prompt" alone: a seeded sample, no prompt twice
-    in a run; only `count` applies then. "verifiable" is the packaged learning task."""
+    in a run. "verifiable" is the packaged learning task."""
+    source_share: Probability = 1.0
+    """Share of `count` that is taken from `source`; the rest is written by self-instruction, to
+    which all further settings here belong."""
     split: str | None = None
     """As `ift.split`; None also leaves out rows of a file that belong to another split than
     "train"."""
@@ -392,7 +410,7 @@ class PromptsSection(Section):
     """As `ift.columns`."""
     generator: str = "base"
     """The model that writes them: "base" (M0, in place of the paper's fixed chat model), "self"
-    (M_{k-1}), or a local model folder."""
+    (M_{k-1}), "sft", "m1", a model folder, or a hub name ("owner/name", perhaps "@revision")."""
     count: Count = 5000
     """Prompts to keep per iteration."""
     max_calls: Count = 20000
@@ -415,6 +433,22 @@ class PromptsSection(Section):
     """Self-Instruct drops instructions of three words or fewer."""
     max_words: Count = 150
     """Self-Instruct drops instructions of more than 150 words."""
+
+    @property
+    def takes(self) -> bool:
+        """Whether prompts are taken from a source."""
+        return self.source != "self"
+
+    @property
+    def writes(self) -> bool:
+        """Whether prompts are written by self-instruction."""
+        return not self.takes or self.source_share < 1
+
+    @model_validator(mode="after")
+    def _share_is_of_a_source(self) -> PromptsSection:
+        if self.source_share < 1 and not self.takes:
+            raise ValueError("source_share is set but source is 'self'")
+        return self
 
 
 class CandidatesSection(Section):
@@ -535,7 +569,7 @@ class EarlyStoppingSection(Section):
     enabled: bool = True
     """Compare checkpoints on the validation prompts and keep the best."""
     judge: str = "self"
-    """The judge: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), a model folder, or
+    """The judge: "self" (M_{k-1}), "base" (M0), "sft" (the baseline), a folder, a hub name, or
     "external": the server that `evaluation.judge` names, with its budget and recordings (paper: an
     external model)."""
     prompt: CheckpointPromptName = "alpaca_eval"
@@ -789,6 +823,11 @@ class Config(Section):
         for i in sorted(self.iteration):
             if k is None or i <= k:
                 yield f"iteration.{i}.", self.at(i)
+
+    @property
+    def origin(self) -> str:
+        """Return the model that M1 and all after it are, or are trained from."""
+        return self.m1.model or self.model.base
 
     @property
     def folder(self) -> Path:

@@ -15,7 +15,7 @@ from core import jsonl
 from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION, Facts, Items, Subject
 from core.config import Config
 from core.errors import ConfigError, DataError, MissingArtifact
-from core.stages import Ref, Stage, evaluation_ref, is_model, is_model_name, named_model
+from core.stages import Ref, Stage, evaluation_ref, is_model, is_model_name, model_ref, named_model
 from core.store import Manifest, Store, read_failures
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 _ITERATION = re.compile(r"iter([0-9]{1,6})")
 _CHUNK_BYTES = 1 << 20
+_NOT_MADE = "not made yet"
+_NOT_NEEDED = "not part of this run, whose M1 was given (m1.model)"
 _OTHER_VERSION = "config.json was written by another version of srlm"
 
 
@@ -45,7 +47,7 @@ class RunReader:
         Raises:
             ConfigError: there is no run, or (`strict`) its config.json cannot be read.
         """
-        if not folder.is_dir() or not ((folder / "eval").is_dir() or (folder / "iter0").is_dir()):
+        if not any(path.is_dir() for path in (folder / "eval", *folder.glob("iter[0-9]*"))):
             message = f"{folder}: not a run (no iter0/ and no eval/ in it); expected runs/<run>"
             raise ConfigError(message)
         self.folder, self._eval = folder, folder / "eval"
@@ -278,7 +280,13 @@ class RunReader:
             return self._why_not_evaluated(ref.address)
         if self.config is not None and ref.iteration > self.config.iterations:
             return f"the run ends with iteration {self.config.iterations}"
-        return "not made yet"
+        return self.why_unmade(ref)
+
+    def why_unmade(self, ref: Ref) -> str:
+        """Return why the run lacks a training artifact: not made yet, or M1 was given."""
+        given = self.config.m1.model if self.config is not None else None
+        before_m1 = ref.iteration < FIRST_FEEDBACK_ITERATION and ref != model_ref(1)
+        return _NOT_NEEDED if given and before_m1 else _NOT_MADE
 
     def why_absent(self, address: str) -> str | None:
         """Return why a benchmark has no scores, in a few words; None if it has."""
@@ -329,7 +337,8 @@ class RunReader:
             if model not in section.models:
                 return f"{model} is not among evaluation.models"
             if not self.is_made(model):
-                return f"{model} is not trained yet"
+                why = self.why_unmade(named_model(model))
+                return f"{model} is {'not trained yet' if why == _NOT_MADE else why}"
         return None
 
 

@@ -21,7 +21,7 @@ from core import hashing, jsonl
 from core.append_log import AppendLog, LoggedRows
 from core.atomic import replacing
 from core.errors import DataError, MissingArtifact, StaleArtifact, disk_errors_named
-from core.stages import SPECS, Paths, Ref, is_model, order_of
+from core.stages import SPECS, Paths, Ref, Stage, is_model, order_of
 from core.version import code_version
 
 if TYPE_CHECKING:
@@ -193,9 +193,10 @@ class Store:
         for name, stamp in manifest.files.items():
             path = folder / name
             if path.is_symlink() and not path.exists():
+                setting = "model.base" if ref.stage is Stage.BASE else "m1.model"
                 message = (
                     f"{ref}: {path} is a link to {path.readlink()}, which is not there; set "
-                    "model.base to where that folder is now and run `make train-iter` once"
+                    f"{setting} to where that folder is now and run `make train-iter` once"
                 )
                 raise StaleArtifact(message)
             if not path.is_file():

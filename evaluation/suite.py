@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core.benchmarks import Subject
+from core.benchmarks import FIRST_FEEDBACK_ITERATION, Subject
 from core.errors import (
     BudgetSpent,
     ConfigError,
@@ -24,6 +24,7 @@ from core.progress import duration, say
 from core.stages import EVALUATION_STAGES, Ref, Stage, evaluation_ref
 from core.store import read_failures, write_failures
 from evaluation.agreement.benchmark import BENCHMARK as AGREEMENT
+from evaluation.agreement.benchmark import RANKED
 from evaluation.alpaca_eval.benchmark import BENCHMARK as ALPACA_EVAL
 from evaluation.head_to_head.benchmark import BENCHMARK as HEAD_TO_HEAD
 from evaluation.human.results import refresh
@@ -135,6 +136,8 @@ def evaluate(
         if not todo:
             message = f"{config.folder}: none of evaluation.models is made yet; train first"
             raise ConfigError(message)
+        for name, why in left_out(run).items():
+            say(f"{name} is left out: {why}")
         log = run.store.paths.root / "eval" / "errors.log"
         outcomes = run_jobs(todo, log, run.store.paths.outcomes)
         refresh(run.store.paths.root)  # agreement of new verdicts with human votes
@@ -154,10 +157,21 @@ def check_files(section: EvaluationSection) -> None:
             benchmark.check(section)
 
 
+def left_out(run: EvalRun) -> dict[str, str]:
+    """Return the wanted benchmarks that need seed data which a run with a given M1 has not made."""
+    found = {}
+    if run.config.m1.model is not None and not run.store.exists(RANKED):
+        found = {"agreement": f"the run has no {RANKED}; m1.also_make = ['ranked'] makes it"}
+    return {name: why for name, why in found.items() if name in run.section.benchmarks}
+
+
 def jobs(run: EvalRun) -> list[Job]:
     """Return the jobs of the configured benchmarks, ordered so that each model is loaded once."""
     names: Sequence[str] = run.section.benchmarks
-    wanted = {b.facts.name: b for b in BENCHMARKS if b.facts.name in names}
+    without = left_out(run)
+    wanted = {
+        b.facts.name: b for b in BENCHMARKS if b.facts.name in names and b.facts.name not in without
+    }
     found = []
     for subject in _subjects(run, [benchmark.facts for benchmark in wanted.values()]):
         benchmark = wanted[subject.benchmark]
@@ -177,9 +191,12 @@ def _subjects(run: EvalRun, wanted: Sequence[Facts]) -> Iterator[Subject]:
         for a, b in getattr(run.section, facts.name).matchups:
             if a in models and b in models:
                 yield Subject(facts.name, (a, b))
+    # With a given M1 there may be no seed data to check.
+    seeds = any(run.store.exists(Ref(1, stage)) for stage in (Stage.IFT, Stage.EFT))
+    first = 1 if seeds else FIRST_FEEDBACK_ITERATION
     for k in range(1, run.iterations + 1):
         for facts in (facts for facts in wanted if facts.of == "iteration"):
-            if k >= facts.first_iteration:
+            if k >= max(facts.first_iteration, first):
                 yield Subject(facts.name, iteration=k)
 
 

@@ -14,7 +14,7 @@ from reports.formats import csv_files, html, latex, markdown
 from reports.gaps import without_gaps
 from reports.lineage import check_config, verified
 from reports.published.comparable import external_judges
-from reports.published.condition_differences import shown_judge
+from reports.published.condition_differences import given_m1, shown_judge
 from reports.scores import to_json
 from reports.sections import SECTIONS, groups
 from reports.sections.cells import seed_of
@@ -63,14 +63,21 @@ def report_of(results: RunReader, artifacts: Mapping[str, Artifact], *, most_row
     )
 
 
+def _origin(results: RunReader) -> tuple[str, str]:
+    """Return what the run's models come from: a given M1, else M0."""
+    if (given := given_m1(results)) is not None:
+        return "M1, given", given
+    base = results.setting("model.base", model_ref(0))
+    if results.exists(model_ref(0)):  # its origin is more precise than the setting's name
+        base = results.manifest(model_ref(0)).facts.get("origin", base)
+    return "base model", str(base)
+
+
 def _facts(results: RunReader, artifacts: Mapping[str, Artifact]) -> tuple[tuple[str, str], ...]:
     """Return what identifies the run: base model, seed, versions, when it was finished."""
     facts = [("run", results.name)]
     if not results.only_imported:
-        base, seed = results.setting("model.base", model_ref(0)), seed_of(results)
-        if results.exists(model_ref(0)):  # its origin is more precise than the setting's name
-            base = results.manifest(model_ref(0)).facts.get("origin", base)
-        facts += [("base model", str(base)), ("seed", str(seed))]
+        facts += [_origin(results), ("seed", str(seed_of(results)))]
     if judges := external_judges(results):
         facts.append(("judge", ", ".join(map(shown_judge, judges))))
     versions = sorted({artifact.code_version for artifact in artifacts.values()})

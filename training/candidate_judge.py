@@ -21,8 +21,8 @@ from judges.candidate_judges import (
 )
 from judges.replies import PARSING
 from judges.verifiers import read_checks
-from training.data.prompts import SELF_INSTRUCTION, prompts_source
-from training.models import local_model, named_folder, named_source, opened_external
+from training.data.prompts import prompts_source
+from training.models import check_named, local_model, named_source, opened_external
 from training.run import EXTERNAL, VERIFIER, is_run_model
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def check_candidate_judge(setting: str, config: Config) -> None:
             )
             raise ConfigError(message)
     elif kind == "model" and not is_run_model(name):
-        named_folder(f"{setting}.judge", name)
+        check_named(f"{setting}.judge", name)
     if kind == "reward" and config.improvement.method == "positive_only":
         message = (
             f"{setting}.method = 'positive_only' adds answers with the highest score, and a reward "
@@ -165,7 +165,7 @@ def _verifier(run: Run, k: int) -> JudgeSource:  # noqa: ARG001 - as the others
 
 def _checks(config: Config) -> dict[str, Callable[[str], Verdict]]:
     """Return what says which answers to the prompts are right, from the prompts' source."""
-    if config.prompts.source == SELF_INSTRUCTION:
+    if config.prompts.writes:
         message = (
             "improvement.judge = 'verifier' needs prompts whose right answers are known: let "
             'prompts.source name rows with "prompt" and "answer" (as in GSM8K), or in IFEval\'s '

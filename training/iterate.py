@@ -29,8 +29,11 @@ from training.data import (
     seed,
 )
 from training.preflight import check_settings
+from training.seed_stages import CONSTRUCTED, EFT, IFT, JUDGED, PROBES, RANKED, seed_stages
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from core.records import Prompt, RankedPrompt
     from core.store import Built, Partial
     from judges.meta.comparing import Disputed
@@ -40,48 +43,53 @@ if TYPE_CHECKING:
 def iterate(run: Run, k: int) -> Ref:
     """Make M_k and everything before it that is missing."""
     check_settings(run, k)
-    make_seed(run)
-    make_m1(run)
+    wanted = seed_stages(run.config)
+    make_seed(run, wanted)
+    make_m1(run, wanted)
     for iteration in range(2, k + 1):
         self_reward(run.at(iteration), iteration)
     return model_ref(k)
 
 
-def make_seed(run: Run) -> None:
-    """Make M0, the IFT examples and the human-ranked replies (section 3.1.1)."""
+def make_seed(run: Run, wanted: Collection[Ref]) -> None:
+    """Make M0, the IFT examples and the human-ranked replies (section 3.1.1), if wanted."""
     config = run.config
-    ift, ranked = Ref(1, Stage.IFT), Ref(1, Stage.RANKED)
-    run.rows(
-        ift,
-        [],
-        lambda out: seed.select_ift(config, out),
-        sources=seed.ift_source(config).content() | seed.ift_order(config),
-    )
-    run.rows(
-        ranked,
-        [ift],
-        lambda out: seed.select_ranked(config, run.read(ift), out),
-        sources=seed.eft_source(config).content(),
-    )
-    if not run.store.exists(Ref(1, Stage.EFT)):
-        eft.require_written(of_split(run.read(ranked), "train"), config)
-    models.make_base(run, ift)
-
-
-def make_m1(run: Run) -> None:
-    """Make the SFT baseline (IFT), EFT data and M1 (IFT + EFT); measure how M0 and M1 judge."""
-    config = run.config
-    ift, ranked, examples = Ref(1, Stage.IFT), Ref(1, Stage.RANKED), Ref(1, Stage.EFT)
-    judged, built = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
-
-    models.train_baseline(run, ift)
-    if config.eft.construction.enabled:
+    seeds = [IFT] if IFT in wanted else []
+    if IFT in wanted:
         run.rows(
-            judged,
-            [ranked, SFT_BASELINE],
+            IFT,
+            [],
+            lambda out: seed.select_ift(config, out),
+            sources=seed.ift_source(config).content() | seed.ift_order(config),
+        )
+    if RANKED in wanted:
+        run.rows(
+            RANKED,
+            seeds,
+            lambda out: seed.select_ranked(config, [e for r in seeds for e in run.read(r)], out),
+            sources=seed.eft_source(config).content(),
+        )
+    if EFT in wanted and not run.store.exists(EFT):
+        eft.require_written(of_split(run.read(RANKED), "train"), config)
+    if model_ref(0) in wanted:
+        models.make_base(run, IFT)
+
+
+def make_m1(run: Run, wanted: Collection[Ref]) -> None:
+    """Make the SFT baseline (IFT), EFT data and M1 (IFT + EFT); measure how M0 and M1 judge.
+
+    Or take M1 as it is given (`m1.model`), and of the others what is wanted.
+    """
+    config = run.config
+    if SFT_BASELINE in wanted:
+        models.train_baseline(run, IFT)
+    if CONSTRUCTED in wanted:
+        run.rows(
+            JUDGED,
+            [RANKED, SFT_BASELINE],
             lambda out: judge_ranked(
-                run.engines.model(SFT_BASELINE, judged),
-                training_prompts(run, ranked),
+                run.engines.model(SFT_BASELINE, JUDGED),
+                training_prompts(run),
                 config.judge,
                 draws=config.eft.construction.draws,
                 seed=config.seed,
@@ -90,23 +98,32 @@ def make_m1(run: Run) -> None:
             ),
         )
         run.rows(
-            built,
-            [ranked, judged],
-            lambda out: eft.construct(training_prompts(run, ranked), run.read(judged), config, out),
+            CONSTRUCTED,
+            [RANKED, JUDGED],
+            lambda out: eft.construct(training_prompts(run), run.read(JUDGED), config, out),
             sources=eft.rule(config),
         )
+    if config.m1.model:
+        models.take_m1(run, config.m1.model)
+    else:
+        make_eft(run)
+        models.train_m1(run, IFT, EFT)
+    for ref in PROBES:
+        if ref in wanted:
+            probe(run, ref)
+
+
+def make_eft(run: Run) -> None:
+    """Make the EFT examples: those by construction, or those that the source file has."""
+    config = run.config
     if config.eft.selection.source == "constructed":
-        run.rows(examples, [built], lambda out: eft.adopt(run.read(built), out))
+        run.rows(EFT, [CONSTRUCTED], lambda out: eft.adopt(run.read(CONSTRUCTED), out))
     else:
         run.rows(
-            examples,
-            [ranked],
-            lambda out: eft.written(of_split(run.read(ranked), "train"), config, out),
+            EFT,
+            [RANKED],
+            lambda out: eft.written(of_split(run.read(RANKED), "train"), config, out),
         )
-    models.train_m1(run, ift, examples)
-    if config.probe.enabled:
-        for k in (0, 1):
-            probe(run, k, ranked)
 
 
 def self_reward(run: Run, k: int) -> None:
@@ -244,54 +261,56 @@ def learned_preferences(run: Run, k: int) -> list[Ref]:
 
 
 def write_prompts(run: Run, k: int) -> Ref:
-    """Make iteration k's prompts: by self-instruction, or from a file (`prompts.source`)."""
-    config, ift, new = run.config, Ref(1, Stage.IFT), Ref(k, Stage.PROMPTS)
+    """Make iteration k's prompts: by self-instruction, from `prompts.source`, or both."""
+    config, section, new = run.config, run.config.prompts, Ref(k, Stage.PROMPTS)
     earlier = [Ref(i, Stage.PROMPTS) for i in range(2, k)]
+    # Where M1 is given and no prompt is written, IFT examples have no part in the run.
+    seeds = [IFT] if section.writes or config.m1.model is None else []
 
-    def earlier_prompts() -> list[str]:
-        return [prompt.transcript for ref in earlier for prompt in kept(run, ref)]
+    def known() -> prompts.Known:
+        return prompts.Known(
+            [example for ref in seeds for example in run.read(ref)],
+            [prompt.transcript for ref in earlier for prompt in kept(run, ref)],
+        )
 
-    if config.prompts.source != prompts.SELF_INSTRUCTION:
+    source = prompts.prompts_source(config).content() if section.takes else {}
+    if not section.writes:
         return run.rows(
             new,
-            [ift, *earlier],
-            lambda out: prompts.take(run.read(ift), earlier_prompts(), config, k=k, out=out),
-            sources=prompts.prompts_source(config).content(),
+            [*seeds, *earlier],
+            lambda out: prompts.take(known(), config, k=k, out=out),
+            sources=source,
         )
     writer, calls = models.prompt_writer(run, k), Ref(k, Stage.PROMPT_CALLS)
     run.rows(
         calls,
-        [ift, *writer.inputs, *earlier],
-        lambda out: prompts.ask(
-            writer.open(calls), run.read(ift), earlier_prompts(), config, k=k, out=out
-        ),
-        sources=writer.sources,
+        [IFT, *writer.inputs, *earlier],
+        lambda out: prompts.ask(writer.open(calls), known(), config, k=k, out=out),
+        sources=writer.sources | source,
         order=lambda call: call.call,
     )
     return run.rows(
         new,
-        [ift, calls, *earlier],
-        lambda out: prompts.filter_prompts(
-            run.read(calls), run.read(ift), earlier_prompts(), config, out
-        ),
-        sources=prompts.READING,
+        [IFT, calls, *earlier],
+        lambda out: prompts.filter_prompts(run.read(calls), known(), config, k=k, out=out),
+        sources=prompts.READING | source,
         order=lambda prompt: (prompt.call, prompt.key),
     )
 
 
-def probe(run: Run, k: int, ranked: Ref) -> None:
-    """Judge the EFT evaluation split with M_k, to measure what EFT changed."""
-    ref, section = Ref(k, Stage.PROBE), run.config.probe
+def probe(run: Run, ref: Ref) -> None:
+    """Judge the EFT evaluation split with M0 or M1, to measure what EFT changed."""
+    model, section = model_ref(ref.iteration), run.config.probe
     run.rows(
         ref,
-        [ranked, model_ref(k)],
+        [RANKED, model],
         lambda out: judge_ranked(
-            run.engines.model(model_ref(k), ref),
-            of_split(run.read(ranked), "eval", section.max_prompts),
+            run.engines.model(model, ref),
+            of_split(run.read(RANKED), "eval", section.max_prompts),
             run.config.judge,
             draws=section.draws,
             seed=run.config.seed,
-            title=f"M{k} judges the EFT evaluation split",
+            title=f"M{ref.iteration} judges the EFT evaluation split",
             out=out,
         ),
     )
@@ -302,6 +321,6 @@ def kept(run: Run, prompts_ref: Ref) -> list[Prompt]:
     return [prompt for prompt in run.read(prompts_ref) if prompt.kept]
 
 
-def training_prompts(run: Run, ranked: Ref) -> list[RankedPrompt]:
+def training_prompts(run: Run) -> list[RankedPrompt]:
     """Return the ranked prompts that construction may use."""
-    return of_split(run.read(ranked), "train", run.config.eft.construction.max_prompts)
+    return of_split(run.read(RANKED), "train", run.config.eft.construction.max_prompts)

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError, NothingToTrain
 from core.hashing import model_files, sha256_file, sha256_folder, sha256_json, sha256_text
@@ -16,7 +16,7 @@ from core.records import Example
 from core.reductions import mean_scores
 from core.stages import HOW_JUDGED, SFT_BASELINE, Ref, Stage, model_ref
 from core.store import Built
-from engines.embedded import link
+from engines.embedded import hub_folder, is_hub_name, link
 from judges.backends.openai_judge import identity_of
 from judges.backends.opening import JUDGED_BY, open_judge
 from judges.backends.recorded import Recorded
@@ -53,57 +53,91 @@ def make_base(run: Run, ift: Ref) -> None:
     # Only the tiny test model is made from data: its tokenizer is trained on it.
     inputs = [ift] if section.base == "tiny" else []
 
-    def make() -> Built:
-        from engines.embedded import materialise
-        from engines.models import check_usable
-
+    def texts() -> list[str]:
         rubric = load_rubric(run.config.judge.rubric).template
-        texts = [rubric, *(f"{e.prompt}\n{e.response}" for e in run.read(ift))] if inputs else []
-        target = run.model_folder(model_ref(0))
-        shutil.rmtree(target, ignore_errors=True)  # left by a killed run
-        origin = materialise(section, target, seed=run.config.seed, texts=texts)
-        usable = check_usable(target, section)
-        if usable.difference:
-            say(f"  warning: {usable.difference}")
-        return Built(facts={"origin": origin, "window": usable.window})
+        return [rubric, *(f"{e.prompt}\n{e.response}" for e in run.read(ift))] if inputs else []
 
-    sections = ("judge.rubric",) if inputs else ()
-    config, sources = _base_of(run)
-    run.model(model_ref(0), inputs, make, sections=sections, sources=sources, config=config)
-    _check_window(run.config, run.store.manifest(model_ref(0)).facts.get("window"))
+    config, sources = _given(run, model_ref(0), section.base)
+    run.model(
+        model_ref(0),
+        inputs,
+        lambda: _materialised(run, model_ref(0), "model.base", section.base, texts()),
+        sections=("judge.rubric",) if inputs else (),
+        sources=sources,
+        config=config,
+    )
+    _check_window(run.config, "M0", run.store.manifest(model_ref(0)).facts.get("window"))
 
 
-def _base_of(run: Run) -> tuple[Config, dict[str, str]]:
-    """Return the configuration and the sources of M0's key.
+def take_m1(run: Run, name: str) -> None:
+    """Put a given M1 (`m1.model`) into the run as safetensors, instead of training one."""
+    config, sources = _given(run, model_ref(1), name)
+    run.model(
+        model_ref(1),
+        [],
+        lambda: _materialised(run, model_ref(1), "m1.model", name, []),
+        sections=("m1.model",),
+        sources=sources,
+        config=config,
+    )
+    _check_window(run.config, "M1", run.store.manifest(model_ref(1)).facts.get("window"))
 
-    The bytes of the base model count, not its path: a folder that moved goes by its old name, and
-    if it is not there any more, M0 is what the run has.
+
+def _materialised(run: Run, ref: Ref, setting: str, name: str, texts: list[str]) -> Built:
+    """Put a given model into its work folder and check that it can be sampled from and trained."""
+    from engines.embedded import materialise
+    from engines.models import check_usable
+
+    section, target = run.config.model.model_copy(update={"base": name}), run.model_folder(ref)
+    if ref != model_ref(0):
+        section = section.model_copy(update={"revision": None})  # the base model's
+    shutil.rmtree(target, ignore_errors=True)  # left by a killed run
+    origin = materialise(section, target, seed=run.config.seed, texts=texts, setting=setting)
+    usable = check_usable(target, section)
+    if usable.difference:
+        say(f"  warning: {usable.difference}")
+    return Built(facts={"origin": origin, "window": usable.window})
+
+
+def _given(run: Run, ref: Ref, name: str) -> tuple[Config, dict[str, str]]:
+    """Return the configuration and the sources of the key of a model that settings name.
+
+    Its bytes count, not its path: a folder that moved goes by its old name, and if it is not there
+    any more, the model is what the run has.
     """
     config, section = run.config, run.config.model
-    sources = local_model(run, section.base)
+    sources = local_model(run, name)
     if section.chat_template:
         template = Path(section.chat_template)
         sources[f"template:{template.name}"] = sha256_file(template)
-    if not run.store.exists(model_ref(0)):
+    if not run.store.exists(ref):
         return config, sources
-    made = run.store.manifest(model_ref(0)).key
-    before = {name: value for name, value in made.inputs.items() if Ref.parse(name) is None}
-    known = made.config["model"]
-    if known["base"] == section.base and not Path(section.base).expanduser().is_dir():
-        sources |= {name: value for name, value in before.items() if name.startswith("folder:")}
-    if before and sorted(before.values()) == sorted(sources.values()):
+    made = run.store.manifest(ref).key
+    before = {known: value for known, value in made.inputs.items() if Ref.parse(known) is None}
+    called = made.config["model"]["base"] if ref == model_ref(0) else made.config.get("m1.model")
+    if called == name and not Path(name).expanduser().is_dir():
+        sources |= {known: value for known, value in before.items() if known.startswith("folder:")}
+    if called and before and sorted(before.values()) == sorted(sources.values()):
         sources = before
-        relink(run.store, section.base)
-        paths = {name: known[name] for name in ("base", "chat_template")}
-        config = config.model_copy(update={"model": section.model_copy(update=paths)})
+        relink(run.store, ref, name)
+        config = _as_called(config, ref, made.config)
     return config, sources
 
 
-def relink(store: Store, base: str) -> None:
-    """Make links of M0 that lead nowhere lead to the same bytes in the folder `base`."""
-    folder, files = store.model(model_ref(0)), store.manifest(model_ref(0)).files
+def _as_called(config: Config, ref: Ref, made: dict[str, Any]) -> Config:
+    """Return the settings with the paths of a given model as they were when it was put in."""
+    if ref == model_ref(0):
+        paths = {name: made["model"][name] for name in ("base", "chat_template")}
+        return config.model_copy(update={"model": config.model.model_copy(update=paths)})
+    called = config.m1.model_copy(update={"model": made["m1.model"]})
+    return config.model_copy(update={"m1": called})
+
+
+def relink(store: Store, ref: Ref, base: str) -> None:
+    """Make links of a given model that lead nowhere lead to the same bytes in the folder `base`."""
+    folder, files = store.model(ref), store.manifest(ref).files
     for name, stamp in files.items():
-        target = store.paths.folder(model_ref(0)) / name
+        target = store.paths.folder(ref) / name
         source = Path(base).expanduser() / target.name
         lost = target.parent == folder and target.is_symlink() and not target.exists()
         if lost and source.is_file() and sha256_file(source) == stamp.sha256:
@@ -111,11 +145,11 @@ def relink(store: Store, base: str) -> None:
             link(source.resolve(), target)
 
 
-def _check_window(config: Config, window: int | None) -> None:
-    """Check that what is trained and sampled fits M0's context window, where its maker noted it."""
+def _check_window(config: Config, model: str, window: int | None) -> None:
+    """Check that what is trained and sampled fits a context window, where its maker noted it."""
     if window is None:
         return
-    needed = {"sft.max_length": config.sft.max_length}
+    needed = {} if config.m1.model else {"sft.max_length": config.sft.max_length}
     for iteration, own in config.own_settings():
         needed[f"{iteration}dpo.max_length"] = own.dpo.max_length
         needed |= {
@@ -125,7 +159,7 @@ def _check_window(config: Config, window: int | None) -> None:
     for name, tokens in needed.items():
         if tokens > window:
             raise ConfigError(
-                f"{name} is too large for M0's context window of {window} tokens; set it to a "
+                f"{name} is too large for {model}'s context window of {window} tokens; set it to a "
                 "smaller number, or use a base model with a longer window"
             )
 
@@ -198,34 +232,43 @@ class Source(NamedTuple):
     open: _Open
 
 
-def named_folder(setting: str, name: str) -> Path | None:
-    """Return the model folder that a setting names, None for a model of this run.
+def check_named(setting: str, name: str) -> None:
+    """Check that a setting names a model of this run, a model folder, or a model of the hub.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it names none of them.
     """
     folder = Path(name).expanduser()
-    if not is_run_model(name) and not folder.is_dir():
+    if not is_run_model(name) and not folder.is_dir() and not is_hub_name(name):
         raise ConfigError(
-            f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)} or a folder"
+            f"{setting} = {name!r}: no such folder; use {', '.join(MODEL_NAMES)}, a folder or a "
+            "hub name (owner/name)"
         )
-    return None if is_run_model(name) else folder
 
 
 def named_source(run: Run, setting: str, name: str, k: int) -> Source:
-    """Return the model of this run, or the model folder, that a setting names in iteration k.
+    """Return the model of this run, or the other one, that a setting names in iteration k.
+
+    A hub model is identified by its name and revision, and downloaded when it is opened.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: as `check_named`.
     """
-    folder = named_folder(setting, name)
-    if folder is None:
+    check_named(setting, name)
+    if is_run_model(name):
         ref = run.named_model(name, k)
         return Source([ref], {}, lambda stage: run.engines.model(ref, stage))
-    sources = local_model(run, name)
-    (digest,) = sources.values()
+    if sources := local_model(run, name):
+        (digest,) = sources.values()
+        folder = Path(name).expanduser()
+        return Source(
+            [], sources, lambda stage: run.engines.folder(folder, stage, weights_sha256=digest)
+        )
+    section = run.config.model.model_copy(update={"base": name, "revision": None})
     return Source(
-        [], sources, lambda stage: run.engines.folder(folder, stage, weights_sha256=digest)
+        [],
+        {f"hub:{name}": sha256_text(name)},
+        lambda stage: run.engines.folder(hub_folder(section, setting), stage),
     )
 
 

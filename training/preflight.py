@@ -18,14 +18,18 @@ from judges.meta.comparing import check_meta_prompt
 from judges.rubrics import load_rubric
 from judges.rubrics.pair_rubrics import load_pair_rubric
 from training.candidate_judge import check_candidate_judge
-from training.data.prompts import SELF_INSTRUCTION, prompts_source
+from training.data.prompts import prompts_source
 from training.data.seed import eft_source, ift_source, validation_prompts
 from training.launch.command import check_launch
-from training.models import named_folder
+from training.models import check_named
 from training.run import EXTERNAL
+from training.seed_stages import IFT, RANKED, check_given, seed_stages
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from core.config import Config
+    from core.stages import Ref
     from training.run import Run
 
 
@@ -37,21 +41,22 @@ def check_files(config: Config, k: int) -> None:
         DataError: a data file is empty, the validation prompts cannot be read, or a rubric does not
             say what it should.
     """
-    for source in (ift_source(config), eft_source(config)):
-        source.check()
+    wanted = seed_stages(config)
+    for ref, source in ((IFT, ift_source(config)), (RANKED, eft_source(config))):
+        if ref in wanted:
+            source.check()
     for _, own in config.own_settings(k):
         _check_rubrics(own)
     template = config.model.chat_template
     if template and not Path(template).is_file():
         raise ConfigError(f"model.chat_template = {template}: no such file")
-    if not Store(config.folder).exists(model_ref(0)):
-        base_folder(config.model)
+    _check_models(config, wanted)
     if k < FIRST_FEEDBACK_ITERATION:
         return
     for iteration, own in config.own_settings(k):
-        if own.prompts.source == SELF_INSTRUCTION:
-            named_folder(f"{iteration}prompts.generator", own.prompts.generator)
-        else:
+        if own.prompts.writes:
+            check_named(f"{iteration}prompts.generator", own.prompts.generator)
+        if own.prompts.takes:
             prompts_source(own).check()
         check_candidate_judge(iteration, own)
         _check_judge_pairs(iteration, own)
@@ -108,10 +113,22 @@ def _check_consistency(iteration: str, config: Config) -> None:
         )
 
 
+def _check_models(config: Config, wanted: Collection[Ref]) -> None:
+    """Check the models that are given: M0, and M1 where it is not trained."""
+    check_given(config)
+    store, given = Store(config.folder), config.m1.model
+    if model_ref(0) in wanted and not store.exists(model_ref(0)):
+        base_folder(config.model)
+    if given == "tiny":
+        raise ConfigError("m1.model = 'tiny': the tiny test model is trained, never given")
+    if given and not store.exists(model_ref(1)):
+        base_folder(config.model.model_copy(update={"base": given}), "m1.model")
+
+
 def _check_checkpoint_judge(setting: str, config: Config) -> None:
     stopping, judge = config.dpo.early_stopping, config.evaluation.judge
     if stopping.judge != EXTERNAL:
-        named_folder(f"{setting}.judge", stopping.judge)
+        check_named(f"{setting}.judge", stopping.judge)
     elif judge.backend != "openai":
         raise ConfigError(
             f"{setting}.judge = 'external', but evaluation.judge.backend is {judge.backend!r}; "

@@ -82,7 +82,9 @@ def seed_facts(store: Store) -> list[tuple[str, str]]:
     """Return (what, value) rows: IFT and EFT data, parse rates of M0, the baseline and M1."""
     ift, eft = _find(store, 1, Stage.IFT), _find(store, 1, Stage.EFT)
     built, judged = _find(store, 1, Stage.EFT_CONSTRUCTED), _find(store, 1, Stage.EFT_JUDGMENTS)
-    facts = [
+    given = _find(store, 1, Stage.MODEL)
+    facts = [("M1 (given)", given.facts["origin"])] if given and "origin" in given.facts else []
+    facts += [
         ("IFT examples", _shown(ift.rows if ift else None, ",")),
         ("EFT training examples", _shown(eft.rows if eft else None, ",")),
     ]

@@ -136,6 +136,15 @@ def _prompt(row: Row, place: Place) -> Iterator[Thread]:
     yield _thread(row, _asked(row["prompt"], row, place), ())
 
 
+def _of_a_run(row: Row, place: Place) -> Iterator[Thread]:
+    """Read a row of a run's prompts, with the turns before it; rejected ones are left out."""
+    if row.get("rejected") is not None:
+        raise _Skipped("rejected_prompts")
+    before = _messages(row.get("before", []), "before", place)
+    asked: list[Message] = [{"role": "user", "content": place.text(row["text"], "text")}]
+    yield _thread(row, _up_to_user([*before, *asked]), ())
+
+
 def _thread(
     row: Row, messages: list[Message], replies: tuple[RankedReply, ...], turn: str = ""
 ) -> Thread:
@@ -243,6 +252,7 @@ SHAPES = (
         _response,
     ),
     Shape("a prompt as messages", lambda row: isinstance(row.get("prompt"), list), _conversation),
+    Shape("a run's prompts", _has("text", "call", "key"), _of_a_run),
     Shape("a prompt as text", lambda row: isinstance(row.get("prompt"), str), _prompt),
 )
 """The shapes in the order in which they are looked for: a row of preferences may have messages."""

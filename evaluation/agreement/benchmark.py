@@ -50,7 +50,7 @@ _UNDEFINED = {
     "tie_rate": "no two differently ranked replies have a score",
     "parse_rate": "no judgments",
 }
-_RANKED = Ref(1, Stage.RANKED)
+RANKED = Ref(1, Stage.RANKED)
 
 
 def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
@@ -59,11 +59,11 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     section, ref = run.section.agreement, subject.ref(Stage.RANKED_JUDGMENTS)
 
     def prompts() -> list[RankedPrompt]:
-        return of_split(run.read(_RANKED), "eval", section.limit)
+        return of_split(run.read(RANKED), "eval", section.limit)
 
     judgments = run.rows(
         ref,
-        [_RANKED, run.model(model)],
+        [RANKED, run.model(model)],
         lambda out: judge_ranked(
             run.engine(model, ref),
             prompts(),
@@ -77,7 +77,7 @@ def evaluate(run: EvalRun, subject: Subject) -> list[Score]:
     )
     return run.scores(
         subject,
-        [judgments, _RANKED],
+        [judgments, RANKED],
         lambda: scores(
             prompts(),
             run.read(judgments),
@@ -196,7 +196,7 @@ def _values(prompts: Sequence[ScoredReplies], perfect: float) -> dict[str, float
 
 
 def _texts(run: EvalRun) -> list[EvaluationItem]:
-    ranked: list[RankedPrompt] = run.read(_RANKED)
+    ranked: list[RankedPrompt] = run.read(RANKED) if run.store.exists(RANKED) else []
     return [EvaluationItem("agreement", p.key, p.prompt) for p in ranked if p.split == "eval"]
 
 

@@ -68,7 +68,8 @@ def check_self_judge(run: EvalRun, subject: Subject) -> list[Score]:
 
 def check_truth(run: EvalRun, subject: Subject) -> list[Score]:
     """The candidates of an iteration against the checker of its prompts, if they have one."""
-    k, source = subject.iteration or 0, run.config.prompts.source
+    k = subject.iteration or 0
+    source = run.config.at(k).prompts.source
     prompts, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
     file = resolve_prompts(source)
     known = {p.text.strip(): p for p in load_prompts(str(file), None)} if file else {}

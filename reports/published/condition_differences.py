@@ -49,6 +49,10 @@ _OFFICIAL_QUESTIONS = "119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e
 
 def base_model(results: RunReader, _: Config | None) -> Iterator[str]:
     """Yield a clause unless M0 is Llama 2 70B, pretrained."""
+    given = given_m1(results)
+    if given is not None:
+        yield f"M1 was given ({given}), not trained from Llama 2 70B"
+        return
     base, origin = str(results.setting("model.base", model_ref(0))), ""
     if results.exists(model_ref(0)):
         origin = str(results.manifest(model_ref(0)).facts.get("origin", ""))
@@ -56,6 +60,12 @@ def base_model(results: RunReader, _: Config | None) -> Iterator[str]:
     if not _LLAMA_2_70B.fullmatch(name):
         shown = origin if base in ("embedded", "tiny") and origin else name
         yield f"the base model is {shown}, not Llama 2 70B"
+
+
+def given_m1(results: RunReader) -> str | None:
+    """Return where a given M1 is from (`m1.model`), None if M1 was trained."""
+    made = results.known_manifest(model_ref(1))
+    return None if made is None else made.facts.get("origin")
 
 
 def is_gpt_4(judge: str) -> bool:

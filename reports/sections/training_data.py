@@ -106,7 +106,8 @@ def _row(
     """Return an artifact's rows, or one count of it with `n` all its rows."""
     manifest = results.known_manifest(ref)
     if manifest is None:
-        return TableRow(name, (Cell(reason="not made yet", digits=0, published=published),))
+        reason = results.why_unmade(ref)
+        return TableRow(name, (Cell(reason=reason, digits=0, published=published),))
     if not count:
         return TableRow(name, (Cell(value=manifest.rows or 0, digits=0, published=published),))
     value = manifest.counts.get(count, 0)
@@ -116,7 +117,7 @@ def _row(
 
 def _evaluation_split(results: RunReader, published: Published | None) -> TableRow:
     ref = Ref(1, Stage.RANKED)
-    cell = Cell(reason="not made yet", digits=0, published=published)
+    cell = Cell(reason=results.why_unmade(ref), digits=0, published=published)
     if results.exists(ref):
         held_out = [prompt for prompt in results.rows(ref) if prompt.split == "eval"]
         replies = sum(len(prompt.replies) for prompt in held_out)

@@ -3,7 +3,7 @@
 Two stages, so that every rejected prompt can be traced to the reply it came from: `ask` stores the
 generator's raw replies, `filter_prompts` parses new tasks from them and records why each was
 rejected. The rules are Self-Instruct's (Wang et al. 2023, section 2.2 and its released code).
-`take` is for runs whose prompts come from a file.
+`take` is for runs whose prompts come from a source; with `prompts.source_share` both have a part.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import DataError
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from core.store import Partial
     from engines.engine import Engine
 
-SELF_INSTRUCTION = "self"
-"""The value of `prompts.source` that is no file."""
 READING = {"tasks": "0.2"}
 """Part of the key of the prompts: those read by an earlier release's rules are stale, and are read
 again from the stored replies without asking anew."""
@@ -50,6 +49,21 @@ _KEYWORDS = re.compile(
     r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to)\b", re.IGNORECASE
 )
 _OPENING = "Come up with a series of new and varied tasks. Each task is one request or question."
+
+
+class Known(NamedTuple):
+    """What new prompts must differ from: the seed data, and the prompts of earlier iterations."""
+
+    seeds: Sequence[Example]
+    earlier: Sequence[str]
+
+
+class Taken(NamedTuple):
+    """Prompts taken from a source; how many are left there, and how many were skipped and why."""
+
+    prompts: list[Prompt]
+    left: int
+    skipped: Counter[str]
 
 
 class NewTask(NamedTuple):
@@ -170,14 +184,19 @@ def rule_broken(  # noqa: PLR0911 - one return per rule
 class PromptFilter:
     """Parses and filters the prompts of calls, which must come in call order."""
 
-    def __init__(
-        self, seeds: Iterable[str], earlier: Iterable[str], section: PromptsSection
-    ) -> None:
-        """Compare with the seed prompts and the prompts kept in earlier iterations."""
+    def __init__(self, known: Known, section: PromptsSection, taken: Sequence[Prompt] = ()) -> None:
+        """Compare with what is known and with this iteration's prompts from a source (`taken`)."""
         self._section = section
-        self._earlier = list(earlier)
-        self._pool = Pool([*seeds, *self._earlier], section.rouge_threshold)
+        self._earlier = list(known.earlier)
+        texts = [*seed_prompts(known.seeds), *self._earlier, *(p.transcript for p in taken)]
+        self._pool = Pool(texts, section.rouge_threshold)
+        self._wanted = section.count - len(taken)
         self.kept: list[str] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many prompts as wanted."""
+        return len(self.kept) >= self._wanted
 
     @property
     def generated(self) -> list[str]:
@@ -211,20 +230,12 @@ class PromptFilter:
         similar = self._pool.similar(task.text)
         if similar is not None:
             return "similar_to_pool", similar
-        if len(self.kept) >= self._section.count:
+        if self.full:
             return "over_count", None
         return None, None
 
 
-def ask(
-    engine: Engine,
-    seeds: Sequence[Example],
-    earlier: Sequence[str],
-    config: Config,
-    *,
-    k: int,
-    out: Partial,
-) -> Built:
+def ask(engine: Engine, known: Known, config: Config, *, k: int, out: Partial) -> Built:
     """Call the generator of iteration k until enough prompts pass, or `max_calls` is reached.
 
     Calls are made in rounds; within a round all see the same pool, so that the result does not
@@ -232,11 +243,11 @@ def ask(
     """
     section, seed = config.prompts, config.seed + k
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, seed)
-    texts = seed_prompts(seeds)
-    chosen = PromptFilter(texts, earlier, section)
+    texts = seed_prompts(known.seeds)
+    chosen = PromptFilter(known, section, taken_share(known, config, k=k).prompts)
     asked = 0
     with track("prompts", section.count) as advance:
-        while asked < section.max_calls and len(chosen.kept) < section.count:
+        while asked < section.max_calls and not chosen.full:
             calls = range(asked, min(asked + section.calls_per_round, section.max_calls))
             shown = {
                 f"c{call}": few_shot(texts, chosen.generated, section, call=call, seed=seed)
@@ -259,50 +270,75 @@ def ask(
     return Built(counts=counts, engine=engine.fingerprint)
 
 
-def take(
-    seeds: Sequence[Example], earlier: Sequence[str], config: Config, *, k: int, out: Partial
-) -> Built:
+def take(known: Known, config: Config, *, k: int, out: Partial) -> Built:
     """Write a seeded sample of the prompts of `prompts.source`, none of them seen before.
 
-    Prompts of the seed data and of earlier iterations are left out, and so are other splits than
-    "train". Fewer than `prompts.count` are written where there are no more.
+    Fewer than `prompts.count` are written where there are no more.
 
     Raises:
         DataError: none is left.
     """
-    section, counts = config.prompts, Counter[str]()
-    threads = read_threads(prompts_source(config), language=config.ift.language, skipped=counts)
-    seen = {text.strip() for text in (*(example.text for example in seeds), *earlier)}
+    taken = sample_source(known, config, config.prompts.count, k=k)
+    if not taken.prompts:
+        what = f"no prompt is left for iteration {k} ({taken.skipped or 'the source has none'})"
+        raise DataError(config.prompts.source, None, what)
+    out.add_missing(taken.prompts)
+    counts = {"kept": len(taken.prompts), "left": taken.left, **taken.skipped}
+    return Built(counts=counts)
+
+
+def taken_share(known: Known, config: Config, *, k: int) -> Taken:
+    """Return the part of an iteration's prompts that a source gives beside self-instruction.
+
+    Their calls are -1 and their keys say where they are from, so that none is one of a call's.
+    """
+    section = config.prompts
+    wanted = round(section.source_share * section.count) if section.takes else 0
+    if not wanted:
+        return Taken([], 0, Counter())
+    taken = sample_source(known, config, wanted, k=k)
+    return taken._replace(
+        prompts=[replace(p, key=f"source/{p.key}", call=-1) for p in taken.prompts]
+    )
+
+
+def sample_source(known: Known, config: Config, count: int, *, k: int) -> Taken:
+    """Return a seeded sample of `prompts.source` for iteration k.
+
+    Prompts of the seed data and of earlier iterations are left out, and so are other splits than
+    "train". There may be none left.
+    """
+    skipped = Counter[str]()
+    threads = read_threads(prompts_source(config), language=config.ift.language, skipped=skipped)
+    seen = {text.strip() for text in (*(example.text for example in known.seeds), *known.earlier)}
     fresh: dict[str, Prompt] = {}
     for place, thread in enumerate(threads):
         text = thread.text.strip()
         if thread.split not in (None, "train"):
-            counts["skipped_other_split"] += 1
+            skipped["skipped_other_split"] += 1
         elif text in seen:
-            counts["skipped_seen_before"] += 1
+            skipped["skipped_seen_before"] += 1
         else:
             seen.add(text)
             fresh[thread.key] = Prompt(thread.key, thread.prompt, None, place, before=thread.before)
-    if not fresh:
-        what = f"no prompt is left for iteration {k} ({counts or 'the source has none'})"
-        raise DataError(section.source, None, what)
     chosen = random.Random(f"prompts/{config.seed}/{k}").sample(
-        list(fresh.values()), min(section.count, len(fresh))
+        list(fresh.values()), min(count, len(fresh))
     )
-    out.add_missing(chosen)
-    return Built(counts={"kept": len(chosen), "left": len(fresh) - len(chosen), **counts})
+    return Taken(chosen, len(fresh) - len(chosen), skipped)
 
 
 def filter_prompts(
-    calls: Sequence[PromptCall],
-    seeds: Sequence[Example],
-    earlier: Sequence[str],
-    config: Config,
-    out: Partial,
+    calls: Sequence[PromptCall], known: Known, config: Config, *, k: int, out: Partial
 ) -> Built:
-    """Write every task found, kept or rejected with a reason; counts add up to the rows."""
-    chosen = PromptFilter(seed_prompts(seeds), earlier, config.prompts)
+    """Write every task found, kept or rejected with a reason; counts add up to the rows.
+
+    Those that a source gives beside (`prompts.source_share`) are written first.
+    """
+    taken = taken_share(known, config, k=k)
+    chosen = PromptFilter(known, config.prompts, taken.prompts)
+    out.add_missing(taken.prompts)
     for call in sorted(calls, key=lambda c: c.call):
         out.add_missing(chosen.read(call))
     counts = Counter("kept" if p.kept else f"rejected_{p.rejected}" for p in out.rows.values())
-    return Built(counts=dict(counts))
+    from_source = {"taken": len(taken.prompts), "left": taken.left} if taken.prompts else {}
+    return Built(counts=dict(counts) | from_source | dict(taken.skipped))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from training.plan.fit import samplers, training_setup
+from training.plan.fit import samplers, trained_from, training_setup
 from training.plan.shapes import Unknown, shape_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def cost_of(config: Config, section: SftSection | DpoSection, work: Iterable[Wor
     Raises:
         Unknown: a model's shape, the GPUs or the throughput are not known.
     """
-    setup, plan = training_setup(config, section, shape_of(config.model.base)), config.plan
+    shape, plan = shape_of(trained_from(config, section)), config.plan
+    setup = training_setup(config, section, shape)
     training, sampling = 0.0, 0.0
     for item in work:
         training += _training_seconds(item, plan, setup) / _HOUR_S

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.config import DpoSection
 from core.errors import ConfigError
+from core.stages import SFT_BASELINE
 from training.launch.command import NONE, launch_file
 from training.plan.memory import (
     Memory,
@@ -20,9 +21,10 @@ from training.plan.memory import (
 from training.plan.shapes import Unknown, shape_of
 from training.plan.work import few_shot_tokens, longest, rubric_tokens
 from training.run import EXTERNAL, VERIFIER, is_run_model
+from training.seed_stages import seed_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from core.config import Config, LaunchSection, LoraSection, SftSection
     from training.plan.shapes import Shape
@@ -134,7 +136,10 @@ class Fit(NamedTuple):
 
 def fits(config: Config, k: int) -> dict[str, Fit | Unknown]:
     """Return a verdict on each kind of training and sampling of a run up to M_k, by its title."""
-    kinds = {"SFT baseline, M1": partial(_training, config, config.sft)}
+    seeds = "SFT baseline" if config.m1.model else "SFT baseline, M1"
+    kinds: dict[str, Callable[[], Fit]] = {}
+    if SFT_BASELINE in seed_stages(config) or not config.m1.model:
+        kinds[seeds] = partial(_training, config, config.sft)
     for models, own, section in _improved(config, k):
         kind = "DPO" if isinstance(section, DpoSection) else "SFT"
         kinds[f"{kind}: {', '.join(models)}"] = partial(_training, own, section)
@@ -163,8 +168,13 @@ def _improved(
         yield models, own, section
 
 
+def trained_from(config: Config, section: SftSection | DpoSection) -> str:
+    """Return the model whose shape a training stage has: SFT trains M0, DPO what came of M1."""
+    return config.origin if isinstance(section, DpoSection) else config.model.base
+
+
 def _training(config: Config, section: SftSection | DpoSection) -> Fit:
-    shape, plan = shape_of(config.model.base), config.plan
+    shape, plan = shape_of(trained_from(config, section)), config.plan
     setup = training_setup(config, section, shape)
     parts = training_memory(shape, setup)._replace(engines=_engines_beside(config, section))
     available = plan.gpu_memory_gb * GB * (1 - plan.memory_reserve)
@@ -191,7 +201,7 @@ def _engines_beside(config: Config, section: SftSection | DpoSection) -> float:
     here = config.launch.config == NONE and engine.device != "cpu" and not engine.ray.workers
     if not (isinstance(section, DpoSection) and judged and here and engine.kind == "transformers"):
         return 0.0
-    return _sampling(config, config.model.base, k=1).parts.needed
+    return _sampling(config, config.origin, k=1).parts.needed
 
 
 def _compared(parts: Memory | SamplingMemory, available: float) -> tuple[bool, str]:
@@ -202,7 +212,7 @@ def _compared(parts: Memory | SamplingMemory, available: float) -> tuple[bool, s
 
 def _sampled(config: Config, k: int) -> dict[str, list[str]]:
     """Return the models that sample, each with its roles."""
-    roles = {config.model.base: ["the run's models"]}
+    roles = {config.origin: ["the run's models"]}
     for i in range(FIRST_FEEDBACK_ITERATION, k + 1):
         own = config.at(i)
         others = [("prompt writer", own.prompts.generator)]

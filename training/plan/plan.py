@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 
+from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.errors import StaleArtifact
 from core.stages import SPECS, Paths, Ref, Stage, model_ref, order_of, stages_of
 from core.store import Store
 from training.candidate_judge import judge_kind
-from training.data.prompts import SELF_INSTRUCTION
+from training.seed_stages import seed_stages
 
 if TYPE_CHECKING:
     from core.config import Config
@@ -71,6 +72,8 @@ def _row(config: Config, store: Store, ref: Ref, again: list[Ref]) -> PlanRow:
         now = replace(made, config=config.plain(*made.config), seed=config.seed)
         if ref == model_ref(0) and Path(config.model.base).expanduser().is_dir():
             now.config["model"]["base"] = made.config["model"]["base"]  # its bytes count
+        if "m1.model" in now.config and Path(config.m1.model or "").expanduser().is_dir():
+            now.config["m1.model"] = made.config["m1.model"]  # likewise
         if changed := made.difference(now):
             return PlanRow(ref, f"stale: {changed}", None, None)
         try:
@@ -97,17 +100,15 @@ def _unfinished(paths: Paths, ref: Ref) -> str:
 
 def is_off(config: Config, ref: Ref) -> bool:
     """Whether a run with these settings makes no such artifact."""
-    if ref.stage is Stage.PROMPT_CALLS:
-        return config.prompts.source != SELF_INSTRUCTION
+    if ref.iteration < FIRST_FEEDBACK_ITERATION:
+        return ref not in seed_stages(config)
     if ref.stage in (Stage.META_VERDICTS, Stage.JUDGE_PAIRS):
         return not config.judge_pairs.enabled
     if ref.stage in (Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY):
         return not config.compares_judges
     if ref.stage is Stage.IMPLICIT_REWARDS:
         return config.pairs.filter == "none"
-    if ref.stage in (Stage.EFT_JUDGMENTS, Stage.EFT_CONSTRUCTED):
-        return not config.eft.construction.enabled
-    return ref.stage is Stage.PROBE and not config.probe.enabled
+    return ref.stage is Stage.PROMPT_CALLS and not config.prompts.writes
 
 
 def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
@@ -119,7 +120,7 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
         Stage.EFT: (config.eft.selection.max_examples, 0),
         Stage.PROMPT_CALLS: (prompts.max_calls, prompts.max_new_tokens),
         # By self-instruction rejected ones are rows too.
-        Stage.PROMPTS: (None if prompts.source == SELF_INSTRUCTION else prompts.count, 0),
+        Stage.PROMPTS: (None if prompts.writes else prompts.count, 0),
         Stage.CANDIDATES: (prompts.count * n, config.candidates.max_new_tokens),
         Stage.JUDGMENTS: _judgments(config),
         Stage.PREVIOUS_JUDGMENTS: _judgments(config),
@@ -138,7 +139,7 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
         kinds = 1 + config.judge_pairs.enabled
         return prompts.count * kinds, None
     if ref == model_ref(1):
-        return _m1_rows(config), None
+        return (None, 0) if config.m1.model else (_m1_rows(config), None)
     return known.get(ref.stage, (None, None))
 
 

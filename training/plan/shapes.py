@@ -128,7 +128,7 @@ def shape_of(model: str) -> Shape:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _read(folder)
-    name = "smollm2-135m-instruct" if model == _EMBEDDED else folder.name.lower()
+    name = "smollm2-135m-instruct" if model == _EMBEDDED else folder.name.lower().partition("@")[0]
     if name not in KNOWN:
         raise Unknown(f"the shape of {model!r} is not known offline: name a local folder")
     return KNOWN[name]

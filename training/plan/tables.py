@@ -185,7 +185,7 @@ def _parts(fit: Fit) -> list[str]:
 def _disk(config: Config, k: int, rows: list[PlanRow]) -> Iterator[RenderableType]:
     """Return what training stages write at most at one time, and what their models keep."""
     try:
-        shape = shape_of(config.model.base)
+        shape = shape_of(config.origin)
     except Unknown as reason:
         yield Text(f"? disk of training: {reason}.")
         return
@@ -194,8 +194,9 @@ def _disk(config: Config, k: int, rows: list[PlanRow]) -> Iterator[RenderableTyp
     apart = config.launch.config != NONE or (engine.kind == "vllm" and engine.device != "cpu")
     most = {row.ref: row.rows for row in rows}
     table = _table("Disk: GB at most at one time", "what trains", *Disk._fields, "sum")
-    kept = 2.0 * shape.parameters * BYTES[config.sft.save_dtype]
-    for ref in (model_ref(i) for i in range(1, k + 1)):
+    first = FIRST_FEEDBACK_ITERATION if config.m1.model else 1
+    kept = 0.0 if config.m1.model else 2.0 * shape.parameters * BYTES[config.sft.save_dtype]
+    for ref in (model_ref(i) for i in range(first, k + 1)):
         own = config.at(ref.iteration)
         dpo = ref.iteration > 1 and own.improvement.method == "dpo"
         section, stopping = (own.dpo if dpo else own.sft), own.dpo.early_stopping
@@ -210,7 +211,8 @@ def _disk(config: Config, k: int, rows: list[PlanRow]) -> Iterator[RenderableTyp
         table.add_row(f"M{ref.iteration}", *(f"{part / GB:.1f}" for part in (*disk, disk.needed)))
         kept += 0 if ref.iteration == 1 else disk.model
     yield table
-    yield Text(f"The SFT baseline and M1 to M{k} keep {kept / GB:.1f} GB.")
+    which = f"M{first}" if config.m1.model else "The SFT baseline and M1"
+    yield Text(f"{which} to M{k} keep {kept / GB:.1f} GB.")
 
 
 def _assumed(config: Config) -> Table:

@@ -88,7 +88,7 @@ def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work]:
     Raises:
         Unknown: the configuration does not state how much that is.
     """
-    base, count, n = config.model.base, config.prompts.count, config.candidates.n
+    base, count, n = config.origin, config.prompts.count, config.candidates.n
     answer = lengths.answer
     known: dict[Stage, Callable[[], list[Work]]] = {
         Stage.SFT: lambda: [_supervised(config, lengths, with_eft=False)],
@@ -103,6 +103,8 @@ def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work]:
         Stage.MODEL: lambda: (
             _improved(config, lengths)
             if ref.iteration > 1
+            else []
+            if config.m1.model
             else [_supervised(config, lengths, with_eft=config.m1.use_eft)]
         ),
     }
@@ -155,7 +157,7 @@ def _supervised(config: Config, lengths: Lengths, *, with_eft: bool) -> Work:
 def _judged(config: Config, lengths: Lengths, answers: float, answer: float, draws: int) -> Work:
     """Return the work of judging so many answers pointwise; the draws share one prefill."""
     read = answers * (rubric_tokens(config) + lengths.prompt + answer)
-    return Work(config.model.base, read, answers * draws * lengths.judgment)
+    return Work(config.origin, read, answers * draws * lengths.judgment)
 
 
 def _candidates_judged(config: Config, lengths: Lengths, answers: float) -> list[Work]:
@@ -176,7 +178,7 @@ def _meta_judged(config: Config, lengths: Lengths) -> list[Work]:
     asked = config.prompts.count * config.judge.draws * (config.judge.draws - 1)
     shown = lengths.prompt + lengths.answer + _PAIR * lengths.judgment
     read = asked * (TEMPLATE_TOKENS + rubric_tokens(config) + shown)
-    return [Work(config.model.base, read, asked * lengths.judgment)]
+    return [Work(config.origin, read, asked * lengths.judgment)]
 
 
 def external_candidates(config: Config) -> JudgeBound:
@@ -218,7 +220,8 @@ def _ranked_prompts(config: Config, *, held_out: bool) -> float:
 
 def _prompt_calls(config: Config, lengths: Lengths) -> Work:
     writer = config.prompts.generator
-    model = config.model.base if is_run_model(writer) else writer
+    model = config.origin if is_run_model(writer) else writer
+    model = config.model.base if writer in ("base", "M0") else model
     read = lengths.calls * few_shot_tokens(config, lengths)
     return Work(model, read, lengths.calls * lengths.call)
 
@@ -235,7 +238,7 @@ def _improved(config: Config, lengths: Lengths) -> list[Work]:
         pair_tokens, pairs = (pair_tokens + judging) / 2, 2 * pairs
     trained = pair_tokens * _seen(section, pairs)
     scored = 0.0 if section.loss == "simpo" else pair_tokens * pairs  # SimPO has no reference
-    work = [Work(config.model.base, scored=scored, trained=trained)]
+    work = [Work(config.origin, scored=scored, trained=trained)]
     if section.early_stopping.enabled:
         work += _checkpoints(config, lengths, optimiser_steps(section, pairs))
     return work
@@ -247,7 +250,7 @@ def _checkpoints(config: Config, lengths: Lengths, steps: int) -> list[Work]:
     compared = compared_checkpoints(config, steps)
     answers = (compared + 1) * stopping.max_prompts  # M_t answers too
     answer = lengths.validation_answer
-    work = [Work(config.model.base, answers * lengths.prompt, answers * answer)]
+    work = [Work(config.origin, answers * lengths.prompt, answers * answer)]
     if stopping.prompt == "pointwise":
         return [*work, _judged(config, lengths, answers, answer, config.judge.draws)]
     own = is_run_model(stopping.judge)
@@ -256,7 +259,7 @@ def _checkpoints(config: Config, lengths: Lengths, steps: int) -> list[Work]:
     asked = compared * stopping.max_prompts * _PAIR
     read = asked * (TEMPLATE_TOKENS + lengths.prompt + _PAIR * answer)
     written = asked * pair_prompt(stopping.prompt).max_new_tokens
-    return [*work, Work(config.model.base if own else stopping.judge, read, written)]
+    return [*work, Work(config.origin if own else stopping.judge, read, written)]
 
 
 def external_checkpoints(config: Config) -> JudgeBound:

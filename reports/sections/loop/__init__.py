@@ -22,7 +22,7 @@ def sections(results: RunReader) -> list[Section]:
 
     [] for a folder of imported results, which was trained elsewhere.
     """
-    if not results.exists(Ref(1, Stage.IFT)):
+    if not results.exists(Ref(1, Stage.IFT)) and not results.exists(model_ref(1)):
         return []
     return [seed.section(results), *(_iteration(results, k) for k in results.feedback_iterations)]
 
@@ -86,7 +86,11 @@ def _summary(results: RunReader, k: int) -> str:
     source = results.setting("prompts.source", Ref(k, Stage.PROMPTS)) or "self"
     wording = [f"{writer} wrote {len(prompts)} prompts, of which {kept} were kept."]
     if source != "self":
-        wording = [f"{kept} prompts were taken from {Path(source).name}."]
+        taken = sum(row.call < 0 for row in prompts)
+        wording = [f"{taken or kept} prompts were taken from {Path(source).name}."]
+        if taken:
+            wrote = f"{len(prompts) - taken} prompts, of which {kept - taken} were kept."
+            wording.append(f"{writer} wrote {wrote}")
     if answers := results.rows(Ref(k, Stage.CANDIDATES)):
         wording.append(f"M{k - 1} answered them with {len(answers)} candidates.")
     if judged := results.rows(Ref(k, Stage.JUDGMENTS)):

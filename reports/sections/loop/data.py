@@ -184,7 +184,7 @@ def _prompts(results: RunReader, k: int, most: int) -> RowGroup | None:
 
 def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
     kept = "kept" if row.kept else f"rejected: {words(str(row.rejected))}"
-    parts = [("Prompt", text_or_note(row.text))]
+    parts = [("Prompt", text_or_note(row.transcript))]
     if row.similar_to is not None:
         parts.append(("Too similar to", row.similar_to))
     if call is not None:
@@ -194,7 +194,12 @@ def _prompt(row: Prompt, call: PromptCall | None, k: int) -> Item:
             ("The generation call: its few-shot examples", examples),
         ]
     links = (Link("Its outcome", f"pairs/iter{k}", row.key),) if row.kept else ()
-    return Item(row.key, (excerpt(row.text), kept, str(row.call)), tuple(parts), links)
+    return Item(
+        row.key,
+        (excerpt(row.text), kept, str(row.call) if row.call >= 0 else "source"),
+        tuple(parts),
+        links,
+    )
 
 
 def _judgments(results: RunReader, k: int, most: int) -> RowGroup | None:

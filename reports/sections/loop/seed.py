@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.stages import SFT_BASELINE, Ref, Stage, model_ref
 from reports.document import Cell, Section, Table, TableRow
-from reports.sections.cells import count, counted_rows, of_point, words
+from reports.sections.cells import count, counted_rows, facts_of, of_point, words
 from reports.sections.loop import judging
 from reports.sections.loop.training import of_seed_models
 
@@ -19,21 +19,25 @@ _IFT, _RANKED, _EFT = (Ref(1, stage) for stage in (Stage.IFT, Stage.RANKED, Stag
 _JUDGED, _CONSTRUCTED = Ref(1, Stage.EFT_JUDGMENTS), Ref(1, Stage.EFT_CONSTRUCTED)
 _PROBE_0, _PROBE_1 = Ref(0, Stage.PROBE), Ref(1, Stage.PROBE)
 _DROPPED = "dropped_"
+_TRAINED = (
+    "The SFT baseline is M0 trained on IFT examples (instructions with a human reply) alone; "
+    "M1 is M0 trained on IFT and EFT examples (a reply to judge, with the judge's verdict)."
+)
+_GIVEN = "M1 was not trained here but given (m1.model): {}."
 
 
 def section(results: RunReader) -> Section:
     """Return the section of iteration 1; missing artifacts are named in a sentence."""
     refs = (_IFT, _RANKED, SFT_BASELINE, _EFT, model_ref(1))
     absent = [str(ref) for ref in refs if not results.exists(ref)]
-    paragraphs = [
-        "The SFT baseline is M0 trained on IFT examples (instructions with a human reply) alone; "
-        "M1 is M0 trained on IFT and EFT examples (a reply to judge, with the judge's verdict)."
-    ]
+    given = facts_of(results, model_ref(1)).get("origin")
+    paragraphs = [_GIVEN.format(given) if given else _TRAINED]
     if absent:
-        paragraphs.append(f"Not made yet: {', '.join(absent)}.")
+        what = "Not part of this run" if given else "Not made yet"
+        paragraphs.append(f"{what}: {', '.join(absent)}.")
     paragraphs += _few_examples(results)
     probes = [str(ref) for ref in (_PROBE_0, _PROBE_1) if not results.exists(ref)]
-    if probes:
+    if probes and not given:
         is_off = results.config is not None and not results.config.probe.enabled
         why = "probe.enabled is false" if is_off else "not made yet"
         paragraphs.append(f"The judging of M0 and M1 was not probed: {', '.join(probes)} ({why}).")
@@ -72,7 +76,7 @@ def _data(results: RunReader) -> Table:
 
     def size(ref: Ref, name: str | None = None) -> Cell:
         if not results.exists(ref):
-            return Cell(reason=f"{ref} is not made yet")
+            return Cell(reason=f"{ref} is {results.why_unmade(ref)}")
         manifest = results.manifest(ref)
         return count(manifest.counts.get(name, 0) if name else manifest.rows or 0)
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, DataError, SrlmError
-from core.records import transcript
+from core.jsonl import encode
+from core.records import Prompt, transcript
 from core.sources.reader import read_prompts, read_threads
 from core.sources.source import Source
 from core.sources.thread import RankedReply, Thread, text_key
@@ -210,6 +211,22 @@ def test_a_row_of_another_shape_is_named_with_its_line(
 ) -> None:
     with pytest.raises(DataError, match=rf"data\.jsonl:2: {said}"):
         read(tmp_path, first, second)
+
+
+def test_the_prompts_of_a_run_are_a_source_without_those_it_rejected(tmp_path: Path) -> None:
+    rows = [
+        Prompt("c0/t0", ASKED, None, 0),
+        Prompt("c0/t1", "Draw it.", "unsuitable_keyword", 0),
+        Prompt("source/x", AGAIN, None, -1, before=BEFORE_SECOND),
+    ]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(f"{encode(row)}\n" for row in rows))
+    skipped: Counter[str] = Counter()
+    assert read_threads(Source(str(path), "prompts"), language=None, skipped=skipped) == [
+        Thread("c0/t0", ASKED, (), None),
+        Thread("source/x", AGAIN, (), None, BEFORE_SECOND),
+    ]
+    assert skipped == {"skipped_rejected_prompts": 1}
 
 
 def test_a_json_list_is_read_as_json_lines_are(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.engines.scripted import ScriptedEngine
 from tests.training.making import made, write_jsonl
 from training.data.candidates import judge_candidates, sample_candidates
 from training.data.pairs import select_pairs
-from training.data.prompts import seed_prompts, take
+from training.data.prompts import Known, seed_prompts, take
 from training.data.seed import select_ift, select_ranked
 from training.trainers import sft
 from training.trainers.encoding import Row
@@ -74,7 +74,7 @@ def test_a_prompt_is_answered_judged_and_trained_with_the_turns_before_it(tmp_pa
         {"prompts": {"source": str(path)}, "candidates": {"n": 2}, "judge": {"draws": 1}}
     )
     taken: list[Prompt] = made(
-        tmp_path, Ref(2, Stage.PROMPTS), lambda out: take([], [], config, k=2, out=out)
+        tmp_path, Ref(2, Stage.PROMPTS), lambda out: take(Known([], []), config, k=2, out=out)
     ).rows
     prompts = [prompt for prompt in taken if prompt.key == "p/t1"]
     assert prompts == [Prompt("p/t1", "And at dusk?", None, 1, before=BEFORE)]

@@ -15,6 +15,7 @@ from core.stages import Ref, Stage
 from tests.engines.scripted import ScriptedEngine
 from tests.training.making import Killed, Made, dying_after, interrupted, made
 from training.data.prompts import (
+    Known,
     NewTask,
     ask,
     few_shot,
@@ -63,7 +64,9 @@ def asked(folder: Path, engine: Engine, earlier: Sequence[str] = (), **settings:
     return made(
         folder,
         CALLS,
-        lambda out: ask(engine, SEEDS, earlier, Config(prompts=section, seed=3), k=2, out=out),
+        lambda out: ask(
+            engine, Known(SEEDS, earlier), Config(prompts=section, seed=3), k=2, out=out
+        ),
     )
 
 
@@ -74,7 +77,9 @@ def filtered(
     return made(
         folder,
         PROMPTS,
-        lambda out: filter_prompts(calls, SEEDS, earlier, Config(prompts=section), out),
+        lambda out: filter_prompts(
+            calls, Known(SEEDS, earlier), Config(prompts=section), k=2, out=out
+        ),
     )
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from core.config import Config
 from core.errors import DataError
-from core.records import Example
+from core.records import Example, PromptCall
 from core.stages import Ref, Stage, project_root
+from tests.engines.scripted import ScriptedEngine
 from tests.training.making import made
 from tools import verifiable
-from training.data.prompts import take
+from training.data.prompts import Known, ask, filter_prompts, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ def taken(
     return made(
         folder,
         made_of,
-        lambda out: take(seeds, earlier, config(source, count), k=k, out=out),
+        lambda out: take(Known(seeds, earlier), config(source, count), k=k, out=out),
     ).rows
 
 
@@ -100,3 +101,77 @@ def test_no_held_out_instruction_is_about_a_topic_of_training() -> None:
     words = {word for prompt in held_out for word in prompt.lower().replace(".", " ").split()}
     assert len(held_out) >= 128
     assert not words & {topic.split()[-1] for topic in topics}
+
+
+# ----- a source and self-instruction together
+
+
+def mixed(source: Path, share: float, count: int = 4) -> Config:
+    prompts = {"source": str(source), "source_share": share, "count": count, "max_calls": 8}
+    return Config.model_validate({"prompts": prompts})
+
+
+def invented(messages: object, draw: int) -> str:
+    """Return two tasks of a call, the first of them one of the file's."""
+    return "Task 3: Name the longest river of Asia.\nTask 4: Explain how tides come about."
+
+
+def test_a_share_comes_from_the_source_and_the_rest_is_written(tmp_path: Path) -> None:
+    river, tides = "Name the longest river of Asia.", "Explain how tides come about."
+    source = written(tmp_path, {"prompt": river}, {"prompt": "Question number 1?"})
+    settings, known = mixed(source, 0.5), Known([Example("s", "Seed prompt", "!")], [])
+    engine = ScriptedEngine(invented)
+    calls = made(
+        tmp_path, Ref(2, Stage.PROMPT_CALLS), lambda out: ask(engine, known, settings, k=2, out=out)
+    )
+    result = made(
+        tmp_path,
+        Ref(2, Stage.PROMPTS),
+        lambda out: filter_prompts(calls.rows, known, settings, k=2, out=out),
+    )
+    # Half of 4 are the file's two. Every call writes the river, which is one of them, and tides,
+    # which are new once: 3 of 4, after all 8 calls.
+    taken = [row.text for row in result.rows if row.key.startswith("source/") and row.call == -1]
+    assert sorted(taken) == [river, "Question number 1?"]
+    decided = {(row.text, row.rejected) for row in result.rows if row.call >= 0}
+    assert decided == {(river, "similar_to_pool"), (tides, None), (tides, "similar_to_pool")}
+    assert calls.counts == {"calls": 8, "kept": 1}
+    assert result.counts == {"kept": 3, "rejected_similar_to_pool": 15, "taken": 2, "left": 0}
+
+
+def test_a_source_with_fewer_prompts_than_its_share_leaves_more_to_write(tmp_path: Path) -> None:
+    source = written(tmp_path, {"prompt": "Question number 1?"}, {"prompt": "Seed prompt"})
+    settings, known = mixed(source, 0.9, count=3), Known([Example("s", "Seed prompt", "!")], [])
+    calls = made(
+        tmp_path,
+        Ref(2, Stage.PROMPT_CALLS),
+        lambda out: ask(ScriptedEngine(invented), known, settings, k=2, out=out),
+    )
+    result = made(
+        tmp_path,
+        Ref(2, Stage.PROMPTS),
+        lambda out: filter_prompts(calls.rows, known, settings, k=2, out=out),
+    )
+    assert sorted(row.text for row in result.rows if row.kept) == [
+        "Explain how tides come about.", "Name the longest river of Asia.", "Question number 1?"
+    ]  # fmt: skip
+    assert calls.counts["calls"] == 8  # all rows of a round are asked for
+
+
+def test_a_source_that_has_run_dry_leaves_all_to_write(tmp_path: Path) -> None:
+    source = written(tmp_path, {"prompt": "Seed prompt"})
+    settings, known = mixed(source, 0.5), Known([Example("s", "Seed prompt", "!")], [])
+    result = made(
+        tmp_path,
+        Ref(2, Stage.PROMPTS),
+        lambda out: filter_prompts(
+            [PromptCall("c0", 0, ("Seed prompt",), invented([], 0), 9, "stop")],
+            known, settings, k=2, out=out,
+        ),
+    )  # fmt: skip
+    assert result.counts == {"kept": 2, "skipped_seen_before": 1}
+
+
+def test_a_share_without_a_source_is_refused() -> None:
+    with pytest.raises(ValueError, match="source_share is set but source is 'self'"):
+        Config.model_validate({"prompts": {"source_share": 0.5}})

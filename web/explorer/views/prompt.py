@@ -29,7 +29,7 @@ def prompt(source: Source, query: ui.Query) -> ui.Detail:
     return ui.Detail(
         title=f"Iteration {k}: prompt {key}",
         crumbs=(*crumbs(k), ui.Link("Prompts", every)),
-        facts=(("Outcome", outcome), ("Written by call", str(row.call))),
+        facts=(("Outcome", outcome), ("Written by call", _writer(row))),
         links=(ui.row_link(ref, key),),
         parts=(
             ui.Part("The prompt", (own,)),
@@ -39,6 +39,10 @@ def prompt(source: Source, query: ui.Query) -> ui.Detail:
             _call(source, k, row),
         ),
     )
+
+
+def _writer(row: Prompt) -> str:
+    return str(row.call) if row.call >= 0 else "none: taken from the source"
 
 
 def _call(source: Source, k: int, row: Prompt) -> ui.Part:
