@@ -24,6 +24,7 @@ def trained(
     kept: int | None = None,
     strength: float | None = None,
     log: Sequence[Mapping[str, object]] = (),
+    loss: str | None = None,
 ) -> RunBuilder:
     """Make M2 with a training log: the reward of the chosen answers per step."""
     store, ref = built.store, model_ref(2)
@@ -38,8 +39,13 @@ def trained(
     store.paths.metrics(ref).write_text("".join(json.dumps(line) + "\n" for line in lines))
     if log:
         store.paths.verdicts(ref).write_text("".join(json.dumps(line) + "\n" for line in log))
-    facts = {"kept_step": kept or len(rewards), "steps": len(rewards), "beta": BETA}
+    facts: dict[str, object] = {
+        "kept_step": kept or len(rewards),
+        "steps": len(rewards),
+        "beta": BETA,
+    }
     facts |= {} if strength is None else {"kept_strength": strength}
+    facts |= {} if loss is None else {"loss": loss}
     store.commit_model(ref, Key({}, {}, 0), folder, Built(facts=facts))
     return built
 

@@ -73,6 +73,7 @@ def test_the_stages_that_ask_the_model_before_go_on_after_a_kill(
 ) -> None:
     settings = [
         "--redo", "stale",
+        "--set", "iteration.3.judge.draws=8",
         "--set", "iteration.3.pairs.consistency=prompt",
         "--set", "iteration.3.pairs.filter=implicit_reward",
     ]  # fmt: skip

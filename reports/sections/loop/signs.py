@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.config import AVERAGED
 from core.paired import LEAST_CLUSTERS, Comparison, compare, holm
 from core.records import ANSWERED
 from core.stages import Stage, evaluation_ref, model_ref
@@ -33,7 +34,7 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
     """Return whether training made the chosen answers less probable, up to the kept step.
 
     Measured against the reference model, which removes the noise of the batches: the logged reward
-    divided by beta.
+    divided by beta, an average over tokens where the loss takes one. SimPO has no reference.
     """
     ref = model_ref(k)
     if not results.exists(ref):
@@ -46,10 +47,12 @@ def chosen_log_probability(results: RunReader, k: int) -> str:
     first, last = curve.ends
     change = (last - first) / beta
     moved = "fell" if change < 0 else "rose"
-    steps = len(curve.values)
+    steps, loss = len(curve.values), facts.get("loss")
+    of = "token" if loss in AVERAGED else "answer"
+    against = "" if loss == "simpo" else ", against the reference"
     told = (
         f"from the first to the last quarter of {steps} steps it {moved} by "
-        f"{number(abs(change), 1)} nats per answer, against the reference"
+        f"{number(abs(change), 1)} nats per {of}{against}"
     )
     if steps < _LEAST_STEPS:
         return f"{_CHOSEN}: unknown, too few steps; {told}."

@@ -23,6 +23,19 @@ def test_falling_log_probability_of_chosen_answers_is_seen(tmp_path: Path) -> No
     assert "p = 0.000" in said
 
 
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        ("sigmoid_norm", "9.0 nats per token, against the reference (K"),
+        ("simpo", "9.0 nats per token (K"),
+        ("hinge", "9.0 nats per answer, against the reference (K"),
+    ],
+)
+def test_the_change_is_per_token_where_the_loss_is(tmp_path: Path, loss: str, words: str) -> None:
+    results = trained(RunBuilder(tmp_path), [-0.1 * n for n in range(1, 13)], loss=loss).open()
+    assert words in signs.chosen_log_probability(results, 2)
+
+
 def test_rising_log_probability_and_noise_are_not_the_sign(tmp_path: Path) -> None:
     rising = trained(RunBuilder(tmp_path / "a"), [0.1 * n for n in range(12)]).open()
     assert ": not detected; " in signs.chosen_log_probability(rising, 2)
