@@ -289,7 +289,7 @@ def test_scores_without_bounds_and_of_a_lost_rubric_have_a_histogram_of_their_ow
         assert found is not None
         # Steps of (9 + 3) / 12 = 1 from the lowest: 8.9 is nearest to 9.
         assert found.description == (
-            "Candidates by mean score, to the nearest 12th of the range: -3.0: 1, 9.0: 2. "
+            "Candidates by mean score, to the nearest 12th of the range: −3.0: 1, 9.0: 2. "
             "Mean 4.97 (n = 3, 0 without a score)."
         )
     own = RunBuilder(tmp_path / "c").rows(ref, rows[1:], built=Built(facts={"scale": [1, 10]}))
