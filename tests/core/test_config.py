@@ -142,7 +142,8 @@ def test_the_default_share_of_evaluation_prompts_is_the_papers_to_within_a_perce
 def test_an_unknown_key_is_named_with_the_known_ones_beside_it(toml: WriteToml) -> None:
     path = toml("[pairs]\nmargin = 1\n")
     assert message_of(path) == (
-        f"{path}: unknown key 'pairs.margin'; known there: choice, control, min_margin, rho"
+        f"{path}: unknown key 'pairs.margin'; known there: choice, consistency, "
+        "control, filter, min_margin, rho"
     )
 
 
@@ -462,12 +463,16 @@ def test_where_and_how_far_a_run_goes_is_no_part_of_any_artifacts_key(
                 "judgments",
                 "meta_verdicts",
                 "judge_pairs",
+                "previous_judgments",
             },
         ),
-        ("judge.temperature=0", {"eft_judgments", "probe", "judgments", "meta_verdicts"}),
+        (
+            "judge.temperature=0",
+            {"eft_judgments", "probe", "judgments", "meta_verdicts", "previous_judgments"},
+        ),
         ("judge_pairs.prompt=mine.md", {"meta_verdicts"}),
         ("judge_pairs.max_characters=1100", {"judge_pairs"}),
-        ("judge.draws=5", {"judgments"}),  # the other two have draws of their own
+        ("judge.draws=5", {"judgments", "previous_judgments"}),  # the others have their own
         ("improvement.judge=sft", {"judgments"}),
         ("probe.draws=2", {"probe"}),
         ("eft.construction.draws=2", {"eft_judgments"}),

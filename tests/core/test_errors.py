@@ -117,6 +117,7 @@ def test_expected_errors_end_with_code_2_and_a_stage_that_says_stop_with_1() -> 
         "WorkersLost": 1,
         "BudgetSpent": 1,
         "EvaluationFailed": 1,
+        "SweepFailed": 1,
     }
 
 

@@ -188,7 +188,7 @@ def test_a_model_that_the_run_lacks_is_refused_with_those_it_has(
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("head_to_head.prompts=EMPTY", "empty.jsonl: no prompts"),
+        ("head_to_head.prompts=EMPTY", "empty.jsonl: the file is empty"),
         ("alpaca_eval.prompts=EMPTY", "empty.jsonl: no rows in this file"),
         ("alpaca_eval.reference=./nowhere.json", "nowhere.json: no such file"),
         ("alpaca_eval.length_control_data=./nowhere", "nowhere"),

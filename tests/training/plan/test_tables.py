@@ -147,12 +147,15 @@ def test_the_tables_hold_at_eighty_columns(paper: Config) -> None:
 
 def test_a_dry_run_loads_no_model_library(tmp_path: Path) -> None:
     heavy = ("torch", "transformers", "accelerate", "vllm", "ray", "huggingface_hub")
+    given = ["--config", str(PAPER), "--dry-run"]
+    for setting in (
+        f"out_dir={tmp_path}", "prompts.generator=base", "dpo.early_stopping.enabled=false"
+    ):  # fmt: skip
+        given += ["--set", setting]
     code = (
-        "import sys; from training.__main__ import train; from pathlib import Path;"
-        f"settings = ['out_dir={tmp_path}', 'prompts.generator=base',"
-        "'dpo.early_stopping.enabled=false'];"
-        f"train(Path({str(PAPER)!r}), dry_run=True, settings=settings);"
-        f"print('loaded:', [m for m in {heavy} if m in sys.modules])"
+        f"import sys; from training.__main__ import main; sys.argv = ['srlm-train', *{given}]\n"
+        "try: main()\n"
+        f"finally: print('loaded:', [m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
