@@ -296,6 +296,8 @@ def test_a_second_call_finds_everything_done_and_a_changed_setting_is_stale(
     assert "2 of 2 runs failed" in done.stderr
     assert "dpo.beta was 0.1, is 0.3" in done.stderr
     assert {p: p.stat().st_mtime_ns for p in swept.rglob("*.manifest.json")} == before
+    # The runs have the refused setting in their config.json until they are called with their own.
+    assert ended(command(swept)).returncode == 0
 
 
 @pytest.mark.slow
