@@ -520,7 +520,9 @@ class HealthSection(Section):
 class PairsSection(Section):
     """Choosing preference pairs (section 2.3)."""
 
-    added: ClassVar = frozenset({"control", "consistency", "filter"})
+    added: ClassVar = frozenset(
+        {"control", "consistency", "filter", "rejected_from", "chosen_from"}
+    )
 
     choice: Literal["best_worst", "length_controlled"] = "best_worst"
     """"best_worst": highest against lowest score (paper); "length_controlled": Meta-Rewarding's
@@ -529,6 +531,12 @@ class PairsSection(Section):
     """Width of the bands as a share of the prompt's score range; only for length_controlled."""
     min_margin: NonNegative = 0.0
     """Pairs whose scores differ by no more than this are dropped as ties."""
+    rejected_from: Literal["own", "past"] = "own"
+    """"past": M1 answers too, and its worst answer is rejected where it scores lower than M_{k-1}'s
+    worst (Temporal Self-Rewarding's anchored rejection); from iteration 3, since M_1 is M1."""
+    chosen_from: Literal["own", "future"] = "own"
+    """"future": a model trained on the pairs answers too, and its best answer is chosen where it
+    scores higher than M_{k-1}'s best; M_k is trained on these pairs, from M_{k-1} again."""
 
     control: Literal["none", "shuffled", "swapped"] = "none"
     """A run that should not learn, to show that another one does: "shuffled" deals each prompt's
@@ -541,6 +549,26 @@ class PairsSection(Section):
     filter: Literal["none", "implicit_reward"] = "none"
     """"implicit_reward" (SCIR): keep a pair only if M_{k-1} has learned to prefer the chosen one,
     that is if log M_{k-1}/M_{k-2} of it is higher than that of the rejected one."""
+
+    @property
+    def temporal(self) -> bool:
+        """Whether other models' answers may be chosen or rejected."""
+        return self.rejected_from != "own" or self.chosen_from != "own"
+
+    @model_validator(mode="after")
+    def _others_answers_are_best_and_worst(self) -> PairsSection:
+        if self.temporal and (
+            self.choice != "best_worst"
+            or self.control == "shuffled"
+            or self.consistency != "off"
+            or self.filter != "none"
+        ):
+            raise ValueError(
+                "rejected_from and chosen_from compare best and worst scores of several models: "
+                "they need choice 'best_worst', and control 'shuffled', consistency and filter are "
+                "not defined with them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rho_is_used(self) -> PairsSection:

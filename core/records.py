@@ -243,7 +243,8 @@ class LedgerRow:
     `chosen`, `rejected` and their scores are None unless `outcome` is "pair"; `chosen_ended` and
     `rejected_ended` are False for answers that the token limit cut. `confidence`: the probability
     that the pair's order is right (`pairs.consistency`), None where training takes it for right.
-    `before`: as of the prompt.
+    `before`: as of the prompt. `chosen_by` and `rejected_by`: whose answers these are ("M1", "M2",
+    "future"), where pairs take those of other models (`pairs.rejected_from`, `pairs.chosen_from`).
     """
 
     key: str
@@ -261,6 +262,8 @@ class LedgerRow:
     rejected_ended: bool = True
     confidence: float | None = added(None)
     before: tuple[Message, ...] = added(())
+    chosen_by: str = added("")
+    rejected_by: str = added("")
 
 
 @dataclass(frozen=True, slots=True)

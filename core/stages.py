@@ -13,6 +13,7 @@ iter2+  prompt_calls  prompts                    self-instruction
         implicit_rewards                         what M_{k-1} learned to prefer, if wanted
         pairs
         meta_verdicts  judge_pairs               its judgments compared (Meta-Rewarding)
+        past_…  future_…  future                 answers of M1, and of a model one step ahead
         model                                    M_k
 
 eval/<address>/                                  evaluation: `address` is a path like M2/ifeval,
@@ -52,6 +53,12 @@ class Stage(StrEnum):
     PREVIOUS_JUDGMENTS = "previous_judgments"
     CONSISTENCY = "consistency"
     IMPLICIT_REWARDS = "implicit_rewards"
+    PAST_ANSWERS = "past_answers"
+    PAST_JUDGMENTS = "past_judgments"
+    FUTURE_PAIRS = "future_pairs"
+    FUTURE = "future"
+    FUTURE_ANSWERS = "future_answers"
+    FUTURE_JUDGMENTS = "future_judgments"
     PAIRS = "pairs"
     META_VERDICTS = "meta_verdicts"
     JUDGE_PAIRS = "judge_pairs"
@@ -121,6 +128,7 @@ HOW_JUDGED = (
 )  # fmt: skip
 
 _JUDGED = (*HOW_JUDGED, "engine.dtype")
+_CANDIDATES_JUDGED = (*HOW_JUDGED, "judge.draws", "improvement.judge", "engine.dtype")
 
 SPECS: dict[Stage, Spec] = {
     Stage.BASE: Spec("base model M0", None, ("model",)),
@@ -141,9 +149,7 @@ SPECS: dict[Stage, Spec] = {
         "prompt-writing calls", records.PromptCall, ("prompts", "engine.dtype")),
     Stage.PROMPTS: Spec("self-instructed prompts", records.Prompt, ("prompts",)),
     Stage.CANDIDATES: Spec("candidate answers", records.Candidate, ("candidates", "engine.dtype")),
-    Stage.JUDGMENTS: Spec(
-        "self-judgments", records.Judgment,
-        (*HOW_JUDGED, "judge.draws", "improvement.judge", "engine.dtype")),
+    Stage.JUDGMENTS: Spec("self-judgments", records.Judgment, _CANDIDATES_JUDGED),
     Stage.HEALTH: Spec("judge health", records.Measurement, ()),
     Stage.PREVIOUS_JUDGMENTS: Spec(
         "judgments by the model before", records.Judgment,
@@ -151,6 +157,14 @@ SPECS: dict[Stage, Spec] = {
     Stage.CONSISTENCY: Spec("consistency of two judges", records.OrderAgreement, ()),
     Stage.IMPLICIT_REWARDS: Spec(
         "log-probabilities of the answers", records.AnswerLogProb, ("engine.dtype",)),
+    Stage.PAST_ANSWERS: Spec("M1's answers", records.Candidate, ("candidates", "engine.dtype")),
+    Stage.PAST_JUDGMENTS: Spec("judgments of M1's answers", records.Judgment, _CANDIDATES_JUDGED),
+    Stage.FUTURE_PAIRS: Spec("pairs of the future model", records.LedgerRow, ("pairs",)),
+    Stage.FUTURE: Spec("future model", None, ()),
+    Stage.FUTURE_ANSWERS: Spec(
+        "the future model's answers", records.Candidate, ("candidates", "engine.dtype")),
+    Stage.FUTURE_JUDGMENTS: Spec(
+        "judgments of the future model's answers", records.Judgment, _CANDIDATES_JUDGED),
     Stage.PAIRS: Spec("preference pairs", records.LedgerRow, ("pairs",)),
     Stage.META_VERDICTS: Spec(
         "meta-judgments", records.Verdict, ("judge_pairs.prompt", *_JUDGED)),
@@ -176,6 +190,8 @@ def _between(first: Stage, last: Stage) -> tuple[Stage, ...]:
     return stages[stages.index(first) : stages.index(last) + 1]
 
 
+PAST_STAGES = _between(Stage.PAST_ANSWERS, Stage.PAST_JUDGMENTS)
+FUTURE_STAGES = _between(Stage.FUTURE_PAIRS, Stage.FUTURE_JUDGMENTS)
 _SEED_STAGES = _between(Stage.IFT, Stage.PROBE)
 _FEEDBACK_STAGES = (*_between(Stage.PROMPT_CALLS, Stage.JUDGE_PAIRS), Stage.MODEL)
 EVALUATION_STAGES = _between(Stage.ANSWERS, Stage.SCORES)

@@ -30,6 +30,7 @@ from training.data import (
 )
 from training.preflight import check_settings
 from training.seed_stages import CONSTRUCTED, EFT, IFT, JUDGED, PROBES, RANKED, seed_stages
+from training.temporal import Feedback
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -153,19 +154,22 @@ def self_reward(run: Run, k: int) -> None:
     for problem in health.enforce(run.read(measured), config.health, str(measured)):
         say(f"  warning: {problem}")
     orders, preferred = compare_judges(run, k), learned_preferences(run, k)
-    run.rows(
-        chosen,
-        [new, answers, judged, *orders, *preferred],
-        lambda out: pairs.select_pairs(
-            kept(run, new),
-            run.read(answers),
-            run.read(judged),
-            config,
-            out,
-            agreements=[row for ref in orders for row in run.read(ref)],
-            log_probs=[row for ref in preferred for row in run.read(ref)],
-        ),
-    )
+    if config.pairs.temporal:
+        Feedback(run, k, new, lambda: kept(run, new)).choose_pairs()
+    else:
+        run.rows(
+            chosen,
+            [new, answers, judged, *orders, *preferred],
+            lambda out: pairs.select_pairs(
+                kept(run, new),
+                run.read(answers),
+                run.read(judged),
+                config,
+                out,
+                agreements=[row for ref in orders for row in run.read(ref)],
+                log_probs=[row for ref in preferred for row in run.read(ref)],
+            ),
+        )
     models.improve(run, k, chosen, meta_judge(run, k, new, answers))
 
 

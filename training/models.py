@@ -320,11 +320,16 @@ def improve(run: Run, k: int, pairs: Ref, judge_pairs: Ref | None = None) -> Non
     if run.config.improvement.method == "positive_only":
         _positive_only(run, k)
     else:
-        _dpo(run, k, pairs, judge_pairs)
+        _dpo(run, k, model_ref(k), pairs, judge_pairs)
 
 
-def _dpo(run: Run, k: int, pairs: Ref, judge_pairs: Ref | None) -> None:
-    ref, previous, section = model_ref(k), model_ref(k - 1), run.config.dpo
+def train_future(run: Run, k: int, pairs: Ref) -> Ref:
+    """Train the model that answers one step ahead of iteration k's pairs, as M_k will be."""
+    return _dpo(run, k, Ref(k, Stage.FUTURE), pairs, None)
+
+
+def _dpo(run: Run, k: int, ref: Ref, pairs: Ref, judge_pairs: Ref | None) -> Ref:
+    previous, section = model_ref(k - 1), run.config.dpo
     reference = run.named_model(section.reference, k)
     stopping = section.early_stopping
     data = [pairs, judge_pairs] if judge_pairs else [pairs]
@@ -359,13 +364,7 @@ def _dpo(run: Run, k: int, pairs: Ref, judge_pairs: Ref | None) -> None:
             return train_dpo(job, chosen, judge)
         return launch.train_dpo(job, chosen, where, judge, run.engines.clear)
 
-    run.model(
-        ref,
-        inputs,
-        make,
-        sections=sections,
-        sources=sources,
-    )
+    return run.model(ref, inputs, make, sections=sections, sources=sources)
 
 
 def _checkpoint_judge(

@@ -54,16 +54,26 @@ def check_files(config: Config, k: int) -> None:
     if k < FIRST_FEEDBACK_ITERATION:
         return
     for iteration, own in config.own_settings(k):
-        if own.prompts.writes:
-            check_named(f"{iteration}prompts.generator", own.prompts.generator)
-        if own.prompts.takes:
-            prompts_source(own).check()
-        check_candidate_judge(iteration, own)
-        _check_judge_pairs(iteration, own)
-        _check_consistency(iteration, own)
-        stopping = own.dpo.early_stopping
-        if stopping.enabled and own.improvement.method == "dpo":
-            _check_checkpoint_judge(f"{iteration}dpo.early_stopping", own)
+        _check_iteration(iteration, own)
+
+
+def _check_iteration(iteration: str, own: Config) -> None:
+    """Check what an iteration's settings name: prompts, judges, and how pairs are chosen."""
+    if own.prompts.writes:
+        check_named(f"{iteration}prompts.generator", own.prompts.generator)
+    if own.prompts.takes:
+        prompts_source(own).check()
+    check_candidate_judge(iteration, own)
+    _check_judge_pairs(iteration, own)
+    _check_consistency(iteration, own)
+    if own.pairs.temporal and own.improvement.method != "dpo":
+        raise ConfigError(
+            f"{iteration}pairs.rejected_from and chosen_from need improvement.method = 'dpo': "
+            f"{own.improvement.method!r} trains on no pairs"
+        )
+    stopping = own.dpo.early_stopping
+    if stopping.enabled and own.improvement.method == "dpo":
+        _check_checkpoint_judge(f"{iteration}dpo.early_stopping", own)
 
 
 def _check_rubrics(config: Config) -> None:

@@ -35,6 +35,9 @@ def seed_stages(config: Config) -> frozenset[Ref]:
     needed = {model_ref(1), *(_ALSO[name] for name in config.m1.also_make)}
     for _, own in config.own_settings():
         needed.update(_needed(own))
+    second = config.at(2)
+    if second.compares_judges or second.pairs.filter != "none":
+        needed.add(model_ref(0))  # the model before M1
     if SFT_BASELINE in needed:
         needed |= {model_ref(0), IFT}
     if model_ref(0) in needed and config.model.base == "tiny":

@@ -23,7 +23,7 @@ from judges.rubrics import load_rubric
 
 if TYPE_CHECKING:
     from core.benchmarks import Subject
-    from core.records import Score
+    from core.records import Candidate, Score
     from evaluation.run import EvalRun
 
 
@@ -73,10 +73,18 @@ def check_truth(run: EvalRun, subject: Subject) -> list[Score]:
     prompts, answers = Ref(k, Stage.PROMPTS), Ref(k, Stage.CANDIDATES)
     file = resolve_prompts(source)
     known = {p.text.strip(): p for p in load_prompts(str(file), None)} if file else {}
+    beside = [Ref(k, stage) for stage in (Stage.PAST_ANSWERS, Stage.FUTURE_ANSWERS)]
+    beside = [ref for ref in beside if run.store.exists(ref)]
+
+    def others() -> list[Candidate]:
+        return [answer for ref in beside for answer in run.read(ref)]
+
     items = run.rows(
         subject.ref(Stage.ITEMS),
-        [prompts, answers],
-        lambda out: truth.check_candidates(run.read(prompts), run.read(answers), known, out),
+        [prompts, answers, *beside],
+        lambda out: truth.check_candidates(
+            run.read(prompts), run.read(answers), known, out, others=others()
+        ),
         sources={"prompts": sha256_file(file)} if file else {},
     )
     inputs = [items, Ref(k, Stage.JUDGMENTS), Ref(k, Stage.PAIRS)]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 METRIC = BENCHMARKS["ifeval"].headline
 _PERCENT = (0.0, 100.0)
+_OWN, _OTHERS = "truth", "truth_of_others"
 
 
 def check_candidates(
@@ -33,11 +34,16 @@ def check_candidates(
     candidates: Sequence[Candidate],
     known: Mapping[str, IfevalPrompt],
     out: Partial,
+    *,
+    others: Sequence[Candidate] = (),
 ) -> Built:
-    """Write the checker's decision on every candidate whose prompt is in `known` (by its text)."""
+    """Write the checker's decision on every candidate whose prompt is in `known` (by its text).
+
+    `others`: answers of other models that pairs may hold (`pairs.rejected_from`).
+    """
     texts = {prompt.key: prompt.text.strip() for prompt in prompts}
-    unknown = 0
-    for candidate in candidates:
+    unknown, own = 0, {candidate.key for candidate in candidates}
+    for candidate in (*candidates, *others):
         prompt = known.get(texts[candidate.prompt_key])
         if prompt is None:
             unknown += 1
@@ -45,7 +51,8 @@ def check_candidates(
             missing = None if candidate.finish in ANSWERED else candidate.finish
             checked = item(prompt, Response(candidate.text, missing))
             detail = {**checked.detail, "prompt_key": candidate.prompt_key}
-            out.add(ItemScore(candidate.key, "truth", candidate.key, checked.metrics, detail))
+            task = _OWN if candidate.key in own else _OTHERS
+            out.add(ItemScore(candidate.key, task, candidate.key, checked.metrics, detail))
     return Built(counts={"items": len(out.rows), "not_checkable": unknown})
 
 
@@ -54,27 +61,29 @@ def scores(
 ) -> list[Score]:
     """Compare judgments and pairs with the truth; all in percent.
 
-    candidates_right: answers that follow their prompt. Answers to one prompt are one cluster.
+    candidates_right: answers of M_{k-1} that follow their prompt, those to one prompt one cluster.
     judge_accuracy: pairs of a right and a wrong answer to one prompt of which the right one has the
         higher mean score; equal scores count half, so 50 is chance.
     chosen_right, rejected_right: right answers among the chosen and the rejected of the pairs.
     """
-    right = {row.item: bool(row.metrics[METRIC]) for row in items if METRIC in row.metrics}
-    prompt_of = {row.item: str(row.detail["prompt_key"]) for row in items}
-    missing = len(items) - len(right)
+    checked = {row.item: bool(row.metrics[METRIC]) for row in items if METRIC in row.metrics}
+    own = [row for row in items if row.task == _OWN]
+    right = {row.item: checked[row.item] for row in own if row.item in checked}
+    prompt_of = {row.item: str(row.detail["prompt_key"]) for row in own}
+    missing = len(own) - len(right)
     values = [100.0 * followed for followed in right.values()]
     labels = [prompt_of[key] for key in right]
     low, high = mean_interval(values, labels, scale=_PERCENT) or (None, None)
     mean = sum(values) / len(values) if values else None
     reason = None if values else "no answer to a prompt that can be checked"
-    pairs = [row for row in ledger if row.chosen_key in right and row.rejected_key in right]
+    pairs = [row for row in ledger if row.chosen_key in checked and row.rejected_key in checked]
     return [
         Score("candidates_right", mean, len(values), missing, low, high, reason=reason),
         _judge_accuracy(right, prompt_of, judgments),
         *(
             share_score(
                 f"{side}_right",
-                sum(right[str(getattr(row, f"{side}_key"))] for row in pairs),
+                sum(checked[str(getattr(row, f"{side}_key"))] for row in pairs),
                 len(pairs),
                 0,
                 reason="no preference pair whose answers can be checked",

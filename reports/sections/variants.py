@@ -32,6 +32,7 @@ _USED: Mapping[str, Callable[[Config], bool]] = {
     "tulu3_dpo": lambda config: config.dpo.loss == "sigmoid_norm",
     "cream": lambda config: config.pairs.consistency != "off",
     "scir": lambda config: config.pairs.filter == "implicit_reward",
+    "temporal": lambda config: config.pairs.temporal,
 }
 """By the key of a variant: whether an iteration's settings make it one."""
 

@@ -450,6 +450,9 @@ def test_where_and_how_far_a_run_goes_is_no_part_of_any_artifacts_key(
         assert changed.plain(*spec.sections) == Config().plain(*spec.sections)
 
 
+CANDIDATES_JUDGED = {"judgments", "past_judgments", "future_judgments"}
+
+
 @pytest.mark.parametrize(
     ("override", "readers"),
     [
@@ -460,26 +463,26 @@ def test_where_and_how_far_a_run_goes_is_no_part_of_any_artifacts_key(
                 "eft_constructed",
                 "eft",
                 "probe",
-                "judgments",
                 "meta_verdicts",
                 "judge_pairs",
                 "previous_judgments",
+                *CANDIDATES_JUDGED,
             },
         ),
         (
             "judge.temperature=0",
-            {"eft_judgments", "probe", "judgments", "meta_verdicts", "previous_judgments"},
+            {"eft_judgments", "probe", "meta_verdicts", "previous_judgments", *CANDIDATES_JUDGED},
         ),
         ("judge_pairs.prompt=mine.md", {"meta_verdicts"}),
         ("judge_pairs.max_characters=1100", {"judge_pairs"}),
-        ("judge.draws=5", {"judgments", "previous_judgments"}),  # the others have their own
-        ("improvement.judge=sft", {"judgments"}),
+        ("judge.draws=5", {"previous_judgments", *CANDIDATES_JUDGED}),  # the others have their own
+        ("improvement.judge=sft", CANDIDATES_JUDGED),
         ("probe.draws=2", {"probe"}),
         ("eft.construction.draws=2", {"eft_judgments"}),
         ("eft.selection.agreement=no_inversion", {"eft_constructed", "eft"}),
         ("eft.source.min_replies=3", {"ranked"}),
-        ("candidates.n=8", {"candidates"}),
-        ("pairs.min_margin=1", {"pairs"}),
+        ("candidates.n=8", {"candidates", "past_answers", "future_answers"}),
+        ("pairs.min_margin=1", {"pairs", "future_pairs"}),
         ("prompts.count=9", {"prompt_calls", "prompts"}),
         ("sft.lr=1e-4", {"sft"}),  # M1 reads it too, by the loop's own word
     ],

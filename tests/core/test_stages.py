@@ -74,6 +74,12 @@ def test_a_run_goes_from_m0_over_seed_data_and_m1_to_feedback_and_m2() -> None:
         "iter2/previous_judgments",
         "iter2/consistency",
         "iter2/implicit_rewards",
+        "iter2/past_answers",
+        "iter2/past_judgments",
+        "iter2/future_pairs",
+        "iter2/future",
+        "iter2/future_answers",
+        "iter2/future_judgments",
         "iter2/pairs",
         "iter2/meta_verdicts",
         "iter2/judge_pairs",
@@ -121,8 +127,8 @@ def test_a_stage_of_another_iteration_is_refused_with_those_it_has() -> None:
     # `eft` belongs to iteration 1; iteration 2 has feedback stages.
     message = message_of("eft", 2)
     assert message.startswith("--redo 'eft': iteration 2 has no such stage; it has prompt_calls,")
-    assert "health, previous_judgments, consistency, implicit_rewards, pairs" in message
-    assert "pairs, meta_verdicts, judge_pairs, model" in message
+    assert "health, previous_judgments, consistency, implicit_rewards, past_answers" in message
+    assert "future_answers, future_judgments, pairs, meta_verdicts, judge_pairs, model" in message
     assert "it has base, probe" in message_of("iter0/model", 2)
     assert "'eft '" in message_of("eft ", 1)
 

@@ -48,6 +48,9 @@ def test_nothing_is_made_before_a_given_m1_unless_something_needs_it() -> None:
     assert wanted(dpo={"reference": "base"}) == {M1, M0}
     assert wanted(improvement={"judge": "sft"}) == {M1, SFT_BASELINE, M0, IFT}
     assert wanted(iteration={3: {"improvement": {"judge": "sft"}}}) == {M1, SFT_BASELINE, M0, IFT}
+    # In iteration 2 the model before M1 is M0; later there is no need of it.
+    assert wanted(health={"consistency": True}) == {M1, M0}
+    assert wanted(iteration={3: {"pairs": {"filter": "implicit_reward"}}}) == {M1}
     stopping = {"judge": "base"}
     assert wanted(dpo={"early_stopping": stopping}) == {M1, M0}
     assert wanted(dpo={"early_stopping": stopping | {"enabled": False}}) == {M1}

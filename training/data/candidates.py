@@ -25,19 +25,29 @@ if TYPE_CHECKING:
 
 
 def sample_candidates(
-    engine: Engine, prompts: Sequence[Prompt], config: Config, out: Partial
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    config: Config,
+    out: Partial,
+    *,
+    letter: str = "a",
 ) -> Built:
-    """Sample `candidates.n` answers to each prompt, each without the thought before it."""
+    """Sample `candidates.n` answers to each prompt, each without the thought before it.
+
+    `letter`: tells the keys of several models' answers to the same prompts.
+    """
     section = config.candidates
     decoding = Decoding(section.temperature, section.top_p, section.max_new_tokens, config.seed)
     requests = []
     for prompt in prompts:
-        missing = tuple(d for d in range(section.n) if candidate_key(prompt.key, d) not in out.rows)
+        missing = tuple(
+            d for d in range(section.n) if candidate_key(prompt.key, d, letter) not in out.rows
+        )
         if missing:
             requests.append(Request(prompt.key, prompt.messages, missing))
     with track("candidates", len(prompts) * section.n, resumed=len(out.rows)) as advance:
         for s in sample_answers(engine, requests, decoding):
-            key = candidate_key(s.key, s.draw)
+            key = candidate_key(s.key, s.draw, letter)
             out.add(Candidate(key, s.key, s.draw, s.text, s.tokens, s.finish, s.thought))
             advance(tokens=s.tokens)
     finishes = Counter(f"finish_{c.finish}" for c in out.rows.values())
@@ -49,9 +59,9 @@ def sample_candidates(
     )
 
 
-def candidate_key(prompt_key: str, draw: int) -> str:
+def candidate_key(prompt_key: str, draw: int, letter: str = "a") -> str:
     """Return the key of one draw's candidate."""
-    return f"{prompt_key}/a{draw}"
+    return f"{prompt_key}/{letter}{draw}"
 
 
 def judge_candidates(

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.records import ANSWERED, LedgerRow
 from core.reductions import MeanScore, mean_scores
 from core.store import Built
+from training.data import temporal
 from training.data.consistency import confidences
 from training.data.implicit_rewards import rewards
+from training.data.temporal import Others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,16 +21,18 @@ if TYPE_CHECKING:
     from core.config import Config, PairsSection
     from core.records import AnswerLogProb, Candidate, Judgment, OrderAgreement, Prompt
     from core.store import Partial
+    from training.data.temporal import Answers
 
 _NO_SCORE = MeanScore(None, 0, 0)
 _ROUNDING = 1e-9  # of mean scores: 7/3 - 4/3 is slightly above 1
 
 
 class ScoredCandidate(NamedTuple):
-    """A candidate with its mean score."""
+    """A candidate with its mean score; `by`: the model that answered, where others do, too."""
 
     candidate: Candidate
     score: float
+    by: str = ""
 
 
 class Pair(NamedTuple):
@@ -47,15 +51,18 @@ def select_pairs(
     *,
     agreements: Sequence[OrderAgreement] = (),
     log_probs: Sequence[AnswerLogProb] = (),
+    others: Others = Others(),  # noqa: B008 - immutable
 ) -> Built:
     """Write one ledger row per prompt; the outcomes' counts add up to the number of prompts.
 
     `agreements` of two judges are the confidences of the pairs (`pairs.consistency`); `log_probs`
-    of the candidates leave out pairs that they order otherwise (`pairs.filter`).
+    of the candidates leave out pairs that they order otherwise (`pairs.filter`); `others` are other
+    models' answers that may be chosen or rejected.
     """
     chances = confidences(agreements, config.pairs.consistency) if agreements else {}
     learned = None if config.pairs.filter == "none" else rewards(log_probs)
     means = mean_scores(judgments)
+    past, future = (_by_prompt(answers) for answers in (others.past, others.future))
     by_prompt = defaultdict(list)
     for candidate in candidates:
         by_prompt[candidate.prompt_key].append(candidate)
@@ -63,10 +70,33 @@ def select_pairs(
         means = shuffled(means, by_prompt, seed=config.seed)
     for prompt in prompts:
         if prompt.key not in out.rows:
-            row = ledger_row(prompt, by_prompt[prompt.key], means, config.pairs, learned)
+            beside = _Beside(others.own, past[prompt.key], future[prompt.key])
+            row = ledger_row(
+                prompt, by_prompt[prompt.key], means, config.pairs, learned, beside=beside
+            )
             sure = chances.get(prompt.key) if row.outcome == "pair" else None
             out.add(replace(row, confidence=sure))
     return Built(counts=dict(Counter(row.outcome for row in out.rows.values())))
+
+
+class _Beside(NamedTuple):
+    """The scored answers of other models to one prompt, and the name of M_{k-1} beside them."""
+
+    own: str = ""
+    past: Sequence[ScoredCandidate] = ()
+    future: Sequence[ScoredCandidate] = ()
+
+
+def _by_prompt(answers: Answers | None) -> dict[str, list[ScoredCandidate]]:
+    """Return a model's scored answers by prompt, in the order of the draws."""
+    found: dict[str, list[ScoredCandidate]] = defaultdict(list)
+    if answers is not None:
+        means = mean_scores(answers.judgments)
+        for candidate in sorted(answers.candidates, key=lambda c: (c.prompt_key, c.draw)):
+            score = means.get(candidate.key, _NO_SCORE).mean
+            if score is not None:
+                found[candidate.prompt_key].append(ScoredCandidate(candidate, score, answers.by))
+    return found
 
 
 def shuffled(
@@ -88,6 +118,8 @@ def ledger_row(
     means: dict[str, MeanScore],
     section: PairsSection,
     learned: Mapping[str, float] | None = None,
+    *,
+    beside: _Beside = _Beside(),  # noqa: B008 - immutable
 ) -> LedgerRow:
     """Return the ledger row of one prompt; `learned`: implicit rewards that must agree, by answer.
 
@@ -100,20 +132,25 @@ def ledger_row(
     ordered = sorted(candidates, key=lambda c: c.draw)
     found = [means.get(c.key, _NO_SCORE) for c in ordered]
     scores, parsed = tuple(m.mean for m in found), tuple(m.parsed for m in found)
-    scored = [ScoredCandidate(c, s) for c, s in zip(ordered, scores, strict=True) if s is not None]
+    scored = [
+        ScoredCandidate(c, s, beside.own)
+        for c, s in zip(ordered, scores, strict=True)
+        if s is not None
+    ]
     outcome = _scored_outcome(ordered, scored)
     row = LedgerRow(prompt.key, prompt.text, outcome, scores, parsed, before=prompt.before)
-    if outcome != "pair":
+    if outcome != "pair" and not (outcome == "one_scored" and beside.past):
         return row
-    pair = choose(scored, section)
+    pair = temporal.across(choose(scored, section), beside.past, beside.future)
     outcome = _outcome(pair, section, learned)
     if outcome != "pair":
-        return replace(row, outcome=outcome)
+        return replace(row, outcome="one_scored" if len(scored) == 1 else outcome)
     if section.control == "swapped":
         pair = Pair(chosen=pair.rejected, rejected=pair.chosen)
-    (chosen, chosen_score), (rejected, rejected_score) = pair
+    (chosen, chosen_score, _), (rejected, rejected_score, _) = pair
     return replace(
         row,
+        outcome="pair",
         chosen_key=chosen.key,
         rejected_key=rejected.key,
         chosen=chosen.text,
@@ -122,6 +159,8 @@ def ledger_row(
         rejected_score=rejected_score,
         chosen_ended=chosen.finish == "stop",
         rejected_ended=rejected.finish == "stop",
+        chosen_by=pair.chosen.by,
+        rejected_by=pair.rejected.by,
     )
 
 

@@ -14,9 +14,20 @@ from rich.table import Table
 
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.errors import StaleArtifact
-from core.stages import SPECS, Paths, Ref, Stage, model_ref, order_of, stages_of
+from core.stages import (
+    FUTURE_STAGES,
+    PAST_STAGES,
+    SPECS,
+    Paths,
+    Ref,
+    Stage,
+    model_ref,
+    order_of,
+    stages_of,
+)
 from core.store import Store
 from training.candidate_judge import judge_kind
+from training.plan.work import ANSWERING, JUDGING
 from training.seed_stages import seed_stages
 
 if TYPE_CHECKING:
@@ -25,7 +36,7 @@ if TYPE_CHECKING:
 # Stages of published variants: no part of a plan that does not want them.
 _OF_VARIANTS = (
     Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY, Stage.IMPLICIT_REWARDS,
-    Stage.META_VERDICTS, Stage.JUDGE_PAIRS,
+    Stage.META_VERDICTS, Stage.JUDGE_PAIRS, *PAST_STAGES, *FUTURE_STAGES,
 )  # fmt: skip
 
 
@@ -102,13 +113,17 @@ def is_off(config: Config, ref: Ref) -> bool:
     """Whether a run with these settings makes no such artifact."""
     if ref.iteration < FIRST_FEEDBACK_ITERATION:
         return ref not in seed_stages(config)
-    if ref.stage in (Stage.META_VERDICTS, Stage.JUDGE_PAIRS):
-        return not config.judge_pairs.enabled
-    if ref.stage in (Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY):
-        return not config.compares_judges
-    if ref.stage is Stage.IMPLICIT_REWARDS:
-        return config.pairs.filter == "none"
-    return ref.stage is Stage.PROMPT_CALLS and not config.prompts.writes
+    pairs, first = config.pairs, ref.iteration == FIRST_FEEDBACK_ITERATION
+    compared, meta = (Stage.PREVIOUS_JUDGMENTS, Stage.CONSISTENCY), config.judge_pairs.enabled
+    off = {
+        Stage.PROMPT_CALLS: not config.prompts.writes,
+        **dict.fromkeys(compared, not config.compares_judges),
+        Stage.IMPLICIT_REWARDS: pairs.filter == "none",
+        **dict.fromkeys(PAST_STAGES, pairs.rejected_from == "own" or first),  # M_1 is M1
+        **dict.fromkeys(FUTURE_STAGES, pairs.chosen_from == "own"),
+        **dict.fromkeys((Stage.META_VERDICTS, Stage.JUDGE_PAIRS), not meta),
+    }
+    return off.get(ref.stage, False)
 
 
 def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
@@ -121,9 +136,10 @@ def _bounds(config: Config, ref: Ref) -> tuple[int | None, int | None]:
         Stage.PROMPT_CALLS: (prompts.max_calls, prompts.max_new_tokens),
         # By self-instruction rejected ones are rows too.
         Stage.PROMPTS: (None if prompts.writes else prompts.count, 0),
-        Stage.CANDIDATES: (prompts.count * n, config.candidates.max_new_tokens),
-        Stage.JUDGMENTS: _judgments(config),
-        Stage.PREVIOUS_JUDGMENTS: _judgments(config),
+        **dict.fromkeys(ANSWERING, (prompts.count * n, config.candidates.max_new_tokens)),
+        **dict.fromkeys(JUDGING, _judgments(config)),
+        Stage.FUTURE_PAIRS: (prompts.count, 0),
+        Stage.FUTURE: (prompts.count, None),
         Stage.CONSISTENCY: (prompts.count, 0),
         Stage.IMPLICIT_REWARDS: (prompts.count * n * 2, 0),
         Stage.PAIRS: (prompts.count, 0),

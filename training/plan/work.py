@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from core.config import Config, OptimiserSection
     from core.stages import Ref
 
+ANSWERING = (Stage.CANDIDATES, Stage.PAST_ANSWERS, Stage.FUTURE_ANSWERS)
+JUDGING = (
+    Stage.JUDGMENTS, Stage.PREVIOUS_JUDGMENTS, Stage.PAST_JUDGMENTS, Stage.FUTURE_JUDGMENTS
+)  # fmt: skip
 _PAIR = 2  # answers of a pair; presentation orders of a comparison
 
 
@@ -95,11 +99,13 @@ def stage_work(config: Config, ref: Ref, lengths: Lengths) -> list[Work]:
         Stage.EFT_JUDGMENTS: lambda: _ranked(config, lengths, held_out=False),
         Stage.PROBE: lambda: _ranked(config, lengths, held_out=True),
         Stage.PROMPT_CALLS: lambda: [_prompt_calls(config, lengths)],
-        Stage.CANDIDATES: lambda: [Work(base, count * lengths.prompt, count * n * answer)],
-        Stage.JUDGMENTS: lambda: _candidates_judged(config, lengths, count * n),
-        Stage.PREVIOUS_JUDGMENTS: lambda: _candidates_judged(config, lengths, count * n),
+        **dict.fromkeys(
+            ANSWERING, lambda: [Work(base, count * lengths.prompt, count * n * answer)]
+        ),
+        **dict.fromkeys(JUDGING, lambda: _candidates_judged(config, lengths, count * n)),
         Stage.IMPLICIT_REWARDS: lambda: [Work(base, 2 * count * n * (lengths.prompt + answer))],
         Stage.META_VERDICTS: lambda: _meta_judged(config, lengths),
+        Stage.FUTURE: lambda: _improved(config, lengths),
         Stage.MODEL: lambda: (
             _improved(config, lengths)
             if ref.iteration > 1

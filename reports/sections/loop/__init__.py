@@ -66,7 +66,7 @@ def _tables(results: RunReader, k: int) -> list[Table]:
     if results.exists(Ref(k, Stage.HEALTH)):
         found.append(judging.health(results, k))
     if results.exists(Ref(k, Stage.PAIRS)):
-        found += [data.ledger(results, k), data.lengths(results, k)]
+        found += [data.ledger(results, k), data.gaps(results, k), data.lengths(results, k)]
     found += [
         *meta.tables(results, k),
         training.early_stopping(results, k),

@@ -11,7 +11,7 @@ from core.paired import Comparison, compare
 from core.records import ANSWERED, transcript
 from core.stages import Ref, Stage
 from reports.document import Cell, Item, Link, RowGroup, Table, TableRow
-from reports.sections.cells import counted_rows, facts_of, of_point, seed_of, words
+from reports.sections.cells import count, counted_rows, facts_of, of_point, seed_of, words
 from reports.sections.drawing import point_between, point_of_lengths
 from reports.sections.items import (
     Judged,
@@ -28,6 +28,7 @@ from reports.sections.items import (
 if TYPE_CHECKING:
     from core.reader import RunReader
     from core.records import Candidate, LedgerRow, Prompt, PromptCall
+    from reports.sections.drawing import Point
 
 _MEMBERS = ("chosen", "rejected")
 _NOT_WHOLE = {
@@ -113,6 +114,35 @@ def chosen_minus_rejected(results: RunReader, k: int) -> Comparison:
     chosen = {row.key: float(len(row.chosen)) for row in pairs}
     rejected = {row.key: float(len(row.rejected)) for row in pairs}
     return compare(chosen, rejected, seed=seed_of(results))
+
+
+def gaps(results: RunReader, k: int) -> Table:
+    """Return the score gap of the pairs, and whose answers they are if others have a part."""
+    pairs = [row for row in results.rows(Ref(k, Stage.PAIRS)) if row.outcome == "pair"]
+    by: dict[str, list[LedgerRow]] = {"all pairs": pairs}
+    for row in pairs:
+        if row.chosen_by:
+            by.setdefault(f"chosen of {row.chosen_by}, rejected of {row.rejected_by}", []).append(
+                row
+            )
+    rows = tuple(
+        TableRow(name, (count(len(found)), of_point(_mean_gap(found), "no pairs", digits=2)))
+        for name, found in sorted(by.items(), key=lambda item: -len(item[1]))
+    )
+    return Table(
+        f"iteration_{k}_gaps",
+        f"Score of the chosen answer less the rejected one's, iteration {k}",
+        "pairs",
+        ("number", "mean gap"),
+        rows,
+    )
+
+
+def _mean_gap(pairs: list[LedgerRow]) -> Point | None:
+    """Return the mean gap with its interval; pairs are of different prompts."""
+    scored = [(row.chosen_score, row.rejected_score) for row in pairs]
+    values = [one - other for one, other in scored if one is not None and other is not None]
+    return point_of_lengths(values, [str(at) for at in range(len(values))])
 
 
 def lengths(results: RunReader, k: int) -> Table:
@@ -263,9 +293,10 @@ def _pairs(results: RunReader, k: int, most: int) -> RowGroup | None:
 def _pair(row: LedgerRow, candidates: list[Candidate], k: int) -> Item:
     parts: list[Part] = [("Prompt", transcript(row.before, row.prompt))]
     if row.chosen is not None and row.rejected is not None:
+        who = [f"of {by}, " if by else "" for by in (row.chosen_by, row.rejected_by)]
         parts += [
-            (f"Chosen (score {points(row.chosen_score)})", text_or_note(row.chosen)),
-            (f"Rejected (score {points(row.rejected_score)})", text_or_note(row.rejected)),
+            (f"Chosen ({who[0]}score {points(row.chosen_score)})", text_or_note(row.chosen)),
+            (f"Rejected ({who[1]}score {points(row.rejected_score)})", text_or_note(row.rejected)),
         ]
     if row.confidence is not None:
         parts.append(("Probability that this order is right", points(row.confidence)))

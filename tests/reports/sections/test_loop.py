@@ -71,6 +71,19 @@ def test_a_ledger_that_lacks_a_prompt_says_so(tmp_path: Path) -> None:
     assert table.notes == ("The outcomes are 1, not the 2 kept prompts.",)
 
 
+def test_the_score_gap_of_pairs_says_whose_answers_they_are(tmp_path: Path) -> None:
+    # The ledger's pairs have 4 against 2: a gap of 2. One has 5 against 1.
+    own = replace(ledger("a", "pair"), chosen_by="M2", rejected_by="M2")
+    past = replace(own, key="b", rejected_by="M1", chosen_score=5.0, rejected_score=1.0)
+    built = RunBuilder(tmp_path).rows(Ref(3, Stage.PAIRS), [own, past, ledger("c", "tie")])
+    table = data_tables.gaps(built.open(), 3)
+    assert cells(table, "all pairs") == [2, 3.0]
+    assert cells(table, "chosen of M2, rejected of M1") == [1, 4.0]
+    assert cells(table, "chosen of M2, rejected of M2") == [1, 2.0]
+    plain = RunBuilder(tmp_path / "plain").rows(Ref(2, Stage.PAIRS), [ledger("a", "pair")])
+    assert [row.label for row in data_tables.gaps(plain.open(), 2).rows] == ["all pairs"]
+
+
 def test_lengths_are_in_characters_and_paired(tmp_path: Path) -> None:
     answers = [
         Candidate("p/a0", "p", 0, "x" * 30, 1, "length"),

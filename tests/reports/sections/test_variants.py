@@ -22,6 +22,8 @@ CONFIGS = sorted((project_root() / "configs" / "variants").glob("*.toml"))
         ("tulu3_dpo", {"dpo": {"loss": "sigmoid_norm", "beta": 5.0}}),
         ("cream", {"pairs": {"consistency": "prompt"}}),
         ("scir", {"pairs": {"filter": "implicit_reward"}}),
+        ("temporal", {"pairs": {"rejected_from": "past"}}),
+        ("temporal", {"pairs": {"chosen_from": "future"}}),
     ],
 )
 def test_the_settings_of_a_variant_make_the_report_name_it(

@@ -85,11 +85,21 @@ def _pair(source: Source, k: int, row: Prompt) -> ui.Part:
         )
         return ui.Part(heading, (ui.Card("No pair", badges, (), (ui.row_link(ref, row.key),)),))
     cards = (
-        _side("Chosen", "good", pair.chosen, pair.chosen_score, ended=pair.chosen_ended),
-        _side("Rejected", "bad", pair.rejected, pair.rejected_score, ended=pair.rejected_ended),
-    )
+        _side(
+            _by("Chosen", pair.chosen_by), "good", pair.chosen, pair.chosen_score,
+            ended=pair.chosen_ended,
+        ),
+        _side(
+            _by("Rejected", pair.rejected_by), "bad", pair.rejected, pair.rejected_score,
+            ended=pair.rejected_ended,
+        ),
+    )  # fmt: skip
     gap = (pair.chosen_score or 0.0) - (pair.rejected_score or 0.0)
     return ui.Part(heading, cards, f"The mean scores are {ui.number(gap)} apart.")
+
+
+def _by(role: str, model: str) -> str:
+    return f"{role}, of {model}" if model else role
 
 
 def _side(role: str, kind: str, text: str, score: float | None, *, ended: bool) -> ui.Card:
