@@ -142,8 +142,8 @@ def test_the_default_share_of_evaluation_prompts_is_the_papers_to_within_a_perce
 def test_an_unknown_key_is_named_with_the_known_ones_beside_it(toml: WriteToml) -> None:
     path = toml("[pairs]\nmargin = 1\n")
     assert message_of(path) == (
-        f"{path}: unknown key 'pairs.margin'; known there: choice, consistency, "
-        "control, filter, min_margin, rho"
+        f"{path}: unknown key 'pairs.margin'; known there: choice, chosen_from, "
+        "consistency, control, filter, min_margin, rejected_from, rho"
     )
 
 

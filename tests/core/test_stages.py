@@ -42,13 +42,15 @@ def test_evaluation_lies_beside_the_iterations_and_comes_after_them() -> None:
     assert all(order_of(other) < order_of(ref) for other in EVERY_REF)
 
 
-def test_three_stages_make_models_and_all_others_make_rows() -> None:
+def test_four_stages_make_models_and_all_others_make_rows() -> None:
     models = {ref for ref in EVERY_REF if is_model(ref)}
     assert {str(ref) for ref in models} == {
         "iter0/base",  # M0
         "iter1/sft",  # the SFT baseline
         "iter1/model",
+        "iter2/future",  # one step ahead (Temporal Self-Rewarding)
         "iter2/model",
+        "iter3/future",
         "iter3/model",
     }
 
