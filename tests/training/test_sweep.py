@@ -38,8 +38,8 @@ def up_to(last: Ref) -> set[Ref]:
 @pytest.mark.parametrize(
     ("setting", "last"),
     [
-        ("pairs.control=swapped", Ref(2, Stage.IMPLICIT_REWARDS)),
-        ("iteration.3.pairs.control=swapped", Ref(3, Stage.IMPLICIT_REWARDS)),
+        ("pairs.control=swapped", Ref(2, Stage.PAST_JUDGMENTS)),
+        ("iteration.3.pairs.control=swapped", Ref(3, Stage.PAST_JUDGMENTS)),
         ("dpo.beta=0.2", Ref(2, Stage.JUDGE_PAIRS)),
         ("candidates.n=5", Ref(2, Stage.PROMPTS)),
         ("iteration.3.judge_pairs.enabled=true", Ref(3, Stage.PAIRS)),
