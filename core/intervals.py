@@ -226,8 +226,6 @@ def length_interval(
     Raises:
         ValueError: a value is not finite, or the lengths differ.
     """
-    from scipy.special import stdtrit
-
     totals, counts = cluster_sums(values, clusters)
     mean = float(totals.sum() / counts.sum()) if values else 0.0
     squares = np.square(totals - counts * mean)
@@ -235,8 +233,15 @@ def length_interval(
         return None
     again = len(counts) / (len(counts) + 1) * float(squares.sum() + 2 * squares.max())
     error = math.sqrt(again) / float(counts.sum())
-    factor = math.exp(float(stdtrit(len(counts) - 1, (1 + LEVEL) / 2)) * error / mean)
+    factor = math.exp(student(len(counts) - 1) * error / mean)
     return Interval(mean / factor, mean * factor)
+
+
+def student(df: int, level: float = 1 - LEVEL) -> float:
+    """Return how many standard errors Student's t exceeds, on either side, with chance `level`."""
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(df, level / 2))
 
 
 def correlation_interval(

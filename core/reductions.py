@@ -85,6 +85,17 @@ def mean_scores(judgments: Iterable[Judgment]) -> dict[str, MeanScore]:
     return means
 
 
+def scores_by_prompt(judgments: Iterable[Judgment]) -> dict[str, dict[str, float]]:
+    """Return the mean scores of each prompt's subjects; those without a score are left out."""
+    every = list(judgments)
+    prompt_of = {judgment.subject_key: judgment.prompt_key for judgment in every}
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for key, score in mean_scores(every).items():
+        if score.mean is not None:
+            found[prompt_of[key]][key] = score.mean
+    return dict(found)
+
+
 def mean_consistency(agreements: Iterable[OrderAgreement]) -> float | None:
     """Return CREAM's C, the mean over prompts of (tau + 1)/2; None if no prompt has a tau."""
     found = [c for row in agreements if (c := row.consistency) is not None]

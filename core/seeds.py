@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from core.intervals import LEVEL, Interval, cluster_sums
+from core.intervals import LEVEL, Interval, cluster_sums, student
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -177,10 +177,3 @@ def _level(errors: Sequence[_Error], distance: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if _half(errors, math.exp(middle)) > distance else (low, middle)
     return math.exp(high)
-
-
-def student(df: int, level: float = 1 - LEVEL) -> float:
-    """Return how many standard errors Student's t exceeds, on either side, with chance `level`."""
-    from scipy.special import stdtrit
-
-    return -float(stdtrit(df, level / 2))

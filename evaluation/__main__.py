@@ -374,10 +374,13 @@ def wildbench(
     """WildBench's WB-Score or WB-Reward from its recorded files."""
     from evaluation.files.wildbench import report_rewards, report_scores
 
-    if (scores is None) == (rewards is None):
+    if scores is not None and rewards is None:
+        found = report_scores(scores)
+    elif rewards is not None and scores is None:
+        found = report_rewards(rewards)
+    else:
         message = "wildbench: give exactly one of --scores FILE and --rewards FILE"
         raise ConfigError(message)
-    found = report_scores(scores) if scores else report_rewards(rewards) if rewards else {}
     _print(found, as_json=as_json)
 
 

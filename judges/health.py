@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import UnhealthyJudge
 from core.records import Judgment, Measurement, Verdict
-from core.reductions import combine, item_key, mean_scores
+from core.reductions import combine, draws_of, item_key, scores_by_prompt
 from core.store import Built, Partial
 
 if TYPE_CHECKING:
@@ -55,12 +55,9 @@ def measure(
     scores = [j.score for j in judgments if j.score is not None]
     whole = [math.floor(score + 0.5) for score in scores] if pointed else []
     histogram = Counter(whole)
-    means = {k: m.mean for k, m in mean_scores(judgments).items() if m.mean is not None}
-    by_prompt = defaultdict(list)
-    prompt_of = {j.subject_key: j.prompt_key for j in judgments}
-    for key, mean in means.items():
-        by_prompt[prompt_of[key]].append(mean)
-    comparable = [found for found in by_prompt.values() if len(found) > 1]
+    by_prompt = scores_by_prompt(judgments)
+    means = {key: mean for found in by_prompt.values() for key, mean in found.items()}
+    comparable = [list(found.values()) for found in by_prompt.values() if len(found) > 1]
     return [
         _parse_rate([None if j.said is not None else j.unparsed or "no_score" for j in judgments]),
         _mean("score_mean", scores),
@@ -86,17 +83,12 @@ def signal(judgments: Sequence[Judgment], texts: Mapping[str, str]) -> list[Meas
             with the pooled variance between draws). None where every answer was judged once.
         distinct_answers: mean share of a prompt's answers that differ from each other.
     """
-    found = {key: m for key, m in mean_scores(judgments).items() if m.mean is not None}
-    prompt_of = {j.subject_key: j.prompt_key for j in judgments}
-    by_prompt: dict[str, list[str]] = defaultdict(list)
-    for key in found:
-        by_prompt[prompt_of[key]].append(key)
-    groups = [keys for keys in by_prompt.values() if len(keys) > 1]
-    means = [[found[key].mean or 0.0 for key in keys] for keys in groups]
-    gaps = [max(one) - min(one) for one in means]
-    distinct = [len({texts[key].strip() for key in keys}) / len(keys) for keys in groups]
+    groups = [found for found in scores_by_prompt(judgments).values() if len(found) > 1]
+    gaps = [max(found.values()) - min(found.values()) for found in groups]
+    distinct = [len({texts[key].strip() for key in found}) / len(found) for found in groups]
+    draws = draws_of(judgments)
     signals = _beyond_draws(
-        gaps, [[found[key].parsed for key in keys] for keys in groups], judgments
+        gaps, [[len(draws[key]) for key in found] for found in groups], judgments
     )
     return [
         _mean("score_gap", gaps),

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from core.errors import ConfigError
-from core.hashing import sha256_text
 from core.stages import SPECS, Stage
 from engines.reward_model import is_reward_model
-from judges.backends.openai_judge import identity_of
 from judges.backends.opening import JUDGED_BY
 from judges.candidate_judges import (
     CandidateJudge,
@@ -19,10 +17,15 @@ from judges.candidate_judges import (
     RubricJudge,
     VerifierJudge,
 )
-from judges.replies import PARSING
 from judges.verifiers import read_checks
 from training.data.prompts import prompts_source
-from training.models import check_named, local_model, named_source, opened_external
+from training.models import (
+    check_named,
+    external_sources,
+    local_model,
+    named_source,
+    opened_external,
+)
 from training.run import EXTERNAL, VERIFIER, is_run_model
 
 if TYPE_CHECKING:
@@ -147,9 +150,8 @@ def _external(run: Run, k: int) -> JudgeSource:  # noqa: ARG001 - as the others
                 allowed_failures=section.allowed_failures,
             )
 
-    # The server may come from the environment, which the configuration does not show.
-    sources = PARSING | {"judge": sha256_text(identity_of(section))}
-    return JudgeSource([], sources, (*_BY_RUBRIC, *JUDGED_BY), pointed=True, open=opened)
+    sections = (*_BY_RUBRIC, *JUDGED_BY)
+    return JudgeSource([], external_sources(run.config), sections, pointed=True, open=opened)
 
 
 def _verifier(run: Run, k: int) -> JudgeSource:  # noqa: ARG001 - as the others

@@ -17,7 +17,7 @@ from judges.candidate_judges import RubricJudge
 from judges.meta.comparing import meta_prompt_source
 from judges.pointwise import judge_ranked, of_split
 from training import models
-from training.candidate_judge import JudgeSource, candidate_judge
+from training.answers import answer, judge, kept
 from training.data import (
     candidates,
     consistency,
@@ -35,7 +35,7 @@ from training.temporal import Feedback
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from core.records import Prompt, RankedPrompt
+    from core.records import RankedPrompt
     from core.store import Built, Partial
     from judges.meta.comparing import Disputed
     from training.run import Run
@@ -133,14 +133,8 @@ def self_reward(run: Run, k: int) -> None:
     model = model_ref(k - 1)
     new, answers, judged = write_prompts(run, k), Ref(k, Stage.CANDIDATES), Ref(k, Stage.JUDGMENTS)
     measured, chosen = Ref(k, Stage.HEALTH), Ref(k, Stage.PAIRS)
-    run.rows(
-        answers,
-        [new, model],
-        lambda out: candidates.sample_candidates(
-            run.engines.model(model, answers), kept(run, new), config, out
-        ),
-    )
-    judge = judge_answers(run, k, new, answers)
+    answer(run, new, model, answers)
+    source = judge(run, new, answers, judged)
     run.rows(
         measured,
         [answers, judged],
@@ -148,14 +142,14 @@ def self_reward(run: Run, k: int) -> None:
             run.read(judged),
             {c.key: c.text for c in run.read(answers)},
             out,
-            pointed=judge.pointed,
+            pointed=source.pointed,
         ),
     )
     for problem in health.enforce(run.read(measured), config.health, str(measured)):
         say(f"  warning: {problem}")
     orders, preferred = compare_judges(run, k), learned_preferences(run, k)
     if config.pairs.temporal:
-        Feedback(run, k, new, lambda: kept(run, new)).choose_pairs()
+        Feedback(run, k, new).choose_pairs()
     else:
         run.rows(
             chosen,
@@ -171,19 +165,6 @@ def self_reward(run: Run, k: int) -> None:
             ),
         )
     models.improve(run, k, chosen, meta_judge(run, k, new, answers))
-
-
-def judge_answers(run: Run, k: int, new: Ref, answers: Ref) -> JudgeSource:
-    """Let the judge of iteration k (`improvement.judge`) score the candidates; return the judge."""
-    judge, ref = candidate_judge(run, k), Ref(k, Stage.JUDGMENTS)
-
-    def make(out: Partial) -> Built:
-        with judge.open(ref) as opened:
-            return candidates.judge_candidates(opened, kept(run, new), run.read(answers), out)
-
-    inputs = [new, answers, *judge.inputs]
-    run.rows(ref, inputs, make, sources=judge.sources, sections=judge.sections)
-    return judge
 
 
 def meta_judge(run: Run, k: int, new: Ref, answers: Ref) -> Ref | None:
@@ -202,8 +183,8 @@ def meta_judge(run: Run, k: int, new: Ref, answers: Ref) -> Ref | None:
         return judge_pairs.disputed_answers(kept(run, new), run.read(answers), run.read(judged))
 
     def compare(out: Partial) -> Built:
-        judge = LocalJudge(run.engines.model(model, verdicts), f"M{k - 1}", seed=config.seed)
-        return judge_pairs.compare_judgments(judge, disputed(), config, out)
+        own = LocalJudge(run.engines.model(model, verdicts), f"M{k - 1}", seed=config.seed)
+        return judge_pairs.compare_judgments(own, disputed(), config, out)
 
     inputs, prompt = [new, answers, judged], config.judge_pairs.prompt
     run.rows(verdicts, [*inputs, model], compare, sources=meta_prompt_source(prompt))
@@ -318,11 +299,6 @@ def probe(run: Run, ref: Ref) -> None:
             out=out,
         ),
     )
-
-
-def kept(run: Run, prompts_ref: Ref) -> list[Prompt]:
-    """Return the prompts that passed the filter."""
-    return [prompt for prompt in run.read(prompts_ref) if prompt.kept]
 
 
 def training_prompts(run: Run) -> list[RankedPrompt]:

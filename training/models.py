@@ -286,9 +286,13 @@ def checkpoint_judge(run: Run, k: int) -> Source:
     def no_engine(stage: Ref) -> Engine:
         raise RuntimeError(f"{stage}: the external judge of checkpoints has no engine")
 
+    return Source([], external_sources(run.config), no_engine)
+
+
+def external_sources(config: Config) -> dict[str, str]:
+    """Return the sources of a key of what the evaluation's judge decided."""
     # The server may come from the environment, which the configuration does not show.
-    identity = sha256_text(identity_of(run.config.evaluation.judge))
-    return Source([], PARSING | {"judge": identity}, no_engine)
+    return PARSING | {"judge": sha256_text(identity_of(config.evaluation.judge))}
 
 
 def _external_judge(run: Run) -> ExternalJudge:

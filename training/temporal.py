@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.benchmarks import FIRST_FEEDBACK_ITERATION
 from core.stages import Ref, Stage, model_ref
 from training import models
-from training.candidate_judge import candidate_judge
-from training.data import candidates, pairs
+from training.answers import answer, judge, kept
+from training.data import pairs
 from training.data.temporal import FUTURE, Answers, Others
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from core.records import Prompt
-    from core.store import Built, Partial
     from training.run import Run
 
 
@@ -42,12 +38,11 @@ class _Other(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """An iteration of a run: its prompts as an artifact, and those of them that were kept."""
+    """An iteration of a run, and its prompts."""
 
     run: Run
     k: int
     new: Ref
-    prompts: Callable[[], list[Prompt]]
 
     def choose_pairs(self) -> Ref:
         """Make the pairs from the answers of M_{k-1}, and of other models if that is wanted."""
@@ -63,23 +58,9 @@ class Feedback(NamedTuple):
 
     def _answered(self, model: Ref, by: str, answering: Stage, judging: Stage) -> _Other:
         """Let another model answer, and the judge of the candidates score its answers."""
-        run, config = self.run, self.run.config
         answers, judged = Ref(self.k, answering), Ref(self.k, judging)
-        judge = candidate_judge(run, self.k)
-        run.rows(
-            answers,
-            [self.new, model],
-            lambda out: candidates.sample_candidates(
-                run.engines.model(model, answers), self.prompts(), config, out, letter=by[0].lower()
-            ),
-        )
-
-        def make(out: Partial) -> Built:
-            with judge.open(judged) as opened:
-                return candidates.judge_candidates(opened, self.prompts(), run.read(answers), out)
-
-        inputs = [self.new, answers, *judge.inputs]
-        run.rows(judged, inputs, make, sources=judge.sources, sections=judge.sections)
+        answer(self.run, self.new, model, answers, letter=by[0].lower())
+        judge(self.run, self.new, answers, judged)
         return _Other(by, answers, judged)
 
     def _ledger(self, stage: Stage, past: _Other | None, future: _Other | None) -> Ref:
@@ -95,7 +76,7 @@ class Feedback(NamedTuple):
             Ref(self.k, stage),
             [self.new, answers, judged, *beside],
             lambda out: pairs.select_pairs(
-                self.prompts(), run.read(answers), run.read(judged), run.config, out,
+                kept(run, self.new), run.read(answers), run.read(judged), run.config, out,
                 others=others(),
             ),
         )  # fmt: skip

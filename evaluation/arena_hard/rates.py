@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from core.intervals import ratio_interval
 from core.records import Score
@@ -97,7 +98,7 @@ def controlled_rates(
     }
     found = {}
     for at, model in enumerate(models):
-        value, n = 100 * float(_logistic(fit[at])), counts[model]
+        value, n = 100 * float(expit(fit[at])), counts[model]
         low, high = (None, None) if ends is None else (float(end[at]) for end in ends)
         left_out = total[model] - n
         found[model] = Score(CONTROLLED, value, n, left_out, low, high, detail=effects)
@@ -141,7 +142,7 @@ def _fit(table: _Table, times: Floats) -> Floats | None:
     weight = table.weight * times[table.question]
     found = np.zeros(table.features.shape[1])
     for _ in range(_MOST_STEPS):
-        chance = _logistic(table.features @ found)
+        chance = expit(table.features @ found)
         slope = table.features.T @ (weight * (table.share - chance)) - _RIDGE * found
         curve = (table.features.T * (weight * chance * (1 - chance))) @ table.features
         step = np.linalg.lstsq(curve + _RIDGE * np.eye(len(found)), slope, rcond=None)[0]
@@ -162,13 +163,8 @@ def _bootstrap(table: _Table, questions: int, seed: int) -> tuple[Floats, Floats
         times = np.bincount(random.integers(0, questions, questions), minlength=questions)
         fit = _fit(table, times.astype(float))
         if fit is not None:
-            fits.append(100 * _logistic(fit[: table.models]))
+            fits.append(100 * expit(fit[: table.models]))
     if len(fits) < _DEFINED * _ROUNDS:
         return None
     low, high = np.percentile(np.stack(fits), _PERCENTILES, axis=0)
     return low, high
-
-
-def _logistic(z: Floats) -> Floats:
-    found: Floats = 1 / (1 + np.exp(-np.clip(z, -500, 500)))
-    return found

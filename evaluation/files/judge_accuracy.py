@@ -52,6 +52,10 @@ class Labelled(NamedTuple):
         """The votes as the benchmark counts them."""
         return tuple(vote or self.unread for vote in self.votes)
 
+    def is_for(self, side: Winner | None) -> bool:
+        """Whether the votes sum to more than 0: +1 for a side, −1 for the other, 0 for neither."""
+        return sum(_signed(vote, side) for vote in self.votes) > 0
+
 
 def report(files: Sequence[Path], labels: Path | None = None) -> dict[str, Any]:
     """Score the verdicts of one judge, or of several on the same pairs and their plurality.
@@ -130,7 +134,7 @@ def score(items: Sequence[Labelled]) -> dict[str, Any]:
         "n_votes": len(votes),
         "n_unread": votes.count(None),
         **_accuracies(labelled),
-        "right_in_all_orders": _share(all(v == i.label for v in i.counted) for i in labelled),
+        "right_in_all_orders": share(all(v == i.label for v in i.counted) for i in labelled),
         "positional_agreement": _positional(labelled),
         "macro": _macro([(item.label, vote) for item in labelled for vote in item.counted]),
     }
@@ -144,10 +148,10 @@ def score(items: Sequence[Labelled]) -> dict[str, Any]:
 def _accuracies(items: Sequence[Labelled]) -> dict[str, Any]:
     right = [sum(vote == i.label for vote in i.counted) / len(i.votes) for i in items]
     readable = [vote == i.label for i in items for vote in i.votes if vote is not None]
-    sums = [sum(_signed(vote, i.label) for vote in i.votes) > 0 for i in items]
+    sums = [i.is_for(i.label) for i in items]
     return {
-        "average_accuracy": _share(right) | {"readable": _share(readable)["value"]},
-        "pair_accuracy": _share(sums),
+        "average_accuracy": share(right) | {"readable": share(readable)["value"]},
+        "pair_accuracy": share(sums),
     }
 
 
@@ -156,7 +160,7 @@ def _positional(items: Sequence[Labelled]) -> dict[str, Any] | None:
     if not both:
         return None
     readable = [len(set(votes)) == 1 for votes in both if None not in votes]
-    return _share(len(set(votes)) == 1 for votes in both) | {"readable": _share(readable)["value"]}
+    return share(len(set(votes)) == 1 for votes in both) | {"readable": share(readable)["value"]}
 
 
 def _plurality(items: Sequence[Labelled]) -> dict[str, Any]:
@@ -168,7 +172,7 @@ def _plurality(items: Sequence[Labelled]) -> dict[str, Any]:
             most = [side for side, n in counts.items() if n == max(counts.values())]
             winner = most[0] if len(most) == 1 else "tie"
             points.append(1.0 if winner == item.label else 0.5 if winner == "tie" else 0.0)
-    return _share(points)
+    return share(points)
 
 
 def _macro(pairs: Sequence[tuple[Winner | None, Winner | None]]) -> dict[str, float | None]:
@@ -187,7 +191,8 @@ def _macro(pairs: Sequence[tuple[Winner | None, Winner | None]]) -> dict[str, fl
     return dict(zip(names, means or [None] * len(names), strict=True))
 
 
-def _share(points: Iterable[float]) -> dict[str, Any]:
+def share(points: Iterable[float]) -> dict[str, Any]:
+    """Return the share of points (a tie half) in percent with its interval, for output."""
     values = list(points)
     found = share_score("", sum(values), len(values), reason=_NOTHING)
     return {field: getattr(found, field) for field in ("value", "low", "high", "n")}

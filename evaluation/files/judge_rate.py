@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.intervals import share_score
 from core.judge_rates import Labels, corrected_rate, labels_to_halve
-from evaluation.files.judge_accuracy import Labelled, read_labels, read_verdicts
+from evaluation.files.judge_accuracy import Labelled, read_labels, read_verdicts, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -38,16 +37,16 @@ def corrected_report(items: Sequence[Labelled]) -> dict[str, Any]:
     """
     read = [item for item in items if None not in item.counted]
     labelled = [item for item in read if item.label is not None]
-    rest = [_judge_says_a(item) for item in read if item.label is None]
-    on_wins = [_judge_says_a(item) for item in labelled if item.label == "A"]
-    on_losses = [not _judge_says_a(item) for item in labelled if item.label != "A"]
+    rest = [item.is_for("A") for item in read if item.label is None]
+    on_wins = [item.is_for("A") for item in labelled if item.label == "A"]
+    on_losses = [not item.is_for("A") for item in labelled if item.label != "A"]
     counts = Labels(sum(on_wins), len(on_wins), sum(on_losses), len(on_losses))
     found = corrected_rate(sum(rest), len(rest), counts)
     reason = found.reason if rest else "every pair has a label: people's own rate is the answer"
     interval = found.interval.scaled(100) if found.interval else None
     return {
-        "judge": _rate(rest),
-        "people": _rate(item.label == "A" for item in labelled),
+        "judge": share(rest),
+        "people": share(item.label == "A" for item in labelled),
         "corrected": {
             "value": None if found.value is None else 100 * found.value,
             "low": interval.low if interval else None,
@@ -55,20 +54,9 @@ def corrected_report(items: Sequence[Labelled]) -> dict[str, Any]:
             "n": len(rest),
             "reason": reason,
         },
-        "judge_right_on_wins": _rate(on_wins),
-        "judge_right_on_losses": _rate(on_losses),
+        "judge_right_on_wins": share(on_wins),
+        "judge_right_on_losses": share(on_losses),
         "labels": len(labelled),
         "labels_to_halve": labels_to_halve(sum(rest), len(rest), counts) if interval else None,
         "n_unread": len(items) - len(read),
     }
-
-
-def _judge_says_a(item: Labelled) -> bool:
-    votes = [vote for vote in item.counted if vote is not None]
-    return votes.count("A") > votes.count("B")
-
-
-def _rate(outcomes: Iterable[bool]) -> dict[str, Any]:
-    values = list(outcomes)
-    score = share_score("", sum(values), len(values), reason="no pair")
-    return {field: getattr(score, field) for field in ("value", "low", "high", "n")}

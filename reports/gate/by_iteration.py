@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.benchmarks import BENCHMARKS, FIRST_FEEDBACK_ITERATION
 from core.reductions import mean_consistency
@@ -47,12 +47,16 @@ def _metric_value(pattern: str) -> Callable[[Member, int], float | None]:
     return value
 
 
+def _rows(run: Member, ref: Ref) -> list[Any]:
+    """Return a run's rows, none where it has no such artifact."""
+    return run.results.rows(ref) if run.results.exists(ref) else []
+
+
 def _health(name: str) -> Callable[[Member, int], float | None]:
     """Return a reader of a measurement of an iteration's judgments."""
 
     def value(run: Member, k: int) -> float | None:
-        ref = Ref(k, Stage.HEALTH)
-        rows = run.results.rows(ref) if run.results.exists(ref) else []
+        rows = _rows(run, Ref(k, Stage.HEALTH))
         return next((row.value for row in rows if row.key == name), None)
 
     return value
@@ -60,11 +64,9 @@ def _health(name: str) -> Callable[[Member, int], float | None]:
 
 def _pair_gap(run: Member, k: int) -> float | None:
     """Return the mean score of chosen answers less that of rejected ones."""
-    ref = Ref(k, Stage.PAIRS)
-    rows = run.results.rows(ref) if run.results.exists(ref) else []
     gaps = [
         row.chosen_score - row.rejected_score
-        for row in rows
+        for row in _rows(run, Ref(k, Stage.PAIRS))
         if row.chosen_score is not None and row.rejected_score is not None
     ]
     return fmean(gaps) if gaps else None
@@ -72,8 +74,7 @@ def _pair_gap(run: Member, k: int) -> float | None:
 
 def _consistency(run: Member, k: int) -> float | None:
     """Return how far M_{k-1} and M_{k-2} put the same answers in one order: CREAM's C."""
-    ref = Ref(k, Stage.CONSISTENCY)
-    return mean_consistency(run.results.rows(ref)) if run.results.exists(ref) else None
+    return mean_consistency(_rows(run, Ref(k, Stage.CONSISTENCY)))
 
 
 _PERCENT = (0.0, 100.0)

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from benchmarks.coverage import KINDS, simulate
-from core.seeds import over_seeds, paired_seeds, seeds_apart, student
+from core.intervals import student
+from core.seeds import over_seeds, paired_seeds, seeds_apart
 
 
 def table(rows: list[list[float]]) -> list[dict[str, float]]:

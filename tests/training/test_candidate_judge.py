@@ -21,9 +21,10 @@ from judges.pointwise import JudgedAnswer
 from tests.engines.rewarding import make_reward_model
 from tests.servers import BROKEN, FakeOpenAI
 from tests.training.making import KEY, write_jsonl
+from training import answers
+from training.answers import kept
 from training.candidate_judge import check_candidate_judge, judge_kind
 from training.data.pairs import select_pairs
-from training.iterate import judge_answers, kept
 from training.plan.plan import plan
 from training.plan.work import longest, stage_work
 from training.run import Run
@@ -70,7 +71,7 @@ def built() -> Any:
 
 
 def judged(run: Run) -> dict[str, Judgment]:
-    judge_answers(run, 2, NEW, ANSWERS)
+    answers.judge(run, NEW, ANSWERS, JUDGED)
     return {row.subject_key: row for row in run.read(JUDGED)}
 
 
@@ -149,7 +150,7 @@ def test_health_of_rewards_has_no_entropy_and_breaks_no_limit(
     make: Callable[..., Run], tiny: Path, tmp_path: Path
 ) -> None:
     run = make(str(make_reward_model(tiny, tmp_path / "rm")))
-    source = judge_answers(run, 2, NEW, ANSWERS)
+    source = answers.judge(run, NEW, ANSWERS, JUDGED)
     lengths = {key: len(text) for key, text in REPLIES.items()}
     measured = {m.key: m for m in health.measure(run.read(JUDGED), lengths, pointed=source.pointed)}
     entropy = measured["score_entropy_bits"]
@@ -249,7 +250,7 @@ def test_an_api_judge_is_quoted_recorded_and_paid_once(
         assert (again, len(server.bodies)) == (found, 4)  # all from the cassette
         # The draws are part of the requests: a second one asks for four more.
         run.store.remove([JUDGED])
-        judge_answers(make("external", **api, judge={"draws": 2}), 2, NEW, ANSWERS)
+        answers.judge(make("external", **api, judge={"draws": 2}), NEW, ANSWERS, JUDGED)
         assert len(server.bodies) == 8
 
 

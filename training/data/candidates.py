@@ -15,7 +15,7 @@ from judges.candidate_judges import write_judgments
 from judges.pointwise import JudgedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from core.config import Config
     from core.records import Prompt
@@ -64,6 +64,14 @@ def candidate_key(prompt_key: str, draw: int, letter: str = "a") -> str:
     return f"{prompt_key}/{letter}{draw}"
 
 
+def judged_answers(
+    prompts: Iterable[Prompt], candidates: Iterable[Candidate]
+) -> list[JudgedAnswer]:
+    """Return the candidates that are judged: all but those without an answer."""
+    asked = {prompt.key: prompt for prompt in prompts}
+    return [JudgedAnswer.of(asked[c.prompt_key], c) for c in candidates if c.finish in ANSWERED]
+
+
 def judge_candidates(
     judge: CandidateJudge,
     prompts: Sequence[Prompt],
@@ -71,8 +79,7 @@ def judge_candidates(
     out: Partial,
 ) -> Built:
     """Judge each candidate, except those without an answer."""
-    asked = {prompt.key: prompt for prompt in prompts}
-    subjects = [JudgedAnswer.of(asked[c.prompt_key], c) for c in candidates if c.finish in ANSWERED]
+    subjects = judged_answers(prompts, candidates)
     built = write_judgments(judge, subjects, title="judgments", out=out)
     not_judged = len(candidates) - len(subjects)
     return replace(built, counts={"candidates_not_judged": not_judged} | built.counts)

@@ -7,13 +7,12 @@ would learn. C = (τ + 1)/2 is the probability that the judges' order of two ans
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from core.correlations import kendall_tau
 from core.errors import NothingToTrain
 from core.records import OrderAgreement
-from core.reductions import mean_consistency, mean_scores
+from core.reductions import mean_consistency, scores_by_prompt
 from core.store import Built
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ def compare(
     out: Partial,
 ) -> Built:
     """Write each prompt's agreement; the facts hold C, their mean, and over how many prompts."""
-    now, before = _by_prompt(current), _by_prompt(previous)
-    out.add_missing(agreement(p.key, now[p.key], before[p.key]) for p in prompts)
+    now, before = scores_by_prompt(current), scores_by_prompt(previous)
+    out.add_missing(agreement(p.key, now.get(p.key, {}), before.get(p.key, {})) for p in prompts)
     found = list(out.rows.values())
     ordered = sum(row.tau is not None for row in found)
     return Built(
@@ -51,16 +50,6 @@ def agreement(
     both = sorted(current.keys() & previous.keys())
     tau = kendall_tau([current[key] for key in both], [previous[key] for key in both])
     return OrderAgreement(prompt_key, tau, len(both))
-
-
-def _by_prompt(judgments: Sequence[Judgment]) -> dict[str, dict[str, float]]:
-    """Return the mean scores of each prompt's answers; those without a score are left out."""
-    prompt_of = {judgment.subject_key: judgment.prompt_key for judgment in judgments}
-    found: dict[str, dict[str, float]] = defaultdict(dict)
-    for key, score in mean_scores(judgments).items():
-        if score.mean is not None:
-            found[prompt_of[key]][key] = score.mean
-    return found
 
 
 def confidences(agreements: Sequence[OrderAgreement], kind: str) -> dict[str, float]:

@@ -14,15 +14,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.progress import track
-from core.records import ANSWERED, JudgePair
+from core.records import JudgePair
 from core.store import Built
 from judges.health import measure_meta_judge
 from judges.meta.battles import battles, position_weights
 from judges.meta.bradley_terry import strengths
 from judges.meta.comparing import Disputed, comparisons, meta_prompt, most_disputed
 from judges.pairwise import judge_orders
-from judges.pointwise import JudgedAnswer
 from judges.rubrics import load_rubric
+from training.data.candidates import judged_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,9 +40,7 @@ def disputed_answers(
     prompts: Sequence[Prompt], candidates: Iterable[Candidate], judgments: Iterable[Judgment]
 ) -> dict[str, Disputed]:
     """Return, by the key of their prompts, the answers whose judgments are compared."""
-    asked = {prompt.key: prompt for prompt in prompts}
-    answers = [JudgedAnswer.of(asked[c.prompt_key], c) for c in candidates if c.finish in ANSWERED]
-    return most_disputed(answers, judgments)
+    return most_disputed(judged_answers(prompts, candidates), judgments)
 
 
 def compare_judgments(

@@ -79,16 +79,6 @@ def logp(folder: Path, prompt: str, response: str) -> float:
     )
 
 
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second tiny model with the same tokenizer and other weights."""
-    from engines.embedded import make_tiny
-
-    folder = tmp_path_factory.mktemp("models") / "other"
-    make_tiny(folder, ["The quick brown fox jumps over the lazy dog. Score: 4"] * 3, seed=9)
-    return folder
-
-
 def test_the_trained_model_is_gone_when_training_returns(
     tiny: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
